@@ -1,0 +1,234 @@
+"""Typed configuration of a run: every knob with its unit, its range and its default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, field_validator
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.validation import Section, load_yaml, parse, read_yaml
+
+CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Widths = Annotated[tuple[Count, ...], Field(strict=False)]
+
+
+class ModelSettings(Section):
+    """Sizes and regularisation of a scenario's MMoE."""
+
+    embedding_dim: Count = 8
+    experts: Count = 4
+    expert_layers: Annotated[Widths, Field(min_length=1)] = (64, 32)
+    tower_layers: Widths = (32,)
+    dropout: Dropout = 0.1
+    """Of the hidden layers of experts and towers."""
+    embedding_dropout: Dropout = 0.0
+    """Of the embedded input."""
+    template: Literal["hadamard", "additive", "none"] = "hadamard"
+    task_component: Literal["full", "scale"] = "full"
+    """The template's T: a whole matrix, or one factor per output unit (cheaper)."""
+
+
+class TrainSettings(Section):
+    """Local training in one scenario."""
+
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+    batch_size: Annotated[int, Field(ge=2)] = 1024
+    """Impressions."""
+    local_epochs: Positive = 1.0
+    """Passes over the scenario's training rows in one round; 0.5 is half of them."""
+    max_local_steps: Annotated[int, Field(ge=0)] = 0
+    """Upper bound of batches in one round; 0: none."""
+    optimizer_state: Literal["keep", "reset"] = "keep"
+    """What becomes of Adam's moments from one round to the next."""
+    consensus_weight: NotNegative = 0.0
+    """The personalization regularizer's λ."""
+    reestimate_batch_norm: bool = True
+    """Re-estimate normalization statistics on local training rows before evaluating."""
+    reestimate_rows: Count = 32_768
+    """Training rows used for that, at most."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Count = 1
+    """Threads of a client; results depend on it in the last bit."""
+    mixed_precision: bool = False
+    """bfloat16 matrix products."""
+
+
+class FederationSettings(Section):
+    """Rounds, their deadline and the choice of the round that counts."""
+
+    rounds: Count = 20
+    patience: Annotated[int, Field(ge=0)] = 5
+    """Rounds without a better macro validation AUC before stopping; 0: never stop early."""
+    selection: Literal["scenario", "macro"] = "scenario"
+    """The round that counts: chosen by each scenario's own validation AUC, or one for all by their mean."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Exponential smoothing of the validation AUC before the choice; 0: none."""
+    round_timeout: Positive = 3600.0
+    """Seconds to wait for the replies of one exchange."""
+    node_timeout: Positive = 120.0
+    """Seconds to wait for all scenarios to be hosted by some node."""
+    min_scenarios: Annotated[int, Field(ge=0)] = 0
+    """Fewest scenarios that must reply for a round to count; 0: all of them."""
+    scenarios: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Scenarios that take part; empty: all that are hosted."""
+    reference: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Methods run beside the main one for comparison."""
+
+    @field_validator("scenarios", "reference")
+    @classmethod
+    def _no_repetition(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("names must not repeat")
+        return names
+
+
+class AggregationSettings(Section):
+    """What PF-MSMTrec does with the updates on the server."""
+
+    schedule: Literal["fused", "bottom-up"] = "fused"
+    tower_steps: Count = 10
+    """Batches on which the towers are fitted in the second exchange of a bottom-up round."""
+    conflict_radius: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """c: how far the coordinated update may lie from the mean update, relative to its length."""
+    alpha: Fraction = 0.5
+    """Initial share of the coordinated expert update that a scenario receives."""
+    beta: Fraction = 0.5
+    """Initial share of the attended tower update that a scenario receives."""
+    share_lr: NotNegative = 0.1
+    """Step of the hyper-gradient that learns α and β; 0: they stay as they start."""
+    pull: Fraction = 0.5
+    """μ: pull of the personal parameters to the consensus."""
+    average_global: bool = True
+    """Average the template's global component G over the scenarios; false: it stays local."""
+    gates: Literal["local", "federated"] = "local"
+    embeddings: Literal["rows", "plain", "local"] = "rows"
+    """Average of federated embedding tables: by touched row, plain, or none at all."""
+
+
+class DataSettings(Section):
+    """Which scenarios are trained on."""
+
+    name: Annotated[str, Field(min_length=1)] = "synthetic"
+    synthetic: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the made-up scenarios, see data/synthetic.py."""
+
+
+class RunConfig(Section):
+    """One experiment."""
+
+    method: Annotated[str, Field(min_length=1)] = "pf-msmtrec"
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    federation: FederationSettings = FederationSettings()
+    aggregation: AggregationSettings = AggregationSettings()
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of single methods, such as ``fedavg: {train.lr: 0.002}``: they hold when that method runs."""
+
+    def for_method(self, name: str) -> RunConfig:
+        """Return the configuration of one method: this one with the method's own settings in force.
+
+        Raises
+        ------
+        UserError
+            One of these settings is unknown or impossible.
+        """
+        document = self.model_dump() | {"method": name, "methods": {}}
+        own = self.methods.get(name, {})
+        for key, value in own.items():
+            _assign(document, key, value)
+        return parse(RunConfig, document, f"settings of method {name} ({', '.join(own) or 'none'})")
+
+    def to_yaml(self) -> str:
+        """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(conf: str, *, method: str = "", seed: int = -1, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration, apply overrides, and check all of it.
+
+    Parameters
+    ----------
+    conf
+        Name of a file in `conf/` without its ending, or the path of a YAML file.
+    method, seed
+        Override the file's; empty and -1 leave them.
+    overrides
+        ``key=value`` with dots between nested keys; the value is read as YAML.
+
+    Raises
+    ------
+    UserError
+        Unknown file or key, wrong type, impossible value.
+    """
+    path = find_conf(conf)
+    document = read_yaml(path)
+    for override in overrides:
+        _apply(document, override)
+    if method:
+        document["method"] = method
+    if seed >= 0:
+        document["seed"] = seed
+    source = f"{path}" + (f" with {' '.join(overrides)}" if overrides else "")
+    config = parse(RunConfig, document, source)
+    for name in {config.method, *config.federation.reference, *config.methods}:
+        config.for_method(name)  # so that a mistake in a method's settings shows before anything starts
+    return config
+
+
+def parse_config(text: str) -> RunConfig:
+    """Read a configuration from the YAML that `RunConfig.to_yaml` made."""
+    return parse(RunConfig, load_yaml(text), "configuration of the run")
+
+
+def find_conf(conf: str) -> Path:
+    """Return the file that `conf` names.
+
+    Raises
+    ------
+    UserError
+        There is none; the message lists the known names.
+    """
+    named = CONF_FOLDER / f"{conf}.yaml"
+    if named.parent == CONF_FOLDER and named.is_file():
+        return named
+    path = Path(conf).expanduser()
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return path.resolve()
+    known = ", ".join(sorted(file.stem for file in CONF_FOLDER.glob("*.yaml")))
+    raise UserError(f"conf '{conf}' not found: give one of {known}, or the path of a YAML file")
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UserError(f"got the setting '{override}', expected KEY=VALUE such as train.lr=0.002")
+    try:
+        value = load_yaml(text)
+    except yaml.YAMLError:
+        raise UserError(f"setting '{override}': '{text}' is not a YAML value") from None
+    _assign(document, key, value)
+    for own in (document.get("methods") or {}).values():
+        own.pop(key, None)  # what is said on the command line holds for every method
+
+
+def _assign(document: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            raise UserError(f"setting '{key}': '{section}' is a value, not a section")
+    document[last] = value

@@ -1,0 +1,122 @@
+"""Turn a parsed YAML or JSON document into a typed, checked object, or into one clear line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pfmsmtrec_flwr.errors import UserError
+
+
+class Section(BaseModel):
+    """Base of every typed document: immutable, no unknown key, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def parse(kind: type[S], document: Mapping[str, Any], source: str) -> S:
+    """Check `document` against `kind`.
+
+    Parameters
+    ----------
+    kind
+        The section's class.
+    document
+        Nested mapping, as YAML gives it.
+    source
+        Where it came from, for the message: a file's path, say.
+
+    Raises
+    ------
+    UserError
+        Names the key, the source, what was got and what was expected.
+    """
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_first_line(kind, error)}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose numbers are what people write: 1e-3 is a number (in YAML 1.1 it is text)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML text; `yaml.YAMLError` where it is none."""
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping.
+
+    Raises
+    ------
+    UserError
+        The file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        document = load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: got a {type(document).__name__}, expected a mapping of keys to values")
+    return document
+
+
+def _first_line(kind: type[Section], error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=True)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(document)"
+    if first["type"] == "extra_forbidden":
+        line = f"unknown key '{key}'{_suggest(kind, first['loc'])}"
+    elif first["type"] == "missing":
+        line = f"key '{key}' is missing"
+    else:
+        line = f"key '{key}': got {first['input']!r}; {_lower(first['msg'])}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return line + more
+
+
+def _lower(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _suggest(kind: type[Section], location: tuple[int | str, ...]) -> str:
+    known: type[BaseModel] | None = kind
+    for part in location[:-1]:
+        if known is None or not isinstance(part, str) or part not in known.model_fields:
+            return ""
+        known = _section_of(known.model_fields[part].annotation)
+    if known is None:
+        return ""
+    names = list(known.model_fields)
+    close = get_close_matches(str(location[-1]), names, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(names)}"
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
