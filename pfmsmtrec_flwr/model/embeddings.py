@@ -1,0 +1,74 @@
+"""Embeddings of the categorical fields: one stacked table for the local fields, one for the federated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+INITIAL_SCALE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One categorical field.
+
+    Attributes
+    ----------
+    name
+        The field's name.
+    rows
+        Rows of its table; row 0 stands for unseen and missing values.
+    federated
+        Whether its table is shared between scenarios.
+    """
+
+    name: str
+    rows: int
+    federated: bool
+
+
+class FieldEmbeddings(nn.Module):
+    """The tables of several fields, stacked into one, so that a batch is one gather.
+
+    Parameters
+    ----------
+    rows
+        Rows of each field's table.
+    columns
+        Column of each field in the categorical input.
+    dim
+        Width of an embedding.
+    federated
+        Whether these tables are shared between scenarios.
+    """
+
+    offsets: Tensor
+    columns: Tensor
+
+    def __init__(self, rows: Sequence[int], columns: Sequence[int], dim: int, *, federated: bool) -> None:
+        super().__init__()
+        self.federated = federated
+        self.weight = nn.Parameter(torch.zeros(sum(rows), dim))
+        starts = [0, *accumulate(rows)][: len(rows)]
+        # Not persistent: they follow from the specification, so they are neither saved nor sent.
+        self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int32), persistent=False)
+        self.register_buffer("columns", torch.tensor(list(columns), dtype=torch.int64), persistent=False)
+
+    def rows_of(self, categorical: Tensor) -> Tensor:
+        """Return the stacked table's row of each value, (B, F) int32."""
+        return categorical.index_select(1, self.columns) + self.offsets
+
+    def forward(self, categorical: Tensor) -> Tensor:
+        """Embed ``categorical`` (B, all fields) int32 as (B, F * dim)."""
+        return functional.embedding(self.rows_of(categorical), self.weight).flatten(1)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the tables; the reserved row of every field starts at zero, where an unseen value says nothing."""
+        with torch.no_grad():
+            self.weight.normal_(0.0, INITIAL_SCALE, generator=generator)
+            self.weight[self.offsets.long()] = 0.0

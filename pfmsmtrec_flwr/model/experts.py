@@ -1,0 +1,62 @@
+"""The expert networks of a scenario, computed together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pfmsmtrec_flwr.model.template import Composition, TaskComponent, TemplateLinear
+
+
+class Experts(nn.Module):
+    """E perceptrons on one input; each layer linear, batch normalization, ReLU, dropout.
+
+    With a template each task has its own composed copy of every expert, so that C = T * E networks are computed; without
+    one, C = E networks serve all tasks.
+
+    Parameters
+    ----------
+    tasks, experts
+        T and E.
+    inputs
+        Width of the input.
+    layers
+        Widths of the layers; the last one is the experts' output H.
+    dropout
+        Share of hidden units dropped in training.
+    """
+
+    def __init__(
+        self,
+        tasks: int,
+        experts: int,
+        inputs: int,
+        layers: Sequence[int],
+        dropout: float,
+        composition: Composition,
+        task_component: TaskComponent,
+    ) -> None:
+        super().__init__()
+        self.tasks = tasks
+        self.experts = experts
+        self.dropout = dropout
+        widths = [inputs, *layers]
+        self.layers = nn.ModuleList(
+            TemplateLinear(tasks, experts, before, after, composition, task_component)
+            for before, after in itertools.pairwise(widths)
+        )
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(layer.copies * layer.outputs) for layer in self.layers if isinstance(layer, TemplateLinear)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the experts' outputs (B, T or 1, E, H) on ``x`` (B, D)."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            hidden = layer(x)  # (B, C, O)
+            rows, copies, width = hidden.shape
+            hidden = functional.relu(norm(hidden.reshape(rows, copies * width)), inplace=True)
+            x = functional.dropout(hidden, self.dropout, self.training).view(rows, copies, width)
+        return x.view(rows, copies // self.experts, self.experts, width)

@@ -1,0 +1,1 @@
+"""Training and evaluating the model of one scenario on its own rows."""

@@ -1,0 +1,44 @@
+"""Predictions of a model on a scenario's held-out rows, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pfmsmtrec_flwr.data.batches import batches
+from pfmsmtrec_flwr.data.store import Split
+from pfmsmtrec_flwr.model import MMoE
+from pfmsmtrec_flwr.training.metrics import TaskMetrics, task_metrics
+
+EVALUATION_ROWS = 8192
+
+
+@torch.no_grad()
+def predict(model: MMoE, split: Split, device: torch.device) -> NDArray[np.float32]:
+    """Return the predicted probabilities (n, T) of all rows of the split; the model is left in evaluation mode."""
+    model.eval()
+    chunks = [
+        model(batch.categorical, batch.numeric).sigmoid().cpu()
+        for batch in batches(split, EVALUATION_ROWS, device=device)
+    ]
+    return torch.cat(chunks).numpy()
+
+
+def measure(
+    probabilities: NDArray[np.float32], split: Split, tasks: Sequence[str], *, grouped: bool = False
+) -> dict[str, TaskMetrics]:
+    """Measure predictions (n, T) on a split, per task.
+
+    Parameters
+    ----------
+    grouped
+        Whether to compute the AUC within users too, where the split has users.
+    """
+    users = np.asarray(split.users) if grouped and split.users is not None else None
+    return {
+        task: task_metrics(np.asarray(split.labels[:, column]), probabilities[:, column], users)
+        for column, task in enumerate(tasks)
+    }
