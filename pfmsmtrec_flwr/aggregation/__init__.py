@@ -1,0 +1,1 @@
+"""The server's mathematics on tensors: conflict coordination, personalised aggregation, towers, row-wise averages."""

@@ -1,0 +1,75 @@
+"""Averages of federated embedding tables, of which each scenario reports the rows that it touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class RowUpdate:
+    """The rows of a table that one scenario's training touched.
+
+    Attributes
+    ----------
+    rows
+        Their numbers, ascending, each once, (n,) int64.
+    values
+        Their new values (n, d).
+    counts
+        How often each was used in training (n,) int64.
+    """
+
+    rows: Tensor
+    values: Tensor
+    counts: Tensor
+
+
+def average_rows(table: Tensor, updates: Sequence[RowUpdate]) -> Tensor:
+    """Average each row over the scenarios that touched it, weighted by how often; other rows stay.
+
+    Plain averaging counts a scenario that never saw a row as one that wants it unchanged, and so dilutes rare rows.
+
+    Parameters
+    ----------
+    table
+        The table that the scenarios started from (R, d).
+    updates
+        One per scenario, in the fixed order of the scenarios.
+
+    References
+    ----------
+    Ding et al., "Federated Submodel Optimization for Hot and Cold Data Features", NeurIPS 2022.
+    """
+    totals = torch.zeros(len(table), dtype=torch.float64)
+    for update in updates:
+        totals.index_add_(0, update.rows, update.counts.double())
+    averaged = torch.where((totals > 0).unsqueeze(1), 0.0, table)
+    for update in updates:
+        weight = update.counts.double() / totals[update.rows]  # exactly 1 where a row has one scenario
+        averaged.index_add_(0, update.rows, weight.to(table.dtype).unsqueeze(1) * update.values)
+    return averaged
+
+
+def average_tables(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
+    """Average whole tables, as FedAvg does: a scenario that did not touch a row counts with the value it started from.
+
+    Parameters
+    ----------
+    table
+        The table that the scenarios started from (R, d).
+    updates
+        One per scenario.
+    weights
+        Weight of each scenario (K,), summing to one.
+    """
+    changed = torch.zeros_like(table)
+    touched = torch.zeros(len(table), dtype=torch.float64)
+    for update, weight in zip(updates, weights.tolist(), strict=True):
+        changed.index_add_(0, update.rows, weight * update.values)
+        touched.index_add_(0, update.rows, torch.full((len(update.rows),), weight, dtype=torch.float64))
+    kept = (1.0 - touched).clamp(min=0).to(table.dtype).unsqueeze(1)
+    return changed + kept * table

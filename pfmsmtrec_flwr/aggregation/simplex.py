@@ -1,0 +1,149 @@
+"""The dual problem of conflict coordination: a linear term and a norm on the simplex, for many problems at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+SMOOTHING = 1e-6
+ITERATIONS = 100
+TOLERANCE = 1e-8
+CENTERING = 0.1
+INTERIOR = 0.99
+TINY = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Minimise ``linear @ w + radius * ||w||`` over the simplex, the norm being that of ``gram``; E problems."""
+
+    linear: Tensor  # (E, K)
+    gram: Tensor  # (E, K, K)
+    radius: Tensor  # (E, 1)
+
+    def times(self, vector: Tensor) -> Tensor:
+        """``gram @ vector``, (E, K)."""
+        return torch.einsum("eij,ej->ei", self.gram, vector)
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """Where the iteration stands: all (E, K), ``level`` (E, 1)."""
+
+    w: Tensor
+    slack: Tensor  # multipliers of w >= 0
+    level: Tensor  # multiplier of sum(w) = 1
+    unit: Tensor  # w / ||w||, a variable of its own: where w vanishes it is any vector of norm up to 1
+
+    @property
+    def gap(self) -> Tensor:
+        return (self.w * self.slack).sum(dim=1, keepdim=True)
+
+
+def minimise_on_simplex(linear: Tensor, gram: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimise ``linear @ w + radius * sqrt(w @ gram @ w)`` over the simplex, E problems at once.
+
+    A primal-dual interior-point method. The norm has a kink where the weighted update vanishes, which is just where
+    strong conflicts lead; so the direction ``w / ||w||`` is a variable of its own, whose defining equation
+    ``unit * ||w|| = w`` is linearised together with the conditions of optimality. Some fifteen linear systems give
+    a duality gap near 1e-8.
+
+    Parameters
+    ----------
+    linear
+        (E, K) float64.
+    gram
+        (E, K, K) float64, positive semidefinite, scaled to a mean diagonal near 1 (or zero).
+    radius
+        (E,) float64, not negative.
+
+    Returns
+    -------
+    w
+        (E, K): not negative, each row summing to one.
+    unit
+        (E, K): coefficients of the direction of the weighted update, of norm at most 1 under ``gram``; ``w`` divided by
+        its norm wherever that is not zero.
+
+    References
+    ----------
+    The linearisation: Chan, Golub and Mulet, "A Nonlinear Primal-Dual Method for Total Variation-Based Image
+    Restoration", SIAM J. Sci. Comput. 1999, section 3.
+    """
+    size = linear.shape[1]
+    problem = _Problem(linear, gram, radius.unsqueeze(1))
+    level = linear.abs().amax(dim=1, keepdim=True) - linear.amin(dim=1, keepdim=True) + 1e-3
+    w = torch.full_like(linear, 1.0 / size)
+    point = _Point(w, linear + level, level, torch.zeros_like(linear))
+    smoothing = 1.0
+    for _ in range(ITERATIONS):
+        if smoothing <= SMOOTHING and _converged(problem, point, smoothing):
+            break
+        point = _advance(problem, point, smoothing)
+        smoothing = max(SMOOTHING, 0.3 * smoothing)
+    norm = (point.unit * problem.times(point.unit)).sum(dim=1, keepdim=True).clamp(min=0).sqrt()
+    return point.w / point.w.sum(dim=1, keepdim=True), point.unit / norm.clamp(min=1.0)
+
+
+def _converged(problem: _Problem, point: _Point, smoothing: float) -> bool:
+    image, length = _image(problem, point.w, smoothing)
+    turned = problem.times(point.unit)
+    stationary = problem.linear + problem.radius * turned + point.level - point.slack
+    aligned = problem.radius * (image - length * turned)
+    return max(float(error.abs().max()) for error in (stationary, aligned, point.gap)) <= TOLERANCE
+
+
+def _image(problem: _Problem, w: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """``gram @ w`` (E, K) and the smoothed norm of ``w`` (E, 1)."""
+    image = problem.times(w)
+    return image, ((w * image).sum(dim=1, keepdim=True) + smoothing**2).sqrt()
+
+
+def _advance(problem: _Problem, point: _Point, smoothing: float) -> _Point:
+    """One Newton step on the linearised conditions, shortened to stay inside."""
+    w, slack, level, unit = point.w, point.slack, point.level, point.unit
+    image, length = _image(problem, w, smoothing)
+    target = CENTERING * point.gap / w.shape[1]
+    outer = problem.times(unit).unsqueeze(2) * image.unsqueeze(1)
+    curvature = (outer + outer.transpose(1, 2)) / (2 * length.unsqueeze(2))
+    hessian = (problem.radius / length).unsqueeze(2) * (problem.gram - curvature)
+    toward = target / w - (problem.linear + problem.radius * image / length + level)
+    solved = _solve(hessian + torch.diag_embed(slack / w), torch.stack([toward, torch.ones_like(w)], dim=2))
+    level_step = solved[..., 0].sum(dim=1, keepdim=True) / solved[..., 1].sum(dim=1, keepdim=True)
+    w_step = solved[..., 0] - level_step * solved[..., 1]
+    slack_step = (target - slack * w_step) / w - slack
+    growth = (image * w_step).sum(dim=1, keepdim=True) / length
+    unit_step = (w + w_step - unit * growth) / length - unit
+    step = torch.minimum(_longest_positive(w, w_step), _longest_positive(slack, slack_step))
+    return replace(
+        point,
+        w=w + step * w_step,
+        slack=slack + step * slack_step,
+        level=level + step * level_step,
+        unit=unit + _longest_in_ball(problem, unit, unit_step) * unit_step,
+    )
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve symmetric systems after scaling their diagonals to one, which keeps them well conditioned at the edges."""
+    scale = matrix.diagonal(dim1=1, dim2=2).clamp(min=TINY).rsqrt().unsqueeze(2)
+    solved: Tensor = torch.linalg.solve(matrix * scale * scale.transpose(1, 2), right * scale)
+    return solved * scale
+
+
+def _longest_positive(value: Tensor, step: Tensor) -> Tensor:
+    """Longest step up to 1 that keeps ``value`` positive, (E, 1)."""
+    ratio = torch.where(step < 0, -value / step, torch.inf)
+    return (INTERIOR * ratio.amin(dim=1, keepdim=True)).clamp(max=1.0)
+
+
+def _longest_in_ball(problem: _Problem, unit: Tensor, step: Tensor) -> Tensor:
+    """Longest step up to 1 that keeps the norm of ``unit`` at most 1, (E, 1)."""
+    image = problem.times(step)
+    square = (step * image).sum(dim=1, keepdim=True)
+    along = (unit * image).sum(dim=1, keepdim=True)
+    room = 1.0 - (unit * problem.times(unit)).sum(dim=1, keepdim=True)
+    longest = ((along.square() + square * room.clamp(min=0)).sqrt() - along) / square.clamp(min=TINY)
+    return torch.where(square > 0, INTERIOR * longest, 1.0).clamp(max=1.0)
