@@ -1,0 +1,39 @@
+"""Flower ClientApp: unpack the message, let each scenario of the node answer, pack the reply."""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from pfmsmtrec_flwr.federation.node import answer, hello
+from pfmsmtrec_flwr.log import log_to_stderr
+
+log_to_stderr()
+app = ClientApp()
+
+
+@app.query("hello")
+def say_hello(message: Message, context: Context) -> Message:
+    """Say which scenarios this node hosts."""
+    return Message(hello(message.content, context), reply_to=message)
+
+
+@app.train("local")
+def train(message: Message, context: Context) -> Message:
+    """Measure the parameters that came, and train on."""
+    content = answer(message.content, context, lambda client, order, incoming: client.train(order, incoming))
+    return Message(content, reply_to=message)
+
+
+@app.evaluate("validation")
+def validate(message: Message, context: Context) -> Message:
+    """Measure the parameters that came on validation rows."""
+    content = answer(message.content, context, lambda client, order, incoming: client.validate(order, incoming))
+    return Message(content, reply_to=message)
+
+
+@app.evaluate("test")
+def test(message: Message, context: Context) -> Message:
+    """Measure the selected round's model on test rows, and save it."""
+    content = answer(message.content, context, lambda client, order, _: client.test(order))
+    return Message(content, reply_to=message)

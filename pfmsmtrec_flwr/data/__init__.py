@@ -1,0 +1,1 @@
+"""Schemas, readers, encoders, the prepared store and batches of it."""

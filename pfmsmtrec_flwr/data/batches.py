@@ -1,0 +1,151 @@
+"""Batches as slices and gathers of whole arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pfmsmtrec_flwr.data.store import Array, Split
+
+_BLOCKS_IN_WINDOW = 256
+
+_Rows = tuple[Array, Array, Array]
+"""categorical, numeric and labels of the same rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some impressions as tensors."""
+
+    categorical: Tensor
+    """int32 (B, F)."""
+    numeric: Tensor
+    """float32 (B, N)."""
+    labels: Tensor
+    """float32 (B, T)."""
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+
+def batches(
+    split: Split,
+    batch_size: int,
+    *,
+    generator: np.random.Generator | None = None,
+    device: torch.device | None = None,
+    window_rows: int = 4_194_304,
+) -> Iterator[Batch]:
+    """Go once through a split.
+
+    Parameters
+    ----------
+    split
+        The rows.
+    batch_size
+        Impressions in a batch, two or more. A single row left over at the end joins the batch before it, for batch
+        normalization needs two.
+    generator
+        Shuffles the rows; without it they come in their order.
+    device
+        Where the tensors go; none: they stay in main memory.
+    window_rows
+        A split of at most as many rows is shuffled as a whole. A longer one, which may be larger than memory, is
+        shuffled in blocks: blocks are drawn in random order, read as slices, and mixed within windows of this size.
+
+    Raises
+    ------
+    ValueError
+        `batch_size` is below 2 or `window_rows` below 1.
+    """
+    if batch_size < 2 or window_rows < 1:
+        raise ValueError(f"got batch_size {batch_size} and window_rows {window_rows}, expected at least 2 and 1")
+    if generator is None:
+        chunks = _in_order(split, batch_size)
+    elif len(split) <= window_rows:
+        chunks = _shuffled(split, batch_size, generator)
+    else:
+        chunks = _shuffled_in_windows(split, batch_size, generator, window_rows)
+    for rows in _without_single_tail(chunks):
+        yield _to_batch(rows, device)
+
+
+def _rows(split: Split) -> _Rows:
+    return split.categorical, split.numeric, split.labels
+
+
+def _take(rows: _Rows, index: Array) -> _Rows:
+    return rows[0][index], rows[1][index], rows[2][index]
+
+
+def _in_order(split: Split, batch_size: int) -> Iterator[_Rows]:
+    categorical, numeric, labels = _rows(split)
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        yield categorical[part], numeric[part], labels[part]
+
+
+def _shuffled(split: Split, batch_size: int, generator: np.random.Generator) -> Iterator[_Rows]:
+    order = generator.permutation(len(split))
+    for start in range(0, len(order), batch_size):
+        yield _take(_rows(split), order[start : start + batch_size])
+
+
+def _shuffled_in_windows(
+    split: Split, batch_size: int, generator: np.random.Generator, window_rows: int
+) -> Iterator[_Rows]:
+    block = max(1, window_rows // _BLOCKS_IN_WINDOW)
+    starts = generator.permutation(np.arange(0, len(split), block))
+    per_window = max(1, window_rows // block)
+    carried: _Rows | None = None  # rows of a window that do not fill a batch are mixed into the next one
+    for first in range(0, len(starts), per_window):
+        window = _read_blocks(split, starts[first : first + per_window], block, carried)
+        order = generator.permutation(len(window[2]))
+        last = first + per_window >= len(starts)
+        full = len(order) if last else len(order) - len(order) % batch_size
+        for start in range(0, full, batch_size):
+            yield _take(window, order[start : start + batch_size])
+        carried = _take(window, order[full:])
+
+
+def _read_blocks(split: Split, starts: Array, block: int, carried: _Rows | None) -> _Rows:
+    parts = [tuple(array[start : start + block] for array in _rows(split)) for start in np.sort(starts)]
+    if carried is not None:
+        parts.append(carried)
+    categorical, numeric, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return categorical, numeric, labels
+
+
+def _without_single_tail(chunks: Iterator[_Rows]) -> Iterator[_Rows]:
+    previous: _Rows | None = None
+    for rows in chunks:
+        if previous is not None and len(rows[2]) == 1:  # only the last one can be short
+            categorical, numeric, labels = (np.concatenate(pair) for pair in zip(previous, rows, strict=True))
+            previous = (categorical, numeric, labels)
+            continue
+        if previous is not None:
+            yield previous
+        previous = rows
+    if previous is not None:
+        yield previous
+
+
+def _to_batch(rows: _Rows, device: torch.device | None) -> Batch:
+    categorical, numeric, labels = rows
+    batch = Batch(
+        torch.from_numpy(_writable(categorical)),
+        torch.from_numpy(_writable(numeric)),
+        torch.from_numpy(labels.astype(np.float32)),
+    )
+    if device is None:
+        return batch
+    return Batch(batch.categorical.to(device), batch.numeric.to(device), batch.labels.to(device))
+
+
+def _writable(values: Array) -> Array:
+    """Copy a slice of the store, which is read-only as a tensor cannot be; a gather is a copy already."""
+    return values if values.flags.writeable else values.copy()

@@ -1,0 +1,103 @@
+"""Numeric columns: sentinels, clipping, transform, and standardisation on a scenario's own training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.reading import Chunk
+from pfmsmtrec_flwr.data.schema import NumericSpec
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+BLOCK_ROWS = 8192
+_ROUNDING = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class Standardiser:
+    """Mean and standard deviation of each column, in the unit that its transform gives."""
+
+    mean: Floats
+    deviation: Floats
+
+    def apply(self, values: Floats) -> npt.NDArray[np.float32]:
+        """Return (value - mean) / deviation, (n, N); a missing value becomes 0, a constant column all 0."""
+        varying = self.deviation > _ROUNDING * np.abs(self.mean)  # a constant's deviation is not exactly 0
+        scaled = (values - self.mean) / np.where(varying, self.deviation, 1.0)
+        return np.where(np.isnan(scaled) | ~varying, 0.0, scaled).astype(np.float32)
+
+
+class MomentCollector:
+    """Mean and variance over many chunks.
+
+    Sums run over blocks of a fixed number of rows, whatever the chunks they came in, so that a scenario's figures do
+    not depend in the last bit on which other rows lie in the same file. Blocks are joined as in Chan, Golub and
+    LeVeque, "Algorithms for computing the sample variance", The American Statistician 37 (1983).
+    """
+
+    def __init__(self, columns: int) -> None:
+        self._count = np.zeros(columns)
+        self._mean = np.zeros(columns)
+        self._squares = np.zeros(columns)
+        self._waiting: list[Floats] = []
+        self._rows = 0
+
+    def add(self, values: Floats) -> None:
+        """Add rows (n, N); not-a-number is left out."""
+        self._waiting.append(values)
+        self._rows += len(values)
+        if self._rows >= BLOCK_ROWS:
+            rows = np.concatenate(self._waiting)
+            full = len(rows) - len(rows) % BLOCK_ROWS
+            for start in range(0, full, BLOCK_ROWS):
+                self._join(rows[start : start + BLOCK_ROWS])
+            self._waiting, self._rows = [rows[full:]], len(rows) - full
+
+    def standardiser(self) -> Standardiser:
+        """Return what the rows so far give; call it once, at the end."""
+        if self._rows:
+            self._join(np.concatenate(self._waiting))
+            self._waiting, self._rows = [], 0
+        return Standardiser(self._mean, np.sqrt(self._squares / np.maximum(self._count, 1)))
+
+    def _join(self, block: Floats) -> None:
+        known = ~np.isnan(block)
+        count = known.sum(axis=0).astype(np.float64)
+        mean = np.where(known, block, 0.0).sum(axis=0) / np.maximum(count, 1)
+        squares = np.where(known, block - mean, 0.0)
+        total = self._count + count
+        share = count / np.maximum(total, 1)
+        shift = np.where(count > 0, mean - self._mean, 0.0)
+        self._squares += (squares * squares).sum(axis=0) + shift * shift * self._count * share
+        self._mean += shift * share
+        self._count = total
+
+
+def numeric_matrix(chunk: Chunk, specs: dict[str, NumericSpec]) -> Floats:
+    """Return all numeric columns before standardisation, (n, N); not-a-number where missing.
+
+    Raises
+    ------
+    UserError
+        Text that is no number, or a negative value where a logarithm is to be taken.
+    """
+    matrix = np.empty((len(chunk), len(specs)))
+    for position, (name, spec) in enumerate(specs.items()):
+        matrix[:, position] = _prepared(chunk, spec.column or name, spec)
+    return matrix
+
+
+def _prepared(chunk: Chunk, column: str, spec: NumericSpec) -> Floats:
+    values = chunk.numbers(column)
+    values = np.where(np.isin(values, spec.missing) | ~np.isfinite(values), np.nan, values)
+    if spec.clip is not None:
+        values = np.clip(values, *spec.clip)
+    if spec.transform == "log1p":
+        if (values < 0).any():
+            raise chunk.error(column, values < 0, "but log1p needs values from 0: name it in missing, or clip")
+        values = np.log1p(values)
+    return values

@@ -1,0 +1,180 @@
+"""The start of a run: who hosts which scenario, and whether all of them fit together."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.protocol import HELLO, Order
+from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
+from pfmsmtrec_flwr.validation import Section, parse
+
+_RETRY_SECONDS = 1.0
+
+
+class Description(Section):
+    """What the server knows of a scenario."""
+
+    scenario: str
+    dataset: str
+    schema_hash: str
+    tasks: list[str]
+    numeric: int
+    fields: list[str]
+    rows: list[int]
+    """Rows of each field's table; 1 for a local one, whose size stays in the scenario."""
+    federated: list[bool]
+    examples: dict[str, int]
+    """Rows of each split."""
+    train_positives: list[int]
+    """Per task."""
+
+    def spec(self) -> ModelSpec:
+        """Return the specification of the scenario's model, local tables aside."""
+        fields = zip(self.fields, self.rows, self.federated, strict=True)
+        return ModelSpec(tuple(FieldSpec(*field) for field in fields), self.numeric, tuple(self.tasks))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a node said."""
+
+    scenarios: Sequence[Description]
+    partitions: int  # nodes of a simulation; 0 for a deployed node, which does not know how many there are
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """The scenarios that take part, and where they live.
+
+    Attributes
+    ----------
+    scenarios
+        By name, in the order of the names.
+    hosts
+        Node of each scenario.
+    """
+
+    scenarios: Mapping[str, Description]
+    hosts: Mapping[str, int]
+
+    def nodes(self) -> dict[int, list[str]]:
+        """Return the scenarios of each node, nodes in the order of their first scenario's name."""
+        nodes: dict[int, list[str]] = {}
+        for scenario in self.scenarios:
+            nodes.setdefault(self.hosts[scenario], []).append(scenario)
+        return nodes
+
+
+def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Federation:
+    """Ask every node what it hosts, until all expected scenarios are there.
+
+    Parameters
+    ----------
+    grid
+        Carries the messages.
+    config
+        The run's configuration.
+    expected
+        Scenarios to wait for; none: as soon as any is hosted, those that are hosted take part.
+
+    Raises
+    ------
+    UserError
+        A scenario is hosted twice, or by nobody in time; a node reports an error, runs another version, or has data of
+        another schema.
+    """
+    deadline = time.monotonic() + config.federation.node_timeout
+    order = Order(config.model_dump_json(), config.method, round=0, exchange=0)
+    asked: dict[int, _Answer] = {}
+    while True:
+        online = list(grid.get_node_ids())
+        if new := sorted(set(online) - asked.keys()):
+            left = max(1.0, deadline - time.monotonic())
+            asked |= _ask(grid, order, new, left)
+        hosted = {node: asked[node] for node in online if node in asked}
+        names = [description.scenario for answer in hosted.values() for description in answer.scenarios]
+        all_there = all(answer.partitions <= len(hosted) for answer in hosted.values())
+        if names and all_there and not set(expected) - set(names):
+            return _federation(hosted, expected)
+        if time.monotonic() >= deadline:
+            raise UserError(_missing(expected, names, len(online), config.federation.node_timeout))
+        time.sleep(min(_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> dict[int, _Answer]:
+    messages = [Message(RecordDict({"order": order.pack()}), node, HELLO) for node in nodes]
+    answers = {}
+    for reply in grid.send_and_receive(messages, timeout=timeout):
+        if reply.has_error():
+            logger.warning("a node did not answer the handshake: %s", reply.error.reason)
+            continue
+        answers[reply.metadata.src_node_id] = _read(reply)
+    return answers
+
+
+def _read(reply: Message) -> _Answer:
+    document = json.loads(str(reply.content.config_records["hello"]["hello"]))
+    node = f"node {reply.metadata.src_node_id}"
+    if document["error"]:
+        raise UserError(f"{node}: {document['error']}")
+    if document["version"] != pfmsmtrec_flwr.__version__:
+        raise UserError(
+            f"{node} runs pfmsmtrec-flwr {document['version']}, the server {pfmsmtrec_flwr.__version__}: install the same"
+        )
+    described = [parse(Description, description, node) for description in document["scenarios"]]
+    return _Answer(described, int(document["partitions"]))
+
+
+def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str]) -> Federation:
+    hosts: dict[str, int] = {}
+    scenarios: dict[str, Description] = {}
+    for node, answer in hosted.items():
+        for description in answer.scenarios:
+            name = description.scenario
+            if expected and name not in expected:
+                continue
+            if name in hosts:
+                raise UserError(
+                    f"scenario {name} is hosted by two nodes, {hosts[name]} and {node}: "
+                    "give each node its own with --node-config 'scenarios=\"NAME\"'"
+                )
+            hosts[name], scenarios[name] = node, description
+    _check_alike([scenarios[name] for name in sorted(scenarios)])
+    return Federation({name: scenarios[name] for name in sorted(scenarios)}, hosts)
+
+
+def _check_alike(descriptions: Sequence[Description]) -> None:
+    first = descriptions[0]
+    for other in descriptions[1:]:
+        if other.schema_hash != first.schema_hash:
+            raise UserError(
+                f"scenarios {first.scenario} and {other.scenario} were prepared with different schemas "
+                f"({first.schema_hash[:8]} of {first.dataset}, {other.schema_hash[:8]} of {other.dataset}): "
+                "prepare both with the same datasets/*.yaml and version"
+            )
+    for description in descriptions:
+        for task, positives in zip(description.tasks, description.train_positives, strict=True):
+            if not 0 < positives < description.examples["train"]:
+                raise UserError(
+                    f"task {task} has one class only in the training rows of scenario {description.scenario} "
+                    f"({positives} positives of {description.examples['train']}): leave the task or the scenario out"
+                )
+
+
+def _missing(expected: Sequence[str], names: Sequence[str], nodes: int, seconds: float) -> str:
+    missing = sorted(set(expected) - set(names))
+    what = f"scenario {', '.join(missing)} is" if missing else "no scenario is"
+    return (
+        f"{what} hosted by no node after {seconds:g} s ({nodes} nodes online, hosting {', '.join(sorted(names)) or 'nothing'}): "
+        "start the missing nodes, or name the scenarios that take part in federation.scenarios"
+    )

@@ -1,0 +1,86 @@
+"""Which scenarios a node hosts, and where their rows are."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context
+
+from pfmsmtrec_flwr.config import DataSettings, RunConfig
+from pfmsmtrec_flwr.data.store import ScenarioStore, list_scenarios
+from pfmsmtrec_flwr.data.synthetic import SyntheticSettings, ensure_synthetic
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.locations import data_root, is_simulated
+from pfmsmtrec_flwr.validation import parse
+
+SYNTHETIC = "synthetic"
+
+
+def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
+    """Return the names of the scenarios that this node hosts in this run.
+
+    A deployed node says so itself: ``--node-config 'scenarios="NL,ES"'``, or hosts whatever is prepared in its data
+    folder. In a simulation scenario *i*, largest first, lives on partition *i* modulo their number.
+    """
+    if not is_simulated(context):
+        return _declared(config, context)
+    sizes = known_scenarios(config.data, data_root(context))
+    if config.federation.scenarios:
+        _require(config.federation.scenarios, list(sizes), "this data set")
+        sizes = {name: sizes[name] for name in config.federation.scenarios}
+    ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
+    partition, partitions = int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
+    return sorted(ordered[partition::partitions])
+
+
+def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
+    """Return the training rows of each scenario of a data set that can be had below ``root``, by name.
+
+    Raises
+    ------
+    UserError
+        Nothing is prepared there.
+    """
+    if data.name == SYNTHETIC:
+        return dict(synthetic_settings(data).train_rows)
+    stores = list_scenarios(root, data.name)
+    if not stores:
+        raise UserError(
+            f"no prepared data of '{data.name}' in {root}: run `pfmsmtrec prepare {data.name} --source DIR`, "
+            "or give its folder with --data"
+        )
+    return {store.scenario: len(store.splits["train"]) for store in stores}
+
+
+def open_scenario(config: RunConfig, context: Context, scenario: str) -> ScenarioStore:
+    """Open a scenario's prepared store; a made-up one is made first."""
+    root = data_root(context)
+    if config.data.name == SYNTHETIC:
+        return ensure_synthetic(synthetic_settings(config.data), scenario, root)
+    return _opened(root / config.data.name / scenario)
+
+
+def synthetic_settings(data: DataSettings) -> SyntheticSettings:
+    """Return the checked settings of the made-up scenarios."""
+    return parse(SyntheticSettings, data.synthetic, "data.synthetic")
+
+
+@lru_cache(maxsize=64)
+def _opened(path: Path) -> ScenarioStore:
+    """Keep a simulation's stores open: they never change once they are written."""
+    return ScenarioStore.open(path)
+
+
+def _declared(config: RunConfig, context: Context) -> list[str]:
+    declared = str(context.node_config.get("scenarios", ""))
+    known = list(known_scenarios(config.data, data_root(context)))
+    names = sorted({name.strip() for name in declared.split(",") if name.strip()}) if declared else known
+    _require(names, known, f"{data_root(context)}")
+    wanted = config.federation.scenarios
+    return sorted(name for name in names if not wanted or name in wanted)
+
+
+def _require(names: tuple[str, ...] | list[str], known: list[str], where: str) -> None:
+    if missing := sorted(set(names) - set(known)):
+        raise UserError(f"scenario {', '.join(missing)} is not in {where}, which has {', '.join(sorted(known))}")

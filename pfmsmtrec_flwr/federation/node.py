@@ -1,0 +1,76 @@
+"""A node's answer to a message: each of its scenarios' answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from flwr.app import ConfigRecord, Context, RecordDict
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client import ScenarioClient
+from pfmsmtrec_flwr.federation.handshake import Description
+from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
+from pfmsmtrec_flwr.federation.locations import client_root, safe_folder
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
+from pfmsmtrec_flwr.federation.state import LocalState
+from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.validation import parse
+
+Action = Callable[[ScenarioClient, Order, Incoming], Reply]
+
+
+def answer(content: RecordDict, context: Context, action: Action) -> RecordDict:
+    """Carry out an order for every scenario of the message.
+
+    What goes wrong through a user's mistake comes back as the scenario's error, in one line; anything else is raised.
+    """
+    order, incoming, scenarios = unpack_orders(content)
+    config = RunConfig.model_validate_json(order.config)
+    replies = {}
+    for name in scenarios:
+        try:
+            store = open_scenario(config, context, name)
+            state = LocalState(safe_folder(client_root(context), order.method, name))
+            replies[name] = action(ScenarioClient(store, config, state), order, incoming)
+        except UserError as error:
+            logger.error("scenario %s: %s", name, error)
+            replies[name] = Reply(error=str(error))
+    return pack_replies(replies)
+
+
+def hello(content: RecordDict, context: Context) -> RecordDict:
+    """Say which scenarios this node hosts, and what the server has to know of each."""
+    order = Order.unpack(content.config_records["order"])
+    config = RunConfig.model_validate_json(order.config)
+    partitions = int(context.node_config.get("num-partitions", 0))
+    document = {"version": pfmsmtrec_flwr.__version__, "partitions": partitions, "scenarios": [], "error": ""}
+    try:
+        stores = [open_scenario(config, context, name) for name in hosted_scenarios(config, context)]
+        document["scenarios"] = [describe(store).model_dump() for store in stores]
+    except UserError as error:
+        document["error"] = str(error)
+    return RecordDict({"hello": ConfigRecord({"hello": json.dumps(document)})})
+
+
+def describe(store: ScenarioStore) -> Description:
+    """Return what the server has to know of a scenario; sizes of local tables, which count people, stay here."""
+    return parse(
+        Description,
+        {
+            "scenario": store.scenario,
+            "dataset": store.dataset,
+            "schema_hash": store.schema_hash,
+            "tasks": list(store.tasks),
+            "numeric": len(store.numeric),
+            "fields": [field.name for field in store.fields],
+            "rows": [field.size if field.federated else 1 for field in store.fields],
+            "federated": [field.federated for field in store.fields],
+            "examples": {name: len(split) for name, split in store.splits.items()},
+            "train_positives": list(store.positives("train")),
+        },
+        f"scenario {store.scenario}",
+    )

@@ -1,0 +1,247 @@
+"""What a message says: orders down, updates up, as Flower records.
+
+A node hosts one scenario or several, so a record's name is ``<scenario>/<kind>``; what is the same for all scenarios of a
+message travels once, under ``common``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.model import Part
+
+PROTOCOL_VERSION = 1
+Tensors = dict[str, Tensor]
+
+HELLO = "query.hello"
+TRAIN = "train.local"
+VALIDATE = "evaluate.validation"
+TEST = "evaluate.test"
+
+_COMMON = "common"
+_CONSENSUS = "consensus"
+_ORDER = "order"
+
+
+class Stage(StrEnum):
+    """What an exchange trains."""
+
+    ALL = "all"
+    EXPERTS = "experts"
+    """Everything is trained, everything but the towers is sent: the first exchange of a bottom-up round."""
+    TOWERS = "towers"
+    """The towers are fitted on the aggregated experts and sent: the second exchange of a bottom-up round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the server asks of every scenario of a message.
+
+    Attributes
+    ----------
+    config
+        The run's configuration as JSON.
+    method
+        Name under which clients keep their state.
+    round
+        Counted from 1.
+    exchange
+        Counted from 1 over the whole run; a client keeps its state by it.
+    stage
+        What is trained.
+    parts
+        Parts to send back.
+    evaluate
+        Whether to measure what the message brings, on validation rows, before training.
+    selected
+        Round, per scenario, whose parameters are the best so far (0: none yet).
+    """
+
+    config: str
+    method: str
+    round: int
+    exchange: int
+    stage: Stage = Stage.ALL
+    parts: tuple[Part, ...] = ()
+    evaluate: bool = False
+    selected: Mapping[str, int] = field(default_factory=dict)
+
+    def pack(self) -> ConfigRecord:
+        """Return the order as a record."""
+        return ConfigRecord({"version": PROTOCOL_VERSION, "order": json.dumps(asdict(self))})
+
+    @classmethod
+    def unpack(cls, record: ConfigRecord) -> Order:
+        """Read an order.
+
+        Raises
+        ------
+        UserError
+            It is of another version of the protocol.
+        """
+        if record.get("version") != PROTOCOL_VERSION:
+            raise UserError(
+                f"got a message of protocol version {record.get('version')!r}, this client speaks {PROTOCOL_VERSION}: "
+                "install the same version of pfmsmtrec-flwr on server and clients"
+            )
+        fields: dict[str, Any] = json.loads(str(record["order"]))
+        fields["stage"] = Stage(fields["stage"])
+        fields["parts"] = tuple(Part(part) for part in fields["parts"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Parameters that a message brings to its scenarios.
+
+    Attributes
+    ----------
+    common
+        The same for all.
+    personal
+        Each scenario's own.
+    consensus
+        Consensus of personal parameters, for the regularizer.
+    """
+
+    common: Tensors
+    personal: dict[str, Tensors]
+    consensus: Tensors = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one scenario answers.
+
+    Attributes
+    ----------
+    figures
+        Numbers by name.
+    parameters
+        Values after training, of the parts that were asked for, except embedding tables.
+    rows
+        Touched rows of embedding tables.
+    error
+        What went wrong, in one line; empty if nothing did.
+    """
+
+    figures: dict[str, float] = field(default_factory=dict)
+    parameters: Tensors = field(default_factory=dict)
+    rows: dict[str, RowUpdate] = field(default_factory=dict)
+    error: str = ""
+
+
+def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> RecordDict:
+    """Return a message's content for the given scenarios of one node, in records of its own."""
+    records = RecordDict({_ORDER: order.pack(), "scenarios": ConfigRecord({"names": list(scenarios)})})
+    if incoming.common:
+        records[_COMMON] = pack_tensors(incoming.common)
+    if incoming.consensus:
+        records[_CONSENSUS] = pack_tensors(incoming.consensus)
+    for scenario in scenarios:
+        if personal := incoming.personal.get(scenario):
+            records[f"{scenario}/parameters"] = pack_tensors(personal)
+    return records
+
+
+def unpack_orders(content: RecordDict) -> tuple[Order, Incoming, list[str]]:
+    """Read what `pack_orders` made: the order, the parameters, the scenarios."""
+    order = Order.unpack(content.config_records[_ORDER])
+    names = content.config_records["scenarios"]["names"]
+    scenarios = [str(name) for name in names] if isinstance(names, list) else []
+    arrays = content.array_records
+    incoming = Incoming(
+        common=unpack_tensors(arrays.get(_COMMON)),
+        personal={name: unpack_tensors(arrays.get(f"{name}/parameters")) for name in scenarios},
+        consensus=unpack_tensors(arrays.get(_CONSENSUS)),
+    )
+    return order, incoming, scenarios
+
+
+def pack_replies(replies: Mapping[str, Reply]) -> RecordDict:
+    """Return the content of a node's answer."""
+    records = RecordDict()
+    for scenario, reply in replies.items():
+        document = json.dumps({"figures": reply.figures, "error": reply.error})
+        records[f"{scenario}/reply"] = ConfigRecord({"reply": document})
+        if reply.parameters:
+            records[f"{scenario}/parameters"] = pack_tensors(reply.parameters)
+        for name, update in reply.rows.items():
+            tensors = {"rows": update.rows.int(), "values": update.values, "counts": update.counts.int()}
+            records[f"{scenario}/rows/{name}"] = pack_tensors(tensors)
+    return records
+
+
+def unpack_replies(content: RecordDict) -> dict[str, Reply]:
+    """Read what `pack_replies` made, by scenario."""
+    replies = {}
+    for key, record in content.config_records.items():
+        scenario, _, kind = key.rpartition("/")
+        if kind != "reply":
+            continue
+        document = json.loads(str(record["reply"]))
+        prefix = f"{scenario}/rows/"
+        rows = {
+            name.removeprefix(prefix): _row_update(unpack_tensors(arrays))
+            for name, arrays in content.array_records.items()
+            if name.startswith(prefix)
+        }
+        parameters = unpack_tensors(content.array_records.get(f"{scenario}/parameters"))
+        replies[scenario] = Reply(document["figures"], parameters, rows, document["error"])
+    return replies
+
+
+def pack_tensors(tensors: Mapping[str, Tensor]) -> ArrayRecord:
+    """Return tensors as a record."""
+    return ArrayRecord({name: Array(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()})
+
+
+def unpack_tensors(record: ArrayRecord | None) -> Tensors:
+    """Return a record's tensors, in memory of their own."""
+    if record is None:
+        return {}
+    return {name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()}
+
+
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    """Check decoded tensors against those of the same names that they are to replace.
+
+    Raises
+    ------
+    UserError
+        A name, shape or type differs, or a value is not finite.
+    """
+    if tensors.keys() != expected.keys():
+        odd = sorted(tensors.keys() ^ expected.keys())
+        raise UserError(
+            f"{source}: parameters {odd[:3]} are missing or unknown; the models of server and client differ"
+        )
+    for name, tensor in tensors.items():
+        wanted = expected[name]
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            raise UserError(
+                f"{source}: parameter {name} is {tensor.dtype} {tuple(tensor.shape)}, "
+                f"expected {wanted.dtype} {tuple(wanted.shape)}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{source}: parameter {name} has values that are not finite; lower train.lr")
+
+
+def payload_bytes(content: RecordDict) -> int:
+    """Bytes of the arrays in a message."""
+    return sum(len(array.data) for record in content.array_records.values() for array in record.values())
+
+
+def _row_update(tensors: Tensors) -> RowUpdate:
+    return RowUpdate(tensors["rows"].long(), tensors["values"], tensors["counts"].long())

@@ -1,0 +1,58 @@
+"""Which round counts, by validation data alone, and when to stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+
+class RoundSelection:
+    """Follows the scenarios' validation scores over the rounds.
+
+    Parameters
+    ----------
+    mode
+        ``scenario``: each scenario has its own best round; ``macro``: the best mean over scenarios counts for all.
+    patience
+        Rounds without a better mean before stopping; 0: never.
+    smoothing
+        Share of the old value in an exponential mean of the scores before they are compared.
+    """
+
+    def __init__(self, mode: Literal["scenario", "macro"], patience: int, smoothing: float) -> None:
+        self.mode = mode
+        self.patience = patience
+        self.smoothing = smoothing
+        self.selected: dict[str, int] = {}
+        self._smooth: dict[str, float] = {}
+        self._best: dict[str, float] = {}
+        self._best_macro = -math.inf
+        self._best_macro_round = 0
+        self._last_round = 0
+
+    def add(self, round_number: int, scores: Mapping[str, float | None]) -> None:
+        """Take the scores of one round; a scenario whose score is not defined, or lacks, keeps its choice."""
+        self._last_round = round_number
+        for scenario, score in scores.items():
+            if score is not None:
+                old = self._smooth.get(scenario, score)
+                self._smooth[scenario] = self.smoothing * old + (1 - self.smoothing) * score
+        present = [self._smooth[scenario] for scenario in sorted(scores) if scenario in self._smooth]
+        macro = math.fsum(present) / len(present) if present else -math.inf
+        better = macro > self._best_macro
+        if better:
+            self._best_macro, self._best_macro_round = macro, round_number
+        for scenario, score in scores.items():
+            if self.mode == "macro":
+                improved = better
+            else:
+                improved = score is not None and self._smooth[scenario] > self._best.get(scenario, -math.inf)
+            if improved or scenario not in self.selected:
+                self.selected[scenario] = round_number
+                self._best[scenario] = self._smooth.get(scenario, -math.inf)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the mean has not become better for as many rounds as the patience allows."""
+        return 0 < self.patience <= self._last_round - self._best_macro_round

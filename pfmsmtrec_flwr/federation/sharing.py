@@ -1,0 +1,55 @@
+"""What a method shares: which parts travel, and whether a part is the same for all or each scenario's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pfmsmtrec_flwr.model import Part, Slot
+
+PRIVATE = frozenset({Part.LOCAL_EMBEDDING})
+"""Parts that never leave a scenario, whatever a method says: they hold what identifies people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Parts of the model that travel.
+
+    Attributes
+    ----------
+    common
+        Parts of which all scenarios get the same values.
+    personal
+        Parts of which each scenario gets values of its own.
+    """
+
+    common: frozenset[Part] = frozenset()
+    personal: frozenset[Part] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse what must not be shared.
+
+        Raises
+        ------
+        ValueError
+            A private part is shared, or a part is both common and personal.
+        """
+        if private := self.parts & PRIVATE:
+            raise ValueError(f"these parts never leave a scenario: {sorted(private)}")
+        if both := self.common & self.personal:
+            raise ValueError(f"these parts are both common and personal: {sorted(both)}")
+
+    @property
+    def parts(self) -> frozenset[Part]:
+        """All that travels."""
+        return self.common | self.personal
+
+    def without(self, part: Part) -> Sharing:
+        """Return the same without one part."""
+        return Sharing(self.common - {part}, self.personal - {part})
+
+
+def names_of(slots: Mapping[str, Slot], parts: Iterable[Part]) -> list[str]:
+    """Names of the tensors that belong to the given parts, in the model's order."""
+    wanted = frozenset(parts)
+    return [name for name, slot in slots.items() if slot.part in wanted]

@@ -1,0 +1,142 @@
+"""What a scenario keeps on its own disk between messages.
+
+Local parameters, batch normalization and the optimiser's moments live in one file per exchange; a file appears whole or not
+at all, and the last two are kept, so that an exchange that has to be repeated starts from the same state. Flower's own
+client state is lost at a restart and travels with every message.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pfmsmtrec_flwr.errors import UserError
+
+GENERATIONS = 2
+_STATE = re.compile(r"state-(\d+)\.safetensors")
+_EVALUATED = re.compile(r"evaluated-(\d+)\.safetensors")
+
+
+class LocalState:
+    """A scenario's files of one method of one run.
+
+    Parameters
+    ----------
+    folder
+        Made when the first file is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, exchange: int) -> dict[str, Tensor]:
+        """Return the state that the given exchange left; an exchange that this scenario missed left it as it was before.
+
+        Returns
+        -------
+        dict
+            By name; empty before the first exchange.
+
+        Raises
+        ------
+        UserError
+            The file is damaged.
+        """
+        done = [number for number in _numbers(self.folder, _STATE) if number <= exchange]
+        return _load(self.folder / f"state-{max(done)}.safetensors") if done else {}
+
+    def save(self, exchange: int, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the state that an exchange left, and drop all but the last two before it."""
+        _save(self.folder / f"state-{exchange}.safetensors", tensors)
+        for number in _numbers(self.folder, _STATE)[:-GENERATIONS]:
+            (self.folder / f"state-{number}.safetensors").unlink(missing_ok=True)
+
+    def save_evaluated(self, round_number: int, tensors: Mapping[str, Tensor], selected: int) -> None:
+        """Keep the whole model that was measured after a round, and drop all others but the selected round's."""
+        _save(self.folder / f"evaluated-{round_number}.safetensors", tensors)
+        for number in _numbers(self.folder, _EVALUATED):
+            if number not in (round_number, selected):
+                (self.folder / f"evaluated-{number}.safetensors").unlink(missing_ok=True)
+
+    def load_evaluated(self, round_number: int) -> dict[str, Tensor]:
+        """Return the whole model that was measured after a round.
+
+        Raises
+        ------
+        UserError
+            It is not there, or damaged.
+        """
+        path = self.folder / f"evaluated-{round_number}.safetensors"
+        if not path.exists():
+            raise UserError(
+                f"the model of round {round_number} is not in {self.folder}: was the folder emptied meanwhile?"
+            )
+        return _load(path)
+
+    def save_model(self, tensors: Mapping[str, Tensor], description: str) -> Path:
+        """Write the final model, its description beside it, and drop what was kept only for further rounds.
+
+        Parameters
+        ----------
+        tensors
+            The model's state by name.
+        description
+            JSON: what it takes to build the model.
+
+        Returns
+        -------
+        Path
+            Of the parameters.
+        """
+        path = self.folder / "model.safetensors"
+        _save(path, tensors)
+        with _clear_errors(path):
+            path.with_suffix(".json").write_text(description, encoding="utf-8")
+        for pattern, name in ((_STATE, "state"), (_EVALUATED, "evaluated")):
+            for number in _numbers(self.folder, pattern):
+                (self.folder / f"{name}-{number}.safetensors").unlink(missing_ok=True)
+        return path
+
+
+def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return sorted(int(match[1]) for file in folder.iterdir() if (match := pattern.fullmatch(file.name)))
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}): delete its folder and start the run again") from None
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    with _clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        what = "the disk is full: free some space" if full else str(error)
+        raise UserError(f"cannot write {path}: {what}") from None

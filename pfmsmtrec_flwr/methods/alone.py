@@ -1,0 +1,27 @@
+"""Every scenario trains alone: the floor that sharing has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.federation.sharing import Sharing
+from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
+from pfmsmtrec_flwr.methods.base import Method
+
+
+class Alone(ScenarioStrategy):
+    """Nothing travels but figures; everything else is as in the other methods."""
+
+    @classmethod
+    def sharing_of(cls, config: RunConfig) -> Sharing:  # noqa: ARG003
+        """Nothing."""
+        return Sharing()
+
+    def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
+        """Leave everything where it is."""
+
+
+METHOD = Method("alone", "each scenario trains its own model, nothing is shared", "baseline", Alone, "personalised")

@@ -1,0 +1,39 @@
+"""Federated averaging of everything that may travel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.federation.sharing import PRIVATE, Sharing
+from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
+from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.model import Part
+
+
+class FedAvg(ScenarioStrategy):
+    """The mean of the scenarios' parameters, weighted by the rows that they trained on.
+
+    Normalization is averaged too; only what identifies people stays. Embedding tables are averaged as the configuration
+    says (``aggregation.embeddings``), as in every other method here.
+    """
+
+    @classmethod
+    def sharing_of(cls, config: RunConfig) -> Sharing:  # noqa: ARG003
+        """Everything but private parts, the same for all."""
+        return Sharing(common=frozenset(Part) - PRIVATE)
+
+    def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:  # noqa: ARG002 - one stage only
+        """Average what the scenarios sent."""
+        self.average_common(updates)
+
+
+METHOD = Method(
+    "fedavg",
+    "one global model, the mean of all scenarios' parameters",
+    "McMahan et al., AISTATS 2017, algorithm 1",
+    FedAvg,
+    "global",
+)

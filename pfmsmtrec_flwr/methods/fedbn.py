@@ -1,0 +1,27 @@
+"""Federated averaging with local batch normalization."""
+
+from __future__ import annotations
+
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.sharing import Sharing
+from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.methods.fedavg import FedAvg
+from pfmsmtrec_flwr.model import Part
+
+
+class FedBN(FedAvg):
+    """FedAvg of everything but normalization, which stays in its scenario with its statistics."""
+
+    @classmethod
+    def sharing_of(cls, config: RunConfig) -> Sharing:
+        """What FedAvg shares, without normalization."""
+        return super().sharing_of(config).without(Part.NORMALIZATION)
+
+
+METHOD = Method(
+    "fedbn",
+    "federated averaging with batch normalization kept local",
+    "Li et al., ICLR 2021, algorithm 1",
+    FedBN,
+    "personalised",
+)

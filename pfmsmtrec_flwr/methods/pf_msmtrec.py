@@ -1,0 +1,230 @@
+"""PF-MSMTrec: per expert conflict coordination and personalised aggregation, then the same for the task towers.
+
+One communication round on the server, bottom-up (paper, "bottom-up joint learning"):
+
+1. batch normalization never came: it is not among the parts that travel;
+2. `coordinate`: the scenarios' updates of each expert's scenario-specific component;
+3. `personalize`: each scenario's share α of that, learned; and the pull μ to the consensus;
+4. `aggregate_towers`: cross-attention per task and layer, with shares β, learned; and the pull μ.
+
+Each step takes tensors and gives tensors, so that a subclass overrides one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation import conflict, consensus, personalized, towers
+from pfmsmtrec_flwr.aggregation.conflict import Coordination
+from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
+from pfmsmtrec_flwr.federation.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
+from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.model import Part
+
+LayerKey = tuple[str, int]
+"""Task and layer of a tower."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the server remembers from one round to the next, to learn the shares.
+
+    Attributes
+    ----------
+    alpha
+        Share of the coordinated update, by scenario, (E,).
+    beta
+        Share of the attended tower update, by scenario and tower layer.
+    given_experts
+        U as given in the last round, (E, P); None before the first.
+    given_towers
+        The attended updates as given, by scenario and tower layer, flat.
+    """
+
+    alpha: dict[str, Tensor] = field(default_factory=dict)
+    beta: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+    given_experts: Tensor | None = None
+    given_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+
+
+class PFMSMTRec(ScenarioStrategy):
+    """The server of PF-MSMTrec."""
+
+    def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
+        super().__init__(config, on_round=on_round)
+        self.settings = config.aggregation
+        self.memory = Memory()
+
+    @classmethod
+    def sharing_of(cls, config: RunConfig) -> Sharing:
+        """S, towers, and gates if so configured, each scenario its own; G and embeddings the same for all; T stays."""
+        common = {Part.FEDERATED_EMBEDDING}
+        if config.aggregation.average_global:
+            common.add(Part.EXPERT_GLOBAL)
+        if config.aggregation.gates == "federated":
+            common.add(Part.GATE)
+        return Sharing(frozenset(common), frozenset({Part.EXPERT_SCENARIO, Part.TOWER}))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One exchange a round when fused; experts first, then towers, when bottom-up."""
+        return (Stage.ALL,) if self.settings.schedule == "fused" else (Stage.EXPERTS, Stage.TOWERS)
+
+    def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
+        """Steps 2 to 4 of the round, as far as the stage brought their updates."""
+        if stage is not Stage.TOWERS:
+            self.average_common(updates)
+            self._aggregate_experts(updates)
+        if stage is not Stage.EXPERTS:
+            self._aggregate_all_towers(updates)
+
+    # The steps, open to subclasses ----------------------------------------------------------------------------------
+
+    def coordinate(self, updates: Tensor) -> Coordination:
+        """Coordinate the scenarios' updates (K, E, P) of all experts."""
+        return conflict.coordinate(updates, self.settings.conflict_radius)
+
+    def personalize(self, end: Tensor, direction: Tensor, share: Tensor, weights: Tensor) -> Tensor:
+        """Give each scenario its share of the coordinated update, then pull all to their consensus.
+
+        Parameters
+        ----------
+        end
+            Parameters after local training (K, E, P).
+        direction
+            U (E, P).
+        share
+            α (K, E).
+        weights
+            Of the scenarios in the consensus (K,), summing to one.
+        """
+        personal = personalized.personalize(end, direction, share)
+        return self._pull(personal, weights)
+
+    def aggregate_towers(self, start: Tensor, end: Tensor, share: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Aggregate one layer of one task's towers, over the scenarios that have the task.
+
+        Parameters
+        ----------
+        start, end
+            The layer's parameters before and after local training, flat, (K, d).
+        share
+            β (K,).
+        weights
+            Of the scenarios in the consensus (K,).
+
+        Returns
+        -------
+        tuple
+            The new parameters (K, d), and what the shares weighted (K, d).
+        """
+        attended = towers.attend(end - start)
+        personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
+        return self._pull(personal, weights), attended
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Return each scenario's mean α over experts and mean β over tower layers."""
+        told = {name: {"alpha": float(alpha.mean())} for name, alpha in self.memory.alpha.items()}
+        for name in told:
+            own = [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]
+            if own:
+                told[name]["beta"] = float(torch.stack(own).mean())
+        return told
+
+    # What lies around them ------------------------------------------------------------------------------------------
+
+    def _pull(self, values: Tensor, weights: Tensor) -> Tensor:
+        mean = consensus.weighted_mean(values, weights)
+        return consensus.pull_to_consensus(values, mean, self.settings.pull)
+
+    def _aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
+        names = names_of(updates[0].slots, [Part.EXPERT_SCENARIO])
+        layout = ExpertLayout.of({name: updates[0].end[name] for name in names})
+        start = torch.stack([layout.flatten(update.start) for update in updates])  # (K, E, P)
+        end = torch.stack([layout.flatten(update.end) for update in updates])
+        if len(updates) > 1:  # a single scenario has nobody to coordinate with
+            change = end - start
+            share = self._learn_alpha(updates, change)
+            direction = self.coordinate(change).direction
+            end = self.personalize(end, direction, share, _weights(updates))
+            self.memory.given_experts = direction
+        for update, vectors in zip(updates, end, strict=True):
+            self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
+
+    def _learn_alpha(self, updates: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
+        """Return α (K, E), moved along its hyper-gradient if there was a round before."""
+        initial = torch.full((change.shape[1],), self.settings.alpha)
+        share = torch.stack([self.memory.alpha.get(update.scenario, initial) for update in updates])
+        if self.memory.given_experts is not None:
+            share = personalized.learn_share(share, change, self.memory.given_experts, self.settings.share_lr)
+        self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
+        return share
+
+    def _aggregate_all_towers(self, updates: Sequence[ScenarioUpdate]) -> None:
+        layers = {
+            (slot.task, slot.layer)
+            for update in updates
+            for slot in update.slots.values()
+            if slot.part is Part.TOWER and slot.task is not None
+        }
+        for task, layer in sorted(layers):
+            self._aggregate_tower_layer((task, layer), updates)
+
+    def _aggregate_tower_layer(self, key: LayerKey, updates: Sequence[ScenarioUpdate]) -> None:
+        names = {update.scenario: _layer_names(update, key) for update in updates}
+        owners = [update for update in updates if names[update.scenario]]
+        start = torch.stack([_flat(update, names[update.scenario], at_start=True) for update in owners])  # (K, d)
+        end = torch.stack([_flat(update, names[update.scenario], at_start=False) for update in owners])
+        if len(owners) > 1:
+            share = self._learn_beta(key, owners, end - start)
+            end, attended = self.aggregate_towers(start, end, share, _weights(owners))
+            for update, given in zip(owners, attended, strict=True):
+                self.memory.given_towers[update.scenario, key] = given
+        for update, vector in zip(owners, end, strict=True):
+            self.parameters.personal[update.scenario] |= _unflat(update, names[update.scenario], vector)
+
+    def _learn_beta(self, key: LayerKey, owners: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
+        """Return β (K,) of one tower layer, moved along its hyper-gradient if there was a round before."""
+        initial = torch.tensor(self.settings.beta)
+        share = torch.stack([self.memory.beta.get((owner.scenario, key), initial) for owner in owners])
+        nothing = torch.zeros_like(change[0])
+        given = torch.stack([self.memory.given_towers.get((owner.scenario, key), nothing) for owner in owners])
+        share = personalized.learn_share(
+            share.unsqueeze(1), change.unsqueeze(1), given.unsqueeze(1), self.settings.share_lr
+        ).squeeze(1)
+        self.memory.beta |= {(owner.scenario, key): beta for owner, beta in zip(owners, share, strict=True)}
+        return share
+
+
+def _weights(updates: Sequence[ScenarioUpdate]) -> Tensor:
+    return consensus.mixture_weights([update.examples for update in updates])
+
+
+def _layer_names(update: ScenarioUpdate, key: LayerKey) -> list[str]:
+    return [name for name, slot in update.slots.items() if slot.part is Part.TOWER and (slot.task, slot.layer) == key]
+
+
+def _flat(update: ScenarioUpdate, names: Sequence[str], *, at_start: bool) -> Tensor:
+    tensors = update.start if at_start else update.end
+    return torch.cat([tensors[name].flatten() for name in names])
+
+
+def _unflat(update: ScenarioUpdate, names: Sequence[str], vector: Tensor) -> dict[str, Tensor]:
+    pieces = torch.split(vector, [update.end[name].numel() for name in names])
+    return {name: piece.view_as(update.end[name]).clone() for name, piece in zip(names, pieces, strict=True)}
+
+
+METHOD = Method(
+    "pf-msmtrec",
+    "conflict coordination and personalised aggregation per expert, then cross-attention of the towers",
+    "Ding et al., WSDM 2025 (arXiv 2406.18938); equations in docs/method.md",
+    PFMSMTRec,
+    "personalised",
+)

@@ -1,0 +1,32 @@
+"""Flower ServerApp: configuration, strategy, results."""
+
+from __future__ import annotations
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from pfmsmtrec_flwr.config import load_config
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.experiment import run_experiment
+from pfmsmtrec_flwr.federation.locations import output_folder
+from pfmsmtrec_flwr.log import log_to_stderr, logger
+
+log_to_stderr()
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the experiment that the run config describes."""
+    options = context.run_config
+    try:
+        config = load_config(
+            str(options["conf"]),
+            method=str(options["method"]),
+            seed=int(options["seed"]),
+            overrides=str(options["set"]).split(),
+        )
+        run_experiment(grid, config, output_folder(context))
+    except UserError as error:
+        logger.error("UserError: %s", error)
+        raise

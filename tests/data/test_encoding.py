@@ -1,0 +1,174 @@
+"""Encoders: one value, one text, one row, on every machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pfmsmtrec_flwr.data.encoding import (
+    Hashing,
+    Identity,
+    Vocabulary,
+    VocabularyCounter,
+    canonical,
+    coded,
+    declared_encoder,
+    encode,
+    hash_texts,
+    transformed,
+    without,
+)
+from pfmsmtrec_flwr.data.schema import FieldSpec, VocabularyEncoder
+
+
+def texts(*values: str) -> np.ndarray:
+    return np.array(values, dtype=object)
+
+
+def spread(array: pa.Array) -> list[str | None]:
+    column = coded(array)
+    return [None if index < 0 else column.values[index] for index in column.index]
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (pa.array([5, 0, -3, None]), ["5", "0", "-3", None]),
+        (pa.array([5.0, -0.0, 7.5, None, float("nan")]), ["5", "0", "7.5", None, None]),
+        (pa.array([2.0**53, 1e300]), ["9007199254740992", "1e+300"]),
+        (pa.array(["5", " 5", "005", "+5", "5.0", "5."]), ["5"] * 6),
+        (pa.array(["-0", "-03.00", "", "  ", "5a", "5.5", "a b "]), ["0", "-3", None, None, "5a", "5.5", "a b"]),
+        (pa.array([True, False]), ["true", "false"]),
+        (pa.array([], type=pa.string()), []),
+    ],
+)
+def test_canonical_text(array: pa.Array, expected: list[str | None]) -> None:
+    assert spread(array) == expected
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**52), 2**52)), min_size=1))
+def test_a_number_is_encoded_alike_whatever_type_it_was_read_with(numbers: list[int | None]) -> None:
+    as_float = pa.array([None if n is None else float(n) for n in numbers], type=pa.float64())
+    as_text = pa.array([None if n is None else str(n) for n in numbers], type=pa.string())
+    as_int = pa.array(numbers, type=pa.int64())
+    encoder = Hashing(1000, 7)
+    expected = [0 if n is None else int(encoder.rows(texts(str(n)))[0]) for n in numbers]
+    for array in (as_int, as_float, as_text, as_text.dictionary_encode(), pa.chunked_array([as_int])):
+        assert encode(coded(array), encoder).tolist() == expected
+
+
+def test_hash_is_pinned() -> None:
+    """These numbers are part of the format: prepared stores of different sites must agree for ever."""
+    assert hash_texts(texts("a", "5", "ü"), 0).tolist() == [
+        15049453508330490149,
+        3821769840770247453,
+        11567564551021835987,
+    ]
+    assert hash_texts(texts("a"), 1).tolist() == [4656716019143093635]
+
+
+def test_hash_does_not_depend_on_the_process() -> None:
+    code = (
+        "import numpy as np; from pfmsmtrec_flwr.data.encoding import hash_texts; "
+        "print(hash_texts(np.array(['a'], dtype=object), 0)[0])"
+    )
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+        )
+        assert done.stdout.strip() == "15049453508330490149"
+
+
+def test_hash_buckets_are_even_and_never_row_0() -> None:
+    rows = Hashing(10, 0).rows(texts(*map(str, range(20_000))))
+    counts = np.bincount(rows, minlength=11)
+    assert counts[0] == 0
+    assert np.abs(counts[1:] - 2000).max() < 5 * np.sqrt(2000)
+    assert Hashing(10, 0).size == 11
+
+
+def test_identity() -> None:
+    assert Identity(5).rows(texts("0", "4", "5", "-1", "x", "2.5", "")).tolist() == [1, 5, 0, 0, 0, 0, 0]
+    assert Identity(5).size == 6
+
+
+def test_declared_values() -> None:
+    spec = FieldSpec(values=("b", 5, "5.0", "a"), embedding="federated")
+    encoder = declared_encoder(spec)
+    assert encoder is not None
+    assert encoder.size == 4  # 5 and 5.0 are one value
+    assert encoder.rows(texts("a", "5", "b", "c")).tolist() == [3, 2, 1, 0]
+    assert declared_encoder(FieldSpec(vocabulary=VocabularyEncoder(), embedding="local")) is None
+
+
+def learned(chunks: list[list[Any]], **rule: int) -> Vocabulary:
+    counter = VocabularyCounter()
+    for chunk in chunks:
+        counter.add(coded(pa.array(chunk, type=pa.string())))
+    return counter.vocabulary(VocabularyEncoder(**rule))
+
+
+def test_vocabulary_by_falling_count_then_text() -> None:
+    found = learned([["b", "a", "c", None], ["c", "b", "a", "c", "d"]])
+    assert found.size == 5
+    assert found.rows(texts("c", "a", "b", "d", "e")).tolist() == [1, 2, 3, 4, 0]
+
+
+def test_vocabulary_leaves_out_rare_values_and_is_bounded() -> None:
+    chunks = [["a", "a", "b", "b", "c", "c", "c", "d"]]
+    assert learned(chunks, min_count=2).rows(texts("a", "b", "c", "d")).tolist() == [2, 3, 1, 0]
+    assert learned(chunks, max_size=2).rows(texts("a", "b", "c", "d")).tolist() == [2, 0, 1, 0]
+    assert learned(chunks, min_count=9).size == 1
+
+
+def test_vocabulary_of_nothing() -> None:
+    found = learned([])
+    assert found.size == 1
+    assert found.rows(texts("a")).tolist() == [0]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=20), max_size=6))
+def test_vocabulary_does_not_depend_on_the_chunks(chunks: list[list[str]]) -> None:
+    joined = [value for chunk in chunks for value in chunk]
+    values = texts(*"abcdef")
+    assert learned(chunks).rows(values).tolist() == learned([joined]).rows(values).tolist()
+
+
+def test_many_distinct_values_are_merged_on_the_way() -> None:
+    chunk = [str(number) for number in range(120_000)]
+    assert learned([chunk, chunk, ["7"]], min_count=2).rows(texts("7", "119999")).tolist()[0] == 1
+
+
+def test_sentinels_become_missing() -> None:
+    column = without(coded(pa.array(["-124", "1", "-124.0", "x"])), (-124,))
+    assert encode(column, Hashing(5, 0)).tolist()[::2] == [0, 0]
+    assert encode(column, Identity(2)).tolist() == [0, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given_values", "expected"),
+    [
+        ("hour", [0, 5, 59, 100, 859, 1200, 2359, None], ["0", "0", "0", "1", "8", "12", "23", None]),
+        ("first", ["3,7", "12", " 4 ,1", ",5", None], ["3", "12", "4", None, None]),
+        ("none", ["3,7"], ["3,7"]),
+    ],
+)
+def test_transforms(kind: str, given_values: list[Any], expected: list[str | None]) -> None:
+    column = transformed(coded(pa.array(given_values)), kind)
+    assert [None if index < 0 else column.values[index] for index in column.index] == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(5, "5"), (5.0, "5"), ("05", "5"), ("(0,10]", "(0,10]")])
+def test_canonical_of_one_value(value: Any, expected: str) -> None:
+    assert canonical(value) == expected

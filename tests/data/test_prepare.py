@@ -1,0 +1,280 @@
+"""Preparing: what is learned comes from a scenario's own training rows alone; bad input is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pfmsmtrec_flwr.data import reading
+from pfmsmtrec_flwr.data.prepare import prepare
+from pfmsmtrec_flwr.data.schema import DatasetSchema
+from pfmsmtrec_flwr.data.store import SPLITS, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.validation import parse
+
+
+def schema(**changes: Any) -> DatasetSchema:
+    document: dict[str, Any] = {
+        "name": "shop",
+        "title": "Shop",
+        "licence": "ours",
+        "url": "none",
+        "table": {"files": ["log*.csv"]},
+        "scenario": {"column": "country", "values": {1: "NL", 2: "ES"}},
+        "tasks": {"ctr": "click", "ctcvr": "buy"},
+        "users": "user",
+        "split": {"by_date": {"column": "day", "last_days": {"test": 1, "validation": 1}}},
+        "fields": {
+            "user": {"vocabulary": {"min_count": 2}, "embedding": "local"},
+            "item": {"hash": {"buckets": 50}, "embedding": "federated"},
+            "hour": {"column": "time", "transform": "hour", "identity": {"size": 24}, "embedding": "federated"},
+        },
+        "numeric": {"price": {"transform": "log1p", "missing": [-1]}, "weight": {"clip": [-1, 1]}},
+    }
+    return parse(DatasetSchema, document | changes, "shop.yaml")
+
+
+def impressions(rows: int = 4000, seed: int = 0) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    click = draw.integers(0, 2, rows)
+    return pd.DataFrame(
+        {
+            "country": draw.integers(1, 3, rows),
+            "day": draw.integers(20240228, 20240230, rows) + draw.integers(0, 2, rows) * 73,  # 0228, 0229, 0301, 0302
+            "user": draw.integers(0, 300, rows),
+            "item": draw.integers(0, 1000, rows),
+            "time": draw.integers(0, 24, rows) * 100 + draw.integers(0, 60, rows),
+            "price": np.round(draw.gamma(2.0, 10.0, rows), 3),
+            "weight": np.round(draw.normal(0.3, 1.0, rows), 3),
+            "click": click,
+            "buy": click * draw.integers(0, 2, rows),
+        }
+    )
+
+
+def prepared(
+    frame: pd.DataFrame, folder: Path, changes: dict[str, Any] | None = None, scenarios: list[str] | None = None
+) -> dict[str, ScenarioStore]:
+    source = folder / "source"
+    source.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(source / "log.csv", index=False)
+    stores = prepare(schema(**(changes or {})), source, folder / "data", scenarios=scenarios)
+    return {store.scenario: store for store in stores}
+
+
+def files(store: ScenarioStore, only: str = "") -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in store.path.iterdir() if file.name.startswith(only)}
+
+
+def test_rows_labels_and_features_against_a_plain_computation(tmp_path: Path) -> None:
+    frame = impressions()
+    stores = prepared(frame, tmp_path)
+    assert list(stores) == ["ES", "NL"]
+    own = frame[frame.country == 1]
+    train = own[own.day < 20240301]
+    store = stores["NL"]
+    assert store.extra["split"] == {"by_date": "day", "validation": ["20240301"], "test": ["20240302"]}
+    parts = (train, own[own.day == 20240301], own[own.day == 20240302])
+    for split, part in zip(SPLITS, parts, strict=True):
+        got = store.splits[split]
+        np.testing.assert_array_equal(got.labels, part[["click", "buy"]])
+        assert store.positives(split) == (part.click.sum(), part.buy.sum())
+        np.testing.assert_array_equal(got.categorical[:, 2], part.time // 100 + 1)
+        assert len(np.unique(got.users)) == part.user.nunique()
+        logs = np.log1p(train.price)
+        expected = (np.log1p(part.price) - logs.mean()) / logs.std(ddof=0)
+        np.testing.assert_allclose(got.numeric[:, 0], expected, rtol=1e-4, atol=1e-5)
+        clipped = train.weight.clip(-1, 1)
+        expected = (part.weight.clip(-1, 1) - clipped.mean()) / clipped.std(ddof=0)
+        np.testing.assert_allclose(got.numeric[:, 1], expected, rtol=1e-4, atol=1e-5)
+    counts = train.user.value_counts()
+    assert store.fields[0].size == 1 + (counts >= 2).sum()
+    assert [(field.name, field.size, field.federated) for field in store.fields[1:]] == [
+        ("item", 51, True),
+        ("hour", 25, True),
+    ]
+    assert counts.max() == (store.splits["train"].categorical[:, 0] == 1).sum()
+
+
+def test_training_columns_are_standardised(tmp_path: Path) -> None:
+    for store in prepared(impressions(20_000), tmp_path).values():
+        numeric = store.splits["train"].numeric.astype(np.float64)
+        np.testing.assert_allclose(numeric.mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(numeric.std(axis=0), 1, atol=1e-6)
+
+
+def test_one_scenario_alone_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = impressions(30_000)
+    together = prepared(frame, tmp_path / "all")
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 50_000)
+    own = frame[frame.country == 1]
+    alone = prepared(own, tmp_path / "alone", scenarios=["NL"])
+    assert list(alone) == ["NL"]
+    assert files(alone["NL"]) == files(together["NL"])
+    assert alone["NL"].schema_hash == together["ES"].schema_hash
+
+
+def test_users_are_kept_together(tmp_path: Path) -> None:
+    changes = {"split": {"by_user": {"validation": 0.2, "test": 0.2}}}
+    store = prepared(impressions(), tmp_path, changes)["NL"]
+    train, validation, test = (set(store.splits[split].users.tolist()) for split in SPLITS)
+    assert not (train & validation or train & test or validation & test)
+    assert len(train | validation | test) == 300
+
+
+def test_nothing_is_learned_from_held_out_rows(tmp_path: Path) -> None:
+    frame = impressions()
+    held_out = frame.day >= 20240301
+    other = frame.copy()
+    other.loc[held_out, "price"] = 1e6
+    other.loc[held_out, "weight"] = 77
+    other.loc[held_out, "user"] = 999
+    other.loc[held_out, "item"] = 4
+    other.loc[held_out, "click"] = 1 - other.loc[held_out, "click"]
+    first, second = prepared(frame, tmp_path / "a"), prepared(other, tmp_path / "b")
+    for name in ("NL", "ES"):
+        assert files(first[name], "train.") == files(second[name], "train.")
+        assert files(first[name], "test.") != files(second[name], "test.")
+        assert first[name].fields == second[name].fields
+        assert set(second[name].splits["test"].categorical[:, 0]) == {0}  # an unseen user
+
+
+def test_another_scenarios_rows_change_nothing(tmp_path: Path) -> None:
+    frame = impressions()
+    other = frame.copy()
+    other.loc[other.country == 2, ["price", "weight", "user", "item"]] = 3
+    first, second = prepared(frame, tmp_path / "a"), prepared(other, tmp_path / "b")
+    assert files(first["NL"]) == files(second["NL"])
+    assert files(first["ES"]) != files(second["ES"])
+
+
+def test_missing_values_sentinels_and_constants(tmp_path: Path) -> None:
+    frame = impressions(400).astype({"price": object, "user": object, "item": object, "time": object})
+    frame.loc[frame.index % 3 == 0, "price"] = -1
+    frame.loc[frame.index % 3 == 1, "price"] = None
+    frame.loc[frame.index % 2 == 0, ["user", "item", "time"]] = None
+    frame["weight"] = 0.5
+    for store in prepared(frame, tmp_path).values():
+        own = frame[(frame.country == (1 if store.scenario == "NL" else 2)) & (frame.day < 20240301)]
+        train = store.splits["train"]
+        np.testing.assert_array_equal(train.numeric[:, 0] == 0, own.index % 3 != 2)
+        assert (train.numeric[:, 1] == 0).all()
+        np.testing.assert_array_equal((train.categorical[:, 1:] == 0).all(axis=1), own.index % 2 == 0)
+        assert train.users is not None
+        np.testing.assert_array_equal(train.users == -1, own.index % 2 == 0)
+
+
+def test_explicit_days_and_random_keys(tmp_path: Path) -> None:
+    frame = impressions()
+    by_day = {"split": {"by_date": {"column": "day", "validation": ["20240301"], "test": [20240302]}}}
+    assert files(prepared(frame, tmp_path / "a", by_day)["NL"]) == files(prepared(frame, tmp_path / "b")["NL"])
+    by_item = {"split": {"random": {"key": "item", "validation": 0.1, "test": 0.3, "seed": 1}}}
+    stores = prepared(frame, tmp_path / "c", by_item)
+    shares = [len(stores["NL"].splits[split]) / (frame.country == 1).sum() for split in SPLITS]
+    np.testing.assert_allclose(shares, [0.6, 0.1, 0.3], atol=0.06)
+
+
+def test_days_are_ordered_as_numbers_or_text(tmp_path: Path) -> None:
+    frame = impressions()
+    frame["day"] = frame.day.map({20240228: 8, 20240229: 9, 20240301: 10, 20240302: 11})
+    assert prepared(frame, tmp_path / "a")["NL"].extra["split"]["test"] == ["11"]
+    frame["day"] = frame.day.map({8: "2024-02-28", 9: "2024-02-29", 10: "2024-03-01", 11: "2024-03-02"})
+    assert prepared(frame, tmp_path / "b")["NL"].extra["split"]["validation"] == ["2024-03-01"]
+
+
+def refuse(frame: pd.DataFrame, folder: Path, message: str, **keys: Any) -> None:
+    with pytest.raises(UserError, match=message):
+        prepared(frame, folder, **keys)
+    data = folder / "data" / "shop"
+    assert not data.exists() or list(data.iterdir()) == []
+
+
+def with_value(column: str, row: int, value: Any) -> pd.DataFrame:
+    frame = impressions(400).astype({column: object})
+    frame.loc[row, column] = value
+    return frame
+
+
+@pytest.mark.parametrize(("value", "shown"), [(2, "'2'"), ("yes", "'yes'"), (None, "an empty value"), (0.5, "'0.5'")])
+def test_a_label_that_is_not_0_or_1(tmp_path: Path, value: Any, shown: str) -> None:
+    refuse(
+        with_value("buy", 7, value), tmp_path, rf"log\.csv, line 9, column 'buy': got {shown}, expected a label 0 or 1"
+    )
+
+
+def test_unknown_scenario_values(tmp_path: Path) -> None:
+    frame = with_value("country", 3, 9)
+    refuse(frame, tmp_path, r"line 5, column 'country': got '9', expected one of 1, 2 \(or scenario\.others: drop\)")
+    changes = {"scenario": {"column": "country", "values": {1: "NL", 2: "ES"}, "others": "drop"}}
+    stores = prepared(frame, tmp_path, changes)
+    assert sum(len(split) for store in stores.values() for split in store.splits.values()) == 399
+
+
+def test_labels_of_dropped_rows_do_not_matter(tmp_path: Path) -> None:
+    frame = with_value("click", 3, "broken")
+    frame.loc[3, "country"] = 9
+    changes = {"scenario": {"column": "country", "values": {1: "NL", 2: "ES"}, "others": "drop"}}
+    assert list(prepared(frame, tmp_path, changes)) == ["ES", "NL"]
+
+
+def test_scenarios_that_are_unknown_or_empty(tmp_path: Path) -> None:
+    frame = impressions(400)
+    refuse(frame, tmp_path, "scenario 'DE' is unknown to shop: it has ES, NL", scenarios=["DE"])
+    refuse(frame, tmp_path, "no scenario was named", scenarios=[])
+    refuse(frame[frame.country == 1], tmp_path, "scenario 'ES' has no rows .*--scenarios")
+
+
+def test_an_empty_split(tmp_path: Path) -> None:
+    frame = impressions(400)
+    frame = frame[(frame.country == 1) | (frame.day != 20240301)]
+    refuse(frame, tmp_path, "scenario 'ES' has no rows in the validation split")
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_in_training(tmp_path: Path, label: int) -> None:
+    frame = impressions(400)
+    frame.loc[(frame.country == 1) & (frame.day < 20240301), "buy"] = label
+    refuse(frame, tmp_path, rf"scenario 'NL', task 'ctcvr': all \d+ training rows have the label {label}")
+
+
+def test_days_that_are_missing_too_few_or_too_late(tmp_path: Path) -> None:
+    refuse(with_value("day", 0, None), tmp_path, "line 2, column 'day': got an empty value, expected a day")
+    frame = impressions(400)
+    refuse(frame[frame.day >= 20240301], tmp_path, "has 2 days .* 2 are held out and training needs one more")
+    changes = {"split": {"by_date": {"column": "day", "validation": [20240229], "test": [20240301]}}}
+    refuse(frame, tmp_path, "got '20240302', which is after the first held-out day", changes=changes)
+
+
+def test_numbers_that_cannot_be_used(tmp_path: Path) -> None:
+    refuse(with_value("price", 5, "cheap"), tmp_path, "line 7, column 'price': got 'cheap', expected a number")
+    refuse(with_value("price", 5, -3.0), tmp_path, "line 7, column 'price': got '-3.0', but log1p needs values from 0")
+
+
+def test_an_interrupted_run_leaves_the_old_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = impressions(400)
+    before = {name: files(store) for name, store in prepared(frame, tmp_path).items()}
+
+    def interrupted(*_args: object, **_keys: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StoreWriter, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(impressions(400, seed=1), tmp_path)
+    folder = tmp_path / "data" / "shop"
+    assert sorted(child.name for child in folder.iterdir()) == ["ES", "NL"]
+    assert {name: files(ScenarioStore.open(folder / name)) for name in before} == before
+
+
+def test_the_manifest_holds_no_local_value(tmp_path: Path) -> None:
+    frame = impressions(400)
+    frame["user"] = frame.user.map(lambda number: f"person-{number}")
+    store = prepared(frame, tmp_path)["NL"]
+    text = (store.path / "manifest.json").read_text()
+    assert "person-" not in text
+    assert str(tmp_path) not in text
+    assert json.loads(text)["extra"]["numeric"].keys() == {"price", "weight"}
