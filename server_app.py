@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -24,7 +26,7 @@ def main(grid: Grid, context: Context) -> None:
             str(options["conf"]),
             method=str(options["method"]),
             seed=int(options["seed"]),
-            overrides=str(options["set"]).split(),
+            overrides=shlex.split(str(options["set"])),
         )
         run_experiment(grid, config, output_folder(context))
     except UserError as error:

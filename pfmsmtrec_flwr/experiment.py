@@ -39,7 +39,8 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> table.Compari
     config
         The run's configuration.
     output
-        Folder of `results.json`, `metrics.jsonl` and `config.yaml`; each reference method has a folder of its name below.
+        Folder of `results.json`, `metrics.jsonl` and `config.yaml`; each reference method has a folder of its name
+        below.
 
     Raises
     ------

@@ -33,9 +33,9 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
     """Coordinate the scenarios' updates, all experts at once.
 
     For each expert: the U that maximises the smallest agreement ``min_s <update_s, U>`` subject to
-    ``||U - mean|| <= radius * ||mean||``, divided by ``1 + radius^2``. Its dual lives on the simplex and needs the K x K
-    Gram matrix alone: ``w = argmin <update_w, mean> + radius * ||mean|| * ||update_w||``, ``update_w = sum_s w_s update_s``;
-    then ``U = (mean + radius * ||mean|| / ||update_w|| * update_w) / (1 + radius^2)``.
+    ``||U - mean|| <= radius * ||mean||``, divided by ``1 + radius^2``. Its dual lives on the simplex and
+    needs the K x K Gram matrix alone: ``w = argmin <update_w, mean> + radius * ||mean|| * ||update_w||``,
+    ``update_w = sum_s w_s update_s``; then ``U = (mean + radius * ||mean|| / ||update_w|| * update_w) / (1 + radius^2)``.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
 
     References
     ----------
-    CAGrad (Liu et al., NeurIPS 2021, section 3, equations 3 and 4) on gradients of tasks; FedHCA² (Lu et al., CVPR 2024,
-    section 3.2) on updates of clients.
+    CAGrad (Liu et al., NeurIPS 2021, section 3, equations 3 and 4) on gradients of tasks; FedHCA² (Lu et al.,
+    CVPR 2024, section 3.2) on updates of clients.
     """
     gram = _gram(updates)  # (E, K, K) float64
     scenarios = updates.shape[0]

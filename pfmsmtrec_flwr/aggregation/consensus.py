@@ -16,7 +16,7 @@ def mixture_weights(examples: Sequence[int]) -> Tensor:
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the scenarios of ``values`` (K, ...) with ``weights`` (K,) summing to one; a single one is kept exactly."""
+    """Mean over the scenarios of ``values`` (K, ...) with ``weights`` (K,) summing to one; a single one is kept."""
     if not values.is_floating_point():  # a counter of batches, say
         return torch.einsum("k,k...->...", weights, values.double()).round().to(values.dtype)
     return torch.einsum("k,k...->...", weights.to(values.dtype), values)

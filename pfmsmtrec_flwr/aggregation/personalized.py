@@ -43,7 +43,8 @@ def learn_share(share: Tensor, update: Tensor, given: Tensor, lr: float) -> Tens
     update
         The scenarios' updates of this round (K, E, P).
     given
-        What the shares weighted in the round before, (E, P) or (K, E, P). Where it, or the update, is zero the share stays.
+        What the shares weighted in the round before, (E, P) or (K, E, P). Where it, or the update, is zero
+        the share stays.
     lr
         Step.
     """

@@ -24,8 +24,8 @@ def attend(updates: Tensor) -> Tensor:
 
     References
     ----------
-    The paper's "additional round of personalized federated aggregation on the task tower networks"; the attention is that of
-    FedHCA² (Lu et al., CVPR 2024, section 3.3) between the decoders of clients.
+    The paper's "additional round of personalized federated aggregation on the task tower networks"; the attention is
+    that of FedHCA² (Lu et al., CVPR 2024, section 3.3) between the decoders of clients.
     """
     scores = updates.double() @ updates.double().T / math.sqrt(updates.shape[1])
     return scores.softmax(dim=1).to(updates.dtype) @ updates

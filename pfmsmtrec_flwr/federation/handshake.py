@@ -129,7 +129,8 @@ def _read(reply: Message) -> _Answer:
         raise UserError(f"{node}: {document['error']}")
     if document["version"] != pfmsmtrec_flwr.__version__:
         raise UserError(
-            f"{node} runs pfmsmtrec-flwr {document['version']}, the server {pfmsmtrec_flwr.__version__}: install the same"
+            f"{node} runs pfmsmtrec-flwr {document['version']}, the server {pfmsmtrec_flwr.__version__}: "
+            "install the same"
         )
     described = [parse(Description, description, node) for description in document["scenarios"]]
     return _Answer(described, int(document["partitions"]))
@@ -174,7 +175,8 @@ def _check_alike(descriptions: Sequence[Description]) -> None:
 def _missing(expected: Sequence[str], names: Sequence[str], nodes: int, seconds: float) -> str:
     missing = sorted(set(expected) - set(names))
     what = f"scenario {', '.join(missing)} is" if missing else "no scenario is"
+    hosting = ", ".join(sorted(names)) or "nothing"
     return (
-        f"{what} hosted by no node after {seconds:g} s ({nodes} nodes online, hosting {', '.join(sorted(names)) or 'nothing'}): "
+        f"{what} hosted by no node after {seconds:g} s ({nodes} nodes online, hosting {hosting}): "
         "start the missing nodes, or name the scenarios that take part in federation.scenarios"
     )

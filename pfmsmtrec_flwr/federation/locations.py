@@ -26,8 +26,8 @@ def output_folder(context: Context) -> Path:
 def client_root(context: Context) -> Path:
     """Folder of what a client keeps of this run.
 
-    In a simulation it lies with the results. A deployed node says where (``--node-config 'state="/path"'``) or takes the
-    default; it never writes to a path that the server names.
+    In a simulation it lies with the results. A deployed node says where (``--node-config 'state="/path"'``) or takes
+    the default; it never writes to a path that the server names.
     """
     if is_simulated(context):
         return output_folder(context) / "clients"

@@ -1,7 +1,7 @@
 """What a message says: orders down, updates up, as Flower records.
 
-A node hosts one scenario or several, so a record's name is ``<scenario>/<kind>``; what is the same for all scenarios of a
-message travels once, under ``common``.
+A node hosts one scenario or several, so a record's name is ``<scenario>/<kind>``; what is the same for all scenarios of
+a message travels once, under ``common``.
 """
 
 from __future__ import annotations

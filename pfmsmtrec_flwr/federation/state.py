@@ -1,7 +1,7 @@
 """What a scenario keeps on its own disk between messages.
 
-Local parameters, batch normalization and the optimiser's moments live in one file per exchange; a file appears whole or not
-at all, and the last two are kept, so that an exchange that has to be repeated starts from the same state. Flower's own
+Local parameters, batch normalization and the optimiser's moments live in one file per exchange; a file appears whole or
+not at all, and the last two are kept, so that an exchange that has to be repeated starts from the same state. Flower's own
 client state is lost at a restart and travels with every message.
 """
 
@@ -38,7 +38,7 @@ class LocalState:
         self.folder = folder
 
     def load(self, exchange: int) -> dict[str, Tensor]:
-        """Return the state that the given exchange left; an exchange that this scenario missed left it as it was before.
+        """Return the state that the given exchange left; one that this scenario missed left it as it was before.
 
         Returns
         -------

@@ -179,8 +179,8 @@ class ScenarioStrategy(Strategy):
     ) -> FederationResult:
         """Run all rounds, and measure the selected ones on test rows.
 
-        A round is one exchange (two in a bottom-up schedule): its message brings the parameters of the round before, has
-        them measured, and trains on.
+        A round is one exchange (two in a bottom-up schedule): its message brings the parameters of the round before,
+        has them measured, and trains on.
 
         Parameters
         ----------

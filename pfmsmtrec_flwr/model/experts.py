@@ -14,8 +14,8 @@ from pfmsmtrec_flwr.model.template import Composition, TaskComponent, TemplateLi
 class Experts(nn.Module):
     """E perceptrons on one input; each layer linear, batch normalization, ReLU, dropout.
 
-    With a template each task has its own composed copy of every expert, so that C = T * E networks are computed; without
-    one, C = E networks serve all tasks.
+    With a template each task has its own composed copy of every expert, so that C = T * E networks are computed;
+    without one, C = E networks serve all tasks.
 
     Parameters
     ----------

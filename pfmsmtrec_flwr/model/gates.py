@@ -13,7 +13,8 @@ class Gates(nn.Module):
 
     References
     ----------
-    Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018, section 4.2.
+    Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018,
+    section 4.2.
     """
 
     def __init__(self, tasks: Sequence[str], experts: int, inputs: int) -> None:

@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+.PHONY: help install run lint types test quick ci clean
+
+help:  ## say what each target does
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+install:  ## install the project and its development tools, editable
+	pip install -e ".[dev]"
+
+run:  ## train PF-MSMTrec on the made-up scenarios and print the table
+	pfmsmtrec run
+
+lint:  ## check style, format and the direction of imports
+	ruff check .
+	ruff format --check .
+	lint-imports
+
+types:  ## check types, strictly
+	mypy
+
+test:  ## run every test, Flower's real engine included (minutes)
+	pytest
+
+quick:  ## run the tests that take seconds
+	pytest -m "not slow and not flower"
+
+ci:  ## do what continuous integration does, from an empty environment
+	.ci/run
+
+clean:  ## remove caches and build outputs
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

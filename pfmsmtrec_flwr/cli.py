@@ -1,0 +1,337 @@
+"""The `pfmsmtrec` command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from click import ClickException
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pfmsmtrec_flwr import __version__
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
+
+if TYPE_CHECKING:  # what computes is imported by the command that needs it: `--help` answers at once
+    from pfmsmtrec_flwr.config import RunConfig
+    from pfmsmtrec_flwr.results.progress import Display
+
+DATA_FOLDER = Path("~/.pfmsmtrec/data")
+RUNS_FOLDER = Path("runs")
+CONFIG_NAME = "config.yaml"
+SYNTHETIC = "synthetic"
+INLINE_LOG_NAME = "inline.log"
+
+_INTERRUPTED = 130
+_INLINE_POLL_SECONDS = 0.5
+
+app = typer.Typer(
+    name="pfmsmtrec",
+    help="Personalized federated multi-scenario multi-task recommendation (PF-MSMTrec) on Flower.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Say what data is prepared.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+class Engine(StrEnum):
+    """What carries the messages between server and clients."""
+
+    FLOWER = "flower"
+    INLINE = "inline"
+
+
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of prepared data.")]
+
+
+def main() -> None:
+    """Run the command line, and leave with its exit status."""
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error), 1)
+    except ClickException as error:
+        _fail(f"{error.format_message()} (see pfmsmtrec --help)", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:  # some versions of typer return it, others raise
+        _fail("interrupted", _INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"pfmsmtrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+@app.command()
+def run(
+    conf: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A file conf/NAME.yaml, or the path of a YAML file.")
+    ] = "synthetic",
+    method: Annotated[str, typer.Option(metavar="NAME", help="Method, see `pfmsmtrec methods`.")] = "",
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.002; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the results.", show_default="./runs/CONF-METHOD-seedN-TIME"),
+    ] = None,
+    data: DataOption = DATA_FOLDER,
+    engine: Annotated[
+        Engine, typer.Option(help="Flower's simulation engine, or all clients in this process.")
+    ] = Engine.FLOWER,
+    num_supernodes: Annotated[int, typer.Option(metavar="N", min=1, help="Nodes that host the scenarios.")] = 2,
+    cpus_per_client: Annotated[
+        float | None, typer.Option(metavar="X", help="CPUs that a client takes.", show_default="its train.threads")
+    ] = None,
+    gpus_per_client: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Share of a GPU that a client takes.", show_default="an equal share"),
+    ] = None,
+) -> None:
+    """Train a method, and print the table of its test figures."""
+    from pfmsmtrec_flwr.config import load_config
+
+    config = load_config(conf, method=method, seed=-1 if seed is None else seed, overrides=settings or ())
+    _check_methods(config)
+    data = _absolute(data)
+    _check_data(config, data)
+    folder = _absolute(output if output is not None else RUNS_FOLDER / _run_name(conf, config))
+    _make_output(folder, config)
+    console = Console()
+    console.print(Text(f"{config.method} on {config.data.name}, results in {folder}"), soft_wrap=True)
+    if engine is Engine.INLINE:
+        _run_inline(config, data, folder, num_supernodes, console)
+    else:
+        cpus = cpus_per_client if cpus_per_client is not None else min(config.train.threads, os.cpu_count() or 1)
+        gpus = 0.0 if gpus_per_client is None and config.train.device == "cpu" else gpus_per_client
+        _run_on_flower(config, data, folder, num_supernodes, cpus, gpus, console)
+    _print_table(folder, console)
+    console.print(Text(f"results: {folder}"), soft_wrap=True)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of a run that has finished.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a README.")] = False,
+) -> None:
+    """Print the table of a finished run again."""
+    if markdown:
+        from pfmsmtrec_flwr.results import table
+
+        print(table.markdown(table.Comparison.load(_absolute(folder))))
+    else:
+        _print_table(_absolute(folder), Console())
+
+
+@app.command()
+def methods() -> None:
+    """List the methods that can be run."""
+    from pfmsmtrec_flwr.methods import METHODS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("method", "what it does", "source"):
+        table.add_column(heading)
+    for name in METHODS:
+        table.add_row(*(Text(part) for part in (name, METHODS[name].summary, METHODS[name].source)))
+    Console().print(table)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A file datasets/NAME.yaml, or the path of a YAML file.")],
+    source: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the data set's own files.")],
+    data: DataOption = DATA_FOLDER,
+    scenario: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Prepare this scenario only; repeatable.")
+    ] = None,
+) -> None:
+    """Turn a data set's own files into a prepared store for each scenario."""
+    from pfmsmtrec_flwr.data.prepare import prepare as prepare_stores
+    from pfmsmtrec_flwr.data.schema import load_schema
+
+    root = _absolute(data)
+    stores = prepare_stores(load_schema(name), _absolute(source), root, scenarios=scenario or None, progress=True)
+    console = Console()
+    for store in stores:
+        rows = ", ".join(f"{len(split):,} {which}" for which, split in store.splits.items())
+        console.print(Text(f"{store.dataset} {store.scenario}: {rows}"), soft_wrap=True)
+    console.print(Text(f"prepared in {root}"), soft_wrap=True)
+
+
+@data_app.command("list")
+def data_list(data: DataOption = DATA_FOLDER) -> None:
+    """List the prepared data sets."""
+    from pfmsmtrec_flwr.data import catalog
+
+    Console().print(catalog.datasets_table(_absolute(data)))
+
+
+@data_app.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared data set.")],
+    data: DataOption = DATA_FOLDER,
+) -> None:
+    """Print a prepared data set's rows, rates and fields."""
+    from pfmsmtrec_flwr.data import catalog
+
+    Console().print(catalog.dataset_tables(_absolute(data), name))
+
+
+def _run_on_flower(
+    config: RunConfig,
+    data: Path,
+    folder: Path,
+    num_supernodes: int,
+    cpus_per_client: float,
+    gpus_per_client: float | None,
+    console: Console,
+) -> None:
+    from pfmsmtrec_flwr.federation.engine import LOG_NAME, app_folder, run_on_flower, started
+
+    log = folder / LOG_NAME
+    log.unlink(missing_ok=True)
+
+    def phase() -> str:
+        return "waiting for clients" if started(log) else "starting Flower"
+
+    # The configuration as it was checked, not the options that led to it: nothing is left to be read differently.
+    run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}
+    with _display(config, folder, console, phase) as display:
+        run_on_flower(
+            app_folder(),
+            run_config,
+            num_supernodes=num_supernodes,
+            cpus_per_client=cpus_per_client,
+            gpus_per_client=gpus_per_client,
+            output=folder,
+            on_poll=display.update,
+        )
+
+
+def _run_inline(config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console) -> None:
+    from pfmsmtrec_flwr.experiment import run_inline
+
+    with _logged(folder), _display(config, folder, console, lambda: "starting") as display, _polled(display):
+        run_inline(config, data=data, output=folder, num_supernodes=num_supernodes)
+
+
+@contextmanager
+def _display(config: RunConfig, folder: Path, console: Console, phase: Callable[[], str]) -> Iterator[Display]:
+    from pfmsmtrec_flwr.results.progress import Display, RunWatch
+
+    references = [name for name in config.federation.reference if name != config.method]
+    with Display(RunWatch(folder, config.method, references, opening=phase), console) as display:
+        yield display
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Send the project's log lines to a file, where they do not cross the display."""
+    handler = logging.FileHandler(folder / INLINE_LOG_NAME, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _polled(display: Display) -> Iterator[None]:
+    """Keep the display up to date from a thread, while this one computes."""
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(_INLINE_POLL_SECONDS):
+            display.update()
+
+    poller = threading.Thread(target=poll, name="progress", daemon=True)
+    poller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        poller.join()
+    display.update()
+
+
+def _check_methods(config: RunConfig) -> None:
+    from pfmsmtrec_flwr.methods import find_method
+
+    for name in (config.method, *config.federation.reference):
+        find_method(name)
+
+
+def _check_data(config: RunConfig, data: Path) -> None:
+    """Refuse data that is not prepared, before anything starts."""
+    from pfmsmtrec_flwr.data.store import list_scenarios
+
+    name = config.data.name
+    if name == SYNTHETIC:  # makes itself
+        return
+    known = [store.scenario for store in list_scenarios(data, name)]
+    if not known:
+        raise UserError(f"no data '{name}' is prepared in {data}: `pfmsmtrec prepare {name} --source DIR` does that")
+    if missing := [scenario for scenario in config.federation.scenarios if scenario not in known]:
+        raise UserError(f"data '{name}' has no scenario '{missing[0]}': federation.scenarios may be {', '.join(known)}")
+
+
+def _make_output(folder: Path, config: RunConfig) -> None:
+    if (folder / "results.json").exists():
+        raise UserError(f"{folder} holds the results of a run already: give another --output, or remove it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _print_table(folder: Path, console: Console) -> None:
+    from pfmsmtrec_flwr.results import table
+
+    comparison = table.Comparison.load(folder)
+    if console.is_terminal:
+        console.print(table.rich_table(comparison))
+    else:  # a file or a pipe is as wide as need be
+        print(f"{table.title(comparison)}\n\n{table.text(comparison)}\n", flush=True)
+
+
+def _run_name(conf: str, config: RunConfig) -> str:
+    return f"{Path(conf).stem}-{config.method}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().resolve()
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    Console(stderr=True).print(Text(f"error: {message}", style="red"), soft_wrap=True)
+    sys.exit(status)

@@ -1,0 +1,1 @@
+"""Results of runs: the files they write, their progress and their tables."""

@@ -1,0 +1,204 @@
+"""How far a run is, read from the files in its output folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pfmsmtrec_flwr.results.table import MISSING
+from pfmsmtrec_flwr.results.writer import METRICS_NAME, RoundMetrics, read_metrics
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One look at a run.
+
+    Attributes
+    ----------
+    phase
+        What it is doing, in words.
+    elapsed, left
+        Seconds since the start, and at most still to come; None before that can be told.
+    done
+        Share of all configured rounds that is done, from 0 to 1.
+    current
+        The last round logged, of the method that is running.
+    """
+
+    phase: str
+    elapsed: float
+    left: float | None
+    done: float
+    current: RoundMetrics | None
+
+
+class RunWatch:
+    """Reads a run's files as they grow.
+
+    Parameters
+    ----------
+    output
+        Output folder; the methods other than `method` log in folders of their names below it.
+    method
+        The method that the run is about.
+    references
+        Methods run beside it.
+    clock
+        Seconds, from any origin.
+    opening
+        Tells the phase while no round is logged yet.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        method: str,
+        references: Sequence[str] = (),
+        *,
+        opening: Callable[[], str] = lambda: "starting",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folders = {method: output, **{name: output / name for name in references}}
+        self._opening = opening
+        self._clock = clock
+        self._origin = clock()
+        # A run that failed here before left its lines behind; they count as none until they change.
+        self._stale = {name: _stamp(folder) for name, folder in self._folders.items()}
+
+    def look(self) -> State:
+        """Return the state of the run now."""
+        elapsed = self._clock() - self._origin
+        logs = {name: self._read(name) for name in self._folders}
+        begun = {name: rounds for name, rounds in logs.items() if rounds}
+        if not begun:
+            return State(self._opening(), elapsed, None, 0.0, None)
+        name = max(begun, key=lambda key: _stamp(self._folders[key]))
+        current = begun[name][-1]
+        each = _seconds_per_round(begun[name])
+        waiting = sum(name not in begun for name in self._folders)
+        left = each * (current.rounds - current.round + waiting * current.rounds) if each is not None else None
+        # A method that another follows has ended, however early.
+        passed = (len(begun) - 1) + current.round / current.rounds
+        ended = current.round == current.rounds and not waiting
+        phase = "finishing" if ended else f"round {current.round} of {current.rounds}"
+        return State(phase, elapsed, left, passed / len(self._folders), current)
+
+    def _read(self, name: str) -> list[RoundMetrics]:
+        folder = self._folders[name]
+        stamp = _stamp(folder)
+        return read_metrics(folder) if stamp and stamp != self._stale[name] else []
+
+
+class Display:
+    """Shows a run: redrawn in place on a terminal, a line per round otherwise.
+
+    Use it as a context manager, and call `update` often.
+    """
+
+    def __init__(self, watch: RunWatch, console: Console) -> None:
+        self._watch = watch
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._last = ""
+
+    def __enter__(self) -> Display:
+        if self._live is not None:
+            self._live.start()
+        self.update()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self) -> None:
+        """Draw the state of the run now."""
+        state = self._watch.look()
+        if self._live is not None:
+            self._live.update(drawn(state), refresh=True)
+            return
+        key = _where(state)
+        if key != self._last:
+            self._last = key
+            self._console.print(Text(line(state)), soft_wrap=True)
+
+
+def line(state: State) -> str:
+    """Return the state as one line of text."""
+    parts = [_where(state)]
+    if state.current is not None and state.current.macro:
+        figures = " ".join(f"{task} {_auc(auc)}" for task, auc in state.current.macro.items())
+        parts.append(f"validation AUC {figures}")
+    parts.append(_times(state))
+    return ", ".join(parts)
+
+
+def drawn(state: State) -> RenderableType:
+    """Return the state as a bar with the last round's validation AUC per scenario and task."""
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        Text(_where(state), style="bold"), ProgressBar(total=1.0, completed=state.done, width=30), _times(state)
+    )
+    if state.current is None:
+        return head
+    tasks = list(dict.fromkeys(task for scenario in state.current.scenarios.values() for task in scenario.validation))
+    grid = Table(box=None, pad_edge=False, title="validation AUC", title_justify="left", title_style="dim")
+    grid.add_column("scenario")
+    for task in tasks:
+        grid.add_column(task, justify="right")
+    for name, scenario in state.current.scenarios.items():
+        figures = (scenario.validation.get(task) for task in tasks)
+        grid.add_row(name, *(_auc(None if found is None else found.auc) for found in figures))
+    if state.current.macro:
+        grid.add_row("mean", *(_auc(state.current.macro.get(task)) for task in tasks), style="bold")
+    return Group(head, grid)
+
+
+def clock_face(seconds: float) -> str:
+    """Return a duration as h:mm:ss, or m:ss below an hour.
+
+    >>> clock_face(75.4), clock_face(3725)
+    ('1:15', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _where(state: State) -> str:
+    return state.phase if state.current is None else f"{state.current.method}: {state.phase}"
+
+
+def _times(state: State) -> str:
+    # Early stopping may end it before, hence "at most".
+    left = f", at most {clock_face(state.left)} left" if state.left is not None else ""
+    return f"{clock_face(state.elapsed)} elapsed{left}"
+
+
+def _auc(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4f}"
+
+
+def _seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:
+    """Return the mean length of a round; the first also waits for the clients, so it counts only while it is alone."""
+    first, last = rounds[0], rounds[-1]
+    if last.round > first.round:
+        return (last.seconds - first.seconds) / (last.round - first.round)
+    return last.seconds / last.round if last.round > 0 else None
+
+
+def _stamp(folder: Path) -> tuple[int, int]:
+    """Return when a log last grew, and its size; zeros where there is none."""
+    try:
+        status = (folder / METRICS_NAME).stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)

@@ -1,0 +1,200 @@
+"""What a finished run says: the typed `results.json`."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.validation import Section
+
+RESULTS_NAME = "results.json"
+
+
+def finite(value: Any) -> float | None:
+    """Return `value` as a float, or None where there is none: JSON knows neither NaN nor infinity."""
+    if value is None:
+        return None
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):  # numpy's numbers are welcome
+        raise ValueError("input should be a number or null")
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+Figure = Annotated[float | None, BeforeValidator(finite)]
+"""A measured number; None where it is not defined, such as an AUC over one class."""
+Total = Annotated[int, Field(ge=0)]
+Parameters = Literal["personalised", "global"]
+
+
+class TaskResult(Section):
+    """Test figures of one task in one scenario."""
+
+    auc: Figure
+    logloss: Figure
+    gauc: Figure = None
+    """AUC within each user, averaged over users by their impressions."""
+    positives: Total
+    examples: Total
+
+
+class Examples(Section):
+    """Impressions of one scenario in each split."""
+
+    train: Total
+    validation: Total
+    test: Total
+
+
+class ScenarioResult(Section):
+    """One scenario's sizes and test figures."""
+
+    examples: Examples
+    selected_round: Total
+    """The round that the test figures are from, chosen on validation data."""
+    tasks: dict[str, TaskResult]
+
+
+class Attainable(Section):
+    """Test figures of the true probabilities, known for made-up data only: no model does better but by chance."""
+
+    auc: Figure
+    logloss: Figure
+
+
+class MacroResult(Section):
+    """Means over the scenarios; of AUC and GAUC over those in which they are defined."""
+
+    auc: Figure
+    logloss: Figure
+    gauc: Figure = None
+
+
+class Traffic(Section):
+    """Bytes sent by all clients (up) and to all clients (down)."""
+
+    up_bytes: Total = 0
+    down_bytes: Total = 0
+
+
+class Seconds(Section):
+    """Wall-clock time of the whole run, of waiting for local training, and of the server's own work."""
+
+    total: float = 0.0
+    train: float = 0.0
+    aggregate: float = 0.0
+
+
+class RunResults(Section):
+    """The content of `results.json`."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    method: str
+    parameters: Parameters
+    """Whether each scenario ends with parameters of its own, or all with the same."""
+    dataset: str
+    seed: int
+    rounds: Total
+    """Rounds that were run, which early stopping may have ended before those configured."""
+    scenarios: dict[str, ScenarioResult]
+    macro: dict[str, MacroResult]
+    best_attainable: dict[str, dict[str, Attainable | None]] | None = None
+    reference: list[str] = Field(default_factory=list)
+    """Methods run beside this one; their results lie in the folder of that name beside this file."""
+    traffic: Traffic = Traffic()
+    seconds: Seconds = Seconds()
+    versions: dict[str, str]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task of any scenario, in the order in which scenarios name them."""
+        return tuple(dict.fromkeys(task for scenario in self.scenarios.values() for task in scenario.tasks))
+
+
+def results_from(
+    *,
+    method: str,
+    dataset: str,
+    seed: int,
+    rounds: int,
+    scenarios: Mapping[str, ScenarioResult],
+    parameters: Parameters = "personalised",
+    best_attainable: Mapping[str, Mapping[str, Attainable | None]] | None = None,
+    reference: Sequence[str] = (),
+    traffic: Traffic | None = None,
+    seconds: Seconds | None = None,
+) -> RunResults:
+    """Put a run's results together; the means over scenarios and the versions are added here.
+
+    Parameters
+    ----------
+    method, dataset, seed, rounds
+        What was run, and how many rounds.
+    scenarios
+        By scenario name; stored in the order of the names.
+    parameters
+        Whether each scenario ends with parameters of its own.
+    best_attainable
+        By scenario and task, where the true probabilities are known.
+    reference
+        Methods whose results lie in folders beside these.
+    traffic, seconds
+        What the run cost.
+    """
+    ordered = {name: scenarios[name] for name in sorted(scenarios)}
+    best = {name: dict(best_attainable[name]) for name in sorted(best_attainable)} if best_attainable else None
+    return RunResults(
+        method=method,
+        parameters=parameters,
+        dataset=dataset,
+        seed=seed,
+        rounds=rounds,
+        scenarios=ordered,
+        macro=macro_of(ordered),
+        best_attainable=best,
+        reference=list(reference),
+        traffic=traffic or Traffic(),
+        seconds=seconds or Seconds(),
+        versions=versions(),
+    )
+
+
+def macro_of(scenarios: Mapping[str, ScenarioResult]) -> dict[str, MacroResult]:
+    """Return each task's means over the scenarios that have it, weighted alike."""
+    by_task: dict[str, list[TaskResult]] = {}
+    for scenario in scenarios.values():
+        for task, result in scenario.tasks.items():
+            by_task.setdefault(task, []).append(result)
+    return {
+        task: MacroResult(
+            auc=mean([result.auc for result in results]),
+            # A missing log loss is a model that has diverged, and its scenario must not drop out of the mean unseen.
+            logloss=None if any(result.logloss is None for result in results) else mean([r.logloss for r in results]),
+            gauc=mean([result.gauc for result in results]),
+        )
+        for task, results in by_task.items()
+    }
+
+
+def mean(figures: Sequence[float | None]) -> float | None:
+    """Return the mean of the figures that are defined; None when none is."""
+    defined = [figure for figure in figures if figure is not None]
+    return math.fsum(defined) / len(defined) if defined else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computed the results."""
+    found = {"python": platform.python_version(), "pfmsmtrec-flwr": pfmsmtrec_flwr.__version__}
+    for package in ("flwr", "torch", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

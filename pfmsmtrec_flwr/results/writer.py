@@ -1,0 +1,211 @@
+"""Write and read `results.json` and `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from pydantic import Field
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.schema import RESULTS_NAME, Figure, RunResults
+from pfmsmtrec_flwr.validation import Section, parse
+
+METRICS_NAME = "metrics.jsonl"
+
+
+class Validation(Section):
+    """Validation figures of one task in one scenario."""
+
+    auc: Figure
+    logloss: Figure = None
+
+
+class ScenarioRound(Section):
+    """What one scenario reported in a round."""
+
+    loss: Figure = None
+    """Mean training objective of the round's batches."""
+    validation: dict[str, Validation] = Field(default_factory=dict)
+
+
+class RoundMetrics(Section):
+    """One line of `metrics.jsonl`: one round of one method."""
+
+    method: str
+    round: int
+    rounds: int
+    """Rounds configured; early stopping may end the run before."""
+    seconds: float
+    """Since the method started."""
+    scenarios: dict[str, ScenarioRound]
+    macro: dict[str, Figure] = Field(default_factory=dict)
+    """Validation AUC by task, mean over scenarios."""
+    up_bytes: int = 0
+    down_bytes: int = 0
+    alpha: dict[str, Any] | None = None
+    """Learned shares, by scenario."""
+
+
+class MetricsLog:
+    """Appends a line per round, at once readable by others.
+
+    Parameters
+    ----------
+    folder
+        Output folder of the method; made when missing.
+    method, rounds
+        Written into every line.
+    resume
+        Keep the lines that are there, and count the seconds on from the last of them; otherwise start afresh.
+    clock
+        Seconds, from any origin.
+
+    Examples
+    --------
+    >>> log = MetricsLog(Path("runs/mine"), method="fedavg", rounds=20)  # doctest: +SKIP
+    >>> log.append(1, {"NL": {"loss": 0.31, "validation": {"ctr": {"auc": 0.61, "logloss": 0.3}}}})  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        method: str,
+        rounds: int,
+        resume: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / METRICS_NAME
+        self._method = method
+        self._rounds = rounds
+        self._clock = clock
+        before = read_metrics(folder) if resume else []
+        self._origin = clock() - (before[-1].seconds if before else 0.0)
+        # Rewritten even on a resume: a process that died while writing leaves half a line behind.
+        self.path.write_text("".join(_line(entry) for entry in before), encoding="utf-8")
+
+    def append(
+        self,
+        round_number: int,
+        scenarios: Mapping[str, Mapping[str, Any]],
+        *,
+        macro: Mapping[str, float | None] | None = None,
+        up_bytes: int = 0,
+        down_bytes: int = 0,
+        alpha: Mapping[str, Any] | None = None,
+    ) -> RoundMetrics:
+        """Write one round's line and return it.
+
+        Parameters
+        ----------
+        round_number
+            From 1 on.
+        scenarios
+            By name: ``{"loss": x, "validation": {task: {"auc": x, "logloss": x}}}``; NaN becomes null.
+        macro
+            Validation AUC by task; computed from `scenarios` when None.
+        up_bytes, down_bytes
+            Traffic of this round.
+        alpha
+            Learned shares, by scenario.
+        """
+        reported = {name: parse(ScenarioRound, scenarios[name], f"round {round_number}") for name in sorted(scenarios)}
+        entry = RoundMetrics(
+            method=self._method,
+            round=round_number,
+            rounds=self._rounds,
+            seconds=round(self._clock() - self._origin, 3),
+            scenarios=reported,
+            macro=dict(macro) if macro is not None else _macro(reported),
+            up_bytes=up_bytes,
+            down_bytes=down_bytes,
+            alpha=dict(alpha) if alpha is not None else None,
+        )
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(_line(entry))
+        return entry
+
+
+def read_metrics(folder: Path) -> list[RoundMetrics]:
+    """Return the rounds logged so far; a line that is being written is left out, as is a missing file."""
+    try:
+        text = (folder / METRICS_NAME).read_text(encoding="utf-8")
+    except OSError:
+        return []
+    whole = text[: text.rfind("\n") + 1]
+    return [parse(RoundMetrics, json.loads(line), str(folder / METRICS_NAME)) for line in whole.splitlines()]
+
+
+def write_results(results: RunResults, folder: Path) -> Path:
+    """Write `results.json` into `folder`, whole or not at all, and return its path.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be written to.
+    """
+    path = folder / RESULTS_NAME
+    text = json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=f".{RESULTS_NAME}-", delete=False) as stream:
+            temporary = Path(stream.name)
+            try:
+                stream.write(text + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    return path
+
+
+def read_results(folder: Path) -> RunResults:
+    """Read the `results.json` of a finished run.
+
+    Raises
+    ------
+    UserError
+        There is none, or it is not one of ours.
+    """
+    path = folder / RESULTS_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no {RESULTS_NAME} in {folder}: give the output folder of a run that has finished") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: got a {type(document).__name__}, expected the results of a run")
+    if document.get("schema") != 1:
+        raise UserError(f"{path}: got results of schema {document.get('schema')!r}, this version reads 1: run again")
+    return parse(RunResults, document, str(path))
+
+
+def _macro(scenarios: Mapping[str, ScenarioRound]) -> dict[str, float | None]:
+    by_task: dict[str, list[float]] = {}
+    for scenario in scenarios.values():
+        for task, figures in scenario.validation.items():
+            defined = by_task.setdefault(task, [])
+            if figures.auc is not None:
+                defined.append(figures.auc)
+    return {task: sum(defined) / len(defined) if defined else None for task, defined in by_task.items()}
+
+
+def _line(entry: RoundMetrics) -> str:
+    document = entry.model_dump(mode="json")
+    if entry.alpha is None:
+        del document["alpha"]
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,49 @@
+"""What every test shares: one thread, no trace outside the test's own folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports numpy or torch: two tests beside each other must not fight for cores.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.update(FLWR_TELEMETRY_ENABLED="0", RAY_USAGE_STATS_ENABLED="0", FLWR_DISABLE_UPDATE_CHECK="1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let typer use what click will drop in its next major version; both are Flower's choice."""
+    config.addinivalue_line("filterwarnings", "ignore:.*removed in Click 9:DeprecationWarning")
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    """An empty folder for prepared data."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder of the test's own."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def tiny_conf(tmp_path: Path) -> Path:
+    """A configuration that trains in a second: two rounds of a small model."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        "method: pf-msmtrec\n"
+        "data: {name: synthetic}\n"
+        "model: {embedding_dim: 2, experts: 2, expert_layers: [8], tower_layers: [4]}\n"
+        "train: {batch_size: 64, max_local_steps: 4}\n"
+        "federation: {rounds: 2, reference: [alone]}\n"
+    )
+    return path

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.schema import Examples, RunResults, ScenarioResult, TaskResult, results_from
+from pfmsmtrec_flwr.results.writer import MetricsLog, read_metrics, read_results, write_results
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def some_results() -> RunResults:
+    task = TaskResult(auc=0.61803398875, logloss=math.nan, positives=1, examples=4)
+    scenario = ScenarioResult(
+        examples=Examples(train=8, validation=4, test=4), selected_round=1, tasks={"ctr": task, "ctcvr": task}
+    )
+    return results_from(method="alone", dataset="böden", seed=0, rounds=1, scenarios={"NL": scenario})
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = write_results(some_results(), tmp_path / "out")
+    assert path == tmp_path / "out" / "results.json"
+    assert read_results(tmp_path / "out") == some_results()
+    assert [file.name for file in path.parent.iterdir()] == ["results.json"]
+    assert "NaN" not in path.read_text()
+
+
+def test_writing_that_fails_leaves_the_old_results_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_results(some_results(), tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"^cannot write .*results\.json: No space left on device$"):
+        write_results(some_results().model_copy(update={"seed": 9}), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+    assert read_results(tmp_path).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"^no results\.json in .*: give the output folder of a run that has finished$"),
+        ("{", r"results\.json is not valid JSON"),
+        ("[]", r"results\.json: got a list, expected the results of a run$"),
+        ('{"schema": 2}', r"results\.json: got results of schema 2, this version reads 1: run again$"),
+        ('{"schema": 1}', r"results\.json: key 'method' is missing"),
+    ],
+)
+def test_what_is_not_a_result_is_refused_in_a_line(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_results(tmp_path)
+
+
+def test_a_round_is_a_line_that_others_can_read_at_once(tmp_path: Path) -> None:
+    clock = Clock()
+    log = MetricsLog(tmp_path, method="fedavg", rounds=2, clock=clock)
+    clock.now += 1.5
+    us = {"loss": math.nan, "validation": {"ctr": {"auc": 0.75, "logloss": 0.5}, "ctcvr": {"auc": None}}}
+    log.append(1, {"US": us, "NL": {"loss": 0.25, "validation": {"ctr": {"auc": 0.25}}}}, up_bytes=3, down_bytes=4)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
+        "method": "fedavg",
+        "round": 1,
+        "rounds": 2,
+        "seconds": 1.5,
+        "scenarios": {
+            "NL": {"loss": 0.25, "validation": {"ctr": {"auc": 0.25, "logloss": None}}},
+            "US": {
+                "loss": None,
+                "validation": {"ctr": {"auc": 0.75, "logloss": 0.5}, "ctcvr": {"auc": None, "logloss": None}},
+            },
+        },
+        "macro": {"ctr": 0.5, "ctcvr": None},
+        "up_bytes": 3,
+        "down_bytes": 4,
+    }
+
+
+def test_shares_are_written_where_a_method_learns_them(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, method="pf-msmtrec", rounds=1)
+    log.append(1, {}, macro={"ctr": 0.5}, alpha={"NL": [0.5, 0.25]})
+    assert read_metrics(tmp_path)[0].alpha == {"NL": [0.5, 0.25]}
+    assert read_metrics(tmp_path)[0].macro == {"ctr": 0.5}
+
+
+def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
+    MetricsLog(tmp_path, method="fedavg", rounds=2).append(1, {})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"method": "fed')
+    assert [entry.round for entry in read_metrics(tmp_path)] == [1]
+
+
+def test_a_new_log_starts_afresh_and_a_resumed_one_goes_on(tmp_path: Path) -> None:
+    clock = Clock()
+    first = MetricsLog(tmp_path, method="fedavg", rounds=3, clock=clock)
+    clock.now += 10
+    first.append(1, {})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"half a')
+    clock.now += 1000
+    resumed = MetricsLog(tmp_path, method="fedavg", rounds=3, resume=True, clock=clock)
+    clock.now += 5
+    resumed.append(2, {})
+    assert [(entry.round, entry.seconds) for entry in read_metrics(tmp_path)] == [(1, 10.0), (2, 15.0)]
+    MetricsLog(tmp_path, method="fedavg", rounds=3)
+    assert read_metrics(tmp_path) == []
