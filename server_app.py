@@ -26,9 +26,16 @@ def main(grid: Grid, context: Context) -> None:
             str(options["conf"]),
             method=str(options["method"]),
             seed=int(options["seed"]),
-            overrides=shlex.split(str(options["set"])),
+            overrides=_words(str(options["set"])),
         )
         run_experiment(grid, config, output_folder(context))
     except UserError as error:
         logger.error("UserError: %s", error)
         raise
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"set is {text!r}, expected KEY=VALUE separated by spaces ({error})") from None

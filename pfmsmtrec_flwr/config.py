@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.validation import Section, load_yaml, parse, read_yaml
+from pfmsmtrec_flwr.validation import Section, dump_yaml, load_yaml, parse, read_yaml
 
 CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
 
@@ -134,7 +134,7 @@ class RunConfig(Section):
     train: TrainSettings = TrainSettings()
     federation: FederationSettings = FederationSettings()
     aggregation: AggregationSettings = AggregationSettings()
-    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    methods: dict[str, dict[str, str | int | float | bool]] = Field(default_factory=dict)
     """Settings of single methods, such as ``fedavg: {train.lr: 0.002}``: they hold when that method runs."""
 
     def for_method(self, name: str) -> RunConfig:
@@ -153,7 +153,7 @@ class RunConfig(Section):
 
     def to_yaml(self) -> str:
         """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return dump_yaml(self.model_dump(mode="json"))
 
 
 def load_config(conf: str, *, method: str = "", seed: int = -1, overrides: Sequence[str] = ()) -> RunConfig:
@@ -188,11 +188,6 @@ def load_config(conf: str, *, method: str = "", seed: int = -1, overrides: Seque
     return config
 
 
-def parse_config(text: str) -> RunConfig:
-    """Read a configuration from the YAML that `RunConfig.to_yaml` made."""
-    return parse(RunConfig, load_yaml(text), "configuration of the run")
-
-
 def find_conf(conf: str) -> Path:
     """Return the file that `conf` names.
 
@@ -221,8 +216,10 @@ def _apply(document: dict[str, Any], override: str) -> None:
     except yaml.YAMLError:
         raise UserError(f"setting '{override}': '{text}' is not a YAML value") from None
     _assign(document, key, value)
-    for own in (document.get("methods") or {}).values():
-        own.pop(key, None)  # what is said on the command line holds for every method
+    methods = document.get("methods")
+    for own in methods.values() if isinstance(methods, dict) else ():
+        if isinstance(own, dict):
+            own.pop(key, None)  # what is said on the command line holds for every method
 
 
 def _assign(document: dict[str, Any], key: str, value: Any) -> None:

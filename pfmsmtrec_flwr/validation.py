@@ -17,7 +17,7 @@ from pfmsmtrec_flwr.errors import UserError
 class Section(BaseModel):
     """Base of every typed document: immutable, no unknown key, no silent conversion of types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Section)
@@ -47,19 +47,35 @@ def parse(kind: type[S], document: Mapping[str, Any], source: str) -> S:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose numbers are what people write: 1e-3 is a number (in YAML 1.1 it is text)."""
+    """YAML whose numbers are what people write, 1e-3 too (in YAML 1.1 it is text), and whose keys do not repeat."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a key is there twice", node.start_mark)
+        return mapping
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the text that the loader would take for a number."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 def load_yaml(text: str) -> Any:
     """Read YAML text; `yaml.YAMLError` where it is none."""
     return yaml.load(text, Loader=_Loader)  # a SafeLoader
+
+
+def dump_yaml(document: Mapping[str, Any]) -> str:
+    """Write YAML text that `load_yaml` reads back as it was."""
+    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

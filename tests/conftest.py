@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from federated import Tiny
 
 # Before anything imports numpy or torch: two tests beside each other must not fight for cores.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.update(FLWR_TELEMETRY_ENABLED="0", RAY_USAGE_STATS_ENABLED="0", FLWR_DISABLE_UPDATE_CHECK="1")
+
+settings.register_profile("project", deadline=None)  # a loaded machine is no failure
+settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,3 +55,14 @@ def tiny_conf(tmp_path: Path) -> Path:
         "federation: {rounds: 2, reference: [alone]}\n"
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Four scenarios under the data set's name ``tiny``, in a data folder of the session's."""
+    from federated import Tiny  # torch and flwr: seconds that not every test needs
+
+    made = Tiny(tmp_path_factory.mktemp("data"))
+    for seed, (scenario, rows) in enumerate({"NL": 96, "ES": 80, "FR": 64, "US": 48}.items()):
+        made.write("tiny", scenario, rows=rows, seed=seed)
+    return made

@@ -35,7 +35,8 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
     For each expert: the U that maximises the smallest agreement ``min_s <update_s, U>`` subject to
     ``||U - mean|| <= radius * ||mean||``, divided by ``1 + radius^2``. Its dual lives on the simplex and
     needs the K x K Gram matrix alone: ``w = argmin <update_w, mean> + radius * ||mean|| * ||update_w||``,
-    ``update_w = sum_s w_s update_s``; then ``U = (mean + radius * ||mean|| / ||update_w|| * update_w) / (1 + radius^2)``.
+    ``update_w = sum_s w_s update_s``; then
+    ``U = (mean + radius * ||mean|| / ||update_w|| * update_w) / (1 + radius^2)``.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ ITERATIONS = 100
 TOLERANCE = 1e-8
 CENTERING = 0.1
 INTERIOR = 0.99
+RIDGE = 1e-12
 TINY = 1e-300
 
 
@@ -127,9 +128,15 @@ def _advance(problem: _Problem, point: _Point, smoothing: float) -> _Point:
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solve symmetric systems after scaling their diagonals to one, which keeps them well conditioned at the edges."""
+    """Solve symmetric systems after scaling their diagonals to one, which keeps them well conditioned at the edges.
+
+    Where updates depend on each other linearly the best weights are not unique and the matrix is singular to rounding;
+    the ridge then picks one Newton step, whose conditions are checked afterwards like any other's.
+    """
     scale = matrix.diagonal(dim1=1, dim2=2).clamp(min=TINY).rsqrt().unsqueeze(2)
-    solved: Tensor = torch.linalg.solve(matrix * scale * scale.transpose(1, 2), right * scale)
+    scaled = matrix * scale * scale.transpose(1, 2)
+    scaled.diagonal(dim1=1, dim2=2).add_(RIDGE)
+    solved: Tensor = torch.linalg.solve(scaled, right * scale)
     return solved * scale
 
 

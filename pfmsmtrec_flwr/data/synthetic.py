@@ -629,7 +629,8 @@ def _sigmoid(logits: Array) -> Array:
 
 
 def _unit_columns(values: Floats) -> Floats:
-    return values / np.linalg.norm(values, axis=0)
+    unit: Floats = values / np.linalg.norm(values, axis=0)
+    return unit
 
 
 def _no_users(categorical: Array) -> npt.NDArray[np.int64]:

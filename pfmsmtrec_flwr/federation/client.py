@@ -61,6 +61,8 @@ class ScenarioClient:
         UserError
             What came does not fit this scenario's model, or training diverged.
         """
+        if private := set(order.parts) & PRIVATE:  # before anything is done for such an order
+            raise UserError(f"the server asks for {sorted(private)}, which never leaves scenario {self.store.scenario}")
         saved = self.state.load(order.exchange - 1)
         received = self._install(incoming, saved)
         figures: dict[str, float] = {}
@@ -93,8 +95,14 @@ class ScenarioClient:
         return Reply(figures)
 
     def test(self, order: Order) -> Reply:
-        """Measure the selected round's model on test rows, and save it as this scenario's model."""
-        selected = order.selected[self.store.scenario]
+        """Measure the selected round's model on test rows, and save it as this scenario's model.
+
+        Raises
+        ------
+        UserError
+            No round is selected for this scenario, or its model is gone.
+        """
+        selected = order.selected.get(self.store.scenario, 0)
         tensors = self.state.load_evaluated(selected)
         self.model.load_state_dict(tensors)
         probabilities = predict(self.model, self.store.splits["test"], self.device)
@@ -126,8 +134,11 @@ class ScenarioClient:
         return {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
 
     def _consensus(self, incoming: Incoming) -> Tensors:
-        """Consensus of the experts' and towers' federated parameters, as received with the round."""
-        if not self.config.train.consensus_weight:
+        """Consensus of the experts' and towers' federated parameters, as received with the round.
+
+        Empty where the server sends none: a scenario without company, or a method without personal parameters.
+        """
+        if not self.config.train.consensus_weight or not incoming.consensus:
             return {}
         own = dict(self.model.named_parameters())
         regularized = set(names_of(self.slots, _EXPERT_OR_TOWER)) & own.keys()
@@ -173,9 +184,6 @@ class ScenarioClient:
         return self._train(order, make_optimizer(self.model, self.config.train), {})
 
     def _reply(self, order: Order, figures: dict[str, float], report: TrainReport) -> Reply:
-        private = set(order.parts) & PRIVATE
-        if private:
-            raise UserError(f"the server asks for {sorted(private)}, which never leaves scenario {self.store.scenario}")
         state = self.model.state_dict()
         wanted = names_of(self.slots, order.parts)
         tables = set(names_of(self.slots, [Part.FEDERATED_EMBEDDING]))
@@ -240,4 +248,6 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, model: MMoE, saved: Mappin
         if key.startswith(_OPTIMIZER):
             kind, _, name = key.removeprefix(_OPTIMIZER).partition("/")
             parameter = parameters[name]
-            optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+            optimizer.state[parameter][kind] = value.to(
+                parameter.device
+            )  # the count too: the fused step wants it there

@@ -96,30 +96,36 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
     deadline = time.monotonic() + config.federation.node_timeout
     order = Order(config.model_dump_json(), config.method, round=0, exchange=0)
     asked: dict[int, _Answer] = {}
+    problem = ""
     while True:
         online = list(grid.get_node_ids())
         if new := sorted(set(online) - asked.keys()):
             left = max(1.0, deadline - time.monotonic())
-            asked |= _ask(grid, order, new, left)
+            answers, problem = _ask(grid, order, new, left)
+            asked |= answers
         hosted = {node: asked[node] for node in online if node in asked}
         names = [description.scenario for answer in hosted.values() for description in answer.scenarios]
         all_there = all(answer.partitions <= len(hosted) for answer in hosted.values())
         if names and all_there and not set(expected) - set(names):
             return _federation(hosted, expected)
         if time.monotonic() >= deadline:
-            raise UserError(_missing(expected, names, len(online), config.federation.node_timeout))
+            because = f"; a node failed: {problem}" if problem else ""
+            raise UserError(_missing(expected, names, len(online), config.federation.node_timeout) + because)
         time.sleep(min(_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
-def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> dict[int, _Answer]:
+def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> tuple[dict[int, _Answer], str]:
+    """Return what the nodes said, and why one of them said nothing."""
     messages = [Message(RecordDict({"order": order.pack()}), node, HELLO) for node in nodes]
     answers = {}
+    problem = ""
     for reply in grid.send_and_receive(messages, timeout=timeout):
         if reply.has_error():
-            logger.warning("a node did not answer the handshake: %s", reply.error.reason)
+            problem = reply.error.reason or f"error {reply.error.code}"
+            logger.warning("a node did not answer the handshake: %s", problem)
             continue
         answers[reply.metadata.src_node_id] = _read(reply)
-    return answers
+    return answers, problem
 
 
 def _read(reply: Message) -> _Answer:
@@ -164,6 +170,11 @@ def _check_alike(descriptions: Sequence[Description]) -> None:
                 "prepare both with the same datasets/*.yaml and version"
             )
     for description in descriptions:
+        if empty := sorted(split for split, rows in description.examples.items() if rows == 0):
+            raise UserError(
+                f"scenario {description.scenario} has no rows for {', '.join(empty)}: "
+                "leave it out of federation.scenarios, or prepare its data with another split"
+            )
         for task, positives in zip(description.tasks, description.train_positives, strict=True):
             if not 0 < positives < description.examples["train"]:
                 raise UserError(
@@ -174,9 +185,9 @@ def _check_alike(descriptions: Sequence[Description]) -> None:
 
 def _missing(expected: Sequence[str], names: Sequence[str], nodes: int, seconds: float) -> str:
     missing = sorted(set(expected) - set(names))
-    what = f"scenario {', '.join(missing)} is" if missing else "no scenario is"
+    what = f"scenario {', '.join(missing)} is hosted by no node" if missing else "no node hosts any scenario"
     hosting = ", ".join(sorted(names)) or "nothing"
     return (
-        f"{what} hosted by no node after {seconds:g} s ({nodes} nodes online, hosting {hosting}): "
+        f"{what} after {seconds:g} s ({nodes} nodes online, hosting {hosting}): "
         "start the missing nodes, or name the scenarios that take part in federation.scenarios"
     )

@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.data.store import ScenarioStore, list_scenarios
 from pfmsmtrec_flwr.data.synthetic import SyntheticSettings, ensure_synthetic
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.locations import data_root, is_simulated
+from pfmsmtrec_flwr.federation.locations import data_root, is_simulated, safe_folder
 from pfmsmtrec_flwr.validation import parse
 
 SYNTHETIC = "synthetic"
@@ -44,6 +44,7 @@ def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
     """
     if data.name == SYNTHETIC:
         return dict(synthetic_settings(data).train_rows)
+    safe_folder(root, data.name)  # the name comes with the server's configuration
     stores = list_scenarios(root, data.name)
     if not stores:
         raise UserError(
@@ -58,7 +59,7 @@ def open_scenario(config: RunConfig, context: Context, scenario: str) -> Scenari
     root = data_root(context)
     if config.data.name == SYNTHETIC:
         return ensure_synthetic(synthetic_settings(config.data), scenario, root)
-    return _opened(root / config.data.name / scenario)
+    return _opened(safe_folder(root, config.data.name, scenario))
 
 
 def synthetic_settings(data: DataSettings) -> SyntheticSettings:

@@ -14,8 +14,12 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
 def data_root(context: Context) -> Path:
-    """Folder of the prepared stores: the node's own, else the run's, else the default."""
-    return _absolute(context.node_config, "data") or _absolute(context.run_config, "data") or _home() / "data"
+    """Folder of the prepared stores: the node's own, in a simulation else the run's, else the default.
+
+    The run's is the server's word. A deployed node, which may write made-up scenarios there, does not take it.
+    """
+    of_run = _absolute(context.run_config, "data") if is_simulated(context) else None
+    return _absolute(context.node_config, "data") or of_run or _home() / "data"
 
 
 def output_folder(context: Context) -> Path:

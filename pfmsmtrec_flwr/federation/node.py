@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 from flwr.app import ConfigRecord, Context, RecordDict
+from pydantic import ValidationError
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
@@ -14,7 +15,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client import ScenarioClient
 from pfmsmtrec_flwr.federation.handshake import Description
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
-from pfmsmtrec_flwr.federation.locations import client_root, safe_folder
+from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, safe_folder
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.log import logger
@@ -29,10 +30,14 @@ def answer(content: RecordDict, context: Context, action: Action) -> RecordDict:
     What goes wrong through a user's mistake comes back as the scenario's error, in one line; anything else is raised.
     """
     order, incoming, scenarios = unpack_orders(content)
-    config = RunConfig.model_validate_json(order.config)
+    config = _config(order)
+    # A deployed node trains on what it declared to host, whatever the server asks for.
+    hosted = scenarios if is_simulated(context) else hosted_scenarios(config, context)
     replies = {}
     for name in scenarios:
         try:
+            if name not in hosted:
+                raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
             store = open_scenario(config, context, name)
             state = LocalState(safe_folder(client_root(context), order.method, name))
             replies[name] = action(ScenarioClient(store, config, state), order, incoming)
@@ -44,16 +49,26 @@ def answer(content: RecordDict, context: Context, action: Action) -> RecordDict:
 
 def hello(content: RecordDict, context: Context) -> RecordDict:
     """Say which scenarios this node hosts, and what the server has to know of each."""
-    order = Order.unpack(content.config_records["order"])
-    config = RunConfig.model_validate_json(order.config)
     partitions = int(context.node_config.get("num-partitions", 0))
     document = {"version": pfmsmtrec_flwr.__version__, "partitions": partitions, "scenarios": [], "error": ""}
     try:
+        config = _config(Order.unpack(content.config_records["order"]))
         stores = [open_scenario(config, context, name) for name in hosted_scenarios(config, context)]
         document["scenarios"] = [describe(store).model_dump() for store in stores]
     except UserError as error:
         document["error"] = str(error)
     return RecordDict({"hello": ConfigRecord({"hello": json.dumps(document)})})
+
+
+def _config(order: Order) -> RunConfig:
+    try:
+        return RunConfig.model_validate_json(order.config)
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(
+            f"got a configuration whose '{key}' pfmsmtrec-flwr {pfmsmtrec_flwr.__version__} does not know: "
+            "install the same version on server and clients"
+        ) from None
 
 
 def describe(store: ScenarioStore) -> Description:

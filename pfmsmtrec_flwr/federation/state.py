@@ -1,8 +1,8 @@
 """What a scenario keeps on its own disk between messages.
 
 Local parameters, batch normalization and the optimiser's moments live in one file per exchange; a file appears whole or
-not at all, and the last two are kept, so that an exchange that has to be repeated starts from the same state. Flower's own
-client state is lost at a restart and travels with every message.
+not at all, and the last two are kept, so that an exchange that has to be repeated starts from the same state. Flower's
+own client state is lost at a restart and travels with every message.
 """
 
 from __future__ import annotations
@@ -54,9 +54,14 @@ class LocalState:
         return _load(self.folder / f"state-{max(done)}.safetensors") if done else {}
 
     def save(self, exchange: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the state that an exchange left, and drop all but the last two before it."""
+        """Keep the state that an exchange left and the one before it; drop all others.
+
+        Later ones are of a run that was broken off in the same folder, or are repeated now.
+        """
         _save(self.folder / f"state-{exchange}.safetensors", tensors)
-        for number in _numbers(self.folder, _STATE)[:-GENERATIONS]:
+        numbers = _numbers(self.folder, _STATE)
+        kept = [number for number in numbers if number <= exchange][-GENERATIONS:]
+        for number in set(numbers) - set(kept):
             (self.folder / f"state-{number}.safetensors").unlink(missing_ok=True)
 
     def save_evaluated(self, round_number: int, tensors: Mapping[str, Tensor], selected: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -75,6 +76,7 @@ class ScenarioStrategy(Strategy):
         )
         self._slots: dict[str, dict[str, Slot]] = {}
         self._config_json = config.model_dump_json()
+        self._timeout = config.federation.round_timeout
         self._exchange = 0
         self._stage = Stage.ALL
         self._record = RoundRecord(0)
@@ -144,7 +146,7 @@ class ScenarioStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the updates of the replies into `parameters`; return the consensus and the mean losses."""
-        updates = self._updates(self._replies(server_round, replies))
+        updates = self._updates(self._replies(server_round, replies, self._check_update))
         started = time.perf_counter()
         with torch.no_grad():
             self.aggregate(self._stage, updates)
@@ -223,8 +225,15 @@ class ScenarioStrategy(Strategy):
     # Steps of the loop ----------------------------------------------------------------------------------------------
 
     def begin(self, federation: Federation) -> None:
-        """Draw the initial parameters of the given scenarios; equal names start with equal values."""
+        """Draw the initial parameters of the given scenarios; equal names start with equal values.
+
+        Raises
+        ------
+        UserError
+            Scenarios have different tasks, and the method shares what has an axis of tasks.
+        """
         self.federation = federation
+        self._check_tasks()
         built: dict[ModelSpec, tuple[dict[str, Slot], Tensors]] = {}
         for name, description in federation.scenarios.items():
             spec = description.spec()
@@ -236,6 +245,20 @@ class ScenarioStrategy(Strategy):
             self.parameters.common |= {key: state[key] for key in names_of(slots, self.sharing.common)}
             personal = names_of(slots, self.sharing.personal)
             self.parameters.personal[name] = {key: state[key].clone() for key in personal}
+
+    def _check_tasks(self) -> None:
+        """With a template, T and the experts' normalization have an axis of tasks: averaged, it must mean the same."""
+        by_task = self.sharing.common & {Part.EXPERT_TASK, Part.NORMALIZATION}
+        described = list(self.federation.scenarios.values())
+        if self.config.model.template == "none" or not by_task or not described:
+            return
+        for other in described[1:]:
+            if other.tasks != described[0].tasks:
+                raise UserError(
+                    f"{self.config.method} averages over scenarios what the template keeps per task, but "
+                    f"{described[0].scenario} has the tasks {', '.join(described[0].tasks)} and {other.scenario} has "
+                    f"{', '.join(other.tasks)}: set model.template=none, or leave one of them out"
+                )
 
     def consensus(self) -> Tensors:
         """Return what is common, and the mean of the personal parameters weighted by the scenarios' training rows."""
@@ -266,11 +289,15 @@ class ScenarioStrategy(Strategy):
             if stage is self.stages()[0] and number > 1:
                 self._record, current = before, self._record
                 self._take_validation(number - 1, self._replies(number - 1, replies))
+                if self.selection.exhausted:  # what this exchange trained is not used, but it travelled
+                    self._record.up_bytes += current.up_bytes
+                    self._record.down_bytes += current.down_bytes
+                    self._record.train_seconds += current.train_seconds
                 self._finish(result)
-                self._record = current
                 if self.selection.exhausted:
                     logger.info("no better mean validation AUC for %d rounds: stopping", self.selection.patience)
                     return False
+                self._record = current
             arrays, metrics = self.aggregate_train(number, replies)
             if arrays is not None:
                 result.arrays = arrays
@@ -305,36 +332,46 @@ class ScenarioStrategy(Strategy):
         """Have the selected models measured on test rows and saved where they are."""
         number = self._record.round
         order = self._order(number, evaluate=False)
-        messages = self._messages(TEST, order, parameters=False)
+        # With a quorum, a scenario may never have been measured: it has no round to test.
+        messages = self._messages(TEST, order, parameters=False, scenarios=self.selection.selected)
         for name, reply in self._replies(number, self._send(grid, messages)).items():
             result.test[name] = _below("test.", reply.figures)
             result.best[name] = _below("best.", reply.figures)
 
     def _order(self, number: int, *, evaluate: bool) -> Order:
         self._exchange += 1
-        asked = self.sharing.parts
-        if self._stage is Stage.EXPERTS:
-            asked -= {Part.TOWER}
-        elif self._stage is Stage.TOWERS:
-            asked &= {Part.TOWER}
         return Order(
             config=self._config_json,
             method=self.config.method,
             round=number,
             exchange=self._exchange,
             stage=self._stage,
-            parts=tuple(sorted(asked)),
+            parts=tuple(sorted(self._asked())),
             evaluate=evaluate,
             selected=dict(self.selection.selected),
         )
 
-    def _messages(self, kind: str, order: Order, *, parameters: bool = True) -> list[Message]:
+    def _asked(self) -> frozenset[Part]:
+        """Parts that the scenarios send back at this stage."""
+        if self._stage is Stage.EXPERTS:
+            return self.sharing.parts - {Part.TOWER}
+        if self._stage is Stage.TOWERS:
+            return self.sharing.parts & {Part.TOWER}
+        return self.sharing.parts
+
+    def _messages(
+        self, kind: str, order: Order, *, parameters: bool = True, scenarios: Container[str] | None = None
+    ) -> list[Message]:
+        """Return a message per node; to the given scenarios only, if any are given."""
         consensus = self._personal_mean() if parameters and self._regularized() else {}
         messages = []
-        for node, scenarios in self.federation.nodes().items():
-            personal = {name: self.parameters.personal[name] for name in scenarios}
+        for node, hosted in self.federation.nodes().items():
+            names = [name for name in hosted if scenarios is None or name in scenarios]
+            if not names:
+                continue
+            personal = {name: self.parameters.personal[name] for name in names}
             incoming = Incoming(self.parameters.common, personal, consensus) if parameters else Incoming({}, {})
-            messages.append(Message(pack_orders(order, incoming, scenarios), node, kind, group_id=str(order.round)))
+            messages.append(Message(pack_orders(order, incoming, names), node, kind, group_id=str(order.round)))
         return messages
 
     def _regularized(self) -> bool:
@@ -359,8 +396,10 @@ class ScenarioStrategy(Strategy):
         self._record.train_seconds += time.perf_counter() - started
         return replies
 
-    def _replies(self, number: int, messages: Iterable[Message]) -> dict[str, Reply]:
-        """Read the replies, in the order of the scenarios' names.
+    def _replies(
+        self, number: int, messages: Iterable[Message], check: Callable[[str, Reply], None] | None = None
+    ) -> dict[str, Reply]:
+        """Read the replies, in the order of the scenarios' names; one that `check` refuses counts as none.
 
         Raises
         ------
@@ -374,16 +413,24 @@ class ScenarioStrategy(Strategy):
                 problems.append(message.error.reason or f"error {message.error.code}")
                 continue
             for name, reply in unpack_replies(message.content).items():
-                if reply.error:
-                    problems.append(reply.error)
-                elif name in self.federation.scenarios:
+                if self.federation.hosts.get(name) != message.metadata.src_node_id:
+                    problems.append(f"node {message.metadata.src_node_id} answers for {name}, which it does not host")
+                    continue
+                try:
+                    if reply.error:
+                        raise UserError(reply.error)
+                    if check is not None:
+                        check(name, reply)
                     replies[name] = reply
+                except UserError as error:
+                    problems.append(str(error))
+        problems.sort()  # replies come in any order
         wanted = self.config.federation.min_scenarios or len(self.federation.scenarios)
         missing = sorted(set(self.federation.scenarios) - replies.keys())
         if len(replies) < min(wanted, len(self.federation.scenarios)):
             why = problems[0] if problems else f"no answer within {self._timeout:g} s"
             raise UserError(
-                f"round {number}: {', '.join(missing)} did not answer, {wanted} scenarios are needed: {why}"
+                f"round {number}: nothing usable from {', '.join(missing)}, {wanted} scenarios are needed: {why}"
             )
         if missing:
             logger.warning(
@@ -394,16 +441,28 @@ class ScenarioStrategy(Strategy):
     def _updates(self, replies: dict[str, Reply]) -> list[ScenarioUpdate]:
         updates = []
         for name, reply in replies.items():
-            sent = self.parameters.of(name)
-            expected = {key: sent[key] for key in reply.parameters if key in sent}
-            check_tensors(reply.parameters, expected, f"scenario {name}")
-            for key, update in reply.rows.items():
-                _check_rows(update.rows, update.values, sent[key], f"scenario {name}, table {key}")
             examples = int(reply.figures["examples"])
+            sent = self.parameters.of(name)
             updates.append(ScenarioUpdate(name, examples, sent, reply.parameters, reply.rows, self._slots[name]))
             losses = [value for key, value in reply.figures.items() if key.startswith("loss.")]
             self._record.losses[name] = sum(losses) / len(losses)
         return updates
+
+    def _check_update(self, name: str, reply: Reply) -> None:
+        """Refuse an update that lacks what was asked for, brings anything else, or does not fit what was sent."""
+        sent, slots = self.parameters.of(name), self._slots[name]
+        tables = set(names_of(slots, self._asked() & {Part.FEDERATED_EMBEDDING}))
+        wanted = {key: sent[key] for key in names_of(slots, self._asked()) if key not in tables}
+        check_tensors(reply.parameters, wanted, f"scenario {name}")
+        if reply.rows.keys() != tables:
+            raise UserError(f"scenario {name}: got rows of {sorted(reply.rows)}, expected those of {sorted(tables)}")
+        for key, update in reply.rows.items():
+            _check_rows(update, sent[key], f"scenario {name}, table {key}")
+        figures = ("examples", *(f"loss.{task}" for task in self.federation.scenarios[name].tasks))
+        if not all(math.isfinite(reply.figures.get(figure, math.nan)) for figure in figures):
+            raise UserError(f"scenario {name}: the reply lacks one of the figures {', '.join(figures)}")
+        if reply.figures["examples"] < 1:
+            raise UserError(f"scenario {name}: trained on {reply.figures['examples']:g} rows, expected at least 1")
 
     def _take_validation(self, number: int, replies: dict[str, Reply]) -> None:
         for name, reply in replies.items():
@@ -419,7 +478,10 @@ def _below(prefix: str, figures: dict[str, float]) -> dict[str, float]:
     return {key.removeprefix(prefix): value for key, value in figures.items() if key.startswith(prefix)}
 
 
-def _check_rows(rows: torch.Tensor, values: torch.Tensor, table: torch.Tensor, source: str) -> None:
-    in_range = len(rows) == 0 or (int(rows.min()) >= 0 and int(rows.max()) < len(table))
-    if not in_range or values.shape != (len(rows), table.shape[1]) or not torch.isfinite(values).all():
-        raise UserError(f"{source}: got rows or values that do not fit a table of {tuple(table.shape)}")
+def _check_rows(update: RowUpdate, table: Tensor, source: str) -> None:
+    rows, values, counts = update.rows, update.values, update.counts
+    ascending = rows.dim() == 1 and bool((rows.diff() > 0).all())
+    in_range = ascending and (len(rows) == 0 or (int(rows[0]) >= 0 and int(rows[-1]) < len(table)))
+    fits = in_range and values.shape == (len(rows), table.shape[1]) and values.dtype == table.dtype
+    if not fits or counts.shape != rows.shape or not (counts > 0).all() or not torch.isfinite(values).all():
+        raise UserError(f"{source}: got rows, values or counts that do not fit a table of {tuple(table.shape)}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pfmsmtrec_flwr.model.dropout import dropout
 from pfmsmtrec_flwr.model.template import Composition, TaskComponent, TemplateLinear
 
 
@@ -58,5 +59,5 @@ class Experts(nn.Module):
             hidden = layer(x)  # (B, C, O)
             rows, copies, width = hidden.shape
             hidden = functional.relu(norm(hidden.reshape(rows, copies * width)), inplace=True)
-            x = functional.dropout(hidden, self.dropout, self.training).view(rows, copies, width)
+            x = dropout(hidden, self.dropout, self.training).view(rows, copies, width)
         return x.view(rows, copies // self.experts, self.experts, width)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.model.dropout import dropout
 from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings, FieldSpec
 from pfmsmtrec_flwr.model.experts import Experts
 from pfmsmtrec_flwr.model.gates import Gates
@@ -85,7 +85,7 @@ class MMoE(nn.Module):
         tables = [table for table in (self.federated_embeddings, self.local_embeddings) if table is not None]
         embedded = [table(categorical) for table in tables]
         if embedded and self.embedding_dropout:
-            embedded = [functional.dropout(torch.cat(embedded, 1), self.embedding_dropout, self.training)]
+            embedded = [dropout(torch.cat(embedded, 1), self.embedding_dropout, self.training)]
         x = torch.cat([*embedded, numeric], dim=1)  # (B, D)
         outputs = self.experts(x)  # (B, T or 1, E, H)
         shares = self.gates(x).unsqueeze(3)  # (B, T, E, 1)

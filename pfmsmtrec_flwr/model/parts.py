@@ -92,7 +92,7 @@ def _slots(model: MMoE) -> Iterator[Slot]:
             yield from _task_slots(name, tensor_owner.of_task, Part.TOWER)
     for index, layer in enumerate(model.experts.layers):
         if isinstance(layer, TemplateLinear):
-            for own in _own(layer):
+            for own in _own(layer).keys() & _COMPONENT.keys():
                 yield Slot(f"experts.layers.{index}.{own}", _COMPONENT[own], layer=index)
 
 

@@ -108,10 +108,27 @@ class TemplateLinear(nn.Module):
         Tensor
             (B, C, O)
         """
+        if x.dim() == 2 and self.weight_task is not None and self.weight_task.shape[2] == 1:
+            return self._scale_product(x)
         weight, bias = self.compose()
         if x.dim() == 2:
             # One product for all copies: (B, I) @ (I, C * O).
-            wide = weight.transpose(0, 1).reshape(self.inputs, -1)
-            return torch.addmm(bias.flatten(), x, wide).view(x.shape[0], self.copies, self.outputs)
+            return torch.addmm(bias.flatten(), x, _wide(weight)).view(-1, self.copies, self.outputs)
         product = torch.baddbmm(bias.unsqueeze(1), x.transpose(0, 1), weight)  # (C, B, O)
         return product.transpose(0, 1)
+
+    def _scale_product(self, x: Tensor) -> Tensor:
+        """What `forward` gives on a shared input where T is one value per output unit: one product serves all tasks."""
+        weight_global, bias_global = self.get_parameter("weight_global"), self.get_parameter("bias_global")
+        factor = self.get_parameter("weight_task").squeeze(2)  # (T, E, O)
+        bias = self.get_parameter("bias_task") + (bias_global + self.bias_scenario)  # (T, E, O)
+        if self.composition == "hadamard":
+            product = (x @ _wide(weight_global * self.weight_scenario)).view(-1, 1, *bias_global.shape)  # (B, 1, E, O)
+            return (product * factor + bias).flatten(1, 2)
+        product = (x @ _wide(weight_global + self.weight_scenario)).view(-1, 1, *bias_global.shape)
+        return (product + x.sum(dim=1).view(-1, 1, 1, 1) * factor + bias).flatten(1, 2)
+
+
+def _wide(weight: Tensor) -> Tensor:
+    """Lay copies of a weight (C, I, O) side by side, (I, C * O)."""
+    return weight.transpose(0, 1).flatten(1)

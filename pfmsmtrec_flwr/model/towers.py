@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pfmsmtrec_flwr.model.dropout import Dropout
+
 
 class Tower(nn.Sequential):
     """A small perceptron ending in one logit: linear, batch normalization, ReLU, dropout, ..., linear."""
@@ -15,7 +17,7 @@ class Tower(nn.Sequential):
         modules: list[nn.Module] = []
         width = inputs
         for after in layers:
-            modules += [nn.Linear(width, after), nn.BatchNorm1d(after), nn.ReLU(), nn.Dropout(dropout)]
+            modules += [nn.Linear(width, after), nn.BatchNorm1d(after), nn.ReLU(), Dropout(dropout)]
             width = after
         super().__init__(*modules, nn.Linear(width, 1))
 

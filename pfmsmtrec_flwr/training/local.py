@@ -84,7 +84,11 @@ def train_locally(
     ------
     FloatingPointError
         The loss is no longer a number.
+    ValueError
+        The split has fewer than two rows.
     """
+    if len(split) < 2:
+        raise ValueError(f"got {len(split)} training rows, expected two or more: batch normalization needs them")
     started = time.perf_counter()
     wanted = steps or local_steps(len(split), settings)
     parameters = dict(model.named_parameters())

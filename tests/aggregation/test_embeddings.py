@@ -1,0 +1,87 @@
+"""Averages of embedding tables from the rows that each scenario touched."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, average_tables
+
+TABLE = torch.tensor([[0.5, 0.1], [1.0, 2.0], [3.0, 4.0], [0.3, 0.7]])
+
+
+def update(rows: list[int], values: list[list[float]], counts: list[int]) -> RowUpdate:
+    return RowUpdate(torch.tensor(rows), torch.tensor(values), torch.tensor(counts))
+
+
+FIRST = update([1, 2], [[2.0, 2.0], [0.1, 0.3]], [3, 7])
+SECOND = update([0, 1], [[1.0, 1.0], [6.0, -2.0]], [2, 1])
+
+
+def same_bits(first: Tensor, second: Tensor) -> bool:
+    return torch.equal(first.view(torch.int32), second.view(torch.int32))
+
+
+def test_rows_are_weighted_by_how_often_they_were_used() -> None:
+    averaged = average_rows(TABLE, [FIRST, SECOND])
+    torch.testing.assert_close(averaged[1], torch.tensor([3.0, 1.0]))  # (3 * 2 + 6) / 4, (3 * 2 - 2) / 4
+
+
+def test_a_row_of_one_scenario_is_its_value_and_others_stay() -> None:
+    averaged = average_rows(TABLE, [FIRST, SECOND])
+    assert same_bits(averaged[2], FIRST.values[1])
+    assert same_bits(averaged[0], SECOND.values[0])
+    assert same_bits(averaged[3], TABLE[3])
+
+
+def test_the_table_itself_is_left_alone() -> None:
+    before = TABLE.clone()
+    average_rows(TABLE, [FIRST, SECOND])
+    average_tables(TABLE, [FIRST, SECOND], torch.tensor([0.5, 0.5]))
+    assert torch.equal(TABLE, before)
+
+
+def test_the_order_of_the_updates_does_not_matter() -> None:
+    torch.testing.assert_close(average_rows(TABLE, [FIRST, SECOND]), average_rows(TABLE, [SECOND, FIRST]))
+    there = average_tables(TABLE, [FIRST, SECOND], torch.tensor([0.25, 0.75], dtype=torch.float64))
+    back = average_tables(TABLE, [SECOND, FIRST], torch.tensor([0.75, 0.25], dtype=torch.float64))
+    torch.testing.assert_close(there, back)
+
+
+def test_nobody_touched_anything() -> None:
+    nothing = RowUpdate(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))
+    assert same_bits(average_rows(TABLE, [nothing, nothing]), TABLE)
+    assert same_bits(average_rows(TABLE, []), TABLE)
+
+
+def test_plain_averages_count_who_did_not_touch_a_row_with_the_old_value() -> None:
+    averaged = average_tables(TABLE, [FIRST, SECOND], torch.tensor([0.25, 0.75], dtype=torch.float64))
+    expected = torch.tensor(
+        [
+            [0.25 * 0.5 + 0.75, 0.25 * 0.1 + 0.75],
+            [0.25 * 2 + 0.75 * 6, 0.25 * 2 - 0.75 * 2],
+            [0.25 * 0.1 + 0.75 * 3, 0.25 * 0.3 + 0.75 * 4],
+            [0.3, 0.7],
+        ]
+    )
+    torch.testing.assert_close(averaged, expected)
+    assert same_bits(averaged[3], TABLE[3])
+
+
+def test_one_scenario_gets_its_own_table_back() -> None:
+    expected = TABLE.clone()
+    expected[[1, 2]] = FIRST.values
+    assert same_bits(average_rows(TABLE, [FIRST]), expected)
+    assert same_bits(average_tables(TABLE, [FIRST], torch.ones(1, dtype=torch.float64)), expected)
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=5))
+def test_an_average_lies_between_its_values(counts: list[int]) -> None:
+    updates = [update([2], [[float(number), -1.0]], [count]) for number, count in enumerate(counts)]
+    averaged = average_rows(TABLE, updates)[2]
+    assert -1e-6 <= float(averaged[0]) <= (len(counts) - 1) * (1 + 1e-6)
+    torch.testing.assert_close(averaged[1], torch.tensor(-1.0))
+    expected = sum(number * count for number, count in enumerate(counts)) / sum(counts)
+    torch.testing.assert_close(float(averaged[0]), expected, rtol=1e-5, atol=1e-5)

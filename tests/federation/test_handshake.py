@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from federated import Tiny
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation import handshake, node, protocol
+from pfmsmtrec_flwr.federation.handshake import shake_hands
+from pfmsmtrec_flwr.federation.inprocess import run_identity
+from pfmsmtrec_flwr.federation.protocol import HELLO, Order
+
+CONFIG = RunConfig.model_validate({"federation": {"node_timeout": 0.05}})
+Answer = dict[str, Any] | str
+
+
+def scenario(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "scenario": name,
+        "dataset": "tiny",
+        "schema_hash": "a" * 32,
+        "tasks": ["click", "like"],
+        "numeric": 2,
+        "fields": ["item", "person"],
+        "rows": [12, 1],
+        "federated": [True, False],
+        "examples": {"train": 10, "validation": 5, "test": 5},
+        "train_positives": [5, 1],
+    } | changes
+
+
+def hosting(*names: str, **changes: Any) -> dict[str, Any]:
+    scenarios = [scenario(name) for name in names]
+    return {"version": pfmsmtrec_flwr.__version__, "partitions": 0, "scenarios": scenarios, "error": ""} | changes
+
+
+class FakeGrid:
+    """Nodes with ready answers; text stands for an error. A node is seen from a number of looks on."""
+
+    def __init__(self, answers: dict[int, Answer], late: dict[int, int] | None = None) -> None:
+        self.answers = answers
+        self.late = late or {}
+        self.looks = 0
+        self.asked: list[int] = []
+
+    def get_node_ids(self) -> list[int]:
+        self.looks += 1
+        return [number for number in self.answers if self.looks > self.late.get(number, 0)]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None) -> list[Message]:
+        assert timeout is not None
+        replies = []
+        for message in messages:
+            assert message.metadata.message_type == HELLO
+            self.asked.append(message.metadata.dst_node_id)
+            answer = self.answers[message.metadata.dst_node_id]
+            if isinstance(answer, str):
+                replies.append(Message(Error(2, answer), reply_to=message))
+            else:
+                content = RecordDict({"hello": ConfigRecord({"hello": json.dumps(answer)})})
+                replies.append(Message(content, reply_to=message))
+        return replies[::-1]
+
+
+@pytest.fixture(autouse=True)
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(handshake, "_RETRY_SECONDS", 0.005)
+    with run_identity(1):
+        yield
+
+
+def shake(answers: dict[int, Answer], expected: Iterable[str] = (), **more: Any) -> handshake.Federation:
+    return shake_hands(FakeGrid(answers, **more), CONFIG, list(expected))  # type: ignore[arg-type]
+
+
+def test_scenarios_stand_in_the_order_of_their_names() -> None:
+    federation = shake({7: hosting("US", "ES"), 3: hosting("NL")})
+    assert list(federation.scenarios) == ["ES", "NL", "US"]
+    assert federation.hosts == {"ES": 7, "NL": 3, "US": 7}
+    assert federation.nodes() == {7: ["ES", "US"], 3: ["NL"]}
+    spec = federation.scenarios["NL"].spec()
+    assert [(field.name, field.rows, field.federated) for field in spec.fields] == [
+        ("item", 12, True),
+        ("person", 1, False),
+    ]
+
+
+def test_strangers_and_idle_nodes_take_no_part() -> None:
+    federation = shake({1: hosting("NL", "XX"), 2: hosting(), 3: hosting("XX")}, ["NL"])
+    assert federation.hosts == {"NL": 1}
+
+
+def test_late_nodes_are_waited_for_and_each_is_asked_once() -> None:
+    grid = FakeGrid({1: hosting("NL"), 2: hosting("US")}, late={2: 3})
+    federation = shake_hands(grid, CONFIG, ["NL", "US"])  # type: ignore[arg-type]
+    assert sorted(federation.hosts) == ["NL", "US"]
+    assert grid.asked == [1, 2]
+
+
+def test_a_simulation_waits_for_all_its_nodes() -> None:
+    answers: dict[int, Answer] = {1: hosting("NL", partitions=2), 2: hosting("US", partitions=2)}
+    assert sorted(shake(answers, late={2: 2}).hosts) == ["NL", "US"]
+
+
+def test_a_node_that_failed_is_asked_again() -> None:
+    grid = FakeGrid({1: "out of memory"})
+
+    def recover() -> list[int]:
+        if len(grid.asked) == 2:
+            grid.answers[1] = hosting("NL")
+        return [1]
+
+    grid.get_node_ids = recover  # type: ignore[method-assign]
+    assert shake_hands(grid, CONFIG, ["NL"]).hosts == {"NL": 1}  # type: ignore[arg-type]
+    assert grid.asked == [1, 1, 1]
+
+
+REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
+    (
+        {4: hosting("NL"), 5: hosting("US", "NL")},
+        [],
+        "^scenario NL is hosted by two nodes, (4 and 5|5 and 4): give each node its own with --node-config "
+        "'scenarios=\"NAME\"'$",
+    ),
+    (
+        {4: hosting("NL")},
+        ["NL", "US", "ES"],
+        r"^scenario ES, US is hosted by no node after 0.05 s \(1 nodes online, hosting NL\): start the missing nodes",
+    ),
+    ({4: hosting()}, [], r"^no node hosts any scenario after 0.05 s \(1 nodes online, hosting nothing\)"),
+    ({}, ["NL"], r"^scenario NL is hosted by no node after 0.05 s \(0 nodes online, hosting nothing\)"),
+    ({4: "MemoryError: no more"}, ["NL"], r"; a node failed: MemoryError: no more$"),
+    ({4: hosting(version="9.9")}, [], r"^node 4 runs pfmsmtrec-flwr 9.9, the server .*: install the same$"),
+    ({4: hosting(error="no prepared data of 'x' in /y")}, [], "^node 4: no prepared data of 'x' in /y$"),
+    (
+        {4: hosting("NL"), 5: hosting(scenarios=[scenario("US", schema_hash="b" * 32)])},
+        [],
+        r"^scenarios NL and US were prepared with different schemas \(aaaaaaaa of tiny, bbbbbbbb of tiny\): prepare",
+    ),
+    (
+        {4: hosting(scenarios=[scenario("NL", train_positives=[0, 1])])},
+        [],
+        r"^task click has one class only in the training rows of scenario NL \(0 positives of 10\): leave",
+    ),
+    ({4: hosting(scenarios=[scenario("NL", train_positives=[10, 1])])}, [], r"\(10 positives of 10\)"),
+    (
+        {4: hosting(scenarios=[scenario("NL", examples={"train": 10, "validation": 0, "test": 5})])},
+        [],
+        "^scenario NL has no rows for validation: ",
+    ),
+    ({4: hosting(scenarios=[scenario("NL", rows="many")])}, [], "^node 4: key 'rows': got 'many'"),
+]
+
+
+@pytest.mark.parametrize(("answers", "expected", "message"), REFUSED)
+def test_what_does_not_fit_is_said_in_one_line(answers: dict[int, Answer], expected: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        shake(answers, expected)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_outside_what_takes_part_does_not_matter() -> None:
+    odd = scenario("XX", schema_hash="b" * 32, train_positives=[0, 0])
+    assert list(shake({1: hosting("NL"), 2: hosting(scenarios=[odd])}, ["NL"]).scenarios) == ["NL"]
+
+
+def say_hello(tiny: Tiny, change: Callable[[RecordDict], None] = lambda _: None, **node_config: Any) -> dict[str, Any]:
+    config = tiny.config(federation__scenarios=[])
+    content = RecordDict({"order": Order(config.model_dump_json(), "alone", 0, 0).pack()})
+    change(content)
+    context = Context(
+        run_id=1, node_id=2, node_config={"data": str(tiny.root), **node_config}, state=RecordDict(), run_config={}
+    )
+    answer = node.hello(content, context).config_records["hello"]["hello"]
+    return dict(json.loads(str(answer)))
+
+
+def test_a_node_describes_what_it_hosts(tiny: Tiny) -> None:
+    told = say_hello(tiny, scenarios="NL")
+    assert (told["error"], told["partitions"], len(told["scenarios"])) == ("", 0, 1)
+    described = told["scenarios"][0]
+    assert described["examples"] == {"train": 96, "validation": 40, "test": 30}
+    assert described["rows"] == [12, 4, 1]  # the third field's table is local: its size stays
+    assert described["federated"] == [True, True, False]
+
+
+def test_a_node_says_in_one_line_why_it_cannot_take_part(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "scenario XX is not in " in say_hello(tiny, scenarios="XX")["error"]
+
+    def newer(content: RecordDict) -> None:
+        order = json.loads(tiny.config().model_dump_json())
+        order["train"]["unheard_of"] = 1
+        content["order"] = Order(json.dumps(order), "alone", 0, 0).pack()
+
+    assert "'train.unheard_of'" in say_hello(tiny, newer)["error"]
+    monkeypatch.setattr(protocol, "PROTOCOL_VERSION", 2)
+
+    def old(content: RecordDict) -> None:
+        content.config_records["order"]["version"] = 1
+
+    assert "got a message of protocol version 1, this client speaks 2" in say_hello(tiny, old)["error"]

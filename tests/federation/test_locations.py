@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flwr.app import Context, RecordDict
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.locations import client_root, data_root, output_folder, safe_folder
+
+
+def context(node: dict[str, str | int], run: dict[str, str]) -> Context:
+    return Context(run_id=12, node_id=3, node_config=dict(node), state=RecordDict(), run_config=dict(run))
+
+
+SIMULATED: dict[str, str | int] = {"partition-id": 0, "num-partitions": 2}
+
+
+def test_a_simulated_node_takes_the_folders_of_the_run() -> None:
+    here = context(SIMULATED, {"output": "/out", "data": "/rows"})
+    assert data_root(here) == Path("/rows")
+    assert output_folder(here) == Path("/out")
+    assert client_root(here) == Path("/out/clients")
+
+
+def test_a_deployed_node_takes_its_own_folders_and_never_the_servers(home: Path) -> None:
+    run = {"output": "/of/the/server", "data": "/of/the/server"}
+    own = context({"data": "/rows", "state": "/kept"}, run)
+    assert (data_root(own), client_root(own)) == (Path("/rows"), Path("/kept/12"))
+    plain = context({}, run)
+    assert data_root(plain) == home / ".pfmsmtrec" / "data"
+    assert client_root(plain) == home / ".pfmsmtrec" / "state" / "12"
+
+
+def test_without_any_word_all_lies_in_the_home_folder(home: Path) -> None:
+    here = context(SIMULATED, {"output": "", "data": ""})
+    assert data_root(here) == home / ".pfmsmtrec" / "data"
+    assert output_folder(here) == home / ".pfmsmtrec" / "runs" / "12"
+    assert data_root(context(SIMULATED, {"data": "~/rows"})) == home / "rows"
+
+
+def test_relative_paths_are_refused() -> None:
+    with pytest.raises(UserError, match=r"^data is 'rows', expected an absolute path$"):
+        data_root(context({"data": "rows"}, {}))
+    with pytest.raises(UserError, match=r"^output is './out', expected an absolute path$"):
+        output_folder(context({}, {"output": "./out"}))
+    with pytest.raises(UserError, match=r"^state is 'kept', expected an absolute path$"):
+        client_root(context({"state": "kept"}, {}))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/etc", "..\\x", ".hidden", "a\nb", "é"])
+def test_a_name_cannot_lead_out_of_its_folder(name: str) -> None:
+    with pytest.raises(UserError, match="expected letters, digits"):
+        safe_folder(Path("/kept"), "fine", name)
+
+
+def test_plain_names_are_folders() -> None:
+    assert safe_folder(Path("/kept"), "pf-msmtrec", "tab_1.a") == Path("/kept/pf-msmtrec/tab_1.a")

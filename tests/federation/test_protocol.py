@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from flwr.app import ConfigRecord
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.protocol import (
+    Incoming,
+    Order,
+    Reply,
+    Stage,
+    check_tensors,
+    pack_orders,
+    pack_replies,
+    pack_tensors,
+    payload_bytes,
+    unpack_orders,
+    unpack_replies,
+    unpack_tensors,
+)
+from pfmsmtrec_flwr.model import Part
+
+ORDER = Order("{}", "fedbn", 3, 5, Stage.TOWERS, (Part.TOWER, Part.GATE), True, {"NL": 2})
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in one
+    )
+
+
+def test_an_order_survives_its_journey() -> None:
+    assert Order.unpack(ORDER.pack()) == ORDER
+    plain = Order("{}", "alone", 1, 1)
+    assert Order.unpack(plain.pack()) == plain
+
+
+@pytest.mark.parametrize("record", [ConfigRecord({"version": 2, "order": "{}"}), ConfigRecord({"order": "{}"})])
+def test_another_version_is_refused(record: ConfigRecord) -> None:
+    with pytest.raises(UserError, match="this client speaks 1: install the same version"):
+        Order.unpack(record)
+
+
+def test_parameters_survive_their_journey() -> None:
+    incoming = Incoming(
+        common={"count": torch.tensor(7), "w": torch.tensor([[1.0, -0.0], [float("inf"), 1e-40]])},
+        personal={"NL": {"v": torch.ones(2, dtype=torch.float64)}, "US": {}},
+        consensus={"v": torch.zeros(2)},
+    )
+    order, back, scenarios = unpack_orders(pack_orders(ORDER, incoming, ["NL", "US"]))
+    assert (order, scenarios) == (ORDER, ["NL", "US"])
+    assert equal(back.common, incoming.common)
+    assert equal(back.personal["NL"], incoming.personal["NL"])
+    assert equal(back.consensus, incoming.consensus)
+    assert back.personal["US"] == {}
+
+
+def test_only_the_scenarios_of_the_message_travel() -> None:
+    incoming = Incoming({}, {"NL": {"v": torch.ones(2)}, "US": {"v": torch.ones(2)}})
+    content = pack_orders(ORDER, incoming, ["US"])
+    assert set(content.array_records) == {"US/parameters"}
+
+
+def test_replies_survive_their_journey() -> None:
+    rows = RowUpdate(torch.tensor([0, 4]), torch.tensor([[1.0], [2.0]]), torch.tensor([3, 1]))
+    replies = {
+        "NL": Reply({"examples": 5.0, "loss": 0.1 + 0.2}, {"w": torch.tensor([1.5])}, {"table.weight": rows}),
+        "NL.2": Reply(error='no rows, "none"'),
+    }
+    back = unpack_replies(pack_replies(replies))
+    assert list(back) == ["NL", "NL.2"]
+    assert back["NL"].figures == replies["NL"].figures
+    assert equal(back["NL"].parameters, replies["NL"].parameters)
+    update = back["NL"].rows["table.weight"]
+    assert equal(
+        {"r": update.rows, "v": update.values, "c": update.counts}, {"r": rows.rows, "v": rows.values, "c": rows.counts}
+    )
+    assert back["NL.2"] == replies["NL.2"]
+
+
+def test_what_is_unpacked_shares_no_memory() -> None:
+    record = pack_tensors({"w": torch.zeros(3)})
+    first = unpack_tensors(record)
+    first["w"] += 1
+    assert unpack_tensors(record)["w"].tolist() == [0, 0, 0]
+    assert unpack_tensors(None) == {}
+
+
+def test_bytes_are_those_of_the_arrays() -> None:
+    content = pack_orders(ORDER, Incoming({"w": torch.zeros(100)}, {"NL": {"v": torch.zeros(50)}}), ["NL"])
+    assert payload_bytes(content) == 150 * 4 + 2 * 128  # numpy's header has 128 bytes
+
+
+EXPECTED = {"w": torch.zeros(2, 3), "count": torch.tensor(4)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"w": torch.zeros(3, 2)}, r"NL: parameter w is torch.float32 \(3, 2\), expected torch.float32 \(2, 3\)"),
+        ({"w": torch.zeros(1, 3)}, r"\(1, 3\), expected"),
+        ({"w": torch.zeros(2, 3, dtype=torch.float64)}, r"is torch.float64 \(2, 3\), expected torch.float32"),
+        ({"count": torch.tensor(4.0)}, r"count is torch.float32 \(\), expected torch.int64"),
+        ({"w": torch.full((2, 3), float("nan"))}, r"w has values that are not finite; lower train.lr"),
+        ({"w": torch.full((2, 3), -float("inf"))}, r"w has values that are not finite"),
+        ({"stranger": torch.zeros(1)}, r"parameters \['stranger'\] are missing or unknown"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(change: dict[str, Tensor], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_tensors(EXPECTED | change, EXPECTED, "NL")
+
+
+def test_missing_tensors_are_refused_and_whole_numbers_pass() -> None:
+    with pytest.raises(UserError, match=r"\['count'\] are missing or unknown; the models of server and client differ"):
+        check_tensors({"w": torch.zeros(2, 3)}, EXPECTED, "NL")
+    check_tensors({"w": torch.ones(2, 3), "count": torch.tensor(9)}, EXPECTED, "NL")

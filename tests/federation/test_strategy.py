@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from federated import Tiny
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.handshake import Description, Federation
+from pfmsmtrec_flwr.federation.inprocess import run_identity
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, pack_replies, unpack_orders
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.model import Part
+
+NODES = {"A": 11, "B": 12, "C": 11}
+EXAMPLES = {"A": 30, "B": 10, "C": 60}
+TABLE = "federated_embeddings.weight"
+
+
+@pytest.fixture(autouse=True)
+def run() -> Iterator[None]:
+    with run_identity(1):
+        yield
+
+
+def described(name: str) -> Description:
+    return Description(
+        scenario=name,
+        dataset="tiny",
+        schema_hash="x",
+        tasks=["click"],
+        numeric=2,
+        fields=["item", "person"],
+        rows=[5, 1],
+        federated=[True, False],
+        examples={"train": EXAMPLES[name], "validation": 1, "test": 1},
+        train_positives=[1],
+    )
+
+
+def strategy_of(config: RunConfig) -> ScenarioStrategy:
+    strategy = find_method(config.method).strategy(config)
+    strategy.begin(Federation({name: described(name) for name in NODES}, NODES))
+    return strategy
+
+
+def ask(strategy: ScenarioStrategy, number: int = 1) -> list[Message]:
+    return list(strategy.configure_train(number, ArrayRecord(), ConfigRecord(), None))  # type: ignore[arg-type]
+
+
+def moved(strategy: ScenarioStrategy, message: Message, **changes: Mapping[str, Any]) -> Message:
+    """Answer a message: every parameter of scenario i (A: 0) has gone up by a tenth of (i + 1)."""
+    order, incoming, scenarios = unpack_orders(message.content)
+    replies = {}
+    for name in scenarios:
+        step = 0.1 * (1 + "ABC".index(name))
+        sent = incoming.common | incoming.personal[name]
+        slots = strategy._slots[name]
+        wanted = [key for key in names_of(slots, order.parts) if key != TABLE]
+        rows = {}
+        if Part.FEDERATED_EMBEDDING in order.parts:
+            touched = torch.tensor([1, 1 + "ABC".index(name) + 1])
+            rows[TABLE] = RowUpdate(touched, sent[TABLE][touched] + step, torch.tensor([EXAMPLES[name], 2]))
+        values = {key: sent[key] + step if sent[key].is_floating_point() else sent[key] + 7 for key in wanted}
+        reply = Reply({"examples": EXAMPLES[name], "loss.click": 0.5}, values, rows)
+        replies[name] = replace(reply, **changes.get(name, {}))
+    return Message(pack_replies(replies), reply_to=message)
+
+
+def aggregate(strategy: ScenarioStrategy, *, turned: bool = False, **changes: Any) -> None:
+    replies = [moved(strategy, message, **changes) for message in ask(strategy)]
+    strategy.aggregate_train(1, replies[::-1] if turned else replies)
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+
+
+# The mean step, weighted by rows: 0.3 * 0.1 + 0.1 * 0.2 + 0.6 * 0.3
+MEAN_STEP = 0.23
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fedbn"])
+def test_fedavg_is_the_mean_weighted_by_rows(tiny: Tiny, method: str) -> None:
+    strategy = strategy_of(tiny.config(method))
+    start = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
+    parts = {strategy._slots["A"][name].part for name in start}
+    assert Part.LOCAL_EMBEDDING not in parts
+    assert (Part.NORMALIZATION in parts) == (method == "fedavg")
+    assert parts >= {Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, Part.GATE, Part.TOWER}
+    aggregate(strategy)
+    for name, tensor in strategy.parameters.common.items():
+        if tensor.is_floating_point() and name != TABLE:
+            close(tensor, start[name] + MEAN_STEP)
+        elif name != TABLE:
+            assert tensor.item() == start[name].item() + 7
+    table, before = strategy.parameters.common[TABLE], start[TABLE]
+    close(table[1], before[1] + MEAN_STEP)  # touched by all, as often as they have rows
+    for row, step in ((2, 0.1), (3, 0.2), (4, 0.3)):  # touched by one
+        close(table[row], before[row] + step)
+    assert torch.equal(table[0], before[0])
+    assert all(not tensors for tensors in strategy.parameters.personal.values())
+
+
+def test_plain_averages_dilute_rows(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg", aggregation__embeddings="plain"))
+    before = strategy.parameters.common[TABLE].clone()
+    aggregate(strategy)
+    table = strategy.parameters.common[TABLE]
+    for row, step in ((0, 0), (1, MEAN_STEP), (2, 0.3 * 0.1), (3, 0.1 * 0.2), (4, 0.6 * 0.3)):
+        close(table[row], before[row] + step)
+
+
+def test_alone_sends_and_receives_no_parameter(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("alone"))
+    for message in ask(strategy):
+        assert list(message.content.array_records) == []
+        assert unpack_orders(message.content)[0].parts == ()
+    aggregate(strategy)
+    assert strategy.parameters.common == {}
+
+
+def test_pf_msmtrec_in_numbers(tiny: Tiny) -> None:
+    config = tiny.config(aggregation__conflict_radius=0.0, aggregation__alpha=0.5, aggregation__pull=0.25)
+    strategy = strategy_of(config)
+    common = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
+    start = {key: tensor.clone() for key, tensor in strategy.parameters.personal["A"].items()}
+    slots = strategy._slots["A"]
+    assert {slots[name].part for name in common} == {Part.EXPERT_GLOBAL, Part.FEDERATED_EMBEDDING}
+    assert {slots[name].part for name in start} == {Part.EXPERT_SCENARIO, Part.TOWER}
+    aggregate(strategy)
+    for name in names_of(slots, [Part.EXPERT_GLOBAL]):
+        close(strategy.parameters.common[name], common[name] + MEAN_STEP)
+    # Experts: U is the plain mean 0.2; each ends at its step + 0.5 * 0.2; then a quarter of the way to the mean.
+    ends = [step + 0.5 * 0.2 for step in (0.1, 0.2, 0.3)]
+    consensus = MEAN_STEP + 0.1
+    for scenario, end in zip("ABC", ends, strict=True):
+        for name in names_of(slots, [Part.EXPERT_SCENARIO]):
+            found = strategy.parameters.personal[scenario][name]
+            close(found, start[name] + 0.75 * end + 0.25 * consensus)
+    # Towers: per layer of d values, the scores are d * step_i * step_j / sqrt(d).
+    layers: dict[int, list[str]] = {}
+    for name in names_of(slots, [Part.TOWER]):
+        layers.setdefault(slots[name].layer, []).append(name)
+    assert len(layers) == 2
+    steps = (0.1, 0.2, 0.3)
+    for names in layers.values():
+        size = sum(start[name].numel() for name in names)
+        attended = []
+        for mine in steps:
+            powers = [math.exp(math.sqrt(size) * mine * other) for other in steps]
+            attended.append(sum(p * other for p, other in zip(powers, steps, strict=True)) / sum(powers))
+        ends = [step + 0.5 * mixed for step, mixed in zip(steps, attended, strict=True)]
+        consensus = 0.3 * ends[0] + 0.1 * ends[1] + 0.6 * ends[2]
+        for scenario, end in zip("ABC", ends, strict=True):
+            for name in names:
+                close(strategy.parameters.personal[scenario][name], start[name] + 0.75 * end + 0.25 * consensus)
+
+
+def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(aggregation__conflict_radius=0.0, aggregation__share_lr=0.1))
+    aggregate(strategy)
+    assert strategy.shares() == {name: {"alpha": 0.5, "beta": 0.5} for name in "ABC"}
+    aggregate(strategy)  # all move on along U: the cosine is 1
+    for shares in strategy.shares().values():
+        assert shares == pytest.approx({"alpha": 0.6, "beta": 0.6}, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["fedavg", "pf-msmtrec"])
+def test_the_order_of_replies_changes_no_bit(tiny: Tiny, method: str) -> None:
+    one, other = strategy_of(tiny.config(method)), strategy_of(tiny.config(method))
+    for _ in range(2):
+        aggregate(one)
+        aggregate(other, turned=True)
+    consensus = other.consensus()
+    assert consensus
+    assert all(torch.equal(tensor, consensus[name]) for name, tensor in one.consensus().items())
+
+
+def test_every_message_has_records_of_its_own(tiny: Tiny) -> None:
+    messages = ask(strategy_of(tiny.config(train__consensus_weight=0.1)))
+    assert [message.metadata.dst_node_id for message in messages] == [11, 12]
+    assert all(message.metadata.message_type == TRAIN for message in messages)
+    assert [unpack_orders(message.content)[2] for message in messages] == [["A", "C"], ["B"]]
+    first, second = (message.content for message in messages)
+    assert first is not second
+    assert not {id(record) for record in first.values()} & {id(record) for record in second.values()}
+    first["common"].clear()
+    assert second["common"]
+
+
+def test_names_that_scenarios_share_start_alike(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config())
+    personal = strategy.parameters.personal
+    for key, tensor in personal["A"].items():
+        assert torch.equal(tensor, personal["B"][key])
+        assert tensor.data_ptr() != personal["B"][key].data_ptr()
+        torch.testing.assert_close(strategy.consensus()[key], tensor)
+
+
+NAN = {TABLE: RowUpdate(torch.tensor([1]), torch.full((1, 2), math.nan), torch.tensor([1]))}
+BAD_ROWS: list[tuple[list[int], tuple[int, int], list[int]]] = [
+    ([5], (1, 2), [1]),  # beyond the table
+    ([-1], (1, 2), [1]),
+    ([2, 2], (2, 2), [1, 1]),  # twice
+    ([1], (1, 3), [1]),
+    ([1], (1, 2), [0]),
+    ([1], (1, 2), [1, 1]),
+]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"error": "scenario B, round 1: the disk is full"},
+        {"parameters": {}},
+        {"parameters": {"stranger": torch.zeros(2)}},
+        {"rows": {}},
+        {"rows": NAN},
+        *(
+            {"rows": {TABLE: RowUpdate(torch.tensor(rows), torch.zeros(shape), torch.tensor(counts))}}
+            for rows, shape, counts in BAD_ROWS
+        ),
+        {"figures": {"examples": 10}},
+        {"figures": {"examples": 0, "loss.click": 1.0}},
+        {"figures": {"examples": math.nan, "loss.click": 1.0}},
+    ],
+)
+def test_an_unusable_reply_ends_the_round_or_is_done_without(tiny: Tiny, change: dict[str, Any]) -> None:
+    strict = strategy_of(tiny.config("fedavg"))
+    with pytest.raises(
+        UserError, match=r"^round 1: nothing usable from B, 3 scenarios are needed: scenario B"
+    ) as caught:
+        aggregate(strict, B=change)
+    assert "\n" not in str(caught.value)
+
+    relaxed = strategy_of(tiny.config("fedavg", federation__min_scenarios=2))
+    start = {name: tensor.clone() for name, tensor in relaxed.parameters.common.items()}
+    aggregate(relaxed, B=change)
+    gate = names_of(relaxed._slots["A"], [Part.GATE])[0]
+    close(relaxed.parameters.common[gate], start[gate] + (30 * 0.1 + 60 * 0.3) / 90)
+
+
+def test_a_node_that_fails_takes_its_scenarios_with_it(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg"))
+    first, second = ask(strategy)
+    failed = Message(Error(8, "the process died"), reply_to=first)
+    with pytest.raises(UserError, match=r"^round 1: nothing usable from A, C, .* needed: the process died$"):
+        strategy.aggregate_train(1, [failed, moved(strategy, second)])
+
+
+def test_an_absent_reply_is_a_deadline_missed(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg", federation__round_timeout=7.0))
+    with pytest.raises(UserError, match=r"nothing usable from B, 3 scenarios are needed: no answer within 7 s$"):
+        strategy.aggregate_train(1, [moved(strategy, ask(strategy)[0])])
+
+
+def test_a_node_answers_for_its_own_scenarios_only(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg"))
+    first, second = ask(strategy)
+    swapped = Message(moved(strategy, first).content, reply_to=second)  # node 12 answers for A and C
+    with pytest.raises(UserError, match=r"nothing usable from A, B, C, .*: node 12 answers for A, which it does"):
+        strategy.aggregate_train(1, [swapped])
+
+
+class Losing(Grid):
+    """Carries messages, and loses the replies of one node."""
+
+    def __init__(self, grid: Any, lost: int) -> None:
+        self.grid = grid
+        self.lost = lost
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        replies = self.grid.send_and_receive(messages, timeout=timeout)
+        kept = ("query.hello",)
+        return [
+            reply for reply in replies if reply.metadata.src_node_id != self.lost or reply.metadata.message_type in kept
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.grid, name)
+
+    set_run = run = create_message = get_node_ids = push_messages = pull_messages = None  # type: ignore[assignment]
+
+
+def test_a_run_ends_well_without_a_scenario_that_never_answers(tiny: Tiny, tmp_path: Any) -> None:
+    from federated import RecordingGrid
+
+    from client_app import app
+    from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
+
+    config = tiny.config(federation__min_scenarios=1)
+    contexts = simulated_contexts(1, 2, {"output": str(tmp_path), "data": str(tiny.root)})
+    inner = RecordingGrid(app, contexts)
+    grid = Losing(inner, lost=2)
+    grid.get_node_ids = inner.get_node_ids
+    result = find_method("pf-msmtrec").strategy(config).start(grid)
+    assert list(result.test) == ["FR"]
+    assert result.selected.keys() == {"FR"}
+    assert [list(record.validation) for record in result.rounds] == [["FR"], ["FR"]]
+
+
+def test_what_flowers_interface_offers_and_is_not_used_is_refused(tiny: Tiny) -> None:
+    strategy = find_method("alone").strategy(tiny.config("alone"))
+    with pytest.raises(UserError, match="change the run's configuration"):
+        strategy.start(None, train_config=ConfigRecord({"lr": 0.1}))  # type: ignore[arg-type]

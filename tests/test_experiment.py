@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from federated import Tiny, same
+from flwr.app import Context, RecordDict
+from safetensors.torch import load_file
+
+from pfmsmtrec_flwr.config import load_config
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.experiment import run_inline
+from server_app import main
+
+SYNTHETIC = (
+    "data.synthetic={train_rows: {NL: 200, US: 120}, validation_rows: 80, test_rows: 100, ctr: 0.3, "
+    "conversions_per_click: 0.4}"
+)
+
+
+@pytest.mark.usefixtures("home")
+def test_an_experiment_and_its_reference_in_files(tiny_conf: Path, tmp_path: Path) -> None:
+    config = load_config(str(tiny_conf), overrides=[SYNTHETIC])
+    output = tmp_path / "out"
+    comparison = run_inline(config, data=tmp_path / "data", output=output, num_supernodes=3)
+    assert comparison.results.method == "pf-msmtrec"
+    assert [reference.method for reference in comparison.references] == ["alone"]
+    assert load_config(str(output / "config.yaml")) == config
+    for folder, method in ((output, "pf-msmtrec"), (output / "alone", "alone")):
+        results = json.loads((folder / "results.json").read_text())
+        assert (results["schema"], results["method"], results["rounds"]) == (1, method, 2)
+        assert list(results["scenarios"]) == ["NL", "US"]
+        assert results["scenarios"]["US"]["examples"] == {"train": 120, "validation": 80, "test": 100}
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert [line["round"] for line in lines] == [1, 2]
+        for name in ("NL", "US"):
+            model = output / "clients" / method / name
+            assert sorted(path.name for path in model.iterdir()) == ["model.json", "model.safetensors"]
+            described = json.loads((model / "model.json").read_text())
+            assert described["method"] == method
+            assert described["selected_round"] == results["scenarios"][name]["selected_round"]
+    results = json.loads((output / "results.json").read_text())
+    assert results["traffic"]["up_bytes"] == sum(line["up_bytes"] for line in _lines(output))
+    assert results["best_attainable"]["NL"].keys() == {"ctr", "ctcvr"}
+    assert not (tmp_path / "home" / ".pfmsmtrec").exists()
+
+
+def _lines(folder: Path) -> list[dict[str, int]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_saved_model_can_be_built_again(tiny: Tiny) -> None:
+    import torch
+
+    from pfmsmtrec_flwr.config import ModelSettings
+    from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+    from pfmsmtrec_flwr.validation import parse
+
+    run = tiny.trained(tiny.config("fedbn"))
+    folder = next(tiny.root.glob("runs/*/clients/fedbn/US"))
+    described = json.loads((folder / "model.json").read_text())
+    spec = described["spec"]
+    fields = tuple(FieldSpec(**field) for field in spec["fields"])
+    model = build_model(
+        ModelSpec(fields, spec["numeric"], tuple(spec["tasks"])), parse(ModelSettings, described["settings"], ""), 0
+    )
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    assert same({"US": run.models["US"]}, {"US": dict(model.state_dict())})
+    assert torch.isfinite(model.eval()(torch.zeros(2, 3, dtype=torch.int32), torch.zeros(2, 2))).all()
+
+
+def test_a_method_that_is_not_known_is_said_before_anything_starts(tiny: Tiny, tmp_path: Path) -> None:
+    for config in (tiny.config("magic"), tiny.config(federation__reference=["magic"])):
+        with pytest.raises(UserError, match=r"^unknown method 'magic', expected one of alone, fedavg, "):
+            run_inline(config, data=tiny.root, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_server_app_logs_a_mistake_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    for change, message in (
+        ({"set": "train.lr='0.1"}, 'UserError: set is "train.lr=\'0.1", expected KEY=VALUE separated by spaces'),
+        ({"set": "train.rate=1"}, "UserError: .*unknown key 'train.rate'"),
+        ({"conf": "nothing"}, "UserError: conf 'nothing' not found"),
+        ({"output": "here"}, "UserError: output is 'here', expected an absolute path"),
+    ):
+        options = {"conf": "synthetic", "method": "", "seed": -1, "set": "", "output": "", "data": ""} | change
+        context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=options)
+        caplog.clear()
+        with pytest.raises(UserError):
+            main(None, context)  # type: ignore[arg-type]
+        logged = [record.getMessage() for record in caplog.records]
+        assert len(logged) == 1
+        assert re.match(message, logged[0])

@@ -1,0 +1,94 @@
+"""Figures against scikit-learn and by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss, roc_auc_score
+
+from pfmsmtrec_flwr.training.metrics import grouped_auc, task_metrics
+
+
+def labels(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.uint8)
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+def test_figures_by_hand() -> None:
+    metrics = task_metrics(labels(0, 1, 1, 0), scores(0.25, 0.5, 0.25, 0.125))
+    assert metrics.auc == pytest.approx(3.5 / 4)  # one of the four pairs is a tie
+    expected = -(math.log(0.75) + math.log(0.5) + math.log(0.25) + math.log(0.875)) / 4
+    assert metrics.logloss == pytest.approx(expected)
+    assert (metrics.gauc, metrics.positives, metrics.examples) == (None, 2, 4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_figures_equal_scikit_learns(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth = generator.permutation(np.arange(40) % 3 == 0).astype(np.uint8)
+    predicted = generator.integers(1, 10, 40) / 10
+    metrics = task_metrics(truth, predicted)
+    assert metrics.auc == pytest.approx(roc_auc_score(truth, predicted))
+    assert metrics.logloss == pytest.approx(log_loss(truth, predicted))
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_one_class_has_no_auc(value: int) -> None:
+    metrics = task_metrics(labels(value, value), scores(0.25, 0.5), np.array([1, 1]))
+    assert metrics.auc is None
+    assert metrics.gauc is None
+    assert metrics.positives == 2 * value
+    chances = (0.25, 0.5) if value else (0.75, 0.5)
+    assert metrics.logloss == pytest.approx(-sum(map(math.log, chances)) / 2)
+
+
+def test_certain_and_wrong_stays_finite() -> None:
+    assert task_metrics(labels(1, 0), scores(0.0, 1.0)).logloss == pytest.approx(-math.log(1e-7), rel=1e-6)
+
+
+def test_more_than_255_positives_are_counted() -> None:
+    truth = np.ones(1000, dtype=np.uint8)
+    truth[0] = 0
+    assert task_metrics(truth, np.linspace(0, 1, 1000)).positives == 999
+
+
+def test_grouped_auc_by_hand() -> None:
+    # User 5: positive above one of two negatives and level with the other, (1 + 1/2) / 2 with 3 rows; user 9: a pair in
+    # the wrong order, 0 with 2 rows; users 1 and 2 have one class only.
+    users = np.array([5, 9, 5, 1, 5, 9, 2])
+    truth = labels(1, 1, 0, 1, 0, 0, 0)
+    predicted = scores(0.5, 0.1, 0.5, 0.9, 0.2, 0.8, 0.7)
+    assert grouped_auc(truth, predicted, users) == pytest.approx(0.75 * 3 / 5)
+    assert task_metrics(truth, predicted, users).gauc == pytest.approx(0.75 * 3 / 5)
+
+
+def test_one_user_has_the_plain_auc() -> None:
+    truth, predicted = labels(0, 1, 1, 0, 1), scores(0.3, 0.3, 0.9, 0.4, 0.1)
+    assert grouped_auc(truth, predicted, np.zeros(5, dtype=np.int64)) == pytest.approx(roc_auc_score(truth, predicted))
+
+
+def test_no_user_with_both_classes() -> None:
+    assert grouped_auc(labels(0, 1), scores(0.1, 0.9), np.array([1, 2])) is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_grouped_auc_equals_a_loop_over_users(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth = (generator.random(60) < 0.4).astype(np.uint8)
+    predicted, users = generator.integers(0, 6, 60) / 6, generator.integers(-3, 9, 60)
+    parts = []
+    for user in np.unique(users):
+        mine = users == user
+        if 0 < truth[mine].sum() < mine.sum():
+            parts.append((mine.sum(), roc_auc_score(truth[mine], predicted[mine])))
+    rows, areas = zip(*parts, strict=True)
+    assert grouped_auc(truth, predicted, users) == pytest.approx(np.average(areas, weights=rows))
