@@ -34,8 +34,6 @@ class ModelSettings(Section):
     embedding_dropout: Dropout = 0.0
     """Of the embedded input."""
     template: Literal["hadamard", "additive", "none"] = "hadamard"
-    task_component: Literal["full", "scale"] = "full"
-    """The template's T: a whole matrix, or one factor per output unit (cheaper)."""
 
 
 class TrainSettings(Section):

@@ -123,7 +123,6 @@ IMPOSSIBLE = [
     (ModelSettings, "tower_layers", [0]),
     (ModelSettings, "dropout", -0.1),
     (ModelSettings, "embedding_dropout", 1.0),
-    (ModelSettings, "task_component", "rank"),
     (TrainSettings, "lr", float("nan")),
     (TrainSettings, "weight_decay", -1e-9),
     (TrainSettings, "local_epochs", 0),

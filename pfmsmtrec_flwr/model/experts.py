@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pfmsmtrec_flwr.model.dropout import dropout
-from pfmsmtrec_flwr.model.template import Composition, TaskComponent, TemplateLinear
+from pfmsmtrec_flwr.model.template import Composition, TemplateLinear
 
 
 class Experts(nn.Module):
@@ -38,7 +38,6 @@ class Experts(nn.Module):
         layers: Sequence[int],
         dropout: float,
         composition: Composition,
-        task_component: TaskComponent,
     ) -> None:
         super().__init__()
         self.tasks = tasks
@@ -46,7 +45,7 @@ class Experts(nn.Module):
         self.dropout = dropout
         widths = [inputs, *layers]
         self.layers = nn.ModuleList(
-            TemplateLinear(tasks, experts, before, after, composition, task_component)
+            TemplateLinear(tasks, experts, before, after, composition)
             for before, after in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(

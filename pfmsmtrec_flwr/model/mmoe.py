@@ -62,7 +62,6 @@ class MMoE(nn.Module):
             settings.expert_layers,
             settings.dropout,
             settings.template,
-            settings.task_component,
         )
         self.gates = Gates(spec.tasks, settings.experts, inputs)
         self.towers = Towers(spec.tasks, settings.expert_layers[-1], settings.tower_layers, settings.dropout)

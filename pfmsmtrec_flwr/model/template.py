@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 Composition = Literal["hadamard", "additive", "none"]
-TaskComponent = Literal["full", "scale"]
 
 
 class TemplateLinear(nn.Module):
@@ -28,8 +27,6 @@ class TemplateLinear(nn.Module):
         Width of the layer's input I and output O.
     composition
         How the components combine.
-    task_component
-        ``full``: T has the shape of the weight; ``scale``: one value per output unit.
 
     References
     ----------
@@ -47,7 +44,6 @@ class TemplateLinear(nn.Module):
         inputs: int,
         outputs: int,
         composition: Composition = "hadamard",
-        task_component: TaskComponent = "full",
     ) -> None:
         super().__init__()
         self.composition = composition
@@ -61,10 +57,9 @@ class TemplateLinear(nn.Module):
                 self.register_parameter(name, None)
         else:
             self.copies = tasks * experts
-            task_rows = inputs if task_component == "full" else 1
             self.weight_global = nn.Parameter(torch.empty(experts, inputs, outputs))
             self.bias_global = nn.Parameter(torch.empty(experts, outputs))
-            self.weight_task = nn.Parameter(torch.empty(tasks, experts, task_rows, outputs))
+            self.weight_task = nn.Parameter(torch.empty(tasks, experts, inputs, outputs))
             self.bias_task = nn.Parameter(torch.empty(tasks, experts, outputs))
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
@@ -108,27 +103,10 @@ class TemplateLinear(nn.Module):
         Tensor
             (B, C, O)
         """
-        if x.dim() == 2 and self.weight_task is not None and self.weight_task.shape[2] == 1:
-            return self._scale_product(x)
         weight, bias = self.compose()
         if x.dim() == 2:
             # One product for all copies: (B, I) @ (I, C * O).
-            return torch.addmm(bias.flatten(), x, _wide(weight)).view(-1, self.copies, self.outputs)
+            wide = weight.transpose(0, 1).flatten(1)
+            return torch.addmm(bias.flatten(), x, wide).view(-1, self.copies, self.outputs)
         product = torch.baddbmm(bias.unsqueeze(1), x.transpose(0, 1), weight)  # (C, B, O)
         return product.transpose(0, 1)
-
-    def _scale_product(self, x: Tensor) -> Tensor:
-        """What `forward` gives on a shared input where T is one value per output unit: one product serves all tasks."""
-        weight_global, bias_global = self.get_parameter("weight_global"), self.get_parameter("bias_global")
-        factor = self.get_parameter("weight_task").squeeze(2)  # (T, E, O)
-        bias = self.get_parameter("bias_task") + (bias_global + self.bias_scenario)  # (T, E, O)
-        if self.composition == "hadamard":
-            product = (x @ _wide(weight_global * self.weight_scenario)).view(-1, 1, *bias_global.shape)  # (B, 1, E, O)
-            return (product * factor + bias).flatten(1, 2)
-        product = (x @ _wide(weight_global + self.weight_scenario)).view(-1, 1, *bias_global.shape)
-        return (product + x.sum(dim=1).view(-1, 1, 1, 1) * factor + bias).flatten(1, 2)
-
-
-def _wide(weight: Tensor) -> Tensor:
-    """Lay copies of a weight (C, I, O) side by side, (I, C * O)."""
-    return weight.transpose(0, 1).flatten(1)

@@ -8,15 +8,14 @@ from typing import get_args
 import pytest
 import torch
 
-from pfmsmtrec_flwr.model.template import Composition, TaskComponent, TemplateLinear
+from pfmsmtrec_flwr.model.template import Composition, TemplateLinear
 
 TASKS, EXPERTS, INPUTS, OUTPUTS = 2, 3, 4, 5
 COMPOSITIONS = get_args(Composition)
-VARIANTS = [(c, t) for c in ("hadamard", "additive") for t in get_args(TaskComponent)]
 
 
-def random_layer(composition: Composition, component: TaskComponent = "full") -> TemplateLinear:
-    layer = TemplateLinear(TASKS, EXPERTS, INPUTS, OUTPUTS, composition, component).double()
+def random_layer(composition: Composition) -> TemplateLinear:
+    layer = TemplateLinear(TASKS, EXPERTS, INPUTS, OUTPUTS, composition).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -24,9 +23,9 @@ def random_layer(composition: Composition, component: TaskComponent = "full") ->
     return layer
 
 
-@pytest.mark.parametrize(("composition", "component"), VARIANTS)
-def test_every_element_follows_the_equation(composition: Composition, component: TaskComponent) -> None:
-    layer = random_layer(composition, component)
+@pytest.mark.parametrize("composition", ["hadamard", "additive"])
+def test_every_element_follows_the_equation(composition: Composition) -> None:
+    layer = random_layer(composition)
     parts = {name: parameter.detach() for name, parameter in layer.named_parameters()}
     weight, bias = (composed.detach() for composed in layer.compose())
     assert weight.shape == (TASKS * EXPERTS, INPUTS, OUTPUTS)
@@ -36,18 +35,12 @@ def test_every_element_follows_the_equation(composition: Composition, component:
             for i in range(INPUTS):
                 for o in range(OUTPUTS):
                     g = float(parts["weight_global"][expert, i, o])
-                    t = float(parts["weight_task"][task, expert, i if component == "full" else 0, o])
+                    t = float(parts["weight_task"][task, expert, i, o])
                     s = float(parts["weight_scenario"][expert, i, o])
                     expected = g * t * s if composition == "hadamard" else g + t + s
                     assert float(weight[copy, i, o]) == pytest.approx(expected, rel=1e-12)
             b = parts["bias_global"][expert] + parts["bias_task"][task, expert] + parts["bias_scenario"][expert]
             torch.testing.assert_close(bias[copy], b)
-
-
-def test_the_task_component_is_a_matrix_or_a_factor_per_unit() -> None:
-    full, scale = random_layer("hadamard", "full"), random_layer("hadamard", "scale")
-    assert full.get_parameter("weight_task").shape == (TASKS, EXPERTS, INPUTS, OUTPUTS)
-    assert scale.get_parameter("weight_task").shape == (TASKS, EXPERTS, 1, OUTPUTS)
 
 
 def test_without_a_template_the_scenario_has_all() -> None:
@@ -59,12 +52,12 @@ def test_without_a_template_the_scenario_has_all() -> None:
     assert layer.copies == EXPERTS
 
 
-@pytest.mark.parametrize(("composition", "component"), [*VARIANTS, ("none", "full")])
+@pytest.mark.parametrize("composition", COMPOSITIONS)
 @pytest.mark.parametrize("own_input", [False, True])
 def test_copies_together_equal_one_at_a_time(
-    composition: Composition, component: TaskComponent, own_input: bool
+    composition: Composition, own_input: bool
 ) -> None:
-    layer = random_layer(composition, component)
+    layer = random_layer(composition)
     shape = (6, layer.copies, INPUTS) if own_input else (6, INPUTS)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     weight, bias = layer.compose()
@@ -74,12 +67,12 @@ def test_copies_together_equal_one_at_a_time(
     torch.testing.assert_close(layer(x), expected)
 
 
-@pytest.mark.parametrize(("composition", "component"), [*VARIANTS, ("none", "full")])
+@pytest.mark.parametrize("composition", COMPOSITIONS)
 @pytest.mark.parametrize("own_input", [False, True])
 def test_the_gradient_equals_the_numeric_one(
-    composition: Composition, component: TaskComponent, own_input: bool
+    composition: Composition, own_input: bool
 ) -> None:
-    layer = TemplateLinear(2, 2, 2, 2, composition, component).double()
+    layer = TemplateLinear(2, 2, 2, 2, composition).double()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in layer.parameters():

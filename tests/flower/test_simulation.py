@@ -1,0 +1,55 @@
+"""Flower's simulation engine and the in-process grid end with the same parameters, to the last bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from federated import same
+from safetensors.torch import load_file
+
+from pfmsmtrec_flwr.federation.engine import app_folder, run_on_flower
+
+if TYPE_CHECKING:
+    from real_flower import Expected, Flower
+    from torch import Tensor
+
+pytestmark = [pytest.mark.slow, pytest.mark.flower]
+
+
+def models(output: Path) -> dict[str, dict[str, Tensor]]:
+    folders = sorted((output / "clients" / "pf-msmtrec").iterdir())
+    return {folder.name: load_file(folder / "model.safetensors") for folder in folders}
+
+
+def figures(output: Path) -> dict[str, object]:
+    results = json.loads((output / "results.json").read_text())
+    return {key: results[key] for key in ("scenarios", "macro", "rounds")}
+
+
+def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: Expected, tmp_path: Path) -> None:
+    settings = {"conf": str(expected.conf), "data": str(tmp_path / "data")}
+    resources = "num-supernodes=6 client-resources-num-cpus=1"
+    for folder, more in (("two nodes", ()), ("six nodes", ("--federation-config", resources))):
+        output = tmp_path / folder
+        status, told = flower.run(settings | {"output": str(output)}, *more)
+        assert status == "finished:completed", told
+        assert len(models(output)) == 4
+        assert same(models(output), models(expected.output))
+        assert figures(output) == figures(expected.output)
+        assert "round 2 of 2" in told
+    status, told = flower.run(settings | {"output": str(tmp_path / "x"), "set": "federation.scenarios=[NL,XX]"})
+    assert status.startswith("finished:failed")
+    assert "UserError: node " in told
+    assert "scenario XX is not in this data set, which has ES, FR, NL, US" in told
+
+
+def test_our_own_runner_gives_the_same_bits(expected: Expected, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    settings = {"conf": str(expected.conf), "output": str(output), "data": str(expected.data)}
+    resources = {"num_supernodes": 4, "cpus_per_client": 1, "gpus_per_client": 0}
+    run_on_flower(app_folder(), settings, **resources, output=output, on_poll=lambda: None)
+    assert same(models(output), models(expected.output))
+    assert figures(output) == figures(expected.output)

@@ -1,0 +1,321 @@
+"""What must hold of whole trainings over the in-process grid."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from federated import Tiny, same
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.conflict import Coordination
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, payload_bytes, unpack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.state import LocalState
+from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
+from pfmsmtrec_flwr.model import Part
+
+NOTHING_SHARED = {
+    "aggregation__alpha": 0.0,
+    "aggregation__beta": 0.0,
+    "aggregation__pull": 0.0,
+    "aggregation__share_lr": 0.0,
+    "aggregation__average_global": False,
+    "aggregation__embeddings": "local",
+    "train__consensus_weight": 0.0,
+}
+NODES = {"pf-msmtrec": ((1, False), (2, True), (4, True), (7, False)), "fedavg": ((1, False), (4, True))}
+ONE: dict[str, Any] = {"federation__scenarios": ["US"]}
+ALL: dict[str, Any] = {"federation__scenarios": []}
+
+
+@pytest.mark.parametrize(("template", "optimizer_state"), [("hadamard", "keep"), ("none", "reset")])
+def test_nothing_shared_is_training_alone(tiny: Tiny, template: str, optimizer_state: str) -> None:
+    settings = {"model__template": template, "train__optimizer_state": optimizer_state}
+    alone = tiny.trained(tiny.config("alone", **settings))
+    shared = tiny.trained(tiny.config(**settings, **NOTHING_SHARED))
+    assert same(alone.models, shared.models)
+    assert [record.validation for record in alone.result.rounds] == [r.validation for r in shared.result.rounds]
+    assert alone.result.test == shared.result.test
+
+
+@pytest.mark.parametrize("only", [{"aggregation__alpha": 0.5}, {"aggregation__beta": 0.5}, {"aggregation__pull": 0.1}])
+def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, float]) -> None:
+    alone = tiny.trained(tiny.config("alone"))
+    shared = tiny.trained(tiny.config(**NOTHING_SHARED | only))
+    assert not same(alone.models, shared.models)
+
+
+@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg", "fedbn"])
+@pytest.mark.parametrize("consensus_weight", [0.0, 0.5])
+def test_a_single_scenario_trains_alone(tiny: Tiny, method: str, consensus_weight: float) -> None:
+    settings = {"train__consensus_weight": consensus_weight} | ONE
+    alone = tiny.trained(tiny.config("alone", **settings))
+    single = tiny.trained(tiny.config(method, **settings))
+    assert list(single.models) == ["US"]
+    assert same(alone.models, single.models)
+
+
+@pytest.mark.parametrize("gates", ["local", "federated"])
+def test_a_single_scenario_alone_with_everything_on(tiny: Tiny, gates: str) -> None:
+    settings = {"aggregation__embeddings": "plain", "aggregation__gates": gates, **ONE}
+    alone = tiny.trained(tiny.config("alone", **settings))
+    assert same(alone.models, tiny.trained(tiny.config(**settings)).models)
+
+
+def test_a_scenario_alone_does_not_depend_on_company(tiny: Tiny) -> None:
+    everyone = tiny.trained(tiny.config("alone"))
+    single = tiny.trained(tiny.config("alone", **ONE))
+    assert same({"US": everyone.models["US"]}, single.models)
+
+
+@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg"])
+def test_neither_nodes_nor_the_order_of_replies_change_a_bit(tiny: Tiny, tmp_path: Path, method: str) -> None:
+    config = tiny.config(method, train__consensus_weight=0.01, **ALL)
+    runs = [
+        tiny.train(config, tmp_path / f"{nodes}{turned}", nodes=nodes, turned=turned) for nodes, turned in NODES[method]
+    ]
+    assert len(runs[0].models) == 4
+    assert [len(run.grid.sent) for run in runs] == [nodes + 4 * min(nodes, 4) for nodes, _ in NODES[method]]
+    for one, other in pairwise(runs):
+        assert same(one.models, other.models)
+        assert one.result.test == other.result.test
+        assert [record.validation for record in one.result.rounds] == [r.validation for r in other.result.rounds]
+
+
+def test_another_seed_gives_other_models(tiny: Tiny) -> None:
+    one = tiny.trained(tiny.config(seed=0))
+    other = tiny.trained(tiny.config(seed=1))
+    assert not same(one.models, other.models)
+
+
+class Watched(PFMSMTRec):
+    """Keeps what is coordinated."""
+
+    seen: list[tuple[Tensor, Coordination]]
+
+    def coordinate(self, updates: Tensor) -> Coordination:
+        coordination = super().coordinate(updates)
+        self.__dict__.setdefault("seen", []).append((updates, coordination))
+        return coordination
+
+
+def test_equal_scenarios_stay_equal(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("AA", "BB", "CC")
+    for name in names:
+        tiny.write("equal", name, rows=64, seed=5)
+    # The order of the rows and dropout are drawn by the scenario's name: here all bear the same.
+    from pfmsmtrec_flwr.federation import client
+    from pfmsmtrec_flwr.seeds import derive_seed
+
+    monkeypatch.setattr(client, "derive_seed", lambda *parts: derive_seed(*parts[:-1], "the same"))
+    config = tiny.config(data__name="equal", federation__rounds=3, **ALL)
+    run = tiny.train(config, tmp_path / "a", strategy=Watched)
+    assert list(run.models) == list(names)
+    assert same({"x": run.models["AA"]}, {"x": run.models["BB"]})
+    assert same({"x": run.models["AA"]}, {"x": run.models["CC"]})
+    for updates, coordination in run.strategy.seen:
+        cosine = torch.cosine_similarity(updates[0], coordination.direction, dim=1)
+        torch.testing.assert_close(cosine, torch.ones(2), atol=1e-6, rtol=0)
+        # U = (1 + c) / (1 + c²) times the common update, c = 0.4
+        torch.testing.assert_close(coordination.direction, updates[0] * (1.4 / 1.16), atol=1e-7, rtol=1e-4)
+
+
+def test_an_overridden_step_takes_effect(tiny: Tiny, tmp_path: Path) -> None:
+    class Still(PFMSMTRec):
+        def coordinate(self, updates: Tensor) -> Coordination:
+            coordination = super().coordinate(updates)
+            return Coordination(torch.zeros_like(coordination.direction), coordination.weights, coordination.cosines)
+
+    plain = tiny.trained(tiny.config())
+    still = tiny.train(tiny.config(), tmp_path / "b", strategy=Still)
+    without = tiny.trained(tiny.config(aggregation__alpha=0.0, aggregation__share_lr=0.0))
+    frozen = tiny.train(tiny.config(aggregation__share_lr=0.0), tmp_path / "d", strategy=Still)
+    assert not same(plain.models, still.models)
+    assert same(without.models, frozen.models)
+
+
+class Stages(PFMSMTRec):
+    """Keeps every update."""
+
+    def aggregate(self, stage: Stage, updates: list[ScenarioUpdate]) -> None:
+        self.__dict__.setdefault("seen", []).append((stage, updates))
+        super().aggregate(stage, updates)
+
+
+@pytest.mark.parametrize("reestimate", [True, False])
+def test_bottom_up_trains_towers_alone_in_its_second_exchange(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reestimate: bool
+) -> None:
+    saved: dict[tuple[str, int], dict[str, Tensor]] = {}
+    save = LocalState.save
+
+    def watch(self: LocalState, exchange: int, tensors: dict[str, Tensor]) -> None:
+        saved[self.folder.name, exchange] = {name: tensor.clone() for name, tensor in tensors.items()}
+        save(self, exchange, tensors)
+
+    monkeypatch.setattr(LocalState, "save", watch)
+    config = tiny.config(
+        aggregation__schedule="bottom-up", aggregation__tower_steps=3, train__reestimate_batch_norm=reestimate
+    )
+    run = tiny.train(config, tmp_path / "a", strategy=Stages)
+    assert [stage for stage, _ in run.strategy.seen] == [Stage.EXPERTS, Stage.TOWERS] * 2
+    slots = run.strategy.seen[0][1][0].slots
+    for stage, updates in run.strategy.seen:
+        for update in updates:
+            parts = {slots[name].part for name in update.end}
+            assert parts == ({Part.TOWER} if stage is Stage.TOWERS else {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO})
+            assert any(not torch.equal(update.end[name], update.start[name]) for name in update.end)
+            assert bool(update.rows) == (stage is Stage.EXPERTS)
+    for scenario in ("FR", "US"):
+        first, second = saved[scenario, 1], saved[scenario, 2]
+        changed = {name for name, value in second.items() if not torch.equal(value, first[name])}
+        assert changed  # the towers' own normalization
+        allowed = {name for name in changed if slots[name].part is Part.NORMALIZATION}
+        assert changed == allowed
+        learned = {name for name in changed if name.endswith(("weight", "bias"))}
+        assert all(name.startswith("towers.") for name in learned)
+    assert not same(run.models, tiny.trained(tiny.config()).models)
+
+
+def test_training_stops_without_progress_and_the_best_round_counts(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {1: 0.6, 2: 0.9, 3: 0.8, 4: 0.7, 5: 0.99}
+    monkeypatch.setattr("pfmsmtrec_flwr.federation.outcome.RoundRecord.score", lambda self, _: scores[self.round])
+    settings = {"federation__rounds": 6, "federation__patience": 2}
+    run = tiny.train(tiny.config(**settings), tmp_path / "1")
+    assert [record.round for record in run.result.rounds] == [1, 2, 3, 4]
+    assert run.result.selected == dict.fromkeys(("FR", "US"), 2)
+    two = tiny.train(tiny.config(federation__rounds=2), tmp_path / "2")
+    assert same(run.models, two.models)
+    assert run.result.test == two.result.test
+    # Five exchanges travelled both ways, and all of them are counted.
+    trained = [message for message in run.grid.sent if message.metadata.message_type == TRAIN]
+    assert len(trained) == 5 * 2
+    assert sum(record.down_bytes for record in run.result.rounds) == sum(payload_bytes(m.content) for m in trained)
+
+
+def test_each_scenario_keeps_its_own_round(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = {"NL": 1, "ES": 2, "FR": 3, "US": 3}
+    monkeypatch.setattr(
+        "pfmsmtrec_flwr.federation.outcome.RoundRecord.score",
+        lambda self, scenario: 1.0 - 0.1 * abs(self.round - best[scenario]),
+    )
+    run = tiny.train(tiny.config(federation__rounds=3, **ALL), tmp_path / "a")
+    assert run.result.selected == best
+    for rounds in (1, 2, 3):
+        monkeypatch.setattr("pfmsmtrec_flwr.federation.outcome.RoundRecord.score", lambda self, _: float(self.round))
+        until = tiny.train(tiny.config(federation__rounds=rounds, **ALL), tmp_path / f"{rounds}")
+        for scenario in (name for name, number in best.items() if number == rounds):
+            assert same({"x": run.models[scenario]}, {"x": until.models[scenario]})
+
+
+@pytest.fixture
+def uneven(tiny: Tiny) -> str:
+    """Scenarios of which one lacks a task."""
+    for seed, (name, tasks) in enumerate({"AA": ("click", "like"), "BB": ("click",), "CC": ("click", "like")}.items()):
+        tiny.write("uneven", name, rows=64, seed=seed, tasks=tasks)
+    return "uneven"
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("pf-msmtrec", {}),
+        ("pf-msmtrec", {"aggregation__schedule": "bottom-up", "train__consensus_weight": 0.1}),
+        ("pf-msmtrec", {"model__template": "none", "aggregation__gates": "federated"}),
+        ("fedavg", {"model__template": "none"}),
+        ("fedbn", {"model__template": "none"}),
+        ("alone", {}),
+    ],
+)
+def test_a_scenario_may_lack_a_task(tiny: Tiny, uneven: str, method: str, settings: dict[str, str]) -> None:
+    run = tiny.trained(tiny.config(method, data__name=uneven, **ALL, **settings))
+    assert not [name for name in run.models["BB"] if "like" in name]
+    assert [name for name in run.models["AA"] if "like" in name]
+    assert "auc.like" in run.result.test["AA"]
+    assert "auc.like" not in run.result.test["BB"]
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fedbn"])
+def test_what_is_kept_per_task_is_not_averaged_over_other_tasks(tiny: Tiny, uneven: str, method: str) -> None:
+    with pytest.raises(UserError, match=r"AA has the tasks click, like and BB has click: set model.template=none, or"):
+        tiny.trained(tiny.config(method, data__name=uneven, **ALL))
+
+
+@pytest.mark.parametrize("schedule", ["fused", "bottom-up"])
+@pytest.mark.parametrize("gates", ["local", "federated"])
+def test_nothing_private_is_in_any_message(tiny: Tiny, schedule: str, gates: str) -> None:
+    settings = {"aggregation__schedule": schedule, "aggregation__gates": gates, "train__consensus_weight": 0.01}
+    run = tiny.trained(tiny.config(**settings))
+    slots = run.strategy._slots["US"]
+    allowed = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.TOWER, Part.FEDERATED_EMBEDDING}
+    allowed |= {Part.GATE} if gates == "federated" else set()
+    seen = set()
+    for message in (*run.grid.sent, *run.grid.replies):
+        for key, record in message.content.array_records.items():
+            if "/rows/" in key:
+                assert set(record) == {"rows", "values", "counts"}
+                seen.add(slots[key.partition("/rows/")[2]].part)
+            else:
+                assert key == "common" or key == "consensus" or key.endswith("/parameters")
+                seen |= {slots[name].part for name in record}
+    assert seen == allowed
+    # Nor are sizes of local tables, which count people, in the handshake.
+    hello = run.grid.replies[0].content.config_records["hello"]["hello"]
+    assert '"rows": [12, 4, 1]' in str(hello)
+
+
+def test_of_a_table_only_touched_rows_come_back(tiny: Tiny, tmp_path: Path) -> None:
+    from pfmsmtrec_flwr.data.store import ScenarioStore
+
+    run = tiny.train(tiny.config(train__max_local_steps=1), tmp_path / "a", nodes=4)
+    replies = [unpack_replies(reply.content) for reply in run.grid.replies if reply.metadata.message_type == TRAIN]
+    assert len(replies) == 4
+    before = run.strategy.federation.scenarios
+    for answer in replies:
+        for scenario, reply in answer.items():
+            assert not [name for name in reply.parameters if "embeddings" in name]
+            update = reply.rows["federated_embeddings.weight"]
+            categorical = ScenarioStore.open(tiny.root / "tiny" / scenario).splits["train"].categorical
+            possible = set(categorical[:, 0].tolist()) | {12 + value for value in categorical[:, 1].tolist()}
+            assert set(update.rows.tolist()) <= possible
+            assert int(update.counts.sum()) == 16 * 2  # one batch, two federated fields
+            assert update.values.shape == (len(update.rows), 2)
+            assert before[scenario].examples["train"] > 16
+
+
+def test_the_consensus_is_sent_for_the_regularizer_alone(tiny: Tiny) -> None:
+    for weight in (0.0, 0.1):
+        run = tiny.trained(tiny.config(train__consensus_weight=weight))
+        orders = [unpack_orders(m.content) for m in run.grid.sent if m.metadata.message_type == TRAIN]
+        slots = run.strategy._slots["US"]
+        for order, incoming, _ in orders:
+            assert bool(incoming.consensus) == (weight > 0)
+            if order.round == 1:  # all start alike, so the consensus is what they start from
+                for name, value in incoming.consensus.items():
+                    torch.testing.assert_close(value, incoming.personal[next(iter(incoming.personal))][name])
+            assert {slots[name].part for name in incoming.consensus} <= {Part.EXPERT_SCENARIO, Part.TOWER}
+
+
+def test_fedavg_is_not_fedprox_by_the_way(tiny: Tiny) -> None:
+    plain = tiny.trained(tiny.config("fedavg"))
+    assert same(plain.models, tiny.trained(tiny.config("fedavg", train__consensus_weight=0.5)).models)
+
+
+def test_a_run_broken_off_in_the_same_folder_leaves_no_trace(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(ScenarioStrategy, "_validate_last", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tiny.train(tiny.config(federation__rounds=4, seed=3), tmp_path / "a")
+    assert (tmp_path / "a" / "clients" / "pf-msmtrec" / "US" / "state-4.safetensors").exists()
+    again = tiny.train(tiny.config(federation__rounds=3), tmp_path / "a")
+    assert same(again.models, tiny.trained(tiny.config(federation__rounds=3)).models)

@@ -1,0 +1,201 @@
+"""What the documentation names exists, its commands parse, its settings are settings, and its Python runs."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.core import TyperCommand
+from typer.main import get_command
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.cli import app
+from pfmsmtrec_flwr.config import RunConfig, load_config
+
+ROOT = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "datasets" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+SUFFIXES = {".py", ".md", ".yaml", ".toml"}
+RUN_FILES = {
+    "results.json",
+    "metrics.jsonl",
+    "config.yaml",
+    "config.toml",
+    "model.json",
+}  # written by a run, or Flower's
+PLACEHOLDERS = {"shared_towers.py", "datasets/NAME.yaml", "conf/NAME.yaml", "NAME.yaml"}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def fences(text: str, language: str) -> list[str]:
+    """Contents of the fenced blocks of a language, indented ones too."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+
+
+def without_fences(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def quoted(text: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`\n]+)`", without_fences(text))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", without_fences(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def symbols(path: Path) -> set[str]:
+    """Functions, classes and assigned names of a module, methods as ``Class.method``."""
+
+    def within(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield prefix + node.name
+            if isinstance(node, ast.ClassDef):
+                yield from within(node.body, f"{node.name}.")
+
+    return set(within(ast.parse(path.read_text()).body, ""))
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_fences(page.read_text())):
+        if re.match(r"https?:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (page.parent / name).resolve() if name else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+@pages
+def test_named_files_and_functions_exist(page: Path) -> None:
+    for name in quoted(page.read_text()):
+        path, colon, symbol = name.partition(":")
+        plain = re.fullmatch(r"[\w./-]+", path) and (Path(path).suffix in SUFFIXES or path.endswith("/"))
+        local = path.split("/")[0] in {child.name for child in ROOT.iterdir()}
+        if not plain or not (local or colon or "/" not in path) or path in RUN_FILES | PLACEHOLDERS:
+            continue
+        found = [base / path for base in (ROOT, page.parent) if (base / path).exists()]
+        assert found, name
+        if colon:
+            assert symbol in symbols(found[0]), name
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The `pfmsmtrec` commands of a page, from its shell blocks and between backticks, without comments."""
+    text = page.read_text()
+    lines = [line for block in fences(text, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    parts = [part.strip() for line in lines + quoted(text) for part in re.split(r"&&|;", line)]
+    return [shlex.split(part, comments=True)[1:] for part in parts if part.startswith("pfmsmtrec ")]
+
+
+@pages
+def test_commands_parse(page: Path) -> None:
+    for words in commands(page):
+        parse(words)
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line down to the command that it names, whose arguments may be left out; nothing is run."""
+    command = get_command(app)
+    rest = words
+    while rest and rest[0] in getattr(command, "commands", {}):
+        command, rest = command.commands[rest[0]], rest[1:]  # type: ignore[attr-defined]
+    assert not hasattr(command, "commands"), f"no command in {words}"
+    if rest:
+        command.make_context(words[0], list(rest))  # an unknown option or a wrong type raises
+
+
+@pages
+def test_options_that_are_named_exist(page: Path) -> None:
+    known = {option for command in walk(get_command(app)) for parameter in command.params for option in parameter.opts}
+    flowers = {
+        *("--stream", "--run-config", "--federation-config", "--node-config", "--insecure", "--superlink", "--port"),
+        *("--host", "--enable-supernode-auth", "--root-certificates", "--auth-supernode-private-key"),
+        *("--ssl-ca-certfile", "--ssl-certfile", "--ssl-keyfile", "--disable-runtime-dependency-installation"),
+    }
+    for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()):
+        assert option in known | flowers, option
+
+
+def walk(command: object) -> Iterator[TyperCommand]:
+    yield command  # type: ignore[misc]
+    for inner in getattr(command, "commands", {}).values():
+        yield from walk(inner)
+
+
+SECTIONS = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, BaseModel)]
+SETTING = re.compile(rf"\b((?:{'|'.join(SECTIONS)})\.[a-z_]+)\b(?!\.(?:py|md|yaml))")
+
+
+@pages
+def test_settings_that_are_named_exist(page: Path) -> None:
+    text = re.sub(r"https?://\S+", "", page.read_text())
+    for name in SETTING.findall(text):
+        if name in RUN_FILES:
+            continue
+        section, key = name.split(".")
+        assert key in type(getattr(RunConfig(), section)).model_fields, name
+
+
+@pages
+def test_run_config_keys_and_their_settings_are_accepted(page: Path) -> None:
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    for given in re.findall(r'--run-config "([^"\n]*)"', page.read_text()):
+        pairs = [word.partition("=") for word in shlex.split(given)]
+        assert {key for key, _, _ in pairs} <= known.keys(), given
+        overrides = [word for key, _, value in pairs if key == "set" for word in shlex.split(value)]
+        load_config("synthetic", overrides=overrides)
+
+
+@pages
+def test_settings_of_commands_are_accepted(page: Path) -> None:
+    for words in commands(page):
+        overrides = [value for option, value in itertools.pairwise(words) if option == "--set"]
+        load_config("synthetic", overrides=overrides)
+
+
+@pages
+def test_yaml_blocks_are_yaml(page: Path) -> None:
+    for block in fences(page.read_text(), "yaml"):
+        yaml.safe_load(block)
+
+
+def test_the_python_of_the_extending_page_runs(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "extending.md"
+    blocks = fences(page.read_text(), "python")
+    assert len(blocks) >= 6
+    names: dict[str, object] = {"__name__": "extending"}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"{page.name}, block {number}", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "NL {'ctr': 0." in printed
+    assert "[('alpha', " in printed
+    assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == [
+        "first",
+        "median",
+        "shared-towers",
+        "shop",
+    ]
+    assert list(home.iterdir()) == []  # nothing beside the folders that the page names
