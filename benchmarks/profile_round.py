@@ -86,10 +86,15 @@ def profile_rounds(config: RunConfig, data: Path) -> None:
     timed(client, "reestimate_statistics", "normalization statistics")
     timed(client, "predict", "measuring")
     timed(client, "measure", "measuring")
-    timed(client, "build_model", "overhead: building the model")
+    timed(client, "MMoE", "overhead: building the model")
     for name in ("load", "save", "save_evaluated"):
         timed(state.LocalState, name, "overhead: state on disk")
-    for owner, name in ((node, "unpack_orders"), (node, "pack_replies"), (strategy, "pack_orders"), (strategy, "unpack_replies")):
+    for owner, name in (
+        (node, "unpack_orders"),
+        (node, "pack_replies"),
+        (strategy, "pack_orders"),
+        (strategy, "unpack_replies"),
+    ):
         timed(owner, name, "overhead: messages")
     timed(PFMSMTRec, "aggregate", "overhead: aggregation")
     with TemporaryDirectory() as output:

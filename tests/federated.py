@@ -47,6 +47,8 @@ class Trained:
     result: FederationResult
     strategy: ScenarioStrategy
     grid: RecordingGrid
+    folder: Path
+    """Of the clients' files, a folder per scenario."""
     models: dict[str, dict[str, Tensor]]
     """By scenario: its final ``model.safetensors``."""
 
@@ -125,7 +127,7 @@ class Tiny:
             result = made.start(grid)
         folder = output / "clients" / config.method
         models = {child.name: load_file(child / "model.safetensors") for child in sorted(folder.iterdir())}
-        return Trained(result, made, grid, models)
+        return Trained(result, made, grid, folder, models)
 
 
 def same(one: Mapping[str, Mapping[str, Tensor]], other: Mapping[str, Mapping[str, Tensor]]) -> bool:

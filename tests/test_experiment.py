@@ -59,7 +59,7 @@ def test_a_saved_model_can_be_built_again(tiny: Tiny) -> None:
     from pfmsmtrec_flwr.validation import parse
 
     run = tiny.trained(tiny.config("fedbn"))
-    folder = next(tiny.root.glob("runs/*/clients/fedbn/US"))
+    folder = run.folder / "US"
     described = json.loads((folder / "model.json").read_text())
     spec = described["spec"]
     fields = tuple(FieldSpec(**field) for field in spec["fields"])

@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors, check_tensors
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
 from pfmsmtrec_flwr.federation.state import LocalState
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, Part, build_model, partition
+from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, Part, draw_parameters, partition
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics
 from pfmsmtrec_flwr.training.devices import resolve_device
@@ -50,7 +50,7 @@ class ScenarioClient:
         self.state = state
         torch.set_num_threads(config.train.threads)
         self.device = resolve_device(config.train.device)
-        self.model = build_model(model_spec(store), config.model, config.seed).to(self.device)
+        self.model = MMoE(model_spec(store), config.model).to(self.device)
         self.slots = partition(self.model)
 
     def train(self, order: Order, incoming: Incoming) -> Reply:
@@ -77,11 +77,12 @@ class ScenarioClient:
             report = self._fit_towers(order)
             optimizer_state = {name: value for name, value in saved.items() if name.startswith(_OPTIMIZER)}
         else:
+            keep = self.config.train.optimizer_state == "keep"
             optimizer = make_optimizer(self.model, self.config.train)
-            if self.config.train.optimizer_state == "keep":
+            if keep:
                 _load_optimizer(optimizer, self.model, saved)
             report = self._train(order, optimizer, self._consensus(incoming))
-            optimizer_state = _optimizer_state(optimizer, self.model)
+            optimizer_state = _optimizer_state(optimizer, self.model) if keep else {}
         self.state.save(order.exchange, self._kept(received) | optimizer_state)
         return self._reply(order, figures, report)
 
@@ -117,6 +118,8 @@ class ScenarioClient:
 
     def _install(self, incoming: Incoming, saved: Mapping[str, Tensor]) -> set[str]:
         """Put local state and received parameters into the model; return the names of those received."""
+        if not saved:  # the first exchange; later ones find every tensor either kept or received
+            draw_parameters(self.model, self.config.seed)
         own = self.model.state_dict()
         mine = incoming.personal.get(self.store.scenario, {})
         # A scenario may lack a task that others have; what is common names the towers of all tasks.

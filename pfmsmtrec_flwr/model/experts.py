@@ -45,8 +45,7 @@ class Experts(nn.Module):
         self.dropout = dropout
         widths = [inputs, *layers]
         self.layers = nn.ModuleList(
-            TemplateLinear(tasks, experts, before, after, composition)
-            for before, after in itertools.pairwise(widths)
+            TemplateLinear(tasks, experts, before, after, composition) for before, after in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(
             nn.BatchNorm1d(layer.copies * layer.outputs) for layer in self.layers if isinstance(layer, TemplateLinear)

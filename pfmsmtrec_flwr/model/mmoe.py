@@ -99,9 +99,14 @@ def build_model(spec: ModelSpec, settings: ModelSettings, seed: int) -> MMoE:
     and whichever tasks they have.
     """
     model = MMoE(spec, settings)
+    draw_parameters(model, seed)
+    return model
+
+
+def draw_parameters(model: MMoE, seed: int) -> None:
+    """Draw a model's initial parameters, each from the seed and its own name."""
     for name, module in model.named_modules():
         _initialise(module, name, seed)
-    return model
 
 
 def _initialise(module: nn.Module, name: str, seed: int) -> None:

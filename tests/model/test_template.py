@@ -54,9 +54,7 @@ def test_without_a_template_the_scenario_has_all() -> None:
 
 @pytest.mark.parametrize("composition", COMPOSITIONS)
 @pytest.mark.parametrize("own_input", [False, True])
-def test_copies_together_equal_one_at_a_time(
-    composition: Composition, own_input: bool
-) -> None:
+def test_copies_together_equal_one_at_a_time(composition: Composition, own_input: bool) -> None:
     layer = random_layer(composition)
     shape = (6, layer.copies, INPUTS) if own_input else (6, INPUTS)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -69,9 +67,7 @@ def test_copies_together_equal_one_at_a_time(
 
 @pytest.mark.parametrize("composition", COMPOSITIONS)
 @pytest.mark.parametrize("own_input", [False, True])
-def test_the_gradient_equals_the_numeric_one(
-    composition: Composition, own_input: bool
-) -> None:
+def test_the_gradient_equals_the_numeric_one(composition: Composition, own_input: bool) -> None:
     layer = TemplateLinear(2, 2, 2, 2, composition).double()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
