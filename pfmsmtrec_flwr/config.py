@@ -47,7 +47,7 @@ class TrainSettings(Section):
     """Passes over the scenario's training rows in one round; 0.5 is half of them."""
     max_local_steps: Annotated[int, Field(ge=0)] = 0
     """Upper bound of batches in one round; 0: none."""
-    optimizer_state: Literal["keep", "reset"] = "keep"
+    optimizer_state: Literal["keep", "reset"] = "reset"
     """What becomes of Adam's moments from one round to the next."""
     consensus_weight: NotNegative = 0.0
     """The personalization regularizer's λ."""

@@ -34,6 +34,7 @@ RUN_FILES = {
     "config.yaml",
     "config.toml",
     "model.json",
+    "model.safetensors",
 }  # written by a run, or Flower's
 PLACEHOLDERS = {"shared_towers.py", "datasets/NAME.yaml", "conf/NAME.yaml", "NAME.yaml"}
 

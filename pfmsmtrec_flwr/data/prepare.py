@@ -133,7 +133,7 @@ class _Learned:
         if not self.rows.sum():
             raise UserError(
                 f"scenario '{scenario}' has no rows (no matching value in column '{schema.scenario.column}'): "
-                "check the source, or prepare only the scenarios that it holds with --scenarios"
+                "check the source, or prepare only the scenarios that it holds with --scenario"
             )
         for split, count in zip(SPLITS, self.rows, strict=True):
             if not count:

@@ -50,7 +50,7 @@ _Rate = Annotated[float, Setting(gt=0, lt=1)]
 _Dial = Annotated[float, Setting(ge=0, le=1)]
 _Strength = Annotated[float, Setting(ge=0, le=10)]
 
-_TRAIN_ROWS = {"NL": 36_000, "ES": 22_000, "FR": 9_000, "US": 5_000}
+_TRAIN_ROWS = {"NL": 20_000, "ES": 12_000, "FR": 7_000, "US": 4_000}
 _CTR = {"NL": 0.07, "ES": 0.08, "FR": 0.09, "US": 0.1}
 _CHUNK = 32_768  # rows that are drawn from one seed
 _REFERENCE_ROWS = 32_768
@@ -110,9 +110,9 @@ class SyntheticSettings(Section):
     """Training impressions of each scenario; its keys are the scenarios."""
     validation_rows: _Rows = 10_000
     """Impressions of each scenario's validation split."""
-    test_rows: _Rows = 20_000
+    test_rows: _Rows = 50_000
     """Impressions of each scenario's test split."""
-    scenario_conflict: _Dial = 0.2
+    scenario_conflict: _Dial = 0.4
     """0: all scenarios share one truth; 1: each has its own, opposed ones among them."""
     task_conflict: _Dial = 0.3
     """0: what makes a click makes a conversion after it; 1: they are opposed."""

@@ -226,7 +226,7 @@ def test_scenarios_that_are_unknown_or_empty(tmp_path: Path) -> None:
     frame = impressions(400)
     refuse(frame, tmp_path, "scenario 'DE' is unknown to shop: it has ES, NL", scenarios=["DE"])
     refuse(frame, tmp_path, "no scenario was named", scenarios=[])
-    refuse(frame[frame.country == 1], tmp_path, "scenario 'ES' has no rows .*--scenarios")
+    refuse(frame[frame.country == 1], tmp_path, "scenario 'ES' has no rows .*--scenario")
 
 
 def test_an_empty_split(tmp_path: Path) -> None:

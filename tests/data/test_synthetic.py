@@ -318,7 +318,7 @@ def test_best_attainable_needs_true_probabilities(tmp_path: Path) -> None:
 def test_default_settings_are_in_the_range_that_is_promised(tmp_path: Path) -> None:
     settings = parse(SyntheticSettings, {}, "test")
     assert settings.scenarios == ("ES", "FR", "NL", "US")
-    assert 50_000 <= sum(settings.train_rows.values()) <= 90_000
+    assert 40_000 <= sum(settings.train_rows.values()) <= 90_000
     best = [best_attainable(ensure_synthetic(settings, name, tmp_path)) for name in settings.scenarios]
     for task, low, high in (("ctr", 0.75, 0.83), ("ctcvr", 0.80, 0.89)):
         mean = np.mean([each[task].auc for each in best])
