@@ -35,6 +35,7 @@ RUN_FILES = {
     "config.toml",
     "model.json",
     "model.safetensors",
+    "model.safetensors",
 }  # written by a run, or Flower's
 PLACEHOLDERS = {"shared_towers.py", "datasets/NAME.yaml", "conf/NAME.yaml", "NAME.yaml"}
 
@@ -144,7 +145,7 @@ def walk(command: object) -> Iterator[TyperCommand]:
 
 
 SECTIONS = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, BaseModel)]
-SETTING = re.compile(rf"\b((?:{'|'.join(SECTIONS)})\.[a-z_]+)\b(?!\.(?:py|md|yaml))")
+SETTING = re.compile(rf"(?<![.\w])((?:{'|'.join(SECTIONS)})\.[a-z_]+)\b(?!\.(?:py|md|yaml)|\()")
 
 
 @pages

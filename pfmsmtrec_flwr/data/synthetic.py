@@ -112,7 +112,7 @@ class SyntheticSettings(Section):
     """Impressions of each scenario's validation split."""
     test_rows: _Rows = 50_000
     """Impressions of each scenario's test split."""
-    scenario_conflict: _Dial = 0.4
+    scenario_conflict: _Dial = 0.3
     """0: all scenarios share one truth; 1: each has its own, opposed ones among them."""
     task_conflict: _Dial = 0.3
     """0: what makes a click makes a conversion after it; 1: they are opposed."""
