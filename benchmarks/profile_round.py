@@ -3,8 +3,8 @@
     python benchmarks/profile_round.py synthetic --data DIR
     python benchmarks/profile_round.py kuairand --data DIR --set model.template=none
 
-All figures are shares of one run, since machines differ. `overhead` is all that is neither training, re-estimating normalization
-statistics, nor measuring: state on disk, packing and unpacking, building the model, the server's aggregation.
+All figures are shares of one run, since machines differ. `overhead` is all that is neither training, re-estimating
+normalization statistics, nor measuring: state on disk, packing and unpacking, building the model, the server's aggregation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GROUPS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear"),
     "optimiser": ("_fused_adam_", "Optimizer"),
     "embeddings": ("embedding", "index_add", "index_select"),
-    "normalization": ("batch_norm",),
+    "normalization": ("native_batch_norm", "batch_norm"),
     "dropout": ("random_", "ge", "bernoulli"),
 }
 

@@ -35,7 +35,6 @@ RUN_FILES = {
     "config.toml",
     "model.json",
     "model.safetensors",
-    "model.safetensors",
 }  # written by a run, or Flower's
 PLACEHOLDERS = {"shared_towers.py", "datasets/NAME.yaml", "conf/NAME.yaml", "NAME.yaml"}
 
@@ -134,6 +133,8 @@ def test_options_that_are_named_exist(page: Path) -> None:
         *("--host", "--enable-supernode-auth", "--root-certificates", "--auth-supernode-private-key"),
         *("--ssl-ca-certfile", "--ssl-certfile", "--ssl-keyfile", "--disable-runtime-dependency-installation"),
     }
+    benchmarks = "".join(script.read_text() for script in (ROOT / "benchmarks").glob("*.py"))
+    known = known | set(re.findall(r'add_argument\("(--[a-z-]+)"', benchmarks))
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()):
         assert option in known | flowers, option
 
