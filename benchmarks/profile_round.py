@@ -3,8 +3,9 @@
     python benchmarks/profile_round.py synthetic --data DIR
     python benchmarks/profile_round.py kuairand --data DIR --set model.template=none
 
-All figures are shares of one run, since machines differ. `overhead` is all that is neither training, re-estimating
-normalization statistics, nor measuring: state on disk, packing and unpacking, building the model, the server's aggregation.
+All figures are shares of one run, since machines differ. `overhead` is all that is neither training, nor re-estimating
+normalization statistics, nor measuring: state on disk, packing and unpacking, building the model, the server's
+aggregation, and, once a run, the handshake and opening the data.
 """
 
 from __future__ import annotations
