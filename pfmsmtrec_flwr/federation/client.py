@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
@@ -17,6 +16,7 @@ from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors, check_tensors
+from pfmsmtrec_flwr.federation.saved_model import ModelDescription
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
 from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, Part, draw_parameters, partition
@@ -113,7 +113,7 @@ class ScenarioClient:
         truth = self.store.splits["test"].probabilities
         if truth is not None:
             figures |= _figures("best", measure(np.asarray(truth), self.store.splits["test"], tasks))
-        self.state.save_model(tensors, self._describe_model(selected))
+        self.state.save_model(tensors, self._describe_model(selected).to_json())
         return Reply(figures)
 
     def _install(self, incoming: Incoming, saved: Mapping[str, Tensor]) -> set[str]:
@@ -195,19 +195,15 @@ class ScenarioClient:
         rows = {name: _touched(state[name], report) for name in wanted if name in tables}
         return Reply(figures, {name: state[name] for name in wanted if name not in tables}, rows)
 
-    def _describe_model(self, selected: int) -> str:
-        spec = asdict(self.model.spec)
-        return json.dumps(
-            {
-                "scenario": self.store.scenario,
-                "dataset": self.store.dataset,
-                "method": self.config.method,
-                "seed": self.config.seed,
-                "selected_round": selected,
-                "spec": spec,
-                "settings": self.config.model.model_dump(mode="json"),
-            },
-            indent=2,
+    def _describe_model(self, selected: int) -> ModelDescription:
+        return ModelDescription(
+            scenario=self.store.scenario,
+            dataset=self.store.dataset,
+            method=self.config.method,
+            seed=self.config.seed,
+            selected_round=selected,
+            spec=self.model.spec,
+            settings=self.config.model,
         )
 
 

@@ -32,13 +32,17 @@ class RoundSelection:
         self._last_round = 0
 
     def add(self, round_number: int, scores: Mapping[str, float | None]) -> None:
-        """Take the scores of one round; a scenario whose score is not defined, or lacks, keeps its choice."""
+        """Take the scores of one round.
+
+        A scenario whose score is not defined, or that did not answer, keeps its choice, and counts in the mean with its
+        last score: otherwise means over different scenarios would be compared.
+        """
         self._last_round = round_number
         for scenario, score in scores.items():
             if score is not None:
                 old = self._smooth.get(scenario, score)
                 self._smooth[scenario] = self.smoothing * old + (1 - self.smoothing) * score
-        present = [self._smooth[scenario] for scenario in sorted(scores) if scenario in self._smooth]
+        present = [self._smooth[scenario] for scenario in sorted(self._smooth)]
         macro = math.fsum(present) / len(present) if present else -math.inf
         better = macro > self._best_macro
         if better:

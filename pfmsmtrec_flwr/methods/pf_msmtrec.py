@@ -44,14 +44,14 @@ class Memory:
     beta
         Share of the attended tower update, by scenario and tower layer.
     given_experts
-        U as given in the last round, (E, P); None before the first.
+        U as last given, by scenario, (E, P): one that missed a round has not been given that round's.
     given_towers
         The attended updates as given, by scenario and tower layer, flat.
     """
 
     alpha: dict[str, Tensor] = field(default_factory=dict)
     beta: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
-    given_experts: Tensor | None = None
+    given_experts: dict[str, Tensor] = field(default_factory=dict)
     given_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
 
 
@@ -154,7 +154,7 @@ class PFMSMTRec(ScenarioStrategy):
             share = self._learn_alpha(updates, change)
             direction = self.coordinate(change).direction
             end = self.personalize(end, direction, share, _weights(updates))
-            self.memory.given_experts = direction
+            self.memory.given_experts |= {update.scenario: direction for update in updates}
         for update, vectors in zip(updates, end, strict=True):
             self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
 
@@ -162,8 +162,9 @@ class PFMSMTRec(ScenarioStrategy):
         """Return α (K, E), moved along its hyper-gradient if there was a round before."""
         initial = torch.full((change.shape[1],), self.settings.alpha)
         share = torch.stack([self.memory.alpha.get(update.scenario, initial) for update in updates])
-        if self.memory.given_experts is not None:
-            share = personalized.learn_share(share, change, self.memory.given_experts, self.settings.share_lr)
+        nothing = torch.zeros_like(change[0])
+        given = torch.stack([self.memory.given_experts.get(update.scenario, nothing) for update in updates])
+        share = personalized.learn_share(share, change, given, self.settings.share_lr)
         self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
         return share
 

@@ -21,7 +21,7 @@ NOTHING = Incoming({}, {})
 @pytest.fixture
 def client(tiny: Tiny, tmp_path: Path) -> ScenarioClient:
     store = ScenarioStore.open(tiny.root / "tiny" / "US")
-    return ScenarioClient(store, tiny.config(), LocalState(tmp_path / "US"))
+    return ScenarioClient(store, tiny.config(train__optimizer_state="keep"), LocalState(tmp_path / "US"))
 
 
 def order_of(client: ScenarioClient, *parts: Part, **more: int) -> Order:
@@ -75,6 +75,13 @@ def test_what_is_received_is_not_kept_twice(client: ScenarioClient) -> None:
     assert kept.keys() == rest | moments
     assert {name.split("/")[1] for name in moments} == {"step", "exp_avg", "exp_avg_sq"}
     assert kept[f"optimizer/step/{next(iter(towers))}"].item() == 3
+
+
+def test_moments_that_are_reset_are_not_kept(tiny: Tiny, tmp_path: Path) -> None:
+    store = ScenarioStore.open(tiny.root / "tiny" / "US")
+    client = ScenarioClient(store, tiny.config(train__optimizer_state="reset"), LocalState(tmp_path / "US"))
+    client.train(order_of(client), NOTHING)
+    assert client.state.load(1).keys() == client.slots.keys()
 
 
 def test_training_goes_on_from_the_kept_state(client: ScenarioClient, tmp_path: Path) -> None:

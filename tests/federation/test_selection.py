@@ -53,3 +53,12 @@ def test_an_undefined_or_missing_score_keeps_the_choice() -> None:
         selection = follow(RoundSelection(mode, 1, 0.0), undefined)
         assert selection.selected == {"A": 1}
         assert selection.exhausted
+
+
+def test_a_scenario_that_does_not_answer_counts_with_its_last_score() -> None:
+    selection = RoundSelection("macro", patience=2, smoothing=0.0)
+    selection.add(1, {"NL": 0.8, "US": 0.6})
+    selection.add(2, {"NL": 0.79})  # alone its mean would be the best so far
+    assert selection.selected == {"NL": 1, "US": 1}
+    selection.add(3, {"NL": 0.79, "US": 0.6})
+    assert selection.exhausted

@@ -17,10 +17,11 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Description, Federation
 from pfmsmtrec_flwr.federation.inprocess import run_identity
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, pack_replies, unpack_orders
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, pack_replies, unpack_orders, unpack_replies
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import Part
 
 NODES = {"A": 11, "B": 12, "C": 11}
@@ -175,6 +176,19 @@ def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:
     aggregate(strategy)  # all move on along U: the cosine is 1
     for shares in strategy.shares().values():
         assert shares == pytest.approx({"alpha": 0.6, "beta": 0.6}, abs=1e-6)
+
+
+def test_a_scenario_that_missed_a_round_learns_its_share_from_what_it_was_given(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(aggregation__share_lr=0.1, federation__min_scenarios=2))
+    assert isinstance(strategy, PFMSMTRec)
+    aggregate(strategy)
+    first = dict(strategy.memory.given_experts)
+    replies = [moved(strategy, message) for message in ask(strategy)]
+    strategy.aggregate_train(1, replies[:-1])
+    answered = {name for reply in replies[:-1] for name in unpack_replies(reply.content)}
+    assert answered < set("ABC")
+    for name in "ABC":
+        assert (strategy.memory.given_experts[name] is first[name]) == (name not in answered)
 
 
 @pytest.mark.parametrize("method", ["fedavg", "pf-msmtrec"])

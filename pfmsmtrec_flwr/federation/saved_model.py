@@ -1,0 +1,93 @@
+"""Read the model that a scenario's run left behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec
+from pfmsmtrec_flwr.validation import parse
+
+PARAMETERS_NAME = "model.safetensors"
+DESCRIPTION_NAME = "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """What a saved model is, and what it takes to build it.
+
+    Attributes
+    ----------
+    scenario, dataset
+        Whose model it is, and on which prepared data it was trained.
+    method, seed, selected_round
+        How it was trained, and the round that it is from.
+    spec, settings
+        Its inputs and tasks, and its sizes.
+    """
+
+    scenario: str
+    dataset: str
+    method: str
+    seed: int
+    selected_round: int
+    spec: ModelSpec
+    settings: ModelSettings
+
+    def to_json(self) -> str:
+        """Return the content of `model.json`."""
+        own = {name: getattr(self, name) for name in ("scenario", "dataset", "method", "seed", "selected_round")}
+        document = own | {"spec": asdict(self.spec), "settings": self.settings.model_dump(mode="json")}
+        return json.dumps(document, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> ModelDescription:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        UserError
+            It is not the description of a model.
+        """
+        try:
+            document: dict[str, Any] = json.loads(text)
+            spec = document.pop("spec")
+            fields = tuple(FieldSpec(**field) for field in spec["fields"])
+            settings = parse(ModelSettings, document.pop("settings"), source)
+            return cls(**document, spec=ModelSpec(fields, spec["numeric"], tuple(spec["tasks"])), settings=settings)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{source} does not describe a model of this project: {error!r}") from None
+
+
+def load_model(folder: Path) -> tuple[MMoE, ModelDescription]:
+    """Load the model that a run left in ``clients/METHOD/SCENARIO/``.
+
+    Returns
+    -------
+    tuple
+        The model, in evaluation mode on the CPU, and what it is.
+
+    Raises
+    ------
+    UserError
+        A file is missing, damaged, or does not fit the other.
+    """
+    path = folder / DESCRIPTION_NAME
+    try:
+        description = ModelDescription.from_json(path.read_text(encoding="utf-8"), str(path))
+        model = MMoE(description.spec, description.settings)
+        model.load_state_dict(load_file(folder / PARAMETERS_NAME))
+    except OSError as error:
+        raise UserError(
+            f"no model in {folder} ({error.strerror or error}): give a folder clients/METHOD/SCENARIO of a finished run"
+        ) from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{folder / PARAMETERS_NAME} does not fit its description: {error}") from None
+    return model.eval(), description
