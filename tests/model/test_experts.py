@@ -16,7 +16,7 @@ TASKS, EXPERTS = 2, 3
 
 
 def build(composition: Composition, dropout: float = 0.0) -> Experts:
-    experts = Experts(TASKS, EXPERTS, 4, [6, 5], dropout, composition, "full").double()
+    experts = Experts(TASKS, EXPERTS, 4, [6, 5], dropout, composition).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in experts.parameters():
@@ -71,7 +71,7 @@ def test_gradients_equal_those_of_the_loop() -> None:
 
 
 def test_dropout_works_in_training_only() -> None:
-    experts = Experts(TASKS, EXPERTS, 4, [6], 0.5, "none", "full").double()
+    experts = Experts(TASKS, EXPERTS, 4, [6], 0.5, "none").double()
     experts.layers[0].initialise(lambda _: torch.Generator().manual_seed(4))  # type: ignore[operator]
     x = torch.randn(400, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     torch.manual_seed(0)
