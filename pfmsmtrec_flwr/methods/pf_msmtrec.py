@@ -65,7 +65,7 @@ class PFMSMTRec(ScenarioStrategy):
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
-        """S, towers, and gates if so configured, each scenario its own; G and embeddings the same for all; T stays."""
+        """S and towers: each scenario its own; G, embeddings, and gates if so configured: the same for all; T stays."""
         common = {Part.FEDERATED_EMBEDDING}
         if config.aggregation.average_global:
             common.add(Part.EXPERT_GLOBAL)
