@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.validation import Section, dump_yaml, load_yaml, parse, read_yaml
+from pfmsmtrec_flwr.validation import Section, dump_yaml, find_yaml, load_yaml, parse, read_yaml
 
 CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
 
@@ -194,14 +194,7 @@ def find_conf(conf: str) -> Path:
     UserError
         There is none; the message lists the known names.
     """
-    named = CONF_FOLDER / f"{conf}.yaml"
-    if named.parent == CONF_FOLDER and named.is_file():
-        return named
-    path = Path(conf).expanduser()
-    if path.suffix in {".yaml", ".yml"} and path.is_file():
-        return path.resolve()
-    known = ", ".join(sorted(file.stem for file in CONF_FOLDER.glob("*.yaml")))
-    raise UserError(f"conf '{conf}' not found: give one of {known}, or the path of a YAML file")
+    return find_yaml("conf", conf, CONF_FOLDER)
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

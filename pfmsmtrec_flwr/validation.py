@@ -99,6 +99,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
+def find_yaml(kind: str, name_or_path: str, folder: Path) -> Path:
+    """Return the file that a name in `folder`, or a path, stands for; `kind` says what it is, for the message.
+
+    Raises
+    ------
+    UserError
+        There is none; the message lists the known names.
+    """
+    named = folder / f"{name_or_path}.yaml"
+    if named.parent == folder and named.is_file():
+        return named
+    path = Path(name_or_path).expanduser()
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return path.resolve()
+    known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    raise UserError(f"{kind} '{name_or_path}' not found: give one of {known}, or the path of a YAML file")
+
+
 def _first_line(kind: type[Section], error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=True)
     first = problems[0]

@@ -11,8 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.data.store import STORE_VERSION
-from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.validation import Section, parse, read_yaml
+from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
 
 DATASETS_FOLDER = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "datasets"
 
@@ -261,14 +260,7 @@ def find_schema(name_or_path: str) -> Path:
     UserError
         There is none; the message lists the known names.
     """
-    named = DATASETS_FOLDER / f"{name_or_path}.yaml"
-    if named.parent == DATASETS_FOLDER and named.is_file():
-        return named
-    path = Path(name_or_path).expanduser()
-    if path.suffix in {".yaml", ".yml"} and path.is_file():
-        return path.resolve()
-    known = ", ".join(sorted(file.stem for file in DATASETS_FOLDER.glob("*.yaml")))
-    raise UserError(f"data set '{name_or_path}' not found: give one of {known}, or the path of a YAML file")
+    return find_yaml("data set", name_or_path, DATASETS_FOLDER)
 
 
 def _exactly_one(section: Section, keys: tuple[str, ...]) -> None:

@@ -145,13 +145,13 @@ class ScenarioStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Aggregate the updates of the replies into `parameters`; return the consensus and the mean losses."""
+        """Aggregate the updates of the replies into `parameters`; return no arrays, but the mean losses."""
         updates = self._updates(self._replies(server_round, replies, self._check_update))
         started = time.perf_counter()
         with torch.no_grad():
             self.aggregate(self._stage, updates)
         self._record.aggregate_seconds += time.perf_counter() - started
-        return pack_tensors(self.consensus()), MetricRecord(dict(self._record.losses))
+        return None, MetricRecord(dict(self._record.losses))
 
     def configure_evaluate(
         self,
@@ -218,6 +218,7 @@ class ScenarioStrategy(Strategy):
         else:
             self._validate_last(rounds, grid, result)
         self._test(grid, result)
+        result.arrays = pack_tensors(self.consensus())
         result.scenarios = self.federation.scenarios
         result.seconds = time.perf_counter() - started
         return result
@@ -298,9 +299,7 @@ class ScenarioStrategy(Strategy):
                     logger.info("no better mean validation AUC for %d rounds: stopping", self.selection.patience)
                     return False
                 self._record = current
-            arrays, metrics = self.aggregate_train(number, replies)
-            if arrays is not None:
-                result.arrays = arrays
+            _, metrics = self.aggregate_train(number, replies)
             if metrics is not None:
                 result.train_metrics_clientapp[number] = metrics
         self._record.shares = self.shares()
