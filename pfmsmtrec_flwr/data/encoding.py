@@ -1,11 +1,12 @@
 """Categorical values to rows of an embedding table, whole arrays at a time.
 
 A chunk of a column is held as its distinct values and an index into them, so that text is handled once per distinct
-value. Row 0 of every table stands for what is missing, unseen, rare or out of range.
+value. Row 0 of every table stands for what is missing, unseen, rare or out of range. Encoders of this module work on
+texts; those that work on hashes of them are in `hashing`.
 
 One value has one text, whatever type it was read with: surrounding white space goes, and what reads as an integer is
 written as one, without sign ``+``, leading zeros or a fraction of zeros. So 5, 5.0, "5", " 5" and "005" are one value,
-"5.5" and "5a" two others. All encoders work on this text.
+"5.5" and "5a" two others. Encoders and hashes see this text only.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pfmsmtrec_flwr.data.schema import FieldSpec, Scalar, VocabularyEncoder
+from pfmsmtrec_flwr.data.sections import FieldSpec, Scalar
 
 Texts: TypeAlias = npt.NDArray[np.object_]
 """Canonical texts, (distinct,)."""
 Integers: TypeAlias = npt.NDArray[np.int64]
+
+NO_HASH = 0
+"""Stands for a missing value where hashes are kept; no text has this hash."""
 
 _EXACT_INTEGERS = 2.0**53
 
@@ -83,25 +87,8 @@ class Identity:
         return np.where(valid, np.where(valid, numbers, 0).astype(np.int64) + 1, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Hashing:
-    """Buckets by a keyed hash that is the same on every machine and in every process."""
-
-    buckets: int
-    seed: int
-
-    @property
-    def size(self) -> int:
-        """Rows of the table."""
-        return self.buckets + 1
-
-    def rows(self, values: Texts) -> Integers:
-        """Return the bucket plus one."""
-        return (hash_texts(values, self.seed) % np.uint64(self.buckets)).astype(np.int64) + 1
-
-
 class Vocabulary:
-    """Known values in a fixed order; the first has row 1."""
+    """Declared values in their order; the first has row 1."""
 
     def __init__(self, values: Texts) -> None:
         self._index = pd.Index(values, dtype=object)
@@ -114,40 +101,6 @@ class Vocabulary:
     def rows(self, values: Texts) -> Integers:
         """Return the position plus one; 0 for an unknown value."""
         return self._index.get_indexer(pd.Index(values, dtype=object)).astype(np.int64) + 1
-
-
-class VocabularyCounter:
-    """Counts values over many chunks and turns them into a `Vocabulary`."""
-
-    def __init__(self) -> None:
-        self._parts: list[pd.Series[Any]] = []
-        self._pending = 0
-        self._known = 0
-
-    def add(self, coded: Coded) -> None:
-        """Count the rows of one chunk."""
-        counts = coded.counts()
-        seen = counts > 0
-        self._parts.append(pd.Series(counts[seen], index=pd.Index(coded.values[seen], dtype=object)))
-        self._pending += int(seen.sum())
-        if self._pending > max(self._known, 100_000):  # as rarely as the vocabulary doubles
-            self._parts = [self._merged()]
-            self._known, self._pending = len(self._parts[0]), 0
-
-    def vocabulary(self, spec: VocabularyEncoder) -> Vocabulary:
-        """Return the values that are frequent enough, by falling count, equal counts by their text."""
-        merged = self._merged()
-        merged = merged[merged >= spec.min_count]
-        values = merged.index.to_numpy(dtype=object)
-        counts = merged.to_numpy(dtype=np.int64)
-        order = np.lexsort((values.astype(str), -counts)) if len(values) else np.empty(0, dtype=np.int64)
-        return Vocabulary(values[order][: spec.max_size])
-
-    def _merged(self) -> pd.Series[Any]:
-        if not self._parts:
-            return pd.Series(np.empty(0, dtype=np.int64), index=pd.Index([], dtype=object))
-        merged: pd.Series[Any] = pd.concat(self._parts).groupby(level=0, sort=False).sum()
-        return merged
 
 
 def coded(array: pa.Array | pa.ChunkedArray) -> Coded:
@@ -196,11 +149,9 @@ def encode(column: Coded, encoder: Encoder) -> npt.NDArray[np.int32]:
 
 
 def declared_encoder(spec: FieldSpec) -> Encoder | None:
-    """Return the encoder that a schema declares in full; None where it is learned from training rows."""
+    """Return the encoder that a schema declares in full; None where it works on hashes."""
     if spec.identity is not None:
         return Identity(spec.identity.size)
-    if spec.hash is not None:
-        return Hashing(spec.hash.buckets, spec.hash.seed)
     if spec.values is not None:
         texts = list(dict.fromkeys(canonical(value) for value in spec.values))
         return Vocabulary(np.array(texts, dtype=object))
@@ -208,9 +159,10 @@ def declared_encoder(spec: FieldSpec) -> Encoder | None:
 
 
 def hash_texts(values: Texts, seed: int) -> npt.NDArray[np.uint64]:
-    """Hash texts to 64 bits (SipHash with a key made of the seed)."""
+    """Hash texts to 64 bits (SipHash with a key made of the seed); never `NO_HASH`."""
     key = f"{seed % 16**16:016x}"
-    return np.asarray(pd.util.hash_array(values.astype(object), hash_key=key, categorize=False), dtype=np.uint64)
+    hashes = np.asarray(pd.util.hash_array(values.astype(object), hash_key=key, categorize=False), dtype=np.uint64)
+    return np.maximum(hashes, np.uint64(NO_HASH + 1))
 
 
 def _canonical(values: pa.Array) -> pa.Array:

@@ -1,44 +1,58 @@
-"""From a table of impressions to one prepared store for each scenario, in two streaming passes.
+"""From a data set's own files to one prepared store for each scenario, by streaming.
 
-The first pass learns, on each scenario's own training rows alone, the vocabularies of local fields and the moments of
-the numeric columns. The second encodes and writes. What one scenario gets depends on its own rows only (and, for the
-rule `last_days`, on the days in the table), so each site can prepare its own.
+1. Each file is read once. What is made of its columns goes to disk, scenario by scenario (`scenario_rows`).
+2. Where the schema asks for it, rows are made up for tables that hold positive ones only (`negatives`).
+3. Vocabularies of local fields and moments of numeric columns are learned on the scenario's training rows (`learning`).
+4. The rows are encoded with these, and written.
+
+What one scenario gets depends on its own rows only (and, for the rule `last_days`, on the days in the table), so each
+site can prepare its own. A run that broke off goes on where a file was finished, if the files and the schema are as
+they were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pfmsmtrec_flwr.data.encoding import (
-    Coded,
-    Encoder,
-    VocabularyCounter,
-    canonical,
-    declared_encoder,
-    encode,
-    hash_texts,
-    transformed,
-    without,
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.data.deriving import SCENARIO, SPLIT, WRONG_LABEL, Output, label_output, outputs_of
+from pfmsmtrec_flwr.data.encoding import declared_encoder
+from pfmsmtrec_flwr.data.learning import Learned, learn
+from pfmsmtrec_flwr.data.negatives import add_negatives
+from pfmsmtrec_flwr.data.progress import progress_bar
+from pfmsmtrec_flwr.data.reading import DerivedRows, Reader, SourcePart
+from pfmsmtrec_flwr.data.scenario_rows import (
+    HASHES,
+    LABELS,
+    NUMBERS,
+    SPLIT_CODES,
+    USERS,
+    RowsLayout,
+    ScenarioRows,
+    scenario_arrays,
 )
-from pfmsmtrec_flwr.data.reading import Chunk, Columns, Reader
-from pfmsmtrec_flwr.data.schema import DatasetSchema, FieldSpec
-from pfmsmtrec_flwr.data.splitting import TRAIN, Splitter, resolve_split, split_columns
-from pfmsmtrec_flwr.data.standardising import MomentCollector, Standardiser, numeric_matrix
-from pfmsmtrec_flwr.data.store import JSON, SPLITS, Field, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.data.schema import DatasetSchema, digest
+from pfmsmtrec_flwr.data.sources import Folder
+from pfmsmtrec_flwr.data.splitting import TRAIN, ByRow, SplitPlan, resolve_split
+from pfmsmtrec_flwr.data.spool import Spool, SpoolWriter, is_spool
+from pfmsmtrec_flwr.data.store import JSON, SPLITS, STORE_VERSION, Field, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.data.workspace import Workspace, prepared_before, remember
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 
-Rows = npt.NDArray[np.int64]
+Array: TypeAlias = npt.NDArray[Any]
 
-_USER_SEED = 0
-_NO_USER = -1
+_VERSION = 1  # of what is made of the files: a higher one prepares again
+_ROWS_OFF = 0.02
+_UNKNOWN_TOLD = 0.05
+_COLLIDING_TOLD = 0.5
 
 
 def prepare(
@@ -50,6 +64,8 @@ def prepare(
     progress: bool = True,
 ) -> list[ScenarioStore]:
     """Read a data set's files and write the stores of its scenarios.
+
+    A scenario that was prepared before, from the same files in the same way, is left as it is.
 
     Parameters
     ----------
@@ -72,155 +88,197 @@ def prepare(
     ------
     UserError
         Missing file or column, a value that cannot be read, an unknown or empty scenario, an empty split, a task with
-        one class in training, a folder that cannot be written. Nothing is written then.
+        one class in training, a folder that cannot be written. Scenarios that come from the same files are written
+        all or none.
     """
-    chosen = _chosen(schema, scenarios)
-    reader = Reader(schema, source, needed_columns(schema), progress=progress)
-    splitter = resolve_split(schema, reader)
-    table = _Table(schema, chosen, splitter)
-    learned = _learn(table, reader)
-    for scenario in chosen:
-        learned[scenario].check(scenario, schema, splitter)
-    return _write(table, reader, learned, data_root)
+    folder = Folder(source, schema.name)
+    units = schema.units(_chosen(schema, scenarios))
+    _check_files(schema, folder, units)
+    stores: list[ScenarioStore] = []
+    for unit in units:
+        stores += _prepare_unit(schema, folder, data_root, unit, progress)
+    return sorted(stores, key=lambda store: store.scenario)
 
 
-def needed_columns(schema: DatasetSchema) -> Columns:
-    """Return all columns that a schema reads."""
-    texts = [schema.scenario.column, *schema.tasks.values(), *split_columns(schema)]
-    texts += [schema.users] if schema.users is not None else []
-    texts += [spec.column or name for name, spec in schema.fields.items()]
-    numbers = [spec.column or name for name, spec in schema.numeric.items()]
-    return Columns(tuple(dict.fromkeys(texts)), tuple(dict.fromkeys(numbers)))
+def _prepare_unit(
+    schema: DatasetSchema, folder: Folder, data_root: Path, unit: Sequence[str], progress: bool
+) -> list[ScenarioStore]:
+    """Prepare scenarios that come from the same files, but for those that need not be prepared again."""
+    with Workspace(data_root, schema.name, unit) as workspace:
+        reader = Reader(schema, folder, unit, workspace.path, progress=progress)
+        fingerprint = _fingerprint(schema, reader.parts)
+        stores = {name: prepared_before(data_root, schema.name, name, fingerprint) for name in unit}
+        done = [store for store in stores.values() if store is not None]
+        for store in done:
+            logger.info("%s: prepared from these files before, left as it is", store.scenario)
+        open_scenarios = [name for name, store in stores.items() if store is None]
+        if open_scenarios:
+            job = _Job(schema, open_scenarios, reader, resolve_split(schema, reader.days), workspace, progress)
+            made = job.run(data_root)
+            for store in made:
+                remember(store, fingerprint)
+            done += made
+        return done
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One scenario's rows of a chunk."""
+class _Job:
+    """The work on some scenarios that come from the same files."""
 
-    scenario: str
-    rows: Rows
-    """Positions in the chunk."""
-    codes: npt.NDArray[np.int8]
-    """Split of each of these rows."""
-    labels: npt.NDArray[np.uint8]
-    """(rows, T)."""
+    schema: DatasetSchema
+    scenarios: Sequence[str]
+    reader: Reader
+    plan: SplitPlan
+    workspace: Workspace
+    progress: bool
 
+    def run(self, data_root: Path) -> list[ScenarioStore]:
+        """Do all of it."""
+        spools = self._spool_parts()
+        finished = {name: self._finish(name, spools[name]) for name in self.scenarios}
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(_writer(self.schema, rows, learned, data_root))
+                for name, (rows, learned) in finished.items()
+            }
+            for name, (rows, learned) in finished.items():
+                with progress_bar(f"writing {name}", len(rows), wanted=self.progress, unit="rows") as advance:
+                    for split, arrays in _encoded(self.schema, rows, learned):
+                        writers[name].append(split, **arrays)
+                        advance(len(arrays["labels"]))
+            return [writers[name].commit(self._record(name, *finished[name])) for name in self.scenarios]
 
-@dataclass(slots=True)
-class _Learned:
-    """What the first pass finds out about one scenario."""
+    def _spool_parts(self) -> dict[str, list[Spool]]:
+        """Read every file that was not read before."""
+        spools: dict[str, list[Spool]] = {name: [] for name in self.scenarios}
+        fingerprints: list[str] = []
+        for part in self.reader.parts:
+            starts = {name: sum(spool.rows for spool in own) for name, own in spools.items()}
+            plan = [self.plan.description, self.scenarios, starts]
+            fingerprints.append(_fingerprint(self.schema, [part], plan))
+            folder = self.workspace.part(fingerprints[-1])
+            if all(is_spool(folder / name) for name in self.scenarios):
+                logger.info("%s: read before, going on behind it", part.source.name)
+            else:
+                self._spool(part, starts, folder)
+            for name in self.scenarios:
+                spools[name].append(Spool(folder / name))
+        self.workspace.keep_only(fingerprints)
+        return spools
 
-    counters: dict[str, VocabularyCounter]
-    moments: MomentCollector
-    rows: npt.NDArray[np.int64]
-    """Of each split."""
-    positives: npt.NDArray[np.int64]
-    """(splits, T)."""
-    encoders: dict[str, Encoder] = field(default_factory=dict)
-    """Filled by `finish`."""
-    standardiser: Standardiser | None = None
+    def _spool(self, part: SourcePart, starts: Mapping[str, int], folder: Path) -> None:
+        splitter = self.plan.parts[part.split]
+        outputs = outputs_of(self.schema, self.scenarios, splitter)
+        layouts = {name: RowsLayout.of(self.schema, name) for name in self.scenarios}
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(SpoolWriter(folder / name, layouts[name].arrays())) for name in self.scenarios
+            }
+            dropped = 0
+            for rows in self.reader.rows(part, outputs):
+                for place, name in enumerate(self.scenarios):
+                    mine = _rows_of(rows, place)
+                    self._check_labels(name, rows, mine, outputs)
+                    count = len(rows) if isinstance(mine, slice) else len(mine)
+                    if isinstance(splitter, ByRow):
+                        first = starts[name] + writers[name].rows
+                        split = splitter.codes(np.arange(first, first + count))
+                    else:
+                        split = rows.arrays[SPLIT][mine]
+                    if count:
+                        writers[name].append(
+                            scenario_arrays(self.schema, name, layouts[name], rows.arrays, mine, split)
+                        )
+                    dropped -= count
+                dropped += len(rows)
+            for writer in writers.values():
+                writer.finish()
+        if dropped:
+            logger.info("%s: %d rows of other scenarios left out", part.source.name, dropped)
 
-    def finish(self, schema: DatasetSchema) -> None:
-        """Turn counts into vocabularies and sums into moments."""
-        self.standardiser = self.moments.standardiser()
-        for name, counter in self.counters.items():
-            spec = schema.fields[name].vocabulary
-            if spec is not None:
-                self.encoders[name] = counter.vocabulary(spec)
+    def _check_labels(
+        self, scenario: str, rows: DerivedRows, mine: slice | npt.NDArray[np.int64], outputs: Sequence[Output]
+    ) -> None:
+        by_name = {output.name: output for output in outputs}
+        for task, spec in self.schema.tasks_of(scenario).items():
+            wrong = np.zeros(len(rows), dtype=bool)
+            wrong[mine] = rows.arrays[label_output(task)][mine] == WRONG_LABEL
+            if wrong.any():
+                labels = f"{', '.join(map(str, spec.negative))} or {', '.join(map(str, spec.positive))}"
+                raise rows.error(by_name[label_output(task)], wrong, f"expected a label {labels}")
 
-    def check(self, scenario: str, schema: DatasetSchema, splitter: Splitter) -> None:
+    def _finish(self, name: str, spools: Sequence[Spool]) -> tuple[ScenarioRows, Learned]:
+        """Make up rows where that is asked for, learn, and check."""
+        rows = ScenarioRows(name, RowsLayout.of(self.schema, name), tuple(spools))
+        self._compare_rows(name, len(rows))
+        spec = self.schema.negatives
+        if spec is not None and name in spec.scenarios and spec.per_positive and len(rows):
+            with progress_bar(f"negatives {name}", len(rows), wanted=self.progress, unit="rows") as advance:
+                rows = add_negatives(spec, rows, self.workspace.path / f"negatives-{name}", advance)
+        with progress_bar(f"learning {name}", len(rows), wanted=self.progress, unit="rows") as advance:
+            learned = learn(self.schema, rows, advance)
+        self._check(name, learned)
+        _tell_encodings(name, learned)
+        return rows, learned
+
+    def _compare_rows(self, name: str, count: int) -> None:
+        expected = self.schema.expected_rows.get(name)
+        if expected is not None and abs(count - expected) > _ROWS_OFF * expected:
+            logger.warning(
+                "%s: got %s rows, the published data set has about %s: is the copy complete?",
+                name,
+                f"{count:,}",
+                f"{expected:,}",
+            )
+
+    def _check(self, scenario: str, learned: Learned) -> None:
         """Refuse an empty scenario, an empty split, a task with one class."""
-        if not self.rows.sum():
+        if not learned.rows.sum():
+            column = self.schema.scenario.column
+            why = f"no matching value in column '{column}'" if column else "its files are empty"
             raise UserError(
-                f"scenario '{scenario}' has no rows (no matching value in column '{schema.scenario.column}'): "
+                f"scenario '{scenario}' has no rows ({why}): "
                 "check the source, or prepare only the scenarios that it holds with --scenario"
             )
-        for split, count in zip(SPLITS, self.rows, strict=True):
+        for split, count in zip(SPLITS, learned.rows, strict=True):
             if not count:
                 raise UserError(
-                    f"scenario '{scenario}' has no rows in the {split} split ({splitter.describe()}): "
+                    f"scenario '{scenario}' has no rows in the {split} split ({self.plan.description}): "
                     "change the split rule, or leave the scenario out"
                 )
-        for task, count in zip(schema.tasks, self.positives[TRAIN], strict=True):
-            if count in {0, self.rows[TRAIN]}:
+        for task, count in zip(self.schema.tasks_of(scenario), learned.positives[TRAIN], strict=True):
+            if count in {0, learned.rows[TRAIN]}:
                 raise UserError(
-                    f"scenario '{scenario}', task '{task}': all {self.rows[TRAIN]} training rows have the label "
-                    f"{int(count > 0)}, and nothing can be learned from one class: leave out the task or the scenario"
+                    f"scenario '{scenario}', task '{task}': all {learned.rows[TRAIN]} training rows have the label "
+                    f"{int(count > 0)}, and nothing can be learned from one class: {self._remedy(scenario, task)}"
                 )
 
+    def _remedy(self, scenario: str, task: str) -> str:
+        spec = self.schema.negatives
+        if spec is None or task != spec.task or scenario not in spec.scenarios:
+            return "leave out the task or the scenario"
+        others = " ".join(f"--scenario {name}" for name in self.schema.scenarios if name not in spec.scenarios)
+        return (
+            "its table holds positive rows only. Give --negatives N to have N rows made up for each of them, with "
+            f"items that the user has no row for, or prepare the other scenarios: {others}"
+        )
 
-class _Table:
-    """Takes a chunk apart into scenarios, labels and features."""
-
-    def __init__(self, schema: DatasetSchema, chosen: Sequence[str], splitter: Splitter) -> None:
-        self.schema = schema
-        self.chosen = tuple(chosen)
-        self.splitter = splitter
-        named = {canonical(value): name for value, name in schema.scenario.values.items()}
-        self._known = named
-        self._position = {value: self.chosen.index(name) for value, name in named.items() if name in self.chosen}
-        self.declared = {
-            name: encoder for name, spec in schema.fields.items() if (encoder := declared_encoder(spec)) is not None
+    def _record(self, name: str, rows: ScenarioRows, learned: Learned) -> dict[str, JSON]:
+        moments = learned.standardiser
+        numeric: dict[str, JSON] = {
+            column: {"mean": float(mean), "std": float(deviation)}
+            for column, mean, deviation in zip(self.schema.numeric, moments.mean, moments.deviation, strict=True)
         }
-
-    def parts(self, chunk: Chunk) -> Iterator[_Part]:
-        """Yield the chosen scenarios that have rows in a chunk."""
-        scenario = self._scenario_codes(chunk)
-        codes = self.splitter.codes(chunk)
-        labels = self._labels(chunk, scenario >= 0)
-        for position, name in enumerate(self.chosen):
-            rows = np.flatnonzero(scenario == position)
-            if len(rows):
-                yield _Part(name, rows, codes[rows], labels[rows])
-
-    def column(self, chunk: Chunk, name: str, spec: FieldSpec) -> Coded:
-        """Return a categorical field's texts, transformed, sentinels missing."""
-        return transformed(without(chunk.coded(spec.column or name), spec.missing), spec.transform)
-
-    def learned_columns(self, chunk: Chunk) -> dict[str, Coded]:
-        """Return the fields whose vocabulary is learned."""
-        specs = self.schema.fields.items()
-        return {name: self.column(chunk, name, spec) for name, spec in specs if spec.vocabulary is not None}
-
-    def declared_rows(self, chunk: Chunk) -> dict[str, npt.NDArray[np.int32]]:
-        """Encode the fields that a schema declares in full."""
-        return {
-            name: encode(self.column(chunk, name, self.schema.fields[name]), encoder)
-            for name, encoder in self.declared.items()
+        record: dict[str, JSON] = {
+            "title": self.schema.title,
+            "split": self.plan.description,
+            "numeric": numeric,
+            "encodings": learned.encodings,
         }
-
-    def users(self, chunk: Chunk) -> npt.NDArray[np.int64] | None:
-        """Return a number for each user, (n,); -1 where it is missing."""
-        if self.schema.users is None:
-            return None
-        column = chunk.coded(self.schema.users)
-        numbers = (hash_texts(column.values, _USER_SEED) >> np.uint64(1)).astype(np.int64)
-        return column.lookup(numbers, _NO_USER)
-
-    def _scenario_codes(self, chunk: Chunk) -> npt.NDArray[np.int64]:
-        column = chunk.coded(self.schema.scenario.column)
-        if self.schema.scenario.others == "error":
-            known = np.isin(column.values.astype(str), list(self._known))
-            unknown = ~column.lookup(known, False)
-            if unknown.any():
-                expected = ", ".join(self._known)
-                raise chunk.error(
-                    self.schema.scenario.column, unknown, f"expected one of {expected} (or scenario.others: drop)"
-                )
-        of_value = np.array([self._position.get(value, -1) for value in column.values], dtype=np.int64)
-        codes: npt.NDArray[np.int64] = column.lookup(of_value, -1)
-        return codes
-
-    def _labels(self, chunk: Chunk, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-        labels = np.empty((len(chunk), len(self.schema.tasks)), dtype=np.uint8)
-        for position, name in enumerate(self.schema.tasks.values()):
-            column = chunk.coded(name)
-            texts = column.values.astype(str)
-            wrong = column.lookup(~np.isin(texts, ["0", "1"]), True) & wanted
-            if wrong.any():
-                raise chunk.error(name, wrong, "expected a label 0 or 1")
-            labels[:, position] = column.lookup((texts == "1").astype(np.uint8), 0)
-        return labels
+        spec = self.schema.negatives
+        if spec is not None and name in spec.scenarios and spec.per_positive:
+            record["negatives"] = {"task": spec.task, "per_positive": spec.per_positive, "rows": rows.spools[-1].rows}
+        return record
 
 
 def _chosen(schema: DatasetSchema, scenarios: Sequence[str] | None) -> list[str]:
@@ -234,117 +292,92 @@ def _chosen(schema: DatasetSchema, scenarios: Sequence[str] | None) -> list[str]
     return sorted(set(scenarios))
 
 
-def _learn(table: _Table, reader: Reader) -> dict[str, _Learned]:
-    schema = table.schema
-    learned = {scenario: _nothing_yet(schema) for scenario in table.chosen}
-    dropped = 0
-    for chunk in reader.chunks("learning"):
-        columns = table.learned_columns(chunk)
-        numbers = numeric_matrix(chunk, schema.numeric)
-        taken = 0
-        for part in table.parts(chunk):
-            _count(learned[part.scenario], part, columns, numbers)
-            taken += len(part.rows)
-        dropped += len(chunk) - taken
-    for each in learned.values():
-        each.finish(schema)
-    if dropped:
-        logger.info("%d rows of other scenarios left out", dropped)
-    return learned
+def _check_files(schema: DatasetSchema, folder: Folder, units: Sequence[Sequence[str]]) -> None:
+    """Refuse missing files before hours are spent on those that are there."""
+    there: list[str] = []
+    problem: UserError | None = None
+    for unit in units:
+        try:
+            Reader(schema, folder, unit, folder.path)
+            there += unit
+        except UserError as error:
+            problem = problem or error
+    if problem is not None:
+        only = " ".join(f"--scenario {name}" for name in there)
+        raise UserError(f"{problem}; to prepare what is there: {only}" if there else str(problem))
 
 
-def _nothing_yet(schema: DatasetSchema) -> _Learned:
-    return _Learned(
-        counters={name: VocabularyCounter() for name, spec in schema.fields.items() if spec.vocabulary is not None},
-        moments=MomentCollector(len(schema.numeric)),
-        rows=np.zeros(len(SPLITS), dtype=np.int64),
-        positives=np.zeros((len(SPLITS), len(schema.tasks)), dtype=np.int64),
-    )
+def _fingerprint(schema: DatasetSchema, parts: Sequence[SourcePart], more: Sequence[Any] = ()) -> str:
+    """Return what is different if the files, the schema or this version are."""
+    files = [
+        [part.split, part.source.identity(), [[source.identity() for source in side] for side in part.sides]]
+        for part in parts
+    ]
+    version = [_VERSION, STORE_VERSION, pfmsmtrec_flwr.__version__]
+    return digest([version, schema.model_dump(mode="json"), files, *more])
 
 
-def _count(learned: _Learned, part: _Part, columns: Mapping[str, Coded], numbers: npt.NDArray[np.float64]) -> None:
-    training = part.rows[part.codes == TRAIN]
-    for name, counter in learned.counters.items():
-        counter.add(columns[name].pick(training))
-    learned.moments.add(numbers[training])
-    learned.rows += np.bincount(part.codes, minlength=len(SPLITS))
-    for code in range(len(SPLITS)):
-        learned.positives[code] += part.labels[part.codes == code].sum(axis=0, dtype=np.int64)
+def _rows_of(rows: DerivedRows, place: int) -> slice | npt.NDArray[np.int64]:
+    if SCENARIO not in rows.arrays:  # the files hold one scenario
+        return slice(None)
+    return np.flatnonzero(rows.arrays[SCENARIO] == place)
 
 
-def _write(table: _Table, reader: Reader, learned: Mapping[str, _Learned], data_root: Path) -> list[ScenarioStore]:
-    schema = table.schema
-    with ExitStack() as stack:
-        writers = {
-            scenario: stack.enter_context(
-                _writer(schema, scenario, table.declared | learned[scenario].encoders, data_root)
-            )
-            for scenario in table.chosen
-        }
-        for chunk in reader.chunks("writing"):
-            features = _Features(table, chunk)
-            for part in table.parts(chunk):
-                _append(writers[part.scenario], part, features, learned[part.scenario])
-        return [writers[scenario].commit(_record(table, learned[scenario])) for scenario in table.chosen]
-
-
-def _writer(schema: DatasetSchema, scenario: str, encoders: Mapping[str, Encoder], data_root: Path) -> StoreWriter:
+def _writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:
+    fields = [
+        Field(name, _table_rows(schema, name, learned), spec.embedding == "federated")
+        for name, spec in schema.fields.items()
+    ]
     return StoreWriter(
-        data_root / schema.name / scenario,
+        data_root / schema.name / rows.scenario,
         dataset=schema.name,
-        scenario=scenario,
-        fields=[
-            Field(name, encoders[name].size, spec.embedding == "federated") for name, spec in schema.fields.items()
-        ],
+        scenario=rows.scenario,
+        fields=fields,
         numeric=list(schema.numeric),
-        tasks=list(schema.tasks),
+        tasks=list(rows.layout.tasks),
         schema_hash=schema.schema_hash,
-        users=schema.users is not None,
+        users=rows.layout.users,
     )
 
 
-class _Features:
-    """A chunk's features, as far as they are the same for every scenario."""
-
-    def __init__(self, table: _Table, chunk: Chunk) -> None:
-        self.names = tuple(table.schema.fields)
-        self.declared = table.declared_rows(chunk)
-        self.learned = table.learned_columns(chunk)
-        self.numbers = numeric_matrix(chunk, table.schema.numeric)
-        self.users = table.users(chunk)
-
-    def categorical(self, rows: Rows, encoders: Mapping[str, Encoder]) -> npt.NDArray[np.int32]:
-        """Return some rows, encoded, (rows, F)."""
-        encoded = np.empty((len(rows), len(self.names)), dtype=np.int32)
-        for position, name in enumerate(self.names):
-            if name in self.declared:
-                encoded[:, position] = self.declared[name][rows]
-            else:
-                encoded[:, position] = encode(self.learned[name].pick(rows), encoders[name])
-        return encoded
+def _table_rows(schema: DatasetSchema, name: str, learned: Learned) -> int:
+    if name in learned.encoders:
+        return learned.encoders[name].size
+    encoder = declared_encoder(schema.fields[name])
+    if encoder is None:
+        raise ValueError(f"field '{name}' has no encoder")
+    return encoder.size
 
 
-def _append(writer: StoreWriter, part: _Part, features: _Features, learned: _Learned) -> None:
-    if learned.standardiser is None:
-        raise ValueError("the first pass is not finished")
-    categorical = features.categorical(part.rows, learned.encoders)
-    numeric = learned.standardiser.apply(features.numbers[part.rows])
-    users = None if features.users is None else features.users[part.rows]
-    for code, split in enumerate(SPLITS):
-        rows = part.codes == code
-        if rows.any():
-            writer.append(
-                split,
-                categorical=categorical[rows],
-                numeric=numeric[rows],
-                labels=part.labels[rows],
-                users=None if users is None else users[rows],
-            )
+def _encoded(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Yield rows of one split as the store takes them."""
+    places = [rows.layout.place_of(name) for name in schema.fields]
+    for block in rows.blocks():
+        categorical = np.empty((len(block[SPLIT_CODES]), len(places)), dtype=np.int32)
+        for column, (name, (array, place)) in enumerate(zip(schema.fields, places, strict=True)):
+            values = block[array][:, place]
+            categorical[:, column] = learned.encoders[name].rows(values) if array == HASHES else np.maximum(values, 0)
+        arrays: dict[str, Array] = {
+            "categorical": categorical,
+            "numeric": learned.standardiser.apply(block[NUMBERS]),
+            "labels": block[LABELS],
+        }
+        if rows.layout.users:
+            arrays["users"] = block[USERS]
+        for code, split in enumerate(SPLITS):
+            mine = block[SPLIT_CODES] == code
+            if mine.all():
+                yield split, arrays
+            elif mine.any():
+                yield split, {name: values[mine] for name, values in arrays.items()}
 
 
-def _record(table: _Table, learned: _Learned) -> dict[str, JSON]:
-    if learned.standardiser is None:
-        raise ValueError("the first pass is not finished")
-    pairs = zip(table.schema.numeric, learned.standardiser.mean, learned.standardiser.deviation, strict=True)
-    moments: dict[str, Any] = {name: {"mean": float(mean), "std": float(std)} for name, mean, std in pairs}
-    return {"title": table.schema.title, "split": table.splitter.describe(), "numeric": moments}
+def _tell_encodings(scenario: str, learned: Learned) -> None:
+    for name, told in learned.encodings.items():
+        report: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+        if report.get("unknown", 0) > _UNKNOWN_TOLD:
+            logger.warning("%s, field '%s': %.0f %% of the training rows have a value that the schema does not know",
+                           scenario, name, 100 * report["unknown"])  # fmt: skip
+        if report.get("colliding", 0) > _COLLIDING_TOLD:
+            logger.warning("%s, field '%s': %.0f %% of its values share their bucket with another one: more buckets?",
+                           scenario, name, 100 * report["colliding"])  # fmt: skip

@@ -4,191 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 import pfmsmtrec_flwr
+from pfmsmtrec_flwr.data.sections import (
+    SCENARIO_MARK,
+    SPLIT_MARK,
+    ColumnName,
+    FieldName,
+    FieldSpec,
+    FolderName,
+    JoinSpec,
+    NegativesSpec,
+    NumericSpec,
+    ScenarioNames,
+    ScenarioSpec,
+    SplitSpec,
+    TableSpec,
+    TaskSpec,
+    expand_columns,
+)
 from pfmsmtrec_flwr.data.store import STORE_VERSION
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
 
 DATASETS_FOLDER = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "datasets"
 
-FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-ColumnName = Annotated[str, Field(min_length=1)]
-FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-Scalar = str | int | float
-Share = Annotated[float, Field(gt=0, lt=1)]
-OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]
-MissingValues = Annotated[tuple[Scalar, ...], Field(strict=False)]
-Texts = Annotated[tuple[ColumnName, ...], Field(strict=False, min_length=1)]
-
-
-class TableSpec(Section):
-    """One table: one file or many, CSV or Parquet (by their ending)."""
-
-    files: Texts
-    """Globs below the source folder; all files that match are read, in the order of their names."""
-    delimiter: OneCharacter = ","
-    quote: OneCharacter = '"'
-    header: Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
-    """Names of the columns, for CSV files without a header line."""
-    missing: Annotated[tuple[str, ...], Field(strict=False)] = ("",)
-    """Texts that mean a missing value, in every column."""
-
-
-class JoinSpec(TableSpec):
-    """A side table, loaded into memory once; its columns are added to the rows of the main table."""
-
-    key: ColumnName
-    """Column of the main table."""
-    key_there: ColumnName | None = None
-    """Column of the side table, if it has another name."""
-
-
-class ScenarioSpec(Section):
-    """Which column says the scenario, and which of its values are taken."""
-
-    column: ColumnName
-    values: Annotated[dict[Scalar, FolderName], Field(min_length=1)]
-    """Value in the file: name of the scenario."""
-    others: Literal["drop", "error"] = "error"
-    """What becomes of rows with another value."""
-
-    @field_validator("values")
-    @classmethod
-    def _distinct(cls, values: dict[Scalar, str]) -> dict[Scalar, str]:
-        if len(set(values.values())) != len(values):
-            raise ValueError("scenario names must not repeat")
-        return values
-
-
-class LastDays(Section):
-    """How many of the last days, common to all scenarios, are held out."""
-
-    validation: Annotated[int, Field(ge=1)] = 1
-    test: Annotated[int, Field(ge=1)] = 1
-
-
-class DateSplit(Section):
-    """Split by day: given values, or the last ones in the data."""
-
-    column: ColumnName
-    last_days: LastDays | None = None
-    validation: Annotated[tuple[Scalar, ...], Field(strict=False)] = ()
-    test: Annotated[tuple[Scalar, ...], Field(strict=False)] = ()
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> DateSplit:
-        given = bool(self.validation) + bool(self.test)
-        if (self.last_days is None and given != 2) or (self.last_days is not None and given):
-            raise ValueError("give either last_days, or both validation and test with the values of the column")
-        if set(map(str, self.validation)) & set(map(str, self.test)):
-            raise ValueError("a value is both in validation and in test")
-        return self
-
-
-class ShareSplit(Section):
-    """Split at random by users: all rows of a user go to one split."""
-
-    validation: Share
-    test: Share
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _rest(self) -> ShareSplit:
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test together leave no training rows")
-        return self
-
-
-class RandomSplit(ShareSplit):
-    """Split at random by a key: rows with the same key, such as one page of results, go to one split."""
-
-    key: ColumnName
-
-
-class SplitSpec(Section):
-    """The split rule: exactly one of these."""
-
-    by_date: DateSplit | None = None
-    random: RandomSplit | None = None
-    by_user: ShareSplit | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> SplitSpec:
-        _exactly_one(self, ("by_date", "random", "by_user"))
-        return self
-
-
-class IdentityEncoder(Section):
-    """The value is a number 0..size-1; row = value + 1."""
-
-    size: Annotated[int, Field(ge=1)]
-
-
-class HashEncoder(Section):
-    """row = 1 + hash(value) mod buckets, the same on every machine."""
-
-    buckets: Annotated[int, Field(ge=1)]
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class VocabularyEncoder(Section):
-    """Learned on the scenario's own training rows: the most frequent value gets row 1."""
-
-    min_count: Annotated[int, Field(ge=1)] = 1
-    """Rarer values get row 0."""
-    max_size: Annotated[int, Field(ge=1)] | None = None
-    """Values kept, at most."""
-
-
-class FieldSpec(Section):
-    """A categorical field: exactly one encoder, and whose its embedding table is."""
-
-    column: ColumnName | None = None
-    """Column it is read from; by default the one of its name."""
-    transform: Literal["none", "hour", "first"] = "none"
-    """hour: 2359 becomes 23. first: the first element of a comma-separated list."""
-    missing: MissingValues = ()
-    """Sentinels that mean a missing value."""
-    embedding: Literal["local", "federated"]
-    identity: IdentityEncoder | None = None
-    hash: HashEncoder | None = None
-    values: Annotated[tuple[Scalar, ...], Field(strict=False)] | None = None
-    """A vocabulary declared here, the same for everyone."""
-    vocabulary: VocabularyEncoder | None = None
-
-    @model_validator(mode="after")
-    def _sound(self) -> FieldSpec:
-        _exactly_one(self, ("identity", "hash", "values", "vocabulary"))
-        if self.vocabulary is not None and self.embedding == "federated":
-            raise ValueError(
-                "a federated field cannot learn its vocabulary locally, for a row would not mean the same value "
-                "everywhere: use identity, hash or values, or make the embedding local"
-            )
-        if self.values is not None and not self.values:
-            raise ValueError("values is empty")
-        return self
-
-
-class NumericSpec(Section):
-    """A numeric column; after its transform it is standardised on the scenario's own training rows."""
-
-    column: ColumnName | None = None
-    transform: Literal["none", "log1p"] = "none"
-    clip: Annotated[tuple[float, float], Field(strict=False)] | None = None
-    """Lowest and highest value kept, in the file's unit, before the transform."""
-    missing: Annotated[tuple[float, ...], Field(strict=False)] = ()
-    """Sentinels that mean a missing value, which becomes the mean."""
-
-    @field_validator("clip")
-    @classmethod
-    def _ordered(cls, clip: tuple[float, float] | None) -> tuple[float, float] | None:
-        if clip is not None and not clip[0] < clip[1]:
-            raise ValueError("the first must be below the second")
-        return clip
+_Count = Annotated[int, Field(ge=1)]
 
 
 class DatasetSchema(Section):
@@ -201,55 +47,145 @@ class DatasetSchema(Section):
     table: TableSpec
     joins: Annotated[tuple[JoinSpec, ...], Field(strict=False)] = ()
     scenario: ScenarioSpec
-    tasks: Annotated[dict[FieldName, ColumnName], Field(min_length=1)]
-    """Name of the task: column with its label, 0 or 1."""
+    tasks: Annotated[dict[FieldName, TaskSpec], Field(min_length=1)]
+    """Name of the task: its label. Just a column's name means a column of 0 and 1."""
     users: ColumnName | None = None
     """Column of the user's id, kept beside the rows for grouped metrics."""
     split: SplitSpec
     fields: Annotated[dict[FieldName, FieldSpec], Field(min_length=1)]
+    """Categorical fields. ``c_{1..16}`` stands for a run of them, and its `column` may be a run too."""
     numeric: dict[FieldName, NumericSpec] = Field(default_factory=dict)
+    """Numeric columns; runs as in `fields`."""
+    negatives: NegativesSpec | None = None
+    expected_rows: dict[FolderName, _Count] = Field(default_factory=dict)
+    """About how many rows the published data set has in a scenario, so that an incomplete copy shows."""
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _columns_of_tasks(cls, tasks: Any) -> Any:
+        if not isinstance(tasks, dict):
+            return tasks
+        return {name: {"column": task} if isinstance(task, str) else task for name, task in tasks.items()}
+
+    @field_validator("fields", "numeric", mode="before")
+    @classmethod
+    def _runs(cls, columns: Any) -> Any:
+        return expand_columns(columns)
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetSchema:
         if self.split.by_user is not None and self.users is None:
             raise ValueError("split.by_user needs the key users")
-        labels = set(self.tasks.values())
-        read = [(name, field.column or name) for name, field in self.fields.items()]
-        read += [(name, number.column or name) for name, number in self.numeric.items()]
-        for name, column in read:
+        self._check_labels()
+        self._check_marks()
+        self._check_scenarios()
+        self._check_negatives()
+        return self
+
+    def _check_labels(self) -> None:
+        labels = {task.column for task in self.tasks.values()}
+        for name, column in self.feature_columns().items():
             if column in labels:
                 raise ValueError(f"'{name}' reads the label column '{column}': the label would be a feature")
-        return self
+
+    def _check_marks(self) -> None:
+        names = self.scenario.names or ()
+        for mark, wanted, why in (
+            (SCENARIO_MARK, len(names) > 1, "several scenario.names"),
+            (SPLIT_MARK, self.split.by_file is not None, "split.by_file"),
+        ):
+            marked = [mark in pattern for pattern in self.table.files]
+            if wanted and not all(marked):
+                raise ValueError(f"{why} needs {mark} in each of table.files")
+            everywhere = marked + [mark in pattern for join in self.joins for pattern in join.files]
+            if not wanted and any(everywhere) and not (mark == SCENARIO_MARK and names):
+                raise ValueError(f"{mark} in the name of a file needs {why}")
+
+    def _check_scenarios(self) -> None:
+        sections = {"tasks": self.tasks, "fields": self.fields, "numeric": self.numeric}
+        named: list[tuple[str, Iterable[str]]] = [
+            (f"{kind}.{name}", spec.scenarios or ())
+            for kind, specs in sections.items()
+            for name, spec in specs.items()  # type: ignore[attr-defined]
+        ]
+        named.append(("expected_rows", self.expected_rows))
+        named.append(("negatives", self.negatives.scenarios if self.negatives else ()))
+        for where, names in named:
+            if unknown := sorted(set(names) - set(self.scenarios)):
+                raise ValueError(f"{where}: scenario '{unknown[0]}' is unknown, there are {', '.join(self.scenarios)}")
+        for scenario in self.scenarios:
+            if not self.tasks_of(scenario):
+                raise ValueError(f"scenario '{scenario}' has no task")
+
+    def _check_negatives(self) -> None:
+        spec = self.negatives
+        if spec is None:
+            return
+        if self.users is None:
+            raise ValueError("negatives needs the key users")
+        if spec.task not in self.tasks:
+            raise ValueError(f"negatives.task: '{spec.task}' is no task, there are {', '.join(self.tasks)}")
+        if spec.item not in self.fields:
+            raise ValueError(f"negatives.item: '{spec.item}' is no field")
+        if unknown := [name for name in spec.item_features if name not in self.fields and name not in self.numeric]:
+            raise ValueError(f"negatives.item_features: '{unknown[0]}' is neither a field nor numeric")
 
     @property
     def scenarios(self) -> tuple[str, ...]:
         """Names of the scenarios, sorted."""
-        return tuple(sorted(self.scenario.values.values()))
+        return tuple(sorted(self.scenario.names or (self.scenario.values or {}).values()))
+
+    def tasks_of(self, scenario: str) -> dict[str, TaskSpec]:
+        """Return the tasks that a scenario has."""
+        return {name: task for name, task in self.tasks.items() if has(task.scenarios, scenario)}
+
+    def feature_columns(self) -> dict[str, str]:
+        """Return the column that each field and numeric column is read from."""
+        fields = {name: spec.column or name for name, spec in self.fields.items()}
+        return fields | {name: spec.column or name for name, spec in self.numeric.items()}
+
+    def units(self, chosen: Iterable[str]) -> list[tuple[str, ...]]:
+        """Return the chosen scenarios, those together that come from the same files."""
+        return [(name,) for name in chosen] if self.scenario.names else [tuple(chosen)]
 
     @property
     def schema_hash(self) -> str:
         """Digest of all that must agree between nodes; nothing that is learned locally, no file or column names."""
         document = {
             "store_version": STORE_VERSION,
-            "tasks": list(self.tasks),
-            "fields": [_agreed_field(name, spec) for name, spec in self.fields.items()],
-            "numeric": [
-                [name, spec.model_dump(mode="json", exclude={"column"})] for name, spec in self.numeric.items()
+            "tasks": [_agreed(name, task) for name, task in self.tasks.items()],
+            "fields": [
+                [name, "local"] if field.embedding == "local" else _agreed(name, field)
+                for name, field in self.fields.items()
             ],
+            "numeric": [_agreed(name, spec) for name, spec in self.numeric.items()],
+            "negatives": self.negatives.model_dump(mode="json") if self.negatives else None,
         }
-        return hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()
+        return digest(document)
 
 
-def load_schema(name_or_path: str | Path) -> DatasetSchema:
+def load_schema(name_or_path: str | Path, *, negatives: int | None = None) -> DatasetSchema:
     """Read the schema that a name in `datasets/` or a path of a YAML file gives.
+
+    Parameters
+    ----------
+    name_or_path
+        Which schema.
+    negatives
+        Takes the place of `negatives.per_positive`.
 
     Raises
     ------
     UserError
-        There is none (the message lists the known names), or it is not valid.
+        There is none (the message lists the known names), it is not valid, or it does not say how to make up negatives.
     """
     path = find_schema(str(name_or_path))
-    return parse(DatasetSchema, read_yaml(path), str(path))
+    document = read_yaml(path)
+    if negatives is not None:
+        if not isinstance(document.get("negatives"), dict):
+            raise UserError(f"{path} has no section negatives, which says how rows are made up: leave out --negatives")
+        document["negatives"] = document["negatives"] | {"per_positive": negatives}
+    return parse(DatasetSchema, document, str(path))
 
 
 def find_schema(name_or_path: str) -> Path:
@@ -263,13 +199,15 @@ def find_schema(name_or_path: str) -> Path:
     return find_yaml("data set", name_or_path, DATASETS_FOLDER)
 
 
-def _exactly_one(section: Section, keys: tuple[str, ...]) -> None:
-    given = [key for key in keys if getattr(section, key) is not None]
-    if len(given) != 1:
-        raise ValueError(f"give exactly one of {', '.join(keys)}; got {', '.join(given) or 'none'}")
+def has(scenarios: ScenarioNames | None, scenario: str) -> bool:
+    """Return whether a section that may name its scenarios holds for one."""
+    return scenarios is None or scenario in scenarios
 
 
-def _agreed_field(name: str, spec: FieldSpec) -> list[Any]:
-    if spec.embedding == "local":
-        return [name, "local"]
-    return [name, spec.model_dump(mode="json", exclude={"column"})]
+def digest(document: Any) -> str:
+    """Return 128 bits that tell one JSON document from another."""
+    return hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _agreed(name: str, section: Section) -> list[Any]:
+    return [name, section.model_dump(mode="json", exclude={"column"})]

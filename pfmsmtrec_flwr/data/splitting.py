@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pfmsmtrec_flwr.data.encoding import Coded, Texts, canonical, hash_texts
-from pfmsmtrec_flwr.data.reading import Chunk, Columns, Reader
-from pfmsmtrec_flwr.data.schema import DatasetSchema, DateSplit, LastDays
+from pfmsmtrec_flwr.data.chunk import Chunk
+from pfmsmtrec_flwr.data.encoding import Texts, canonical, hash_texts
+from pfmsmtrec_flwr.data.schema import DatasetSchema
+from pfmsmtrec_flwr.data.sections import DateSplit, FileSplit, LastDays
 from pfmsmtrec_flwr.data.store import JSON, SPLITS
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.seeds import derive_seed
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
-
-class Splitter(Protocol):
-    """Gives every row its split."""
-
-    def codes(self, chunk: Chunk) -> npt.NDArray[np.int8]:
-        """Return positions in `SPLITS`, (n,)."""
-
-    def describe(self) -> dict[str, JSON]:
-        """Return the rule as it was resolved, for the manifest."""
+Codes = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,7 @@ class ByDate:
     validation: tuple[str, ...]
     test: tuple[str, ...]
 
-    def codes(self, chunk: Chunk) -> npt.NDArray[np.int8]:
+    def codes(self, chunk: Chunk) -> Codes:
         """Return positions in `SPLITS`.
 
         Raises
@@ -59,12 +54,20 @@ class ByDate:
                 wrong,
                 "which is after the first held-out day: name it in split.by_date, validation or test",
             )
-        codes: npt.NDArray[np.int8] = days.lookup(code, TRAIN)
-        return codes
+        return days.lookup(code, TRAIN)
 
-    def describe(self) -> dict[str, JSON]:
-        """Return the days."""
-        return {"by_date": self.column, "validation": list(self.validation), "test": list(self.test)}
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of all draws in [0, 1) that are held out."""
+
+    validation: float
+    test: float
+
+    def codes(self, draws: npt.NDArray[np.float64]) -> Codes:
+        """Return the splits of draws, (n,)."""
+        held_out = np.where(draws < self.validation + self.test, TEST, TRAIN)
+        return np.where(draws < self.validation, VALIDATION, held_out).astype(np.int8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,40 +75,59 @@ class ByKey:
     """Shares drawn by the hash of a key, so that equal keys stay together and no other row matters."""
 
     column: str
-    validation: float
-    test: float
+    shares: Shares
     seed: int
 
-    def codes(self, chunk: Chunk) -> npt.NDArray[np.int8]:
+    def codes(self, chunk: Chunk) -> Codes:
         """Return positions in `SPLITS`."""
         keys = chunk.coded(self.column)
-        of_key = self._codes_of(keys.values)
-        codes: npt.NDArray[np.int8] = keys.lookup(of_key, self._codes_of(np.array([""], dtype=object))[0])
-        return codes
+        return keys.lookup(self._codes_of(keys.values), self._codes_of(np.array([""], dtype=object))[0])
 
-    def describe(self) -> dict[str, JSON]:
-        """Return the shares."""
-        return {"key": self.column, "validation": self.validation, "test": self.test, "seed": self.seed}
-
-    def _codes_of(self, values: Texts) -> npt.NDArray[np.int8]:
-        draw = hash_texts(values, self.seed) / 2.0**64
-        return np.where(
-            draw < self.validation, VALIDATION, np.where(draw < self.validation + self.test, TEST, TRAIN)
-        ).astype(np.int8)
+    def _codes_of(self, values: Texts) -> Codes:
+        return self.shares.codes(hash_texts(values, self.seed) / 2.0**64)
 
 
-def split_columns(schema: DatasetSchema) -> tuple[str, ...]:
-    """Return the columns that the split rule reads."""
-    rule = schema.split
-    if rule.by_date is not None:
-        return (rule.by_date.column,)
-    if rule.random is not None:
-        return (rule.random.key,)
-    return (schema.users,) if schema.users is not None else ()
+@dataclass(frozen=True, slots=True)
+class ByRow:
+    """Shares drawn for each row by its number in the scenario."""
+
+    shares: Shares
+    seed: int
+
+    def codes(self, numbers: npt.NDArray[np.int64]) -> Codes:
+        """Return positions in `SPLITS`."""
+        return self.shares.codes(_draws(numbers, self.seed))
 
 
-def resolve_split(schema: DatasetSchema, reader: Reader) -> Splitter:
-    """Make a splitter of the schema's rule; `last_days` takes one pass over the days of all rows.
+Splitter: TypeAlias = ByDate | ByKey | ByRow
+"""Gives every row its split, as a position in `SPLITS`; the first two by a column, the last by its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """The rule as it was resolved.
+
+    Attributes
+    ----------
+    description
+        For the manifest.
+    parts
+        What splits the rows of a file, by the word that takes the place of ``{split}`` in its name; None: any file.
+    """
+
+    description: dict[str, JSON]
+    parts: Mapping[str | None, Splitter]
+
+
+def resolve_split(schema: DatasetSchema, days: Callable[[str], list[str]]) -> SplitPlan:
+    """Make a plan of the schema's rule.
+
+    Parameters
+    ----------
+    schema
+        Has the rule.
+    days
+        Returns the distinct values of a column over all rows; asked for `last_days` only.
 
     Raises
     ------
@@ -114,30 +136,45 @@ def resolve_split(schema: DatasetSchema, reader: Reader) -> Splitter:
     """
     rule = schema.split
     if rule.by_date is not None:
-        return _by_date(rule.by_date, reader)
-    if rule.random is not None:
-        return ByKey(rule.random.key, rule.random.validation, rule.random.test, rule.random.seed)
-    if rule.by_user is None or schema.users is None:
-        raise ValueError("a checked schema has a split rule, and users where it splits by them")
-    return ByKey(schema.users, rule.by_user.validation, rule.by_user.test, rule.by_user.seed)
+        by_date = _by_date(rule.by_date, days)
+        days_of: dict[str, JSON] = {"by_date": by_date.column}
+        days_of |= {"validation": [*by_date.validation], "test": [*by_date.test]}
+        return SplitPlan(days_of, {None: by_date})
+    if rule.by_file is not None:
+        return _by_file(rule.by_file)
+    drawn = rule.random or rule.by_user
+    key = rule.random.key if rule.random is not None else schema.users
+    if drawn is None:
+        raise ValueError("a checked schema has a split rule")
+    shares = Shares(drawn.validation, drawn.test)
+    description: dict[str, JSON] = {"validation": drawn.validation, "test": drawn.test, "seed": drawn.seed}
+    return SplitPlan({"key": key, **description}, {None: _drawn(key, shares, drawn.seed)})
 
 
-def _by_date(rule: DateSplit, reader: Reader) -> ByDate:
+def _drawn(key: str | None, shares: Shares, seed: int) -> Splitter:
+    return ByRow(shares, seed) if key is None else ByKey(key, shares, seed)
+
+
+def _by_file(rule: FileSplit) -> SplitPlan:
+    parts: dict[str | None, Splitter] = {rule.test: ByRow(Shares(0.0, 1.0), 0)}
+    description: dict[str, JSON] = {"by_file": [rule.train, rule.test]}
+    if rule.cut is not None:
+        parts[rule.train] = _drawn(rule.cut.key, Shares(rule.cut.share, 0.0), rule.cut.seed)
+        description["validation"] = {"share": rule.cut.share, "key": rule.cut.key, "seed": rule.cut.seed}
+    else:
+        parts[rule.train] = ByRow(Shares(0.0, 0.0), 0)
+        parts[rule.validation] = ByRow(Shares(1.0, 0.0), 0)
+        description["validation"] = rule.validation
+    return SplitPlan(description, parts)
+
+
+def _by_date(rule: DateSplit, days: Callable[[str], list[str]]) -> ByDate:
     if rule.last_days is None:
         return ByDate(rule.column, tuple(map(canonical, rule.validation)), tuple(map(canonical, rule.test)))
-    days = _days(rule.column, reader)
-    validation, test = _last(days, rule.last_days, rule.column)
+    values = np.array(sorted(days(rule.column)), dtype=object)
+    ordered = list(values[np.argsort(_order_keys(values), kind="stable")])
+    validation, test = _last(ordered, rule.last_days, rule.column)
     return ByDate(rule.column, validation, test)
-
-
-def _days(column: str, reader: Reader) -> list[str]:
-    only = Columns((column,)) if reader.has(column) else None
-    found: set[str] = set()
-    for chunk in reader.chunks("days", only):
-        days: Coded = chunk.coded(column)
-        found |= set(days.values[days.counts() > 0])
-    values = np.array(sorted(found), dtype=object)
-    return list(values[np.argsort(_order_keys(values), kind="stable")])
 
 
 def _last(days: list[str], last: LastDays, column: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -156,3 +193,11 @@ def _order_keys(values: Texts) -> npt.NDArray[Any]:
     if all(text.isdigit() for text in texts):
         return texts.astype(np.int64)
     return np.unique(texts, return_inverse=True)[1]
+
+
+def _draws(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
+    """Return a draw in [0, 1) for each number, always the same (SplitMix64, Steele et al., OOPSLA 2014)."""
+    mixed = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(derive_seed(seed, "rows"))
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) / 2.0**53

@@ -1,4 +1,4 @@
-"""Numeric columns: sentinels, clipping, transform, and standardisation on a scenario's own training rows."""
+"""Standardisation of numeric columns on a scenario's own training rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from pfmsmtrec_flwr.data.reading import Chunk
-from pfmsmtrec_flwr.data.schema import NumericSpec
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -75,29 +72,3 @@ class MomentCollector:
         self._squares += (squares * squares).sum(axis=0) + shift * shift * self._count * share
         self._mean += shift * share
         self._count = total
-
-
-def numeric_matrix(chunk: Chunk, specs: dict[str, NumericSpec]) -> Floats:
-    """Return all numeric columns before standardisation, (n, N); not-a-number where missing.
-
-    Raises
-    ------
-    UserError
-        Text that is no number, or a negative value where a logarithm is to be taken.
-    """
-    matrix = np.empty((len(chunk), len(specs)))
-    for position, (name, spec) in enumerate(specs.items()):
-        matrix[:, position] = _prepared(chunk, spec.column or name, spec)
-    return matrix
-
-
-def _prepared(chunk: Chunk, column: str, spec: NumericSpec) -> Floats:
-    values = chunk.numbers(column)
-    values = np.where(np.isin(values, spec.missing) | ~np.isfinite(values), np.nan, values)
-    if spec.clip is not None:
-        values = np.clip(values, *spec.clip)
-    if spec.transform == "log1p":
-        if (values < 0).any():
-            raise chunk.error(column, values < 0, "but log1p needs values from 0: name it in missing, or clip")
-        values = np.log1p(values)
-    return values

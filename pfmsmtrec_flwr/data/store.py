@@ -185,7 +185,7 @@ class StoreWriter:
         self._positives = {split: np.zeros(len(tasks), dtype=np.int64) for split in SPLITS}
 
     def __enter__(self) -> StoreWriter:
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _remove_stale(self.path)
             self._temporary.mkdir()
@@ -227,7 +227,7 @@ class StoreWriter:
         given |= {} if users is None else {"users": users}
         given |= {} if probabilities is None else {"probabilities": probabilities}
         arrays = self._checked(given)
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             for name, values in arrays.items():
                 self._streams[split, name].write(values)
         self._rows[split] += len(labels)
@@ -246,7 +246,7 @@ class StoreWriter:
         UserError
             The disk is full or cannot be written.
         """
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             for stream in self._streams.values():
                 stream.sync()
             self._files.close()
@@ -480,7 +480,8 @@ def _remove_stale(path: Path) -> None:
 
 
 @contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def clear_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses in writing `path` into a user's error."""
     try:
         yield
     except OSError as error:

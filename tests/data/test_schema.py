@@ -68,7 +68,7 @@ def test_a_sound_schema() -> None:
         ("scenario.values", {1: "NL", 2: "NL"}, "must not repeat"),
         ("scenario.values", {1: "../NL"}, "scenario.values"),
         ("name", "a/b", "key 'name'"),
-        ("split", {}, "exactly one of by_date, random, by_user; got none"),
+        ("split", {}, "exactly one of by_date, random, by_user, by_file; got none"),
         ("split", {"by_date": {"column": "day"}}, "either last_days, or both"),
         ("split", {"by_date": {"column": "day", "test": [1]}}, "either last_days, or both"),
         ("split", {"by_date": {"column": "day", "test": [1], "validation": ["1"]}}, "both in validation and in test"),

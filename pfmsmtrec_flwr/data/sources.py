@@ -1,0 +1,211 @@
+"""Where a table's bytes are: files below the source folder, plain, gzipped, or within zip archives.
+
+A file is known by the name that it would have if everything were unpacked where it lies: ``NL/train.csv`` may be just
+that, ``NL/train.csv.gz``, or a member of ``NL.zip``. Of several the plain one is taken, so that an archive may stay
+beside what was unpacked from it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from pfmsmtrec_flwr.errors import UserError
+
+_DEPTH = 2  # folders above the one that a pattern names
+_GZIP = ".gz"
+_ZIP = ".zip"
+_FOREIGN = "__MACOSX"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of a data set."""
+
+    name: str
+    """As if unpacked, below the source folder."""
+    path: Path
+    """On disk; the archive, if it is in one."""
+    member: str = ""
+    """Its name in the zip archive."""
+
+    def __str__(self) -> str:
+        """What messages call it."""
+        return f"{self.path} ({self.member})" if self.member else str(self.path)
+
+    @property
+    def packed(self) -> bool:
+        """Whether it can be read from front to back only."""
+        return bool(self.member) or self.path.suffix == _GZIP
+
+    @property
+    def ending(self) -> str:
+        """Ending of the file as if unpacked, with its dot, in lower case."""
+        return PurePosixPath(self.name).suffix.lower()
+
+    def size(self) -> int:
+        """Return the bytes that are read from the disk in going through it."""
+        if not self.member:
+            return self.path.stat().st_size
+        with _clear(self), zipfile.ZipFile(self.path) as archive:
+            return archive.getinfo(self.member).compress_size
+
+    def identity(self) -> list[str | int]:
+        """Return what is different if the file is: name, size and time of change."""
+        status = self.path.stat()
+        return [self.name, self.member, status.st_size, status.st_mtime_ns]
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
+        """Give its bytes unpacked, and a function that tells how many were read from the disk so far.
+
+        Raises
+        ------
+        UserError
+            It cannot be read, or the archive is damaged or incomplete; reading raises that too.
+        """
+        with ExitStack() as stack:
+            with _clear(self):
+                handle = stack.enter_context(self.path.open("rb"))
+                stream: BinaryIO = handle
+                if self.member:
+                    archive = stack.enter_context(zipfile.ZipFile(handle))
+                    stream = stack.enter_context(archive.open(self.member))  # type: ignore[assignment]
+                elif self.path.suffix == _GZIP:
+                    stream = stack.enter_context(gzip.GzipFile(fileobj=handle))  # type: ignore[assignment]
+            yield io.BufferedReader(_ClearReader(self, stream)), handle.tell  # type: ignore[type-var]
+
+
+class _ClearReader(io.RawIOBase):
+    """Passes a stream on; what goes wrong with it becomes a user's error that names the file."""
+
+    def __init__(self, source: Source, stream: BinaryIO) -> None:
+        super().__init__()
+        self._source = source
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        with _clear(self._source):
+            return self._stream.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+
+
+class Folder:
+    """The source folder with all that can be found in it.
+
+    Raises
+    ------
+    UserError
+        There is no such folder.
+    """
+
+    def __init__(self, path: Path, dataset: str) -> None:
+        if not path.is_dir():
+            raise UserError(f"source folder {path} does not exist: give the folder that holds the files of {dataset}")
+        self.path = path
+        self._listed: dict[int, dict[str, Source]] = {}
+        self._broken: list[str] = []
+
+    def find(self, pattern: str) -> list[Source]:
+        """Return the files that match a pattern, by name.
+
+        They are looked for in the folder itself, else in folders below it, down to two.
+
+        Raises
+        ------
+        UserError
+            There is none, or they are in several folders at once.
+        """
+        parts = pattern.lower().split("/")
+        for depth in range(_DEPTH + 1):
+            listed = self._at_depth(len(parts) + depth)
+            found = [source for name, source in sorted(listed.items()) if _matches(name, ["*"] * depth + parts)]
+            if not found:
+                continue
+            above = {"/".join(source.name.split("/")[:depth]) for source in found}
+            if len(above) > 1:
+                places = ", ".join(str(self.path / each) for each in sorted(above))
+                raise UserError(f"'{pattern}' is found in several folders ({places}): give one of them as the source")
+            return found
+        broken = f" ({'; '.join(self._broken)})" if self._broken else ""
+        raise UserError(f"no file '{pattern}' in {self.path}{broken}: is this the folder of the data set?")
+
+    def _at_depth(self, parts: int) -> dict[str, Source]:
+        """Return what has so many parts in its name as if unpacked, by that name in lower case."""
+        if parts not in self._listed:
+            listed: dict[str, Source] = {}
+            for path in self._files(parts):
+                name = path.relative_to(self.path).as_posix()
+                if path.suffix == _GZIP:
+                    listed.setdefault(name.removesuffix(_GZIP).lower(), Source(name.removesuffix(_GZIP), path))
+                else:
+                    listed[name.lower()] = Source(name, path)
+            for depth in range(1, parts + 1):
+                for archive in self._files(depth):
+                    if archive.suffix.lower() == _ZIP:
+                        for name, source in self._members(archive):
+                            if name.count("/") + 1 == parts:
+                                listed.setdefault(name.lower(), source)
+            self._listed[parts] = listed
+        return self._listed[parts]
+
+    def _files(self, parts: int) -> list[Path]:
+        found = self.path.glob("/".join(["*"] * parts))
+        return sorted(path for path in found if path.is_file() and _FOREIGN not in path.parts)
+
+    def _members(self, archive: Path) -> Iterator[tuple[str, Source]]:
+        """Yield each member under the names that it may have: unpacked here, or into a folder of the archive's name."""
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                members = [info.filename for info in opened.infolist() if not info.is_dir()]
+        except (zipfile.BadZipFile, OSError) as error:
+            problem = f"{archive.name} is no whole zip archive: {error}; download it again"
+            if problem not in self._broken:
+                self._broken.append(problem)
+            return
+        here = archive.parent.relative_to(self.path)
+        for member in members:
+            if member.startswith(_FOREIGN):
+                continue
+            if member.lower().endswith(_ZIP):
+                problem = f"{archive.name} holds further archives: unpack it once, what is within may stay packed"
+                if problem not in self._broken:
+                    self._broken.append(problem)
+            for folder in (here, here / archive.stem):
+                name = (folder / member).as_posix()
+                yield name, Source(name, archive, member)
+
+
+def find_files(folder: Folder, patterns: Sequence[str]) -> list[Source]:
+    """Return the files of all patterns, each once, those of a pattern by name."""
+    found: list[Source] = []
+    for pattern in patterns:
+        found += [source for source in folder.find(pattern) if source not in found]
+    return found
+
+
+def _matches(name: str, parts: Sequence[str]) -> bool:
+    own = name.split("/")
+    return len(own) == len(parts) and all(map(fnmatchcase, own, parts))
+
+
+@contextmanager
+def _clear(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise UserError(f"{source}: the archive is damaged or incomplete ({error}): download it again") from None
+    except OSError as error:
+        raise UserError(f"cannot read {source}: {error.strerror or error}") from None
+    except RuntimeError as error:  # how zipfile says that a password is needed
+        raise UserError(f"cannot read {source}: {error}") from None

@@ -1,0 +1,285 @@
+"""The rows of one CSV or Parquet file, in blocks of whole columns, several of which are parsed at once.
+
+A CSV file is read in pieces of some megabytes that end at the end of a line, and each piece is parsed by itself, so
+that memory is bounded, a compressed file can be read, all cores are busy, and a row that cannot be read is looked for
+in its piece alone (`diagnosis`).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from pfmsmtrec_flwr.data import diagnosis
+from pfmsmtrec_flwr.data.parallel import in_order
+from pfmsmtrec_flwr.data.progress import Advance
+from pfmsmtrec_flwr.data.sections import TableSpec
+from pfmsmtrec_flwr.data.sources import Source
+from pfmsmtrec_flwr.errors import UserError
+
+PIECE_BYTES = 8 << 20
+PARQUET_ROWS = 65_536
+PARQUET_ENDINGS = {".parquet", ".pq"}
+
+TEXT = pa.dictionary(pa.int32(), pa.string())
+NUMBER = pa.float64()
+
+_LONGEST_LINE = 256 << 20
+_PARSED_BYTES = 1 << 20  # at a time, so that they stay in a core's cache
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the columns to read, and as what."""
+
+    texts: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
+
+    def all(self) -> tuple[str, ...]:
+        """Return every name once."""
+        return tuple(dict.fromkeys((*self.texts, *self.numbers)))
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Return the type it is read as; a column wanted as both is read as text."""
+        return TEXT if name in self.texts else NUMBER
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some consecutive rows of a file."""
+
+    rows: pa.Table
+    """Columns may be chunked."""
+    first_line: Callable[[], int]
+    """Finds the line of the first row, counted from 1; the header is a line too. It reads the file up to there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some whole lines of a CSV file."""
+
+    data: bytes
+    offset: int
+    """Bytes before it, unpacked."""
+    last: bool
+    """Whether the file ends with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The columns' names, what was read beyond them, and at which byte that begins."""
+
+    names: list[str]
+    rest: bytes
+    offset: int
+
+
+def column_names(source: Source, table: TableSpec) -> list[str]:
+    """Return the names of a file's columns.
+
+    Raises
+    ------
+    UserError
+        It cannot be read, is empty, or has a column twice.
+    """
+    if table.header:
+        return list(table.header)
+    if source.ending in PARQUET_ENDINGS:
+        with _parquet(source) as parquet:
+            return list(parquet.schema_arrow.names)
+    with source.open() as (stream, _):
+        return _read_header(source, table, stream).names
+
+
+def read_blocks(source: Source, table: TableSpec, columns: Columns, advance: Advance) -> Iterator[Block]:
+    """Go once through a file; see `block_tasks`."""
+    return in_order(block_tasks(source, table, columns, advance))
+
+
+def block_tasks(source: Source, table: TableSpec, columns: Columns, advance: Advance) -> Iterator[Callable[[], Block]]:
+    """Go once through a file; what is yielded are calls that parse the next block, for any thread to make.
+
+    Parameters
+    ----------
+    source, table
+        The file and its form.
+    columns
+        What is wanted; other columns are not converted.
+    advance
+        Is told the bytes that were read from the disk.
+
+    Raises
+    ------
+    UserError
+        A column is missing, a row has another number of columns, or a value cannot be read: with file and line. What
+        is wrong within a block is raised by its call.
+    """
+    if source.ending in PARQUET_ENDINGS:
+        yield from _parquet_tasks(source, table, columns, advance)
+        return
+    with source.open() as (stream, position):
+        header = _read_header(source, table, stream)
+        require_columns(source, table, columns, header.names)
+        seen = 0
+        for piece in _pieces(source, stream, header, table.quote.encode()):
+            yield partial(_parse, source, table, columns, header.names, piece)
+            advance(position() - seen)
+            seen = position()
+
+
+def require_columns(source: Source, table: TableSpec, columns: Columns, names: Sequence[str]) -> None:
+    """Refuse a table that lacks a column; say what is likely wrong with it.
+
+    Raises
+    ------
+    UserError
+        Names the first column that is missing.
+    """
+    for name in columns.all():
+        if name not in names:
+            raise diagnosis.missing_column(source, table, name, names)
+
+
+def _parse(source: Source, table: TableSpec, columns: Columns, names: list[str], piece: Piece) -> Block:
+    read = pacsv.ReadOptions(column_names=names, block_size=_PARSED_BYTES, use_threads=False)
+    quoted = table.quote.encode() in piece.data
+    # Where no quote stands the library need not look for one.
+    parse = pacsv.ParseOptions(
+        delimiter=table.delimiter, quote_char=table.quote if quoted else False, newlines_in_values=quoted
+    )
+    convert = pacsv.ConvertOptions(
+        include_columns=list(columns.all()),
+        column_types={name: columns.type_of(name) for name in columns.all()},
+        null_values=list(table.missing),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+    )
+    first_line = partial(line_at, source, piece.offset)
+    try:
+        return Block(pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert), first_line)
+    except pa.ArrowInvalid as error:
+        numbers = [(name, names.index(name)) for name in columns.numbers if name not in columns.texts]
+        rows = diagnosis.Rows(piece.data, first_line(), piece.last)
+        raise diagnosis.explain(source, table, len(names), numbers, rows, error) from None
+
+
+def line_at(source: Source, offset: int) -> int:
+    """Return the line, counted from 1, that begins behind so many bytes of a file."""
+    lines, left = 1, offset
+    previous = b""
+    with source.open() as (stream, _):
+        while left and (data := stream.read(min(left, PIECE_BYTES))):
+            lines += diagnosis.line_ends(previous + data) - diagnosis.line_ends(previous)
+            left -= len(data)
+            previous = data[-1:]  # a carriage return and a line feed are one end
+    return lines
+
+
+def _read_header(source: Source, table: TableSpec, stream: BinaryIO) -> _Header:
+    start = stream.read(1 << 16)
+    if start.startswith(_UTF16_MARKS):
+        raise UserError(f"{source}: it is text in UTF-16, expected UTF-8: convert it")
+    mark = len(_UTF8_MARK) if start.startswith(_UTF8_MARK) else 0
+    start = start[mark:]
+    if not start.strip():
+        raise UserError(f"cannot read {source}: Empty CSV file")
+    if table.header:
+        return _Header(list(table.header), start, mark)
+    while (end := _end_of_line(start)) < 0 and (more := stream.read(1 << 16)):
+        start += more
+    end = len(start) if end < 0 else end
+    names: list[str] = []
+    with suppress(UnicodeDecodeError, StopIteration, csv.Error):
+        names = next(csv.reader([start[:end].decode()], delimiter=table.delimiter, quotechar=table.quote))
+    if not names:
+        raise UserError(f"{source}, line 1: got no text in UTF-8, expected the names of the columns")
+    names = [name.strip() for name in names]
+    diagnosis.refuse_repeated(source, names)
+    return _Header(names, start[end:], mark + end)
+
+
+def _pieces(source: Source, stream: BinaryIO, header: _Header, quote: bytes) -> Iterator[Piece]:
+    """Cut a stream behind the ends of lines that stand outside of quotes."""
+    rest, offset = header.rest, header.offset
+    while True:
+        more = stream.read(max(PIECE_BYTES - len(rest), PIECE_BYTES // 2))
+        data = rest + more
+        if not more:
+            if data.strip():
+                yield Piece(data, offset, last=True)
+            return
+        cut = _last_cut(data, quote)
+        if cut == 0 and len(data) > _LONGEST_LINE:
+            why = (
+                "is a quote not closed? table.quote says which sign quotes" if quote in data else "is it a text table?"
+            )
+            line = line_at(source, offset)
+            raise UserError(f"{source}, line {line}: no end of the line within {len(data)} bytes: {why}")
+        rest = data[cut:]
+        if cut:
+            yield Piece(data[:cut], offset, last=False)
+            offset += cut
+
+
+def _last_cut(data: bytes, quote: bytes) -> int:
+    """Return the position behind the last line end outside of quotes; 0 if there is none."""
+    cut = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
+    if quote in data and data.count(quote, 0, cut) % 2:  # within quotes: go back before the last one that opens
+        opening = data.rfind(quote, 0, cut)
+        cut = data.rfind(b"\n", 0, opening) + 1
+    return cut
+
+
+def _end_of_line(data: bytes) -> int:
+    """Return the position behind the first line end; -1 if there is none."""
+    ends = [place for end in (b"\n", b"\r") if (place := data.find(end)) >= 0]
+    if not ends:
+        return -1
+    first = min(ends)
+    return first + (2 if data[first : first + 2] == b"\r\n" else 1)
+
+
+def _parquet_tasks(
+    source: Source, table: TableSpec, columns: Columns, advance: Advance
+) -> Iterator[Callable[[], Block]]:
+    with _parquet(source) as parquet:
+        require_columns(source, table, columns, parquet.schema_arrow.names)
+        size, rows = source.size(), max(1, parquet.metadata.num_rows)
+        line = 1
+        for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=list(columns.all())):
+            yield partial(_parquet_block, source, columns, line, batch)
+            line += batch.num_rows
+            advance(size * batch.num_rows // rows)
+
+
+def _parquet_block(source: Source, columns: Columns, line: int, batch: pa.RecordBatch) -> Block:
+    typed = [_as_wanted(source, batch.column(name), name, columns) for name in columns.all()]
+    return Block(pa.Table.from_arrays(typed, names=list(columns.all())), lambda: line)
+
+
+def _parquet(source: Source) -> pq.ParquetFile:
+    if source.packed:
+        raise UserError(f"cannot read {source}: a Parquet file must lie on the disk as it is: unpack it")
+    try:
+        return pq.ParquetFile(source.path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"cannot read {source}: {error}") from None
+
+
+def _as_wanted(source: Source, column: pa.Array, name: str, columns: Columns) -> pa.Array:
+    if name in columns.texts:
+        return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    try:
+        return column.cast(NUMBER)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"{source}, column '{name}': expected numbers, got {column.type} ({error})") from None

@@ -1,0 +1,119 @@
+"""What preparing leaves on disk besides the stores: finished parts of an interrupted run, and what stores came from."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from pfmsmtrec_flwr.data.spool import is_spool
+from pfmsmtrec_flwr.data.store import MANIFEST, ScenarioStore, clear_errors
+from pfmsmtrec_flwr.errors import UserError
+
+_FOLDER = ".prepare"
+_LOCK = "lock"
+
+
+class Workspace:
+    """A folder for the work on some scenarios that come from the same files; a context manager.
+
+    It is removed when the work is done. When the work breaks off, what is finished stays for the next run.
+
+    Parameters
+    ----------
+    data_root, dataset
+        The data set's stores lie in ``<data_root>/<dataset>/``.
+    scenarios
+        What is worked on.
+
+    Raises
+    ------
+    UserError
+        Another process works on them, or the folder cannot be written.
+    """
+
+    def __init__(self, data_root: Path, dataset: str, scenarios: Iterable[str]) -> None:
+        self._dataset = data_root / dataset
+        self._scenarios = tuple(scenarios)
+        name = self._scenarios[0] if len(self._scenarios) == 1 else f"of-{len(self._scenarios)}"
+        self.path = self._dataset / _FOLDER / name
+        self._lock = -1
+
+    def __enter__(self) -> Workspace:
+        with clear_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise UserError(
+                f"another process is preparing {', '.join(self._scenarios)} in {self._dataset}: wait for it to end"
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self.path.iterdir():  # only finished parts are of use to another run
+            if child.name != _LOCK and (kind is None or child not in self.parts()):
+                shutil.rmtree(child, ignore_errors=True)
+        if not self.parts():
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+        for folder in (self.path.parent, self._dataset):  # if empty
+            with suppress(OSError):
+                folder.rmdir()
+
+    def part(self, fingerprint: str) -> Path:
+        """Return the folder of one part."""
+        return self.path / f"part-{fingerprint}"
+
+    def parts(self) -> list[Path]:
+        """Return the folders of all parts of which something is finished."""
+        return sorted(part for part in self.path.glob("part-*") if any(map(is_spool, part.iterdir())))
+
+    def keep_only(self, fingerprints: Iterable[str]) -> None:
+        """Remove parts that came from other files or another schema."""
+        kept = {self.part(fingerprint) for fingerprint in fingerprints}
+        for folder in self.parts():
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: str) -> ScenarioStore | None:
+    """Return a scenario's store if it was prepared from the same files in the same way, and is still as it was."""
+    path = data_root / dataset / scenario
+    try:
+        record = json.loads(_record(path).read_text())
+        manifest = (path / MANIFEST).read_bytes()
+    except (OSError, ValueError):
+        return None
+    if record != {"fingerprint": fingerprint, "manifest": _digest(manifest)}:
+        return None
+    try:
+        return ScenarioStore.open(path)
+    except UserError:
+        return None
+
+
+def remember(store: ScenarioStore, fingerprint: str) -> None:
+    """Note what a store was prepared from."""
+    record = {"fingerprint": fingerprint, "manifest": _digest((store.path / MANIFEST).read_bytes())}
+    with clear_errors(store.path):
+        _record(store.path).parent.mkdir(exist_ok=True)
+        _record(store.path).write_text(json.dumps(record))
+
+
+def _record(store: Path) -> Path:
+    return store.parent / _FOLDER / f"{store.name}.json"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
