@@ -171,13 +171,22 @@ def prepare(
     scenario: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Prepare this scenario only; repeatable.")
     ] = None,
+    negatives: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Rows made up per row, where a table holds positive rows only and a schema allows."
+        ),
+    ] = None,
 ) -> None:
     """Turn a data set's own files into a prepared store for each scenario."""
     from pfmsmtrec_flwr.data.prepare import prepare as prepare_stores
     from pfmsmtrec_flwr.data.schema import load_schema
+    from pfmsmtrec_flwr.log import log_to_stderr
 
+    log_to_stderr()
     root = _absolute(data)
-    stores = prepare_stores(load_schema(name), _absolute(source), root, scenarios=scenario or None, progress=True)
+    schema = load_schema(name, negatives=negatives)
+    stores = prepare_stores(schema, _absolute(source), root, scenarios=scenario or None, progress=True)
     console = Console()
     for store in stores:
         rows = ", ".join(f"{len(split):,} {which}" for which, split in store.splits.items())

@@ -118,6 +118,7 @@ def _results(
             examples=Examples(**description.examples),
             selected_round=result.selected[name],
             tasks={task: _task_result(result.test[name], task) for task in description.tasks},
+            note=description.note,
         )
         for name, description in result.scenarios.items()
         if name in result.test  # with a quorum, one may have been missing to the end

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group
 from rich.filesize import decimal
 from rich.table import Table
 
-from pfmsmtrec_flwr.data.store import SPLITS, ScenarioStore, list_scenarios
+from pfmsmtrec_flwr.data.store import JSON, SPLITS, ScenarioStore, list_scenarios, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
+
+_TOLD = {"values": "{:,.0f}", "colliding": "{:.1%}", "unknown": "{:.1%}"}
+"""What is told of a field's encoding, and how."""
 
 
 def dataset_names(data_root: Path) -> list[str]:
@@ -32,8 +36,10 @@ def datasets_table(data_root: Path) -> Table:
         stores = list_scenarios(data_root, name)
         rows = sum(len(split) for store in stores for split in store.splits.values())
         size = sum(store.size_bytes() for store in stores)
-        scenarios = ", ".join(store.scenario for store in stores)
+        scenarios = ", ".join(store.scenario + ("*" if made_up_rows(store) else "") for store in stores)
         table.add_row(name, scenarios, f"{rows:,}", decimal(size), str(data_root / name))
+        if any(map(made_up_rows, stores)):
+            table.caption = "* with sampled negatives, see pfmsmtrec data show"
     return table
 
 
@@ -52,7 +58,8 @@ def dataset_tables(data_root: Path, dataset: str) -> Group:
             f"no prepared data set '{dataset}' in {data_root} (prepared: {known}): "
             f"run `pfmsmtrec prepare {dataset} --source DIR`"
         )
-    return Group(_rates(dataset, stores), _fields(stores), _numeric(stores))
+    notes = [f"{store.scenario}: {note}" for store in stores if (note := made_up_rows(store))]
+    return Group(_rates(dataset, stores), *notes, _fields(stores), _numeric(stores))
 
 
 def _rates(dataset: str, stores: list[ScenarioStore]) -> Table:
@@ -81,12 +88,34 @@ def _fields(stores: list[ScenarioStore]) -> Table:
     table.add_column("field")
     table.add_column("embedding")
     table.add_column("rows", justify="right")
+    for heading in ("values", "colliding", "unknown"):
+        table.add_column(heading, justify="right")
     fields = {field.name: field for store in stores for field in store.fields}
     for name, field in fields.items():
         sizes = sorted({each.size for store in stores for each in store.fields if each.name == name})
-        shown = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-        table.add_row(name, "federated" if field.federated else "local", shown)
+        told = [report for store in stores if isinstance(report := _encodings(store).get(name), dict)]
+        table.add_row(
+            name,
+            "federated" if field.federated else "local",
+            _range(sizes, "{:,.0f}"),
+            *(_range([report[key] for report in told if key in report], form) for key, form in _TOLD.items()),
+        )
+    table.caption = (
+        "values: distinct ones in training rows; colliding: share of them that has its row in common with another one; "
+        "unknown: share of training rows with a value that the schema does not know"
+    )
     return table
+
+
+def _encodings(store: ScenarioStore) -> dict[str, JSON]:
+    encodings = store.extra.get("encodings")
+    return encodings if isinstance(encodings, dict) else {}
+
+
+def _range(figures: Sequence[JSON], form: str) -> str:
+    """Show figures of several scenarios: one, or the lowest and the highest."""
+    shown = [form.format(figure) for figure in sorted(float(str(figure)) for figure in figures)]
+    return " to ".join(dict.fromkeys([shown[0], shown[-1]])) if shown else ""
 
 
 def _numeric(stores: list[ScenarioStore]) -> str:

@@ -150,10 +150,10 @@ class DatasetSchema(Section):
 
     @property
     def schema_hash(self) -> str:
-        """Digest of all that must agree between nodes; nothing that is learned locally, no file or column names."""
+        """Digest of all that must agree between nodes: nothing that is learned locally, no form of a file."""
         document = {
             "store_version": STORE_VERSION,
-            "tasks": [_agreed(name, task) for name, task in self.tasks.items()],
+            "tasks": [[name, list(task.scenarios or self.scenarios)] for name, task in self.tasks.items()],
             "fields": [
                 [name, "local"] if field.embedding == "local" else _agreed(name, field)
                 for name, field in self.fields.items()
@@ -180,12 +180,25 @@ def load_schema(name_or_path: str | Path, *, negatives: int | None = None) -> Da
         There is none (the message lists the known names), it is not valid, or it does not say how to make up negatives.
     """
     path = find_schema(str(name_or_path))
-    document = read_yaml(path)
+    document = _read_schema(path)
     if negatives is not None:
         if not isinstance(document.get("negatives"), dict):
             raise UserError(f"{path} has no section negatives, which says how rows are made up: leave out --negatives")
         document["negatives"] = document["negatives"] | {"per_positive": negatives}
     return parse(DatasetSchema, document, str(path))
+
+
+def _read_schema(path: Path) -> dict[str, Any]:
+    """Read a schema; what it does not say is as in the one that it extends, single fields and numeric columns too."""
+    document = read_yaml(path)
+    if "extends" not in document:
+        return document
+    base = _read_schema(find_schema(str(document.pop("extends"))))
+    merged: dict[str, Any] = base | document
+    for key in ("fields", "numeric"):
+        if isinstance(base.get(key), dict) and isinstance(document.get(key), dict):
+            merged[key] = expand_columns(base[key]) | expand_columns(document[key])
+    return merged
 
 
 def find_schema(name_or_path: str) -> Path:

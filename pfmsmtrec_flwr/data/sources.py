@@ -74,7 +74,7 @@ class Source:
         """
         with ExitStack() as stack:
             with _clear(self):
-                handle = stack.enter_context(self.path.open("rb"))
+                handle = stack.enter_context(self.path.open("rb", buffering=-1 if self.packed else 0))
                 stream: BinaryIO = handle
                 if self.member:
                     archive = stack.enter_context(zipfile.ZipFile(handle))

@@ -307,6 +307,14 @@ def list_scenarios(data_root: Path, dataset: str) -> list[ScenarioStore]:
     return [ScenarioStore.open(child) for child in found if (child / MANIFEST).is_file()]
 
 
+def made_up_rows(store: ScenarioStore) -> str:
+    """Say which rows of a store were made up when it was prepared; empty if none were."""
+    negatives = store.extra.get("negatives")
+    if not isinstance(negatives, dict):
+        return ""
+    return f"{negatives['task']}: {negatives['per_positive']} sampled negatives per positive"
+
+
 class _StoredField(Section):
     name: str
     size: int

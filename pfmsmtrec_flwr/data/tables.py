@@ -25,7 +25,7 @@ from pfmsmtrec_flwr.data.sections import TableSpec
 from pfmsmtrec_flwr.data.sources import Source
 from pfmsmtrec_flwr.errors import UserError
 
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 16 << 20
 PARQUET_ROWS = 65_536
 PARQUET_ENDINGS = {".parquet", ".pq"}
 
@@ -68,9 +68,11 @@ class Block:
 class Piece:
     """Some whole lines of a CSV file."""
 
-    data: bytes
+    data: memoryview
     offset: int
     """Bytes before it, unpacked."""
+    quoted: bool
+    """Whether a quote stands in it."""
     last: bool
     """Whether the file ends with it."""
 
@@ -152,11 +154,9 @@ def require_columns(source: Source, table: TableSpec, columns: Columns, names: S
 
 def _parse(source: Source, table: TableSpec, columns: Columns, names: list[str], piece: Piece) -> Block:
     read = pacsv.ReadOptions(column_names=names, block_size=_PARSED_BYTES, use_threads=False)
-    quoted = table.quote.encode() in piece.data
     # Where no quote stands the library need not look for one.
-    parse = pacsv.ParseOptions(
-        delimiter=table.delimiter, quote_char=table.quote if quoted else False, newlines_in_values=quoted
-    )
+    quote = table.quote if piece.quoted else False
+    parse = pacsv.ParseOptions(delimiter=table.delimiter, quote_char=quote, newlines_in_values=piece.quoted)
     convert = pacsv.ConvertOptions(
         include_columns=list(columns.all()),
         column_types={name: columns.type_of(name) for name in columns.all()},
@@ -169,7 +169,7 @@ def _parse(source: Source, table: TableSpec, columns: Columns, names: list[str],
         return Block(pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert), first_line)
     except pa.ArrowInvalid as error:
         numbers = [(name, names.index(name)) for name in columns.numbers if name not in columns.texts]
-        rows = diagnosis.Rows(piece.data, first_line(), piece.last)
+        rows = diagnosis.Rows(bytes(piece.data), first_line(), piece.last)
         raise diagnosis.explain(source, table, len(names), numbers, rows, error) from None
 
 
@@ -210,33 +210,39 @@ def _read_header(source: Source, table: TableSpec, stream: BinaryIO) -> _Header:
 
 def _pieces(source: Source, stream: BinaryIO, header: _Header, quote: bytes) -> Iterator[Piece]:
     """Cut a stream behind the ends of lines that stand outside of quotes."""
-    rest, offset = header.rest, header.offset
-    while True:
-        more = stream.read(max(PIECE_BYTES - len(rest), PIECE_BYTES // 2))
-        data = rest + more
-        if not more:
-            if data.strip():
-                yield Piece(data, offset, last=True)
-            return
-        cut = _last_cut(data, quote)
-        if cut == 0 and len(data) > _LONGEST_LINE:
-            why = (
-                "is a quote not closed? table.quote says which sign quotes" if quote in data else "is it a text table?"
-            )
+    rest: bytes | memoryview = header.rest
+    offset = header.offset
+    whole = True
+    while whole:
+        buffer = bytearray(max(PIECE_BYTES, 2 * len(rest)))  # a new one: the piece before may still be parsed
+        buffer[: len(rest)] = rest
+        filled = len(rest) + _fill(stream, memoryview(buffer)[len(rest) :])
+        whole = filled == len(buffer)
+        quoted = buffer.find(quote, 0, filled) >= 0
+        cut = _last_cut(buffer, filled, quote if quoted else b"") if whole else filled
+        if cut == 0 and len(buffer) > _LONGEST_LINE:
+            why = "is a quote not closed? table.quote says which sign quotes" if quoted else "is it a text table?"
             line = line_at(source, offset)
-            raise UserError(f"{source}, line {line}: no end of the line within {len(data)} bytes: {why}")
-        rest = data[cut:]
-        if cut:
-            yield Piece(data[:cut], offset, last=False)
-            offset += cut
+            raise UserError(f"{source}, line {line}: no end of the line within {len(buffer)} bytes: {why}")
+        if cut and (whole or buffer[:cut].strip()):
+            yield Piece(memoryview(buffer)[:cut], offset, quoted=quoted, last=not whole)
+        rest = memoryview(buffer)[cut:filled]
+        offset += cut
 
 
-def _last_cut(data: bytes, quote: bytes) -> int:
-    """Return the position behind the last line end outside of quotes; 0 if there is none."""
-    cut = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
-    if quote in data and data.count(quote, 0, cut) % 2:  # within quotes: go back before the last one that opens
-        opening = data.rfind(quote, 0, cut)
-        cut = data.rfind(b"\n", 0, opening) + 1
+def _fill(stream: BinaryIO, view: memoryview) -> int:
+    """Read until a view is full or the stream ends; return how much was read."""
+    filled = 0
+    while filled < len(view) and (count := stream.readinto(view[filled:])):  # type: ignore[attr-defined]
+        filled += count
+    return filled
+
+
+def _last_cut(data: bytearray, filled: int, quote: bytes) -> int:
+    """Return the position behind the last line end outside of quotes, if any; 0 if there is none."""
+    cut = data.rfind(b"\n", 0, filled) + 1 or data.rfind(b"\r", 0, filled - 1) + 1
+    if quote and data.count(quote, 0, cut) % 2:  # within quotes: go back before the last one that opens
+        cut = data.rfind(b"\n", 0, data.rfind(quote, 0, cut)) + 1
     return cut
 
 

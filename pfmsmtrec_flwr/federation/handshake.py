@@ -37,6 +37,8 @@ class Description(Section):
     """Rows of each split."""
     train_positives: list[int]
     """Per task."""
+    note: str = ""
+    """What a reader of the scenario's figures has to know of its data."""
 
     def spec(self) -> ModelSpec:
         """Return the specification of the scenario's model, local tables aside."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.data.store import ScenarioStore, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client import ScenarioClient
 from pfmsmtrec_flwr.federation.handshake import Description
@@ -86,6 +86,7 @@ def describe(store: ScenarioStore) -> Description:
             "federated": [field.federated for field in store.fields],
             "examples": {name: len(split) for name, split in store.splits.items()},
             "train_positives": list(store.positives("train")),
+            "note": made_up_rows(store),
         },
         f"scenario {store.scenario}",
     )

@@ -58,6 +58,8 @@ class ScenarioResult(Section):
     selected_round: Total
     """The round that the test figures are from, chosen on validation data."""
     tasks: dict[str, TaskResult]
+    note: str = ""
+    """What a reader of the figures has to know of the scenario's data, such as sampled negatives."""
 
 
 class Attainable(Section):

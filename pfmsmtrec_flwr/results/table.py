@@ -93,6 +93,11 @@ class Comparison:
         return tuple(rows)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures has to know of the data, a line for each scenario concerned."""
+        return tuple(f"{name}: {own.note}" for name, own in self.results.scenarios.items() if own.note)
+
+    @property
     def _knows_best(self) -> bool:
         return self.results.best_attainable is not None
 
@@ -149,7 +154,8 @@ def text(comparison: Comparison) -> str:
     rule = "-" * len(made[1])
     scenarios = 2 + sum(not row.mean for row in rows)
     body, means = made[2:scenarios], made[scenarios:]
-    return "\n".join([*made[:2], rule, *body, *([rule, *means] if means else [])])
+    notes = ["", *comparison.notes] if comparison.notes else []
+    return "\n".join([*made[:2], rule, *body, *([rule, *means] if means else []), *notes])
 
 
 def markdown(comparison: Comparison) -> str:
@@ -160,7 +166,8 @@ def markdown(comparison: Comparison) -> str:
     for row in comparison.rows:
         cells = [row.scenario, row.task, *row.cells]
         lines.append([f"**{cell}**" for cell in cells] if row.mean else cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    notes = ["", *(f"{note}." for note in comparison.notes)] if comparison.notes else []
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *notes])
 
 
 def rich_table(comparison: Comparison) -> Table:
@@ -177,6 +184,9 @@ def rich_table(comparison: Comparison) -> Table:
         winners = _winners(comparison, row)
         cells = [Text(cell, style="bold green" if place in winners else "") for place, cell in enumerate(row.cells)]
         table.add_row(row.scenario, row.task, *cells, style="italic" if row.mean else "")
+    if comparison.notes:
+        table.caption = "\n".join(comparison.notes)
+        table.caption_justify = "left"
     return table
 
 
