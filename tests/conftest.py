@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def pfmsmtrec(monkeypatch: pytest.MonkeyPatch, home: Path) -> Callable[..., int]:
+    """The command line, run in this process from an empty folder; returns its exit status."""
+    folder = home.parent / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    from pfmsmtrec_flwr import cli
+
+    def run(*arguments: str | Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["pfmsmtrec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(str(ended.value.code))
+
+    return run
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import pfmsmtrec_flwr
-from pfmsmtrec_flwr import cli
 from pfmsmtrec_flwr.config import load_config
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.schema import Examples, RunResults, ScenarioResult, TaskResult, results_from
@@ -58,22 +57,6 @@ def flower(monkeypatch: pytest.MonkeyPatch) -> FakeFlower:
     monkeypatch.setattr("pfmsmtrec_flwr.federation.engine.run_on_flower", fake)
     monkeypatch.setattr("pfmsmtrec_flwr.federation.engine.app_folder", lambda: Path("/the/app"))
     return fake
-
-
-@pytest.fixture
-def pfmsmtrec(monkeypatch: pytest.MonkeyPatch, home: Path) -> Command:
-    """The command line, run in this process from an empty folder; returns its exit status."""
-    folder = home.parent / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def run(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["pfmsmtrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(str(ended.value.code))
-
-    return run
 
 
 @pytest.mark.usefixtures("flower")

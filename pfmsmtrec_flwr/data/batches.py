@@ -12,6 +12,7 @@ from torch import Tensor
 from pfmsmtrec_flwr.data.store import Array, Split
 
 _BLOCKS_IN_WINDOW = 256
+_WINDOW_BYTES = 256 << 20
 
 _Rows = tuple[Array, Array, Array]
 """categorical, numeric and labels of the same rows."""
@@ -38,7 +39,7 @@ def batches(
     *,
     generator: np.random.Generator | None = None,
     device: torch.device | None = None,
-    window_rows: int = 4_194_304,
+    window_rows: int | None = None,
 ) -> Iterator[Batch]:
     """Go once through a split.
 
@@ -56,12 +57,15 @@ def batches(
     window_rows
         A split of at most as many rows is shuffled as a whole. A longer one, which may be larger than memory, is
         shuffled in blocks: blocks are drawn in random order, read as slices, and mixed within windows of this size.
+        By default as many as take 256 MiB.
 
     Raises
     ------
     ValueError
         `batch_size` is below 2 or `window_rows` below 1.
     """
+    if window_rows is None:
+        window_rows = max(batch_size, _WINDOW_BYTES // max(1, _row_bytes(split)))
     if batch_size < 2 or window_rows < 1:
         raise ValueError(f"got batch_size {batch_size} and window_rows {window_rows}, expected at least 2 and 1")
     if generator is None:
@@ -76,6 +80,10 @@ def batches(
 
 def _rows(split: Split) -> _Rows:
     return split.categorical, split.numeric, split.labels
+
+
+def _row_bytes(split: Split) -> int:
+    return sum(array.itemsize * array.shape[1] for array in _rows(split))
 
 
 def _take(rows: _Rows, index: Array) -> _Rows:

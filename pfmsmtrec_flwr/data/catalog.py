@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 from rich.filesize import decimal
@@ -12,8 +13,7 @@ from rich.table import Table
 from pfmsmtrec_flwr.data.store import JSON, SPLITS, ScenarioStore, list_scenarios, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
 
-_TOLD = {"values": "{:,.0f}", "colliding": "{:.1%}", "unknown": "{:.1%}"}
-"""What is told of a field's encoding, and how."""
+_SHOWN = 0.0005
 
 
 def dataset_names(data_root: Path) -> list[str]:
@@ -85,25 +85,16 @@ def _rate(positives: int, rows: int) -> str:
 
 def _fields(stores: list[ScenarioStore]) -> Table:
     table = Table(title="categorical fields: rows of their tables", title_justify="left")
-    table.add_column("field")
+    table.add_column("field", no_wrap=True)
     table.add_column("embedding")
     table.add_column("rows", justify="right")
-    for heading in ("values", "colliding", "unknown"):
-        table.add_column(heading, justify="right")
+    table.add_column("values, worst scenario")
     fields = {field.name: field for store in stores for field in store.fields}
     for name, field in fields.items():
         sizes = sorted({each.size for store in stores for each in store.fields if each.name == name})
-        told = [report for store in stores if isinstance(report := _encodings(store).get(name), dict)]
-        table.add_row(
-            name,
-            "federated" if field.federated else "local",
-            _range(sizes, "{:,.0f}"),
-            *(_range([report[key] for report in told if key in report], form) for key, form in _TOLD.items()),
-        )
-    table.caption = (
-        "values: distinct ones in training rows; colliding: share of them that has its row in common with another one; "
-        "unknown: share of training rows with a value that the schema does not know"
-    )
+        shown = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        reports = [report for store in stores if isinstance(report := _encodings(store).get(name), dict)]
+        table.add_row(name, "federated" if field.federated else "local", shown, _told(reports))
     return table
 
 
@@ -112,10 +103,14 @@ def _encodings(store: ScenarioStore) -> dict[str, JSON]:
     return encodings if isinstance(encodings, dict) else {}
 
 
-def _range(figures: Sequence[JSON], form: str) -> str:
-    """Show figures of several scenarios: one, or the lowest and the highest."""
-    shown = [form.format(figure) for figure in sorted(float(str(figure)) for figure in figures)]
-    return " to ".join(dict.fromkeys([shown[0], shown[-1]])) if shown else ""
+def _told(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Say how a field's values fared in the scenario where they fared worst."""
+    values, colliding, unknown = (
+        max((report[key] for report in reports if key in report), default=0)
+        for key in ("values", "colliding", "unknown")
+    )
+    hashed = f"{values:,}, {colliding:.1%} colliding" if values else ""
+    return hashed or (f"{unknown:.1%} unknown" if unknown >= _SHOWN else "")
 
 
 def _numeric(stores: list[ScenarioStore]) -> str:

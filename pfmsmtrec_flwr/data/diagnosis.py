@@ -105,6 +105,29 @@ def explain(
     return UserError(f"cannot read {source}, from line {rows.first_line} on: {error}")
 
 
+def refuse_unclosed_quote(source: Source, table: TableSpec, rows: Rows) -> None:
+    """Refuse lines with an odd number of quotes, unless one stands within text that is not quoted, as in ``5" pipe``.
+
+    The library would take whole rows behind a quote that is not closed for a part of its value.
+
+    Raises
+    ------
+    UserError
+        Names the line of the row in which the quote stands.
+    """
+    text = io.StringIO(rows.data.decode(errors="replace"), newline="")
+    reader = csv.reader(text, delimiter=table.delimiter, quotechar=table.quote, strict=True)
+    line = rows.first_line
+    try:
+        for _ in reader:
+            line = rows.first_line + reader.line_num
+    except csv.Error:
+        raise UserError(
+            f"{source}, line {line}: got a quote {table.quote} that no other one closes, expected them in pairs: "
+            "is the file complete? table.quote says which sign quotes"
+        ) from None
+
+
 def line_ends(data: bytes) -> int:
     """Count the ends of lines, of whatever kind."""
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")

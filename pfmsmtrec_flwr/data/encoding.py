@@ -50,7 +50,8 @@ class Coded:
 
     def lookup(self, of_value: npt.NDArray[Any], of_missing: Any) -> npt.NDArray[Any]:
         """Spread what belongs to each distinct value over the rows."""
-        return np.append(of_value, of_missing).astype(of_value.dtype)[self.index]  # -1 is the appended one
+        missing = np.array([of_missing], dtype=of_value.dtype)  # of the same type: no bit of a hash may be lost
+        return np.concatenate([of_value, missing])[self.index]  # -1 is the appended one
 
     def counts(self) -> Integers:
         """Count the rows of each distinct value."""

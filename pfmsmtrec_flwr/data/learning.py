@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.data.scenario_rows import HASHES, LABELS, NUMBERS, ROWS, SPL
 from pfmsmtrec_flwr.data.schema import DatasetSchema
 from pfmsmtrec_flwr.data.splitting import TRAIN
 from pfmsmtrec_flwr.data.standardising import MomentCollector, Standardiser
-from pfmsmtrec_flwr.data.store import JSON, SPLITS
+from pfmsmtrec_flwr.data.store import SPLITS
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
@@ -43,7 +43,7 @@ class Learned:
     standardiser: Standardiser
     rows: Counts
     positives: Counts
-    encodings: dict[str, JSON]
+    encodings: dict[str, dict[str, float]]
 
 
 def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learned:
@@ -88,14 +88,14 @@ def encoding_report(
     counters: Mapping[str, HashCounter],
     encoders: Mapping[str, HashEncoder],
     unknown: Mapping[str, float],
-) -> dict[str, JSON]:
+) -> dict[str, dict[str, float]]:
     """Return, by field, what a reader of the store has to know of its encoding.
 
     Of a hashed field ``values``, the distinct values of its training rows, and ``colliding``, the share of them that
     has a row in common with another value. Of a field with declared values or numbers ``unknown``, the share of
     training rows whose value is none of them.
     """
-    report: dict[str, JSON] = {}
+    report: dict[str, dict[str, float]] = {}
     for name in schema.fields:
         encoder = encoders.get(name)
         if isinstance(encoder, Buckets):

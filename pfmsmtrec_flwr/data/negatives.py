@@ -75,7 +75,7 @@ class _Drawer:
         drawn = np.zeros(len(users), dtype=np.int64)
         open_places = np.arange(len(users))
         for _ in range(_TRIES):
-            if not len(open_places):
+            if not len(open_places) or not len(self._items):
                 break
             drawn[open_places] = generator.integers(0, len(self._items), len(open_places))
             pairs = _pairs(users[open_places], self._items[drawn[open_places]].astype(np.uint64))

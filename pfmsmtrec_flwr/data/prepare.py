@@ -12,7 +12,7 @@ they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,37 +22,30 @@ import numpy as np
 import numpy.typing as npt
 
 import pfmsmtrec_flwr
+from pfmsmtrec_flwr.data.checks import check_learned, compare_rows, tell_encodings
 from pfmsmtrec_flwr.data.deriving import SCENARIO, SPLIT, WRONG_LABEL, Output, label_output, outputs_of
-from pfmsmtrec_flwr.data.encoding import declared_encoder
 from pfmsmtrec_flwr.data.learning import Learned, learn
 from pfmsmtrec_flwr.data.negatives import add_negatives
 from pfmsmtrec_flwr.data.progress import progress_bar
 from pfmsmtrec_flwr.data.reading import DerivedRows, Reader, SourcePart
 from pfmsmtrec_flwr.data.scenario_rows import (
-    HASHES,
-    LABELS,
-    NUMBERS,
-    SPLIT_CODES,
-    USERS,
     RowsLayout,
     ScenarioRows,
     scenario_arrays,
 )
 from pfmsmtrec_flwr.data.schema import DatasetSchema, digest
 from pfmsmtrec_flwr.data.sources import Folder
-from pfmsmtrec_flwr.data.splitting import TRAIN, ByRow, SplitPlan, resolve_split
+from pfmsmtrec_flwr.data.splitting import ByRow, SplitPlan, resolve_split
 from pfmsmtrec_flwr.data.spool import Spool, SpoolWriter, is_spool
-from pfmsmtrec_flwr.data.store import JSON, SPLITS, STORE_VERSION, Field, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.data.store import STORE_VERSION, ScenarioStore
 from pfmsmtrec_flwr.data.workspace import Workspace, prepared_before, remember
+from pfmsmtrec_flwr.data.writing import encoded_rows, store_record, store_writer
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 
 Array: TypeAlias = npt.NDArray[Any]
 
 _VERSION = 1  # of what is made of the files: a higher one prepares again
-_ROWS_OFF = 0.02
-_UNKNOWN_TOLD = 0.05
-_COLLIDING_TOLD = 0.5
 
 
 def prepare(
@@ -138,15 +131,17 @@ class _Job:
         finished = {name: self._finish(name, spools[name]) for name in self.scenarios}
         with ExitStack() as stack:
             writers = {
-                name: stack.enter_context(_writer(self.schema, rows, learned, data_root))
+                name: stack.enter_context(store_writer(self.schema, rows, learned, data_root))
                 for name, (rows, learned) in finished.items()
             }
             for name, (rows, learned) in finished.items():
                 with progress_bar(f"writing {name}", len(rows), wanted=self.progress, unit="rows") as advance:
-                    for split, arrays in _encoded(self.schema, rows, learned):
+                    for split, arrays in encoded_rows(self.schema, rows, learned):
                         writers[name].append(split, **arrays)
                         advance(len(arrays["labels"]))
-            return [writers[name].commit(self._record(name, *finished[name])) for name in self.scenarios]
+            return [
+                writers[name].commit(store_record(self.schema, self.plan, *finished[name])) for name in self.scenarios
+            ]
 
     def _spool_parts(self) -> dict[str, list[Spool]]:
         """Read every file that was not read before."""
@@ -210,75 +205,16 @@ class _Job:
     def _finish(self, name: str, spools: Sequence[Spool]) -> tuple[ScenarioRows, Learned]:
         """Make up rows where that is asked for, learn, and check."""
         rows = ScenarioRows(name, RowsLayout.of(self.schema, name), tuple(spools))
-        self._compare_rows(name, len(rows))
+        compare_rows(self.schema, name, len(rows))
         spec = self.schema.negatives
         if spec is not None and name in spec.scenarios and spec.per_positive and len(rows):
             with progress_bar(f"negatives {name}", len(rows), wanted=self.progress, unit="rows") as advance:
                 rows = add_negatives(spec, rows, self.workspace.path / f"negatives-{name}", advance)
         with progress_bar(f"learning {name}", len(rows), wanted=self.progress, unit="rows") as advance:
             learned = learn(self.schema, rows, advance)
-        self._check(name, learned)
-        _tell_encodings(name, learned)
+        check_learned(self.schema, name, learned, self.plan)
+        tell_encodings(name, learned)
         return rows, learned
-
-    def _compare_rows(self, name: str, count: int) -> None:
-        expected = self.schema.expected_rows.get(name)
-        if expected is not None and abs(count - expected) > _ROWS_OFF * expected:
-            logger.warning(
-                "%s: got %s rows, the published data set has about %s: is the copy complete?",
-                name,
-                f"{count:,}",
-                f"{expected:,}",
-            )
-
-    def _check(self, scenario: str, learned: Learned) -> None:
-        """Refuse an empty scenario, an empty split, a task with one class."""
-        if not learned.rows.sum():
-            column = self.schema.scenario.column
-            why = f"no matching value in column '{column}'" if column else "its files are empty"
-            raise UserError(
-                f"scenario '{scenario}' has no rows ({why}): "
-                "check the source, or prepare only the scenarios that it holds with --scenario"
-            )
-        for split, count in zip(SPLITS, learned.rows, strict=True):
-            if not count:
-                raise UserError(
-                    f"scenario '{scenario}' has no rows in the {split} split ({self.plan.description}): "
-                    "change the split rule, or leave the scenario out"
-                )
-        for task, count in zip(self.schema.tasks_of(scenario), learned.positives[TRAIN], strict=True):
-            if count in {0, learned.rows[TRAIN]}:
-                raise UserError(
-                    f"scenario '{scenario}', task '{task}': all {learned.rows[TRAIN]} training rows have the label "
-                    f"{int(count > 0)}, and nothing can be learned from one class: {self._remedy(scenario, task)}"
-                )
-
-    def _remedy(self, scenario: str, task: str) -> str:
-        spec = self.schema.negatives
-        if spec is None or task != spec.task or scenario not in spec.scenarios:
-            return "leave out the task or the scenario"
-        others = " ".join(f"--scenario {name}" for name in self.schema.scenarios if name not in spec.scenarios)
-        return (
-            "its table holds positive rows only. Give --negatives N to have N rows made up for each of them, with "
-            f"items that the user has no row for, or prepare the other scenarios: {others}"
-        )
-
-    def _record(self, name: str, rows: ScenarioRows, learned: Learned) -> dict[str, JSON]:
-        moments = learned.standardiser
-        numeric: dict[str, JSON] = {
-            column: {"mean": float(mean), "std": float(deviation)}
-            for column, mean, deviation in zip(self.schema.numeric, moments.mean, moments.deviation, strict=True)
-        }
-        record: dict[str, JSON] = {
-            "title": self.schema.title,
-            "split": self.plan.description,
-            "numeric": numeric,
-            "encodings": learned.encodings,
-        }
-        spec = self.schema.negatives
-        if spec is not None and name in spec.scenarios and spec.per_positive:
-            record["negatives"] = {"task": spec.task, "per_positive": spec.per_positive, "rows": rows.spools[-1].rows}
-        return record
 
 
 def _chosen(schema: DatasetSchema, scenarios: Sequence[str] | None) -> list[str]:
@@ -321,63 +257,3 @@ def _rows_of(rows: DerivedRows, place: int) -> slice | npt.NDArray[np.int64]:
     if SCENARIO not in rows.arrays:  # the files hold one scenario
         return slice(None)
     return np.flatnonzero(rows.arrays[SCENARIO] == place)
-
-
-def _writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:
-    fields = [
-        Field(name, _table_rows(schema, name, learned), spec.embedding == "federated")
-        for name, spec in schema.fields.items()
-    ]
-    return StoreWriter(
-        data_root / schema.name / rows.scenario,
-        dataset=schema.name,
-        scenario=rows.scenario,
-        fields=fields,
-        numeric=list(schema.numeric),
-        tasks=list(rows.layout.tasks),
-        schema_hash=schema.schema_hash,
-        users=rows.layout.users,
-    )
-
-
-def _table_rows(schema: DatasetSchema, name: str, learned: Learned) -> int:
-    if name in learned.encoders:
-        return learned.encoders[name].size
-    encoder = declared_encoder(schema.fields[name])
-    if encoder is None:
-        raise ValueError(f"field '{name}' has no encoder")
-    return encoder.size
-
-
-def _encoded(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Yield rows of one split as the store takes them."""
-    places = [rows.layout.place_of(name) for name in schema.fields]
-    for block in rows.blocks():
-        categorical = np.empty((len(block[SPLIT_CODES]), len(places)), dtype=np.int32)
-        for column, (name, (array, place)) in enumerate(zip(schema.fields, places, strict=True)):
-            values = block[array][:, place]
-            categorical[:, column] = learned.encoders[name].rows(values) if array == HASHES else np.maximum(values, 0)
-        arrays: dict[str, Array] = {
-            "categorical": categorical,
-            "numeric": learned.standardiser.apply(block[NUMBERS]),
-            "labels": block[LABELS],
-        }
-        if rows.layout.users:
-            arrays["users"] = block[USERS]
-        for code, split in enumerate(SPLITS):
-            mine = block[SPLIT_CODES] == code
-            if mine.all():
-                yield split, arrays
-            elif mine.any():
-                yield split, {name: values[mine] for name, values in arrays.items()}
-
-
-def _tell_encodings(scenario: str, learned: Learned) -> None:
-    for name, told in learned.encodings.items():
-        report: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-        if report.get("unknown", 0) > _UNKNOWN_TOLD:
-            logger.warning("%s, field '%s': %.0f %% of the training rows have a value that the schema does not know",
-                           scenario, name, 100 * report["unknown"])  # fmt: skip
-        if report.get("colliding", 0) > _COLLIDING_TOLD:
-            logger.warning("%s, field '%s': %.0f %% of its values share their bucket with another one: more buckets?",
-                           scenario, name, 100 * report["colliding"])  # fmt: skip

@@ -115,15 +115,18 @@ class Reader:
         """
         own, sides = self._owners(part, outputs)
         keys = [key_output(side.join.key) for side in sides]
+        distinct = {key.name: key for key in keys}  # several side tables may have the same key
         for side in sides:
             side.matched = 0
         count = 0
         table, source = self.schema.table, part.source
         with progress_bar(f"reading {source.name}", source.size(), wanted=self._progress) as advance:
-            tasks = block_tasks(source, table, columns_of([*own, *keys]), advance)
-            for rows in in_order(partial(_derived, source, table, [*own, *keys], task) for task in tasks):
+            tasks = block_tasks(source, table, columns_of([*own, *distinct.values()]), advance)
+            made = [*own, *distinct.values()]
+            for rows in in_order(partial(_derived, source, table, made, task) for task in tasks):
                 count += len(rows)
-                yield _joined(rows, [rows.arrays.pop(key.name) for key in keys], sides)
+                hashes = {name: rows.arrays.pop(name) for name in distinct}
+                yield _joined(rows, [hashes[key.name] for key in keys], sides)
         if count:
             for side in sides:
                 side.refuse_unmatched()

@@ -153,7 +153,7 @@ class DatasetSchema(Section):
         """Digest of all that must agree between nodes: nothing that is learned locally, no form of a file."""
         document = {
             "store_version": STORE_VERSION,
-            "tasks": [[name, list(task.scenarios or self.scenarios)] for name, task in self.tasks.items()],
+            "tasks": [[name, sorted(task.scenarios or ())] for name, task in self.tasks.items()],
             "fields": [
                 [name, "local"] if field.embedding == "local" else _agreed(name, field)
                 for name, field in self.fields.items()
@@ -188,16 +188,21 @@ def load_schema(name_or_path: str | Path, *, negatives: int | None = None) -> Da
     return parse(DatasetSchema, document, str(path))
 
 
-def _read_schema(path: Path) -> dict[str, Any]:
+def _read_schema(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a schema; what it does not say is as in the one that it extends, single fields and numeric columns too."""
     document = read_yaml(path)
     if "extends" not in document:
         return document
-    base = _read_schema(find_schema(str(document.pop("extends"))))
+    if path in extending:
+        raise UserError(f"{path}: key 'extends': it extends itself")
+    base = _read_schema(find_schema(str(document.pop("extends"))), (*extending, path))
     merged: dict[str, Any] = base | document
     for key in ("fields", "numeric"):
         if isinstance(base.get(key), dict) and isinstance(document.get(key), dict):
-            merged[key] = expand_columns(base[key]) | expand_columns(document[key])
+            try:
+                merged[key] = expand_columns(base[key]) | expand_columns(document[key])
+            except ValueError as error:
+                raise UserError(f"{path}: key '{key}': {error}") from None
     return merged
 
 

@@ -44,7 +44,7 @@ class Source:
     @property
     def packed(self) -> bool:
         """Whether it can be read from front to back only."""
-        return bool(self.member) or self.path.suffix == _GZIP
+        return bool(self.member) or self.path.suffix.lower() == _GZIP
 
     @property
     def ending(self) -> str:
@@ -79,7 +79,7 @@ class Source:
                 if self.member:
                     archive = stack.enter_context(zipfile.ZipFile(handle))
                     stream = stack.enter_context(archive.open(self.member))  # type: ignore[assignment]
-                elif self.path.suffix == _GZIP:
+                elif self.path.suffix.lower() == _GZIP:
                     stream = stack.enter_context(gzip.GzipFile(fileobj=handle))  # type: ignore[assignment]
             yield io.BufferedReader(_ClearReader(self, stream)), handle.tell  # type: ignore[type-var]
 
@@ -146,9 +146,10 @@ class Folder:
             listed: dict[str, Source] = {}
             for path in self._files(parts):
                 name = path.relative_to(self.path).as_posix()
-                if path.suffix == _GZIP:
-                    listed.setdefault(name.removesuffix(_GZIP).lower(), Source(name.removesuffix(_GZIP), path))
-                else:
+                if path.suffix.lower() == _GZIP:
+                    unpacked = name[: -len(_GZIP)]
+                    listed.setdefault(unpacked.lower(), Source(unpacked, path))
+                elif path.suffix.lower() != _ZIP:
                     listed[name.lower()] = Source(name, path)
             for depth in range(1, parts + 1):
                 for archive in self._files(depth):
@@ -177,7 +178,7 @@ class Folder:
         for member in members:
             if member.startswith(_FOREIGN):
                 continue
-            if member.lower().endswith(_ZIP):
+            if member.lower().endswith((_ZIP, _GZIP)):
                 problem = f"{archive.name} holds further archives: unpack it once, what is within may stay packed"
                 if problem not in self._broken:
                     self._broken.append(problem)

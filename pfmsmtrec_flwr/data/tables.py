@@ -32,6 +32,7 @@ PARQUET_ENDINGS = {".parquet", ".pq"}
 TEXT = pa.dictionary(pa.int32(), pa.string())
 NUMBER = pa.float64()
 
+_HEAD_BYTES = 1 << 16
 _LONGEST_LINE = 256 << 20
 _PARSED_BYTES = 1 << 20  # at a time, so that they stay in a core's cache
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -130,9 +131,9 @@ def block_tasks(source: Source, table: TableSpec, columns: Columns, advance: Adv
         yield from _parquet_tasks(source, table, columns, advance)
         return
     with source.open() as (stream, position):
+        seen = position()  # in an archive other files lie before it
         header = _read_header(source, table, stream)
         require_columns(source, table, columns, header.names)
-        seen = 0
         for piece in _pieces(source, stream, header, table.quote.encode()):
             yield partial(_parse, source, table, columns, header.names, piece)
             advance(position() - seen)
@@ -165,6 +166,8 @@ def _parse(source: Source, table: TableSpec, columns: Columns, names: list[str],
         quoted_strings_can_be_null=True,
     )
     first_line = partial(line_at, source, piece.offset)
+    if piece.last and piece.quoted and bytes(piece.data).count(table.quote.encode()) % 2:
+        diagnosis.refuse_unclosed_quote(source, table, diagnosis.Rows(bytes(piece.data), first_line(), piece.last))
     try:
         return Block(pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert), first_line)
     except pa.ArrowInvalid as error:
@@ -186,7 +189,7 @@ def line_at(source: Source, offset: int) -> int:
 
 
 def _read_header(source: Source, table: TableSpec, stream: BinaryIO) -> _Header:
-    start = stream.read(1 << 16)
+    start = stream.read(_HEAD_BYTES)
     if start.startswith(_UTF16_MARKS):
         raise UserError(f"{source}: it is text in UTF-16, expected UTF-8: convert it")
     mark = len(_UTF8_MARK) if start.startswith(_UTF8_MARK) else 0
@@ -195,7 +198,7 @@ def _read_header(source: Source, table: TableSpec, stream: BinaryIO) -> _Header:
         raise UserError(f"cannot read {source}: Empty CSV file")
     if table.header:
         return _Header(list(table.header), start, mark)
-    while (end := _end_of_line(start)) < 0 and (more := stream.read(1 << 16)):
+    while (end := _end_of_line(start)) < 0 and (more := stream.read(_HEAD_BYTES)):
         start += more
     end = len(start) if end < 0 else end
     names: list[str] = []
@@ -224,7 +227,7 @@ def _pieces(source: Source, stream: BinaryIO, header: _Header, quote: bytes) -> 
             why = "is a quote not closed? table.quote says which sign quotes" if quoted else "is it a text table?"
             line = line_at(source, offset)
             raise UserError(f"{source}, line {line}: no end of the line within {len(buffer)} bytes: {why}")
-        if cut and (whole or buffer[:cut].strip()):
+        if cut and (whole or buffer[:cut].strip(b"\r\n")):
             yield Piece(memoryview(buffer)[:cut], offset, quoted=quoted, last=not whole)
         rest = memoryview(buffer)[cut:filled]
         offset += cut
@@ -241,8 +244,10 @@ def _fill(stream: BinaryIO, view: memoryview) -> int:
 def _last_cut(data: bytearray, filled: int, quote: bytes) -> int:
     """Return the position behind the last line end outside of quotes, if any; 0 if there is none."""
     cut = data.rfind(b"\n", 0, filled) + 1 or data.rfind(b"\r", 0, filled - 1) + 1
-    if quote and data.count(quote, 0, cut) % 2:  # within quotes: go back before the last one that opens
-        cut = data.rfind(b"\n", 0, data.rfind(quote, 0, cut)) + 1
+    quotes = data.count(quote, 0, cut) if quote else 0
+    while quotes % 2:  # within quotes: go back before the one that opens, which may have doubled ones behind it
+        end, cut = cut, data.rfind(b"\n", 0, data.rfind(quote, 0, cut)) + 1
+        quotes -= data.count(quote, cut, end)
     return cut
 
 

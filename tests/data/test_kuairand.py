@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from layouts import SHARED, kuairand
 from sklearn.metrics import roc_auc_score
 
 from pfmsmtrec_flwr.data.prepare import prepare
@@ -14,77 +15,12 @@ from pfmsmtrec_flwr.data.schema import load_schema
 from pfmsmtrec_flwr.data.store import SPLITS, ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 
-SLICE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "kuairand-pure-slice"
-
-
-def columns_of(header: str) -> list[str]:
-    return header.split(",")
-
-
-LOG_COLUMNS = columns_of(
-    "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,is_hate,long_view,"
-    "play_time_ms,duration_ms,profile_stay_time,comment_stay_time,is_profile_enter,is_rand,tab"
-)
-USER_COLUMNS = columns_of(
-    "user_id,user_active_degree,is_lowactive_period,is_live_streamer,is_video_author,follow_user_num,"
-    "follow_user_num_range,fans_user_num,fans_user_num_range,friend_user_num,friend_user_num_range,register_days,"
-    "register_days_range," + ",".join(f"onehot_feat{number}" for number in range(18))
-)
-VIDEO_COLUMNS = columns_of(
-    "video_id,author_id,video_type,upload_dt,upload_type,visible_status,video_duration,server_width,server_height,"
-    "music_id,music_type,tag"
-)
-
-
-def log(rows: int, days: list[int], draw: np.random.Generator) -> pd.DataFrame:
-    frame = pd.DataFrame(0, index=range(rows), columns=LOG_COLUMNS)
-    frame["user_id"] = draw.integers(0, 50, rows)
-    frame["video_id"] = draw.integers(0, 80, rows)
-    frame["date"] = np.sort(draw.choice(days, rows))
-    frame["hourmin"] = draw.integers(0, 24, rows) * 100
-    frame["tab"] = draw.choice([0, 1, 2, 4, 6, 11], rows)
-    for label in ("is_click", "long_view", "is_like"):
-        frame[label] = draw.integers(0, 2, rows)
-    return frame
-
-
-def users(draw: np.random.Generator) -> pd.DataFrame:
-    frame = pd.DataFrame(0, index=range(50), columns=USER_COLUMNS)
-    frame["user_id"] = range(50)
-    frame["user_active_degree"] = draw.choice(["full_active", "UNKNOWN"], 50)
-    frame["is_live_streamer"] = draw.choice([-124, 1], 50)
-    frame["follow_user_num"] = draw.integers(0, 5000, 50)
-    frame["follow_user_num_range"] = draw.choice(["0", "(0,10]", "500+"], 50)  # a comma within quotes
-    frame["register_days"] = draw.choice([-124, 100], 50)
-    frame["onehot_feat4"] = draw.choice([0.0, 14.0, np.nan], 50)
-    return frame
-
-
-def videos(draw: np.random.Generator) -> pd.DataFrame:
-    frame = pd.DataFrame(0, index=range(80), columns=VIDEO_COLUMNS)
-    frame["video_id"] = range(80)
-    frame["author_id"] = draw.integers(0, 10**7, 80)
-    frame["video_type"] = draw.choice(["NORMAL", "AD", "UNKNOWN"], 80)
-    frame["upload_dt"] = "2022-04-10"
-    frame["upload_type"] = "Web"
-    frame["video_duration"] = draw.choice([5000.0, 10633.0, np.nan], 80)
-    frame["music_id"] = 9_000_000_000 + draw.integers(0, 3, 80)
-    frame["tag"] = draw.choice(["39", "3,39", "11,2,68", ""], 80)
-    return frame
+SLICE = SHARED / "kuairand-pure-slice"
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    draw = np.random.default_rng(0)
-    folder = tmp_path / "KuaiRand-Pure" / "data"
-    folder.mkdir(parents=True)
-    # two logs as in the full download; their names sort by time
-    log(900, [20220420, 20220421], draw).to_csv(folder / "log_standard_4_08_to_4_21_pure.csv", index=False)
-    log(900, [20220507, 20220508], draw).to_csv(folder / "log_standard_4_22_to_5_08_pure.csv", index=False)
-    log(50, [20220422], draw).to_csv(folder / "log_random_4_22_to_5_08_pure.csv", index=False)
-    users(draw).to_csv(folder / "user_features_pure.csv", index=False)
-    videos(draw).to_csv(folder / "video_features_basic_pure.csv", index=False)
-    return folder
+    return kuairand(tmp_path / "KuaiRand-Pure" / "data")
 
 
 def test_the_official_layout(source: Path, tmp_path: Path) -> None:

@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import layouts
 import pytest
 from federated import same
 from safetensors.torch import load_file
 
+from pfmsmtrec_flwr.config import load_config
+from pfmsmtrec_flwr.data.prepare import prepare
+from pfmsmtrec_flwr.data.schema import load_schema
+from pfmsmtrec_flwr.experiment import run_inline
 from pfmsmtrec_flwr.federation.engine import app_folder, run_on_flower
 
 if TYPE_CHECKING:
@@ -44,6 +49,20 @@ def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: E
     assert status.startswith("finished:failed")
     assert "UserError: node " in told
     assert "scenario XX is not in this data set, which has ES, FR, NL, US" in told
+
+
+def test_scenarios_with_unlike_tasks_from_their_published_files(flower: Flower, tmp_path: Path) -> None:
+    source, data = layouts.tenrec(tmp_path / "source"), tmp_path / "data"
+    prepare(load_schema("tenrec", negatives=2), source, data, progress=False)
+    overrides = ["federation.rounds=2", "model.expert_layers=[8]", "train.batch_size=64", "train.device=cpu"]
+    overrides += ["model.embedding_dim=2", "federation.reference=[]"]
+    config = load_config("tenrec", overrides=overrides)
+    run_inline(config, data=data, output=tmp_path / "inline")
+    settings = {"conf": "tenrec", "data": str(data), "output": str(tmp_path / "flower"), "set": " ".join(overrides)}
+    status, told = flower.run(settings)
+    assert status == "finished:completed", told
+    assert same(models(tmp_path / "flower"), models(tmp_path / "inline"))
+    assert "QK-article: click: 2 sampled negatives per positive" in told
 
 
 def test_our_own_runner_gives_the_same_bits(expected: Expected, tmp_path: Path) -> None:
