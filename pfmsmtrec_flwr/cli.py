@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -192,6 +193,33 @@ def prepare(
         rows = ", ".join(f"{len(split):,} {which}" for which, split in store.splits.items())
         console.print(Text(f"{store.dataset} {store.scenario}: {rows}"), soft_wrap=True)
     console.print(Text(f"prepared in {root}"), soft_wrap=True)
+
+
+@data_app.command("init")
+def data_init(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="A CSV or Parquet file, or a folder whose files are one table.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The schema to write.", show_default="./NAME.yaml")
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the data set.", show_default="the table's")] = "",
+) -> None:
+    """Write a first schema for a table of your own, for you to correct."""
+    from pfmsmtrec_flwr.data import drafting
+
+    source = _absolute(table)
+    path = drafting.schema_path(source, output, name)
+    draft = drafting.draft(source, name)
+    draft.write(path)
+    console = Console()
+    for line in (
+        f"looked at {draft.rows:,} rows: {draft.summary()}",
+        f"wrote {path}",
+        "next: read and correct every line of it, then",
+        f"  pfmsmtrec prepare {shlex.quote(str(path))} --source {shlex.quote(str(draft.source))}",
+    ):
+        console.print(Text(line), soft_wrap=True)
 
 
 @data_app.command("list")

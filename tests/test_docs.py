@@ -146,7 +146,7 @@ def walk(command: object) -> Iterator[TyperCommand]:
 
 
 SECTIONS = [name for name, field in RunConfig.model_fields.items() if isinstance(field.default, BaseModel)]
-SETTING = re.compile(rf"(?<![.\w-])((?:{'|'.join(SECTIONS)})\.[a-z_]+)\b(?!\.(?:py|md|yaml)|\()")
+SETTING = re.compile(rf"(?<![.\w-])((?:{'|'.join(SECTIONS)})\.[a-z_]+)\b(?!\.(?:py|md|yaml|csv)|\()")
 
 
 @pages

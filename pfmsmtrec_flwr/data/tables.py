@@ -15,6 +15,7 @@ from functools import partial
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -268,13 +269,13 @@ def _parquet_tasks(
         size, rows = source.size(), max(1, parquet.metadata.num_rows)
         line = 1
         for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=list(columns.all())):
-            yield partial(_parquet_block, source, columns, line, batch)
+            yield partial(_parquet_block, source, table, columns, line, batch)
             line += batch.num_rows
             advance(size * batch.num_rows // rows)
 
 
-def _parquet_block(source: Source, columns: Columns, line: int, batch: pa.RecordBatch) -> Block:
-    typed = [_as_wanted(source, batch.column(name), name, columns) for name in columns.all()]
+def _parquet_block(source: Source, table: TableSpec, columns: Columns, line: int, batch: pa.RecordBatch) -> Block:
+    typed = [_as_wanted(source, _without_missing(batch.column(name), table), name, columns) for name in columns.all()]
     return Block(pa.Table.from_arrays(typed, names=list(columns.all())), lambda: line)
 
 
@@ -285,6 +286,17 @@ def _parquet(source: Source) -> pq.ParquetFile:
         return pq.ParquetFile(source.path)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"cannot read {source}: {error}") from None
+
+
+def _without_missing(column: pa.Array, table: TableSpec) -> pa.Array:
+    """Make missing what the table writes for it, where the column holds text."""
+    if pa.types.is_dictionary(column.type):
+        kept = _without_missing(column.dictionary, table)
+        return pa.DictionaryArray.from_arrays(column.indices, kept)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    missing = pc.is_in(column, value_set=pa.array(table.missing, type=column.type))
+    return pc.if_else(missing, pa.scalar(None, type=column.type), column)
 
 
 def _as_wanted(source: Source, column: pa.Array, name: str, columns: Columns) -> pa.Array:

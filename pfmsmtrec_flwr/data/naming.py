@@ -1,0 +1,81 @@
+"""What a column's name says: words for labels, scenarios, users, items, times and people, in English."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+LABEL = (
+    *("click", "clicked", "clk", "conversion", "converted", "convert", "conv", "purchase", "purchased", "buy"),
+    *("bought", "sale", "sold"),
+    *("order", "ordered", "pay", "paid", "cart", "like", "liked", "share", "shared", "follow", "followed", "comment"),
+    *("commented", "forward", "favorite", "favourite", "subscribed", "long_view", "install", "installed", "download"),
+    *("finish", "finished", "booked", "label", "target"),
+)
+SCENARIO = (
+    *("scenario", "domain", "country", "market", "site", "channel", "surface", "tab", "region", "shop", "store"),
+    "locale",
+)
+USER = (
+    *("user", "customer", "member", "visitor", "account", "client", "buyer", "consumer", "person", "viewer", "player"),
+    *("subscriber", "household", "uid", "device", "cookie", "session"),
+)
+ITEM = (
+    *("item", "product", "goods", "sku", "video", "article", "ad", "doc", "document", "brand", "category", "cate"),
+    *("shop", "store", "merchant", "movie", "book", "song", "track", "music", "news", "campaign", "creative"),
+    *("advertiser", "publisher", "topic", "tag", "genre"),
+)
+ID = ("id", "key", "hash", "uuid", "guid", "code", "no", "nr", "number", "pseudo", "encrypted", "index", "name")
+PERSONAL = (
+    *("email", "mail", "phone", "mobile", "telephone", "tel", "address", "addr", "street", "postcode", "zip", "ip"),
+    *("username", "firstname", "lastname", "fullname", "surname", "nickname", "passport", "ssn", "iban", "birth"),
+    *("birthday", "birthdate", "dob", "latitude", "longitude", "lat", "lon", "lng", "gps"),
+)
+DAY = ("date", "day", "dt", "ds")
+TIME = ("timestamp", "time", "datetime", "ts", "epoch", "unix", "at", "ms")
+AFTERWARDS = (*LABEL, "dwell", "watch", "watched", "play", "played", "stay", "spent", "revenue")
+
+_NAMED = ("first", "last", "full", "middle", "given", "family", *USER)
+
+
+def words(name: str) -> list[str]:
+    """Take a name apart.
+
+    >>> words("userId_7d")
+    ['user', 'id', '7', 'd']
+    """
+    return re.findall(r"[a-z]+|\d+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower())
+
+
+def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
+    """Return the first word of a vocabulary that a name holds, alone or in the plural.
+
+    >>> spoken("is_long_view", LABEL)
+    'long_view'
+    """
+    found = words(name)
+    pairs = [f"{first}_{second}" for first, second in pairwise(found)]
+    said = {*found, *pairs, *(word.removesuffix("s") for word in found)}
+    return next((word for word in vocabulary if word in said), None)
+
+
+def subject(name: str, vocabulary: Sequence[str]) -> str | None:
+    """Return the word of a vocabulary that a name ends with, what says that it is an id set aside.
+
+    >>> subject("userId", USER), subject("user_age", USER)
+    ('user', None)
+    """
+    found = [word for word in words(name) if word not in ID and not word.isdigit()]
+    if not found:
+        return None
+    endings = {found[-1], found[-1].removesuffix("s"), found[-1].removesuffix("id")}
+    return next((word for word in vocabulary if word in endings), None)
+
+
+def personal(name: str) -> str | None:
+    """Return the word that says that a column may identify a person by more than a made-up id."""
+    found = words(name)
+    if "name" in found and (len(found) == 1 or spoken(name, _NAMED) is not None):
+        return "name"
+    return spoken(name, PERSONAL)
