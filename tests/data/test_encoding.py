@@ -1,4 +1,4 @@
-"""Encoders: one value, one text, one row, on every machine."""
+"""One value, one text, one hash, one row, on every machine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.encoding import (
-    Hashing,
+    NO_HASH,
     Identity,
-    Vocabulary,
-    VocabularyCounter,
     canonical,
     coded,
     declared_encoder,
@@ -25,7 +24,7 @@ from pfmsmtrec_flwr.data.encoding import (
     transformed,
     without,
 )
-from pfmsmtrec_flwr.data.schema import FieldSpec, VocabularyEncoder
+from pfmsmtrec_flwr.data.sections import FieldSpec, VocabularyEncoder
 
 
 def texts(*values: str) -> np.ndarray:
@@ -58,10 +57,10 @@ def test_a_number_is_encoded_alike_whatever_type_it_was_read_with(numbers: list[
     as_float = pa.array([None if n is None else float(n) for n in numbers], type=pa.float64())
     as_text = pa.array([None if n is None else str(n) for n in numbers], type=pa.string())
     as_int = pa.array(numbers, type=pa.int64())
-    encoder = Hashing(1000, 7)
-    expected = [0 if n is None else int(encoder.rows(texts(str(n)))[0]) for n in numbers]
+    expected = [NO_HASH if n is None else int(hash_texts(texts(str(n)), 7)[0]) for n in numbers]
     for array in (as_int, as_float, as_text, as_text.dictionary_encode(), pa.chunked_array([as_int])):
-        assert encode(coded(array), encoder).tolist() == expected
+        column = coded(array)
+        assert column.lookup(hash_texts(column.values, 7), NO_HASH).tolist() == expected
 
 
 def test_hash_is_pinned() -> None:
@@ -90,12 +89,21 @@ def test_hash_does_not_depend_on_the_process() -> None:
         assert done.stdout.strip() == "15049453508330490149"
 
 
-def test_hash_buckets_are_even_and_never_row_0() -> None:
-    rows = Hashing(10, 0).rows(texts(*map(str, range(20_000))))
-    counts = np.bincount(rows, minlength=11)
-    assert counts[0] == 0
-    assert np.abs(counts[1:] - 2000).max() < 5 * np.sqrt(2000)
-    assert Hashing(10, 0).size == 11
+def test_a_hash_is_never_that_of_a_missing_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pd.util, "hash_array", lambda values, **_: np.zeros(len(values), dtype=np.uint64))
+    assert hash_texts(texts("a", "b"), 0).tolist() == [1, 1]
+
+
+def test_a_lookup_keeps_every_bit() -> None:
+    column = coded(pa.array(["a", None, "b", "a"]))
+    assert column.lookup(np.array([2**64 - 1, 2**53 + 1], dtype=np.uint64), 0).tolist() == [
+        2**64 - 1,
+        0,
+        2**53 + 1,
+        2**64 - 1,
+    ]
+    assert column.lookup(np.array([True, False]), False).tolist() == [True, False, False, True]
+    assert column.counts().tolist() == [2, 1]
 
 
 def test_identity() -> None:
@@ -112,47 +120,9 @@ def test_declared_values() -> None:
     assert declared_encoder(FieldSpec(vocabulary=VocabularyEncoder(), embedding="local")) is None
 
 
-def learned(chunks: list[list[Any]], **rule: int) -> Vocabulary:
-    counter = VocabularyCounter()
-    for chunk in chunks:
-        counter.add(coded(pa.array(chunk, type=pa.string())))
-    return counter.vocabulary(VocabularyEncoder(**rule))
-
-
-def test_vocabulary_by_falling_count_then_text() -> None:
-    found = learned([["b", "a", "c", None], ["c", "b", "a", "c", "d"]])
-    assert found.size == 5
-    assert found.rows(texts("c", "a", "b", "d", "e")).tolist() == [1, 2, 3, 4, 0]
-
-
-def test_vocabulary_leaves_out_rare_values_and_is_bounded() -> None:
-    chunks = [["a", "a", "b", "b", "c", "c", "c", "d"]]
-    assert learned(chunks, min_count=2).rows(texts("a", "b", "c", "d")).tolist() == [2, 3, 1, 0]
-    assert learned(chunks, max_size=2).rows(texts("a", "b", "c", "d")).tolist() == [2, 0, 1, 0]
-    assert learned(chunks, min_count=9).size == 1
-
-
-def test_vocabulary_of_nothing() -> None:
-    found = learned([])
-    assert found.size == 1
-    assert found.rows(texts("a")).tolist() == [0]
-
-
-@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=20), max_size=6))
-def test_vocabulary_does_not_depend_on_the_chunks(chunks: list[list[str]]) -> None:
-    joined = [value for chunk in chunks for value in chunk]
-    values = texts(*"abcdef")
-    assert learned(chunks).rows(values).tolist() == learned([joined]).rows(values).tolist()
-
-
-def test_many_distinct_values_are_merged_on_the_way() -> None:
-    chunk = [str(number) for number in range(120_000)]
-    assert learned([chunk, chunk, ["7"]], min_count=2).rows(texts("7", "119999")).tolist()[0] == 1
-
-
 def test_sentinels_become_missing() -> None:
     column = without(coded(pa.array(["-124", "1", "-124.0", "x"])), (-124,))
-    assert encode(column, Hashing(5, 0)).tolist()[::2] == [0, 0]
+    assert column.index.tolist() == [-1, 1, -1, 3]
     assert encode(column, Identity(2)).tolist() == [0, 2, 0, 0]
 
 

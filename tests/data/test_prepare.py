@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import gzip
 import json
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pfmsmtrec_flwr.data import tables
+from pfmsmtrec_flwr.data import reading, tables
 from pfmsmtrec_flwr.data.prepare import prepare
 from pfmsmtrec_flwr.data.schema import DatasetSchema
 from pfmsmtrec_flwr.data.store import SPLITS, ScenarioStore, StoreWriter
@@ -281,3 +287,266 @@ def test_the_manifest_holds_no_local_value(tmp_path: Path) -> None:
     assert "person-" not in text
     assert str(tmp_path) not in text
     assert json.loads(text)["extra"]["numeric"].keys() == {"price", "weight"}
+
+
+def two_files(folder: Path, rows: int = 400) -> Path:
+    source = folder / "source"
+    source.mkdir(parents=True)
+    for place in (1, 2):
+        impressions(rows, seed=place).to_csv(source / f"log{place}.csv", index=False)
+    return source
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files of the main table whose rows were read."""
+    found: list[str] = []
+    real = reading.block_tasks
+
+    def recorded(source: Any, *more: Any) -> Iterator[Callable[[], Any]]:
+        found.append(source.name)
+        return real(source, *more)
+
+    monkeypatch.setattr(reading, "block_tasks", recorded)
+    return found
+
+
+def interrupt_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    real = reading.block_tasks
+
+    def interrupted(source: Any, *more: Any) -> Iterator[Callable[[], Any]]:
+        yield from real(source, *more)
+        if source.name == name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(reading, "block_tasks", interrupted)
+
+
+def parts_of(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in (folder / "data" / "shop" / ".prepare").glob("*/part-*/NL"))
+
+
+SPLITS_OF_ROWS: dict[str, Any] = {"random": {"validation": 0.2, "test": 0.2}}  # by the row's number in all files
+
+
+@pytest.mark.parametrize("split", [{}, {"split": SPLITS_OF_ROWS}])
+def test_an_interrupted_run_goes_on_behind_the_last_finished_file(
+    tmp_path: Path, reads: list[str], split: dict[str, Any]
+) -> None:
+    source = two_files(tmp_path)
+    whole = {store.scenario: files(store) for store in prepare(schema(**split), source, tmp_path / "whole")}
+    reads.clear()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_in(patch, "log2.csv")
+        prepare(schema(**split), source, tmp_path / "data")
+    assert reads == ["log1.csv", "log2.csv"]
+    assert stores_in(tmp_path / "data" / "shop") == []
+    assert len(parts_of(tmp_path)) == 1
+    reads.clear()
+    stores = prepare(schema(**split), source, tmp_path / "data")
+    assert reads == ["log2.csv"]
+    assert {store.scenario: files(store) for store in stores} == whole
+    assert parts_of(tmp_path) == []
+
+
+def test_a_file_or_schema_that_changed_meanwhile_is_read_again(tmp_path: Path, reads: list[str]) -> None:
+    source = two_files(tmp_path)
+
+    def broken_off(**changes: Any) -> list[str]:
+        reads.clear()
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            interrupt_in(patch, "log2.csv")
+            prepare(schema(**changes), source, tmp_path / "data")
+        return list(reads)
+
+    assert broken_off() == ["log1.csv", "log2.csv"]
+    assert broken_off() == ["log2.csv"]
+    impressions(410, seed=9).to_csv(source / "log1.csv", index=False)
+    assert broken_off() == ["log1.csv", "log2.csv"]
+    assert broken_off(numeric={}) == ["log1.csv", "log2.csv"]
+    reads.clear()
+    expected = {store.scenario: files(store) for store in prepare(schema(), source, tmp_path / "whole")}
+    stores = prepare(schema(), source, tmp_path / "data")
+    assert {store.scenario: files(store) for store in stores} == expected
+    assert parts_of(tmp_path) == []  # those of other files too
+
+
+def test_rows_are_numbered_through_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = two_files(tmp_path)
+    changes = {"split": SPLITS_OF_ROWS}
+    frames = [impressions(400, seed=1), impressions(400, seed=2)]
+    whole = prepared(pd.concat(frames), tmp_path / "one", changes)
+    for store in prepare(schema(**changes), source, tmp_path / "data"):
+        assert files(store) == files(whole[store.scenario])
+    shorter = prepared(pd.concat([frames[0][:300], frames[1]]), tmp_path / "shorter", changes)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    frames[0].to_csv(source / "log1.csv", index=False)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # both files are read, nothing is written
+        patch.setattr(StoreWriter, "append", interrupted)
+        prepare(schema(**changes), source, tmp_path / "data")
+    assert len(parts_of(tmp_path)) == 2
+    frames[0][:300].to_csv(source / "log1.csv", index=False)  # the second one's rows have other numbers now
+    for store in prepare(schema(**changes), source, tmp_path / "data"):
+        assert files(store) == files(shorter[store.scenario])
+
+
+def test_what_was_prepared_before_is_left_as_it_is(tmp_path: Path, reads: list[str]) -> None:
+    source = two_files(tmp_path)
+    first = prepare(schema(), source, tmp_path / "data")
+    before = [store.path.stat() for store in first]
+    reads.clear()
+    again = prepare(schema(), source, tmp_path / "data")
+    assert [(store.scenario, files(store)) for store in again] == [(store.scenario, files(store)) for store in first]
+    assert [store.path.stat() for store in again] == before
+    assert reads == []
+    os.utime(source / "log2.csv", ns=(1, 1))
+    prepare(schema(), source, tmp_path / "data", scenarios=["NL"])
+    assert reads == ["log1.csv", "log2.csv"]
+    reads.clear()
+    prepare(schema(), source, tmp_path / "data")  # the other one
+    prepare(schema(), source, tmp_path / "data")
+    assert reads == ["log1.csv", "log2.csv"]
+    reads.clear()
+    prepare(schema(title="Another"), source, tmp_path / "data")
+    assert reads == ["log1.csv", "log2.csv"]
+
+
+def test_two_at_once(tmp_path: Path, reads: list[str]) -> None:
+    source = two_files(tmp_path)
+    folder = tmp_path / "data" / "shop" / ".prepare" / "of-2"
+    folder.mkdir(parents=True)
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match=r"^another process is preparing ES, NL in .*data/shop: wait for it to end$"):
+        prepare(schema(), source, tmp_path / "data")
+    assert reads == []
+    os.close(lock)
+    assert len(prepare(schema(), source, tmp_path / "data")) == 2
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip", "folder in a zip"])
+def test_packed_files_give_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    frame = impressions(400)
+    plain = prepared(frame, tmp_path / "plain")
+    text = (tmp_path / "plain" / "source" / "log.csv").read_bytes()
+    source = tmp_path / "packed"
+    source.mkdir()
+    if kind == "gz":
+        (source / "log.csv.gz").write_bytes(gzip.compress(text))
+    else:
+        with zipfile.ZipFile(source / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("shop/log.csv" if "folder" in kind else "log.csv", text)
+    for store in prepare(schema(), source, tmp_path / "data"):
+        assert files(store) == files(plain[store.scenario])
+
+
+def test_damage_leaves_no_store(tmp_path: Path) -> None:
+    source = two_files(tmp_path)
+    text = (source / "log2.csv").read_bytes()
+    for name, data, message in (
+        ("log2.csv", text[:-9], r"log2\.csv, line 401: got \d column.?, expected 9: the file ends within the row"),
+        ("log2.csv.gz", gzip.compress(text)[:-20], r"log2\.csv\.gz: the archive is damaged or incomplete"),
+    ):
+        (source / "log2.csv").unlink(missing_ok=True)
+        (source / name).write_bytes(data)
+        with pytest.raises(UserError, match=message):
+            prepare(schema(), source, tmp_path / "data")
+        assert stores_in(tmp_path / "data" / "shop") == []
+
+
+def test_a_header_that_is_not_expected(tmp_path: Path) -> None:
+    header = list(impressions(1).columns)
+    table = {"files": ["log*.csv"], "header": header}
+    hint = r": does the file begin with a header line\? It must not$"
+    message = rf"log\.csv, line 1, column 'price': got 'price', expected a number{hint}"
+    refuse(impressions(50), tmp_path / "a", message, changes={"table": table})
+    given = {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}
+    message = rf"log\.csv, line 1, column 'country': got 'country', expected one of 1, 2 .*{hint}"
+    refuse(impressions(50), tmp_path / "b", message, changes={"table": table, "numeric": {}, "split": given})
+
+
+def with_side_table(folder: Path, how: str, side: pd.DataFrame) -> dict[str, ScenarioStore]:
+    frame = impressions(400).drop(columns=["price", "weight"])
+    (folder / "source").mkdir(parents=True)
+    side.to_csv(folder / "source" / "items.csv", index=False)
+    join = {"files": ["items.csv"], "key": "item", "key_there": "id", "how": how}
+    return prepared(frame, folder, {"joins": [join]})
+
+
+def test_an_inner_join_repeats_and_drops_rows(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    side = pd.DataFrame({"id": draw.integers(0, 700, 900), "price": np.arange(900.0), "weight": draw.normal(size=900)})
+    stores = with_side_table(tmp_path / "joined", "inner", side)
+    frame = impressions(400).drop(columns=["price", "weight"])
+    flat = frame.merge(side, left_on="item", right_on="id", how="inner", sort=False)
+    assert len(flat) not in {400, 0}
+    expected = prepared(flat.drop(columns="id"), tmp_path / "flat")
+    for name, store in stores.items():
+        assert files(store) == files(expected[name])
+
+
+def test_keys_of_a_side_table_that_match_nothing(tmp_path: Path) -> None:
+    side = pd.DataFrame({"id": [f"item{number}" for number in range(50)], "price": 1.0, "weight": 2.0})
+    for how in ("left", "inner"):
+        with pytest.raises(UserError, match=r"items\.csv: its column 'id' matches no row of the main table's 'item'"):
+            with_side_table(tmp_path / how, how, side)
+        assert stores_in(tmp_path / how / "data" / "shop") == []
+
+
+def test_scenarios_and_splits_with_files_of_their_own(tmp_path: Path) -> None:
+    frame = impressions(800).drop(columns=["country", "day"])
+    source = tmp_path / "source"
+    for place, name in enumerate(("NL", "ES")):
+        (source / name).mkdir(parents=True)
+        frame[place * 400 :][:300].to_csv(source / name / "train.csv", index=False)
+        frame[place * 400 + 300 :][:100].to_csv(source / name / "test.csv", index=False)
+    changes = {
+        "table": {"files": ["{scenario}/{split}.csv"]},
+        "scenario": {"names": ["NL", "ES"]},
+        "split": {"by_file": {"cut": {"share": 0.2, "key": "user"}}},
+        "tasks": {"ctr": "click", "ctcvr": {"column": "buy", "scenarios": ["NL"]}},
+    }
+    stores = {store.scenario: store for store in prepare(schema(**changes), source, tmp_path / "data")}
+    assert {name: store.tasks for name, store in stores.items()} == {"ES": ("ctr",), "NL": ("ctr", "ctcvr")}
+    for place, name in enumerate(("NL", "ES")):
+        splits = stores[name].splits
+        assert len(splits["train"]) + len(splits["validation"]) == 300
+        assert not set(splits["train"].users) & set(splits["validation"].users)
+        np.testing.assert_array_equal(splits["test"].labels[:, 0], frame.click[place * 400 + 300 :][:100])
+    (source / "ES" / "test.csv").unlink()
+    with pytest.raises(UserError, match=r"^no file 'ES/test\.csv' in .*; to prepare what is there: --scenario NL$"):
+        prepare(schema(**changes), source, tmp_path / "data")
+
+
+def positive_rows(folder: Path, per_positive: int) -> dict[str, ScenarioStore]:
+    frame = impressions(400)
+    frame.loc[frame.country == 1, ["click", "buy"]] = 1
+    negatives = {"task": "ctr", "scenarios": ["NL"], "item": "item", "item_features": ["price"]}
+    changes = {"negatives": negatives | {"per_positive": per_positive}, "tasks": {"ctr": "click"}}
+    return prepared(frame, folder, changes)
+
+
+def test_made_up_rows_follow_those_of_the_table(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"task 'ctr': all \d+ training rows have the label 1, .*--negatives N"):
+        positive_rows(tmp_path / "none", 0)
+    stores = positive_rows(tmp_path / "two", 2)
+    own = int((impressions(400).country == 1).sum())
+    store = stores["NL"]
+    assert store.extra["negatives"] == {"task": "ctr", "per_positive": 2, "rows": 2 * own}
+    assert "negatives" not in stores["ES"].extra
+    for split in SPLITS:
+        (positive,) = store.positives(split)
+        assert store.splits[split].labels[:, 0].tolist() == [1] * positive + [0] * 2 * positive
+
+
+def test_a_copy_that_is_not_complete_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = int((impressions(400).country == 1).sum())
+    with caplog.at_level(logging.WARNING):
+        prepared(impressions(400), tmp_path / "a", {"expected_rows": {"NL": own}})
+    assert "rows, the published" not in caplog.text
+    with caplog.at_level(logging.WARNING):
+        prepared(impressions(400), tmp_path / "b", {"expected_rows": {"NL": 12_000}})
+    assert f"NL: got {own} rows, the published data set has about 12,000: is the copy complete?" in caplog.text
