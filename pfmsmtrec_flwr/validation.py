@@ -126,7 +126,8 @@ def _first_line(kind: type[Section], error: ValidationError) -> str:
     elif first["type"] == "missing":
         line = f"key '{key}' is missing"
     else:
-        line = f"key '{key}': got {first['input']!r}; {_lower(first['msg'])}"
+        got = "" if isinstance(first["input"], dict) and first["input"] else f"got {first['input']!r}; "
+        line = f"key '{key}': {got}{_lower(first['msg'])}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return line + more
 

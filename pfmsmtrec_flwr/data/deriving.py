@@ -22,12 +22,13 @@ from pfmsmtrec_flwr.data.encoding import (
     canonical,
     declared_encoder,
     hash_texts,
+    is_one_of,
     transformed,
     without,
 )
 from pfmsmtrec_flwr.data.schema import DatasetSchema, has
 from pfmsmtrec_flwr.data.sections import FieldSpec, NumericSpec, TaskSpec
-from pfmsmtrec_flwr.data.splitting import TRAIN, ByRow, Splitter
+from pfmsmtrec_flwr.data.splitting import ByRow, Splitter
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -35,11 +36,14 @@ SCENARIO = "scenario"
 SPLIT = "split"
 USER = "user"
 NO_SCENARIO = -1
+NOT_FOUND = -2
+"""Scenario or split of a row for which a side table has none."""
 NO_USER = -1
 UNKNOWN = -1
 """Row of a value that a declared encoder does not know, until it is written as row 0."""
 WRONG_LABEL = 2
 
+_LARGEST = 1e30  # what is larger has no square, and no place among 32-bit numbers
 _USER_SEED = 0
 _KEY_SEED = 0
 _VOCABULARY_SEED = 0
@@ -82,7 +86,7 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     if schema.scenario.column is not None:
         found.append(_scenario(schema, scenarios, schema.scenario.column))
     if not isinstance(splitter, ByRow):
-        found.append(Output(SPLIT, splitter.column, "int8", TRAIN, splitter.codes))
+        found.append(Output(SPLIT, splitter.column, "int8", NOT_FOUND, splitter.codes))
     if schema.users is not None:
         found.append(_user(schema.users))
     wanted = [
@@ -130,13 +134,13 @@ def _scenario(schema: DatasetSchema, scenarios: Sequence[str], column: str) -> O
     def make(chunk: Chunk) -> Array:
         texts = chunk.coded(column)
         if schema.scenario.others == "error":
-            unknown = ~texts.lookup(np.isin(texts.values.astype(str), list(named)), False)
+            unknown = ~texts.lookup(is_one_of(texts.values, list(named)), False)
             if unknown.any():
                 expected = f"expected one of {', '.join(named)} (or scenario.others: drop)"
                 raise chunk.error(column, unknown, expected)
         return texts.lookup(np.array([place.get(value, NO_SCENARIO) for value in texts.values], np.int16), NO_SCENARIO)
 
-    return Output(SCENARIO, column, "int16", NO_SCENARIO, make)
+    return Output(SCENARIO, column, "int16", NOT_FOUND, make)
 
 
 def _user(column: str) -> Output:
@@ -153,8 +157,8 @@ def _label(name: str, task: TaskSpec) -> Output:
 
     def make(chunk: Chunk) -> Array:
         texts = chunk.coded(task.column)
-        values = texts.values.astype(str)
-        labels = np.where(np.isin(values, yes), 1, np.where(np.isin(values, no), 0, WRONG_LABEL)).astype(np.uint8)
+        labels = np.where(is_one_of(texts.values, no), 0, WRONG_LABEL).astype(np.uint8)
+        labels[is_one_of(texts.values, yes)] = 1
         return texts.lookup(labels, WRONG_LABEL)
 
     return Output(label_output(name), task.column, "uint8", WRONG_LABEL, make)
@@ -197,14 +201,17 @@ def prepared_numbers(chunk: Chunk, column: str, spec: NumericSpec) -> npt.NDArra
     Raises
     ------
     UserError
-        Text that is no number, or a negative value where a logarithm is to be taken.
+        Text that is no number, one that is too large, or a negative value where a logarithm is to be taken.
     """
     values = chunk.numbers(column)
-    unknown = ~np.isfinite(values)
+    odd = ~(np.abs(values) <= _LARGEST)  # not-a-number too
     if spec.missing:
-        unknown |= np.isin(values, spec.missing)
-    if unknown.any():
-        values = np.where(unknown, np.nan, values)
+        odd |= np.isin(values, spec.missing)
+    if odd.any():
+        known = np.isfinite(values) & ~np.isin(values, spec.missing)
+        values = np.where(known, values, np.nan)
+        if spec.clip is None and (odd & known).any():
+            raise chunk.error(column, odd & known, f"expected at most {_LARGEST:g}: name it in missing, or clip")
     if spec.clip is not None:
         values = np.clip(values, *spec.clip)
     if spec.transform == "log1p":

@@ -53,7 +53,7 @@ def refuse_repeated(source: Source, names: Sequence[str]) -> None:
         Names the column.
     """
     for place, name in enumerate(names):
-        if name in names[:place] and not _is_number(name):
+        if name in names[:place] and name and not _is_number(name):
             raise UserError(f"{source}, line 1: the column '{name}' is there twice")
 
 

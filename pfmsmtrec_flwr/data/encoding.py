@@ -6,11 +6,13 @@ texts; those that work on hashes of them are in `hashing`.
 
 One value has one text, whatever type it was read with: surrounding white space goes, and what reads as an integer is
 written as one, without sign ``+``, leading zeros or a fraction of zeros. So 5, 5.0, "5", " 5" and "005" are one value,
-"5.5" and "5a" two others. Encoders and hashes see this text only.
+"5.5" and "5a" two others. Fractions keep the text that they have: "5.5" and "5.50" are two values. Encoders and hashes
+see this text only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -43,10 +45,6 @@ class Coded:
 
     def __len__(self) -> int:
         return len(self.index)
-
-    def pick(self, rows: npt.NDArray[Any]) -> Coded:
-        """Return some rows, given by positions or a mask."""
-        return Coded(self.values, self.index[rows])
 
     def lookup(self, of_value: npt.NDArray[Any], of_missing: Any) -> npt.NDArray[Any]:
         """Spread what belongs to each distinct value over the rows."""
@@ -125,7 +123,13 @@ def without(column: Coded, sentinels: tuple[Scalar, ...]) -> Coded:
     """Make the sentinels missing."""
     if not sentinels:
         return column
-    return _as_missing(column, np.isin(column.values.astype(str), [canonical(value) for value in sentinels]))
+    return _as_missing(column, is_one_of(column.values, [canonical(value) for value in sentinels]))
+
+
+def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which texts are among some others."""
+    found = pc.is_in(pa.array(values, type=pa.string()), value_set=pa.array(texts, type=pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def transformed(column: Coded, transform: str) -> Coded:
@@ -141,12 +145,6 @@ def transformed(column: Coded, transform: str) -> Coded:
     texts = _canonical(texts)
     values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
     return _as_missing(Coded(values, column.index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False)))
-
-
-def encode(column: Coded, encoder: Encoder) -> npt.NDArray[np.int32]:
-    """Return the row of each value, (n,)."""
-    rows: npt.NDArray[np.int32] = column.lookup(encoder.rows(column.values).astype(np.int32), 0)
-    return rows
 
 
 def declared_encoder(spec: FieldSpec) -> Encoder | None:
@@ -173,9 +171,13 @@ def _canonical(values: pa.Array) -> pa.Array:
     elif not pa.types.is_string(values.type):
         values = values.cast(pa.string())
     texts = pc.utf8_trim_whitespace(values)
-    texts = pc.replace_substring_regex(texts, r"^\+?(-?)0*(\d+)(?:\.0*)?$", r"\1\2")
-    texts = pc.if_else(pc.equal(texts, "-0"), "0", texts)
-    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    odd = pc.fill_null(pc.match_substring_regex(texts, r"^(?:[-+0]|$)|\."), False)  # few; the others are as they are
+    if pc.any(odd).as_py():
+        plain = pc.replace_substring_regex(texts.filter(odd), r"^\+?(-?)0*(\d+)(?:\.0*)?$", r"\1\2")
+        plain = pc.if_else(pc.equal(plain, "-0"), "0", plain)
+        plain = pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
+        texts = pc.replace_with_mask(texts, odd, plain)
+    return texts
 
 
 def _float_texts(values: pa.Array) -> pa.Array:

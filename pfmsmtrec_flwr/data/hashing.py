@@ -1,7 +1,7 @@
 """Hashes of categorical values to rows of an embedding table: buckets, and vocabularies learned from counts.
 
-Values are told apart by 64-bit hashes of their texts, so that what is counted takes 16 bytes a value whatever it reads;
-among ten million values two are taken for one with a probability of 3 in a million.
+Values are told apart by 64-bit hashes of their texts, so that counting takes some 80 bytes a distinct value, whatever
+it reads; among ten million values two are taken for one with a probability of 3 in a million.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 _FEWEST_PENDING = 100_000
 
 
-class HashEncoder(Protocol):
+class HashedEncoder(Protocol):
     """Gives hashes their rows."""
 
     @property

@@ -83,6 +83,7 @@ class SideTable:
         self.sources = tuple(sources)
         self.outputs = tuple(outputs)
         self.key_there = join.key_there or join.key
+        self.asked = 0
         self.matched = 0
         self._spool = self._read(folder, progress)
         keys = self._spool.column(_KEY)
@@ -93,6 +94,7 @@ class SideTable:
 
     def match(self, keys: Hashes) -> Match:
         """Return which rows belong to the main table's keys (n,)."""
+        self.asked += len(keys)
         first = np.searchsorted(self._keys, keys)
         if self.join.how == "left":
             place = np.minimum(first, len(self._keys) - 1)
@@ -115,19 +117,14 @@ class SideTable:
             found[output.name] = taken
         return found
 
-    def refuse_unmatched(self) -> None:
-        """Raise an error if no row of the main table has found anything.
-
-        Raises
-        ------
-        UserError
-            Names both keys.
-        """
-        if not self.matched:
-            raise UserError(
-                f"{self.sources[0]}: its column '{self.key_there}' matches no row of the main table's "
-                f"'{self.join.key}': are both of the same data set?"
-            )
+    def unmatched(self) -> UserError | None:
+        """Return the error to raise if rows were looked for and none was found."""
+        if self.matched or not self.asked:
+            return None
+        return UserError(
+            f"{self.sources[0]}: its column '{self.key_there}' matches no row of the main table's "
+            f"'{self.join.key}': are both of the same data set?"
+        )
 
     def _read(self, folder: Path, progress: bool) -> Spool:
         layout: dict[str, tuple[str, int | None]] = {_KEY: ("uint64", None)}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.deriving import UNKNOWN
-from pfmsmtrec_flwr.data.hashing import Buckets, HashCounter, HashEncoder
+from pfmsmtrec_flwr.data.hashing import Buckets, HashCounter, HashedEncoder
 from pfmsmtrec_flwr.data.progress import Advance
 from pfmsmtrec_flwr.data.scenario_rows import HASHES, LABELS, NUMBERS, ROWS, SPLIT_CODES, ScenarioRows
 from pfmsmtrec_flwr.data.schema import DatasetSchema
@@ -39,7 +39,7 @@ class Learned:
         By field, how its training values fared: see `encoding_report`.
     """
 
-    encoders: Mapping[str, HashEncoder]
+    encoders: Mapping[str, HashedEncoder]
     standardiser: Standardiser
     rows: Counts
     positives: Counts
@@ -54,7 +54,8 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     schema
         Says how each field is encoded.
     rows
-        All rows; vocabularies, moments and shares come from the training rows alone.
+        All rows; vocabularies, moments and shares come from the training rows alone, vocabularies not from rows that
+        are made up.
     advance
         Is told the rows that were gone through.
     """
@@ -64,6 +65,7 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     unknown = np.zeros(len(layout.declared), dtype=np.int64)
     counts = np.zeros(len(SPLITS), dtype=np.int64)
     positives = np.zeros((len(SPLITS), len(layout.tasks)), dtype=np.int64)
+    left = sum(spool.rows for spool in rows.spools)  # rows that are not made up
     for block in rows.blocks():
         codes = block[SPLIT_CODES]
         counts += np.bincount(codes, minlength=len(SPLITS))
@@ -71,10 +73,11 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
             positives[code] += block[LABELS][codes == code].sum(axis=0, dtype=np.int64)
         training = codes == TRAIN
         if training.any():
-            for place, name in enumerate(layout.hashed):
+            for place, name in enumerate(layout.hashed if left > 0 else ()):
                 counters[name].add(block[HASHES][training, place])
             moments.add(block[NUMBERS][training])
             unknown += (block[ROWS][training] == UNKNOWN).sum(axis=0)
+        left -= len(codes)
         advance(len(codes))
     encoders = {name: _encoder(schema, name, counter) for name, counter in counters.items()}
     shares = dict(zip(layout.declared, unknown / max(1, counts[TRAIN]), strict=True))
@@ -86,7 +89,7 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
 def encoding_report(
     schema: DatasetSchema,
     counters: Mapping[str, HashCounter],
-    encoders: Mapping[str, HashEncoder],
+    encoders: Mapping[str, HashedEncoder],
     unknown: Mapping[str, float],
 ) -> dict[str, dict[str, float]]:
     """Return, by field, what a reader of the store has to know of its encoding.
@@ -106,7 +109,7 @@ def encoding_report(
     return report
 
 
-def _encoder(schema: DatasetSchema, name: str, counter: HashCounter) -> HashEncoder:
+def _encoder(schema: DatasetSchema, name: str, counter: HashCounter) -> HashedEncoder:
     spec = schema.fields[name]
     if spec.hash is not None:
         return Buckets(spec.hash.buckets)

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 T = TypeVar("T")
 
+_MOST_WORKERS = 8  # each holds a block of rows in memory
+
 
 def in_order(calls: Iterable[Callable[[], T]]) -> Iterator[T]:
     """Yield the results of calls, of which as many are made at once as there are processors.
@@ -18,7 +20,7 @@ def in_order(calls: Iterable[Callable[[], T]]) -> Iterator[T]:
     The calls themselves are taken one by one, by the thread that asks for results, at most one more than there are
     threads ahead of it. What a call raises is raised where its result would have come.
     """
-    workers = max(1, pa.cpu_count())
+    workers = min(max(1, pa.cpu_count()), _MOST_WORKERS)
     pending: deque[Future[T]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="rows") as pool:
         try:

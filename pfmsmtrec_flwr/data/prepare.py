@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.data.checks import check_learned, compare_rows, tell_encodings
-from pfmsmtrec_flwr.data.deriving import SCENARIO, SPLIT, WRONG_LABEL, Output, label_output, outputs_of
+from pfmsmtrec_flwr.data.deriving import NOT_FOUND, SCENARIO, SPLIT, WRONG_LABEL, Output, label_output, outputs_of
 from pfmsmtrec_flwr.data.learning import Learned, learn
 from pfmsmtrec_flwr.data.negatives import add_negatives
 from pfmsmtrec_flwr.data.progress import progress_bar
@@ -158,6 +158,11 @@ class _Job:
                 self._spool(part, starts, folder)
             for name in self.scenarios:
                 spools[name].append(Spool(folder / name))
+        try:
+            self.reader.refuse_unmatched()
+        except UserError:
+            self.workspace.keep_only([])  # another run must find that out again
+            raise
         self.workspace.keep_only(fingerprints)
         return spools
 
@@ -171,6 +176,7 @@ class _Job:
             }
             dropped = 0
             for rows in self.reader.rows(part, outputs):
+                self._check_found(rows, outputs)
                 for place, name in enumerate(self.scenarios):
                     mine = _rows_of(rows, place)
                     self._check_labels(name, rows, mine, outputs)
@@ -190,6 +196,20 @@ class _Job:
                 writer.finish()
         if dropped:
             logger.info("%s: %d rows of other scenarios left out", part.source.name, dropped)
+
+    def _check_found(self, rows: DerivedRows, outputs: Sequence[Output]) -> None:
+        """Refuse rows of which a side table tells no scenario, unless such are dropped, or no split."""
+        for output in outputs:
+            if output.name == SCENARIO and self.schema.scenario.others == "error":
+                wrong = rows.arrays[SCENARIO] == NOT_FOUND
+            elif output.name == SPLIT:
+                wrong = rows.arrays[SPLIT] == NOT_FOUND
+                if SCENARIO in rows.arrays:
+                    wrong &= rows.arrays[SCENARIO] >= 0
+            else:
+                continue
+            if wrong.any():
+                raise rows.error(output, wrong, f"expected one for the {output.name}")
 
     def _check_labels(
         self, scenario: str, rows: DerivedRows, mine: slice | npt.NDArray[np.int64], outputs: Sequence[Output]

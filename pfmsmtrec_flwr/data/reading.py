@@ -61,7 +61,9 @@ class DerivedRows:
     def error(self, output: Output, wrong: npt.NDArray[np.bool_], expected: str) -> UserError:
         """Describe the first wrong value of an output."""
         if output.column not in self.chunk.columns:
-            return UserError(f"the column '{output.column}' of a side table has a missing or wrong value, {expected}")
+            return UserError(
+                f"{self.chunk.source}: a row finds in its side table no '{output.column}' or a wrong one, {expected}"
+            )
         if self.origin is not None:
             rows = np.zeros(len(self.chunk), dtype=bool)
             rows[self.origin[wrong]] = True
@@ -104,6 +106,7 @@ class Reader:
         self._workspace = workspace
         self._progress = progress
         self._sides: dict[tuple[int, tuple[Source, ...]], SideTable] = {}
+        self._unmatched: list[UserError] = []
 
     def rows(self, part: SourcePart, outputs: Sequence[Output]) -> Iterator[DerivedRows]:
         """Go once through a file, with what its side tables add.
@@ -116,20 +119,25 @@ class Reader:
         own, sides = self._owners(part, outputs)
         keys = [key_output(side.join.key) for side in sides]
         distinct = {key.name: key for key in keys}  # several side tables may have the same key
-        for side in sides:
-            side.matched = 0
-        count = 0
         table, source = self.schema.table, part.source
         with progress_bar(f"reading {source.name}", source.size(), wanted=self._progress) as advance:
             tasks = block_tasks(source, table, columns_of([*own, *distinct.values()]), advance)
             made = [*own, *distinct.values()]
             for rows in in_order(partial(_derived, source, table, made, task) for task in tasks):
-                count += len(rows)
                 hashes = {name: rows.arrays.pop(name) for name in distinct}
                 yield _joined(rows, [hashes[key.name] for key in keys], sides)
-        if count:
-            for side in sides:
-                side.refuse_unmatched()
+
+    def refuse_unmatched(self) -> None:
+        """Refuse side tables whose keys no row has found, after all files that they belong to.
+
+        Raises
+        ------
+        UserError
+            Names both keys.
+        """
+        self._leave(list(self._sides))
+        if self._unmatched:
+            raise self._unmatched[0]
 
     def days(self, column: str) -> list[str]:
         """Return the distinct values of a column over all rows of all files.
@@ -170,10 +178,15 @@ class Reader:
     def _side(self, place: int, join: JoinSpec, sources: tuple[Source, ...], outputs: list[Output]) -> SideTable:
         found = self._sides.get((place, sources))
         if found is None or [output.name for output in found.outputs] != [output.name for output in outputs]:
-            self._sides = {key: side for key, side in self._sides.items() if key[0] != place}  # the last part's
+            self._leave([key for key in self._sides if key[0] == place])  # the last part's
             found = SideTable(join, sources, outputs, self._workspace / f"side-{place}", progress=self._progress)
             self._sides[place, sources] = found
         return found
+
+    def _leave(self, keys: Sequence[tuple[int, tuple[Source, ...]]]) -> None:
+        """Let go of side tables that no further file needs."""
+        left = [self._sides.pop(key) for key in keys]
+        self._unmatched += [error for side in left if (error := side.unmatched()) is not None]
 
     def _having(self, part: SourcePart, column: str) -> tuple[TableSpec, tuple[Source, ...]]:
         names = column_names(part.source, self.schema.table)
@@ -195,7 +208,14 @@ def _parts(schema: DatasetSchema, folder: Folder, scenarios: Sequence[str]) -> l
             tuple(find_files(folder, [_named(pattern, scenarios[0], word) for pattern in join.files]))
             for join in schema.joins
         )
-        parts += [SourcePart(source, sides, word) for source in find_files(folder, named)]
+        for source in find_files(folder, named):
+            if twice := [
+                part for part in parts if (part.source.path, part.source.member) == (source.path, source.member)
+            ]:
+                raise UserError(
+                    f"{source} is taken both for '{twice[0].split}' and for '{word}': make table.files tell them apart"
+                )
+            parts.append(SourcePart(source, sides, word))
     return parts
 
 

@@ -128,15 +128,18 @@ class ScenarioRows:
     scenario: str
     layout: RowsLayout
     spools: tuple[Spool, ...]
+    """From the files."""
+    made_up: Spool | None = None
+    """Sampled negatives, behind them."""
 
     def __len__(self) -> int:
-        return sum(spool.rows for spool in self.spools)
+        return sum(spool.rows for spool in self.all_spools())
+
+    def all_spools(self) -> tuple[Spool, ...]:
+        """Return the spools, that of made-up rows last."""
+        return self.spools if self.made_up is None else (*self.spools, self.made_up)
 
     def blocks(self) -> Iterator[dict[str, Array]]:
         """Go once through all rows."""
-        for spool in self.spools:
+        for spool in self.all_spools():
             yield from spool.blocks(BLOCK_ROWS)
-
-    def with_spool(self, spool: Spool) -> ScenarioRows:
-        """Return the same with further rows."""
-        return ScenarioRows(self.scenario, self.layout, (*self.spools, spool))

@@ -76,6 +76,10 @@ class DatasetSchema(Section):
     def _consistent(self) -> DatasetSchema:
         if self.split.by_user is not None and self.users is None:
             raise ValueError("split.by_user needs the key users")
+        if both := self.fields.keys() & self.numeric.keys():
+            raise ValueError(
+                f"'{min(both)}' is both in fields and in numeric: give one of them another name and column"
+            )
         self._check_labels()
         self._check_marks()
         self._check_scenarios()
@@ -125,6 +129,8 @@ class DatasetSchema(Section):
             raise ValueError("negatives needs the key users")
         if spec.task not in self.tasks:
             raise ValueError(f"negatives.task: '{spec.task}' is no task, there are {', '.join(self.tasks)}")
+        if lacking := [name for name in spec.scenarios if spec.task not in self.tasks_of(name)]:
+            raise ValueError(f"negatives: scenario '{lacking[0]}' has no task '{spec.task}'")
         if spec.item not in self.fields:
             raise ValueError(f"negatives.item: '{spec.item}' is no field")
         if unknown := [name for name in spec.item_features if name not in self.fields and name not in self.numeric]:
@@ -195,7 +201,9 @@ def _read_schema(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]
         return document
     if path in extending:
         raise UserError(f"{path}: key 'extends': it extends itself")
-    base = _read_schema(find_schema(str(document.pop("extends"))), (*extending, path))
+    named = str(document.pop("extends"))
+    beside = path.parent / named
+    base = _read_schema(beside if beside.suffix and beside.is_file() else find_schema(named), (*extending, path))
     merged: dict[str, Any] = base | document
     for key in ("fields", "numeric"):
         if isinstance(base.get(key), dict) and isinstance(document.get(key), dict):

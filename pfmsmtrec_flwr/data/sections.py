@@ -52,7 +52,7 @@ class TableSpec(Section):
 class JoinSpec(TableSpec):
     """A side table; its columns are added to the rows of the main table.
 
-    Its values are kept on disk, its keys in memory, 24 bytes a row while they are sorted.
+    Its values are kept on disk, its keys in memory: 16 bytes a row, twice as many while they are sorted.
     """
 
     key: ColumnName
@@ -287,6 +287,8 @@ def expand_run(name: str) -> list[str]:
     first, last = int(found[1]), int(found[2])
     if first > last:
         raise ValueError(f"'{name}' runs backwards")
+    if _RUN.search(name, found.end()) is not None:
+        raise ValueError(f"'{name}' has two runs, one is allowed")
     return [f"{name[: found.start()]}{number}{name[found.end() :]}" for number in range(first, last + 1)]
 
 

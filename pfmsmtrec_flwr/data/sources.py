@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
 
 _DEPTH = 2  # folders above the one that a pattern names
 _GZIP = ".gz"
@@ -45,6 +46,11 @@ class Source:
     def packed(self) -> bool:
         """Whether it can be read from front to back only."""
         return bool(self.member) or self.path.suffix.lower() == _GZIP
+
+    @property
+    def packing(self) -> int:
+        """How packed it is: 0 not at all, 1 gzipped, 2 in an archive."""
+        return 2 if self.member else int(self.packed)
 
     @property
     def ending(self) -> str:
@@ -114,6 +120,7 @@ class Folder:
             raise UserError(f"source folder {path} does not exist: give the folder that holds the files of {dataset}")
         self.path = path
         self._listed: dict[int, dict[str, Source]] = {}
+        self._clashes: dict[str, tuple[Source, Source]] = {}
         self._broken: list[str] = []
 
     def find(self, pattern: str) -> list[Source]:
@@ -136,6 +143,13 @@ class Folder:
             if len(above) > 1:
                 places = ", ".join(str(self.path / each) for each in sorted(above))
                 raise UserError(f"'{pattern}' is found in several folders ({places}): give one of them as the source")
+            for source in found:
+                if source.name.lower() in self._clashes:
+                    one, other = self._clashes[source.name.lower()]
+                    raise UserError(f"{one} and {other} both stand for '{source.name}': keep one of them")
+            for problem in self._broken:
+                logger.warning(problem)
+            self._broken = []
             return found
         broken = f" ({'; '.join(self._broken)})" if self._broken else ""
         raise UserError(f"no file '{pattern}' in {self.path}{broken}: is this the folder of the data set?")
@@ -148,21 +162,31 @@ class Folder:
                 name = path.relative_to(self.path).as_posix()
                 if path.suffix.lower() == _GZIP:
                     unpacked = name[: -len(_GZIP)]
-                    listed.setdefault(unpacked.lower(), Source(unpacked, path))
+                    self._list(listed, Source(unpacked, path))
                 elif path.suffix.lower() != _ZIP:
-                    listed[name.lower()] = Source(name, path)
+                    self._list(listed, Source(name, path))
             for depth in range(1, parts + 1):
                 for archive in self._files(depth):
                     if archive.suffix.lower() == _ZIP:
                         for name, source in self._members(archive):
                             if name.count("/") + 1 == parts:
-                                listed.setdefault(name.lower(), source)
+                                self._list(listed, source)
             self._listed[parts] = listed
         return self._listed[parts]
 
+    def _list(self, listed: dict[str, Source], source: Source) -> None:
+        """Add a file, unless a less packed one stands for the same; two that are packed alike clash."""
+        key = source.name.lower()
+        known = listed.get(key)
+        if known is None or source.packing < known.packing:
+            listed[key] = source
+            self._clashes.pop(key, None)
+        elif source.packing == known.packing and (source.path, source.member) != (known.path, known.member):
+            self._clashes[key] = known, source
+
     def _files(self, parts: int) -> list[Path]:
         found = self.path.glob("/".join(["*"] * parts))
-        return sorted(path for path in found if path.is_file() and _FOREIGN not in path.parts)
+        return sorted(path for path in found if path.is_file() and not _hidden(path.relative_to(self.path).as_posix()))
 
     def _members(self, archive: Path) -> Iterator[tuple[str, Source]]:
         """Yield each member under the names that it may have: unpacked here, or into a folder of the archive's name."""
@@ -176,7 +200,7 @@ class Folder:
             return
         here = archive.parent.relative_to(self.path)
         for member in members:
-            if member.startswith(_FOREIGN):
+            if _hidden(member):
                 continue
             if member.lower().endswith((_ZIP, _GZIP)):
                 problem = f"{archive.name} holds further archives: unpack it once, what is within may stay packed"
@@ -191,8 +215,14 @@ def find_files(folder: Folder, patterns: Sequence[str]) -> list[Source]:
     """Return the files of all patterns, each once, those of a pattern by name."""
     found: list[Source] = []
     for pattern in patterns:
-        found += [source for source in folder.find(pattern) if source not in found]
+        known = {(source.path, source.member) for source in found}
+        found += [source for source in folder.find(pattern) if (source.path, source.member) not in known]
     return found
+
+
+def _hidden(name: str) -> bool:
+    """Whether a file or one of its folders is hidden, or is what macOS adds to archives."""
+    return any(part == _FOREIGN or (part.startswith(".") and part not in {".", ".."}) for part in name.split("/"))
 
 
 def _matches(name: str, parts: Sequence[str]) -> bool:

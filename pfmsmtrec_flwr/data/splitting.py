@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,6 +19,10 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.seeds import derive_seed
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
+
+_DIGITS = 18
+_DATE = re.compile(r"\d{4}([-/.])\d{2}\1\d{2}(?:[T ]00:00:00(?:\.0+)?)?")
+_MOST_DAYS = 10_000
 
 Codes = npt.NDArray[np.int8]
 
@@ -36,7 +41,8 @@ class ByDate:
         Raises
         ------
         UserError
-            A day is missing, or lies after the first held-out one without being held out: it is not the past.
+            A day is missing or not like the others, or lies after the first held-out one without being held out: it is
+            not the past.
         """
         days = chunk.coded(self.column)
         if (days.index < 0).any():
@@ -45,7 +51,11 @@ class ByDate:
         code[np.isin(days.values, self.validation)] = VALIDATION
         code[np.isin(days.values, self.test)] = TEST
         held_out = np.array([*self.validation, *self.test], dtype=object)
-        order = _order_keys(np.concatenate([held_out, days.values]))
+        everything = np.concatenate([held_out, days.values])
+        odd = days.lookup(_odd_days(everything)[len(held_out) :], False)
+        if odd.any():
+            raise chunk.error(self.column, odd, f"expected a day as the others, such as {held_out[0]}")
+        order = _order_keys(everything)
         late = (code == TRAIN) & (order[len(held_out) :] > order[: len(held_out)].min())
         wrong = days.lookup(late, False)
         if wrong.any():
@@ -172,6 +182,11 @@ def _by_date(rule: DateSplit, days: Callable[[str], list[str]]) -> ByDate:
     if rule.last_days is None:
         return ByDate(rule.column, tuple(map(canonical, rule.validation)), tuple(map(canonical, rule.test)))
     values = np.array(sorted(days(rule.column)), dtype=object)
+    if (odd := _odd_days(values)).any():
+        raise UserError(
+            f"column '{rule.column}': got the days '{values[0]}' and '{values[odd][0]}', expected all like "
+            "20220430 or all like 2022-04-30"
+        )
     ordered = list(values[np.argsort(_order_keys(values), kind="stable")])
     validation, test = _last(ordered, rule.last_days, rule.column)
     return ByDate(rule.column, validation, test)
@@ -179,6 +194,8 @@ def _by_date(rule: DateSplit, days: Callable[[str], list[str]]) -> ByDate:
 
 def _last(days: list[str], last: LastDays, column: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     held_out = last.validation + last.test
+    if len(days) > _MOST_DAYS:
+        raise UserError(f"column '{column}' has {len(days):,} days, expected at most {_MOST_DAYS:,}: is it a time?")
     if len(days) <= held_out:
         raise UserError(
             f"column '{column}' has {len(days)} days ({', '.join(days)}), "
@@ -187,12 +204,18 @@ def _last(days: list[str], last: LastDays, column: str) -> tuple[tuple[str, ...]
     return tuple(days[-held_out : -last.test]), tuple(days[-last.test :])
 
 
-def _order_keys(values: Texts) -> npt.NDArray[Any]:
-    """Return keys to compare days by: as numbers where all are, else as text, which is right for 2022-04-30."""
+def _odd_days(values: Texts) -> npt.NDArray[np.bool_]:
+    """Return which days are not like the first: a number such as 20220430, or a text such as 2022-04-30."""
     texts = values.astype(str)
-    if all(text.isdigit() for text in texts):
-        return texts.astype(np.int64)
-    return np.unique(texts, return_inverse=True)[1]
+    numbers = np.array([text.isascii() and text.isdecimal() and len(text) <= _DIGITS for text in texts], dtype=bool)
+    dates = np.array([_DATE.fullmatch(text) is not None for text in texts], dtype=bool)
+    return ~numbers if numbers[:1].any() else ~dates
+
+
+def _order_keys(values: Texts) -> npt.NDArray[Any]:
+    """Return keys to compare days by: as numbers, or as text, which is right for 2022-04-30."""
+    texts = values.astype(str)
+    return texts.astype(np.int64) if all(map(str.isdecimal, texts)) else np.unique(texts, return_inverse=True)[1]
 
 
 def _draws(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:

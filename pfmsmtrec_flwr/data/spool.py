@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -63,7 +64,8 @@ class SpoolWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with suppress(OSError):  # a full disk has shown before
+            self._stack.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def append(self, arrays: Mapping[str, Array]) -> None:
@@ -76,6 +78,9 @@ class SpoolWriter:
     def finish(self) -> Spool:
         """Put it into place and open it."""
         with clear_errors(self.path):
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
             self._stack.close()
             description = {"rows": self.rows, "layout": self._layout}
             (self._temporary / _DESCRIPTION).write_text(json.dumps(description))
@@ -107,6 +112,10 @@ class Spool:
         """Return one array, mapped."""
         return self._map(name)[1]
 
+    def size(self, name: str) -> int:
+        """Return the bytes that one array has."""
+        return int(np.prod(self._shape(name, self.rows), dtype=np.int64)) * np.dtype(self.layout[name][0]).itemsize
+
     def take(self, name: str, rows: Array) -> Array:
         """Return some rows of one array; what was touched does not stay in this process's memory."""
         mapped, values = self._map(name)
@@ -137,5 +146,9 @@ class Spool:
 
 
 def is_spool(path: Path) -> bool:
-    """Return whether a finished spool lies there."""
-    return (path / _DESCRIPTION).is_file()
+    """Return whether a finished spool lies there, with all its bytes."""
+    try:
+        spool = Spool(path)
+        return all((path / name).stat().st_size == spool.size(name) for name in spool.layout)
+    except (OSError, ValueError):
+        return False

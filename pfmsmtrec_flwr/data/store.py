@@ -494,7 +494,5 @@ def clear_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise UserError(
-                f"disk full while writing {path}: free some space or give another --data folder; nothing was kept"
-            ) from None
+            raise UserError(f"disk full while writing {path}: free some space or give another --data folder") from None
         raise UserError(f"cannot write {path} ({error.strerror}): give a --data folder that you may write to") from None

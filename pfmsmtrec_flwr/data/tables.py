@@ -8,8 +8,9 @@ in its piece alone (`diagnosis`).
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
@@ -135,7 +136,7 @@ def block_tasks(source: Source, table: TableSpec, columns: Columns, advance: Adv
         seen = position()  # in an archive other files lie before it
         header = _read_header(source, table, stream)
         require_columns(source, table, columns, header.names)
-        for piece in _pieces(source, stream, header, table.quote.encode()):
+        for piece in _pieces(source, table, stream, header):
             yield partial(_parse, source, table, columns, header.names, piece)
             advance(position() - seen)
             seen = position()
@@ -212,8 +213,9 @@ def _read_header(source: Source, table: TableSpec, stream: BinaryIO) -> _Header:
     return _Header(names, start[end:], mark + end)
 
 
-def _pieces(source: Source, stream: BinaryIO, header: _Header, quote: bytes) -> Iterator[Piece]:
+def _pieces(source: Source, table: TableSpec, stream: BinaryIO, header: _Header) -> Iterator[Piece]:
     """Cut a stream behind the ends of lines that stand outside of quotes."""
+    quote = table.quote.encode()
     rest: bytes | memoryview = header.rest
     offset = header.offset
     whole = True
@@ -223,7 +225,7 @@ def _pieces(source: Source, stream: BinaryIO, header: _Header, quote: bytes) -> 
         filled = len(rest) + _fill(stream, memoryview(buffer)[len(rest) :])
         whole = filled == len(buffer)
         quoted = buffer.find(quote, 0, filled) >= 0
-        cut = _last_cut(buffer, filled, quote if quoted else b"") if whole else filled
+        cut = _last_cut(buffer, filled, table if quoted else None) if whole else filled
         if cut == 0 and len(buffer) > _LONGEST_LINE:
             why = "is a quote not closed? table.quote says which sign quotes" if quoted else "is it a text table?"
             line = line_at(source, offset)
@@ -242,14 +244,29 @@ def _fill(stream: BinaryIO, view: memoryview) -> int:
     return filled
 
 
-def _last_cut(data: bytearray, filled: int, quote: bytes) -> int:
+def _last_cut(data: bytearray, filled: int, quoting: TableSpec | None) -> int:
     """Return the position behind the last line end outside of quotes, if any; 0 if there is none."""
     cut = data.rfind(b"\n", 0, filled) + 1 or data.rfind(b"\r", 0, filled - 1) + 1
-    quotes = data.count(quote, 0, cut) if quote else 0
-    while quotes % 2:  # within quotes: go back before the one that opens, which may have doubled ones behind it
-        end, cut = cut, data.rfind(b"\n", 0, data.rfind(quote, 0, cut)) + 1
-        quotes -= data.count(quote, cut, end)
+    while quoting is not None and data.count(quoting.quote.encode(), 0, cut) % 2:  # within quotes, it seems
+        opening = _open_quote(data, cut, quoting)
+        if opening is None:
+            break
+        cut = data.rfind(b"\n", 0, opening) + 1  # which may be within quotes itself
     return cut
+
+
+def _open_quote(data: bytearray, filled: int, table: TableSpec) -> int | None:
+    """Return where a quoted value begins that does not end; a quote within other text, as in ``5" pipe``, is none."""
+    quote, delimiter = re.escape(table.quote.encode()), re.escape(table.delimiter.encode())
+    opening = re.compile(b"(?:^|(?<=[\r\n" + delimiter + b"]))" + quote)
+    closing = re.compile(b"[^" + quote + b"]*(?:" + quote * 2 + b"[^" + quote + b"]*)*" + quote + b"(?!" + quote + b")")
+    place = 0
+    while (opened := opening.search(data, place, filled)) is not None:
+        closed = closing.match(data, opened.end(), filled)
+        if closed is None:
+            return opened.start()
+        place = closed.end()
+    return None
 
 
 def _end_of_line(data: bytes) -> int:
@@ -264,7 +281,7 @@ def _end_of_line(data: bytes) -> int:
 def _parquet_tasks(
     source: Source, table: TableSpec, columns: Columns, advance: Advance
 ) -> Iterator[Callable[[], Block]]:
-    with _parquet(source) as parquet:
+    with _parquet(source) as parquet, _clear_parquet(source):
         require_columns(source, table, columns, parquet.schema_arrow.names)
         size, rows = source.size(), max(1, parquet.metadata.num_rows)
         line = 1
@@ -282,9 +299,15 @@ def _parquet_block(source: Source, table: TableSpec, columns: Columns, line: int
 def _parquet(source: Source) -> pq.ParquetFile:
     if source.packed:
         raise UserError(f"cannot read {source}: a Parquet file must lie on the disk as it is: unpack it")
-    try:
+    with _clear_parquet(source):
         return pq.ParquetFile(source.path)
-    except (pa.ArrowInvalid, OSError) as error:
+
+
+@contextmanager
+def _clear_parquet(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"cannot read {source}: {error}") from None
 
 
@@ -300,9 +323,12 @@ def _without_missing(column: pa.Array, table: TableSpec) -> pa.Array:
 
 
 def _as_wanted(source: Source, column: pa.Array, name: str, columns: Columns) -> pa.Array:
-    if name in columns.texts:
-        return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    wanted = "text or plain values" if name in columns.texts else "numbers"
     try:
-        return column.cast(NUMBER)
+        if name not in columns.texts:
+            return column.cast(NUMBER)
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            column = column.cast(pa.string())
+        return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UserError(f"{source}, column '{name}': expected numbers, got {column.type} ({error})") from None
+        raise UserError(f"{source}, column '{name}': expected {wanted}, got {column.type} ({error})") from None

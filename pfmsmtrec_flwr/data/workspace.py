@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -17,13 +18,13 @@ from pfmsmtrec_flwr.data.store import MANIFEST, ScenarioStore, clear_errors
 from pfmsmtrec_flwr.errors import UserError
 
 _FOLDER = ".prepare"
-_LOCK = "lock"
+_STALE_SECONDS = 7 * 24 * 3600.0
 
 
 class Workspace:
     """A folder for the work on some scenarios that come from the same files; a context manager.
 
-    It is removed when the work is done. When the work breaks off, what is finished stays for the next run.
+    It is removed when the work is done. When the work breaks off, what is finished stays for the next run, for a week.
 
     Parameters
     ----------
@@ -40,36 +41,61 @@ class Workspace:
 
     def __init__(self, data_root: Path, dataset: str, scenarios: Iterable[str]) -> None:
         self._dataset = data_root / dataset
-        self._scenarios = tuple(scenarios)
-        name = self._scenarios[0] if len(self._scenarios) == 1 else f"of-{len(self._scenarios)}"
-        self.path = self._dataset / _FOLDER / name
-        self._lock = -1
+        self._scenarios = sorted(scenarios)
+        several = f"of-{len(self._scenarios)}-{_digest(repr(self._scenarios).encode())[:8]}"
+        self.path = self._dataset / _FOLDER / (self._scenarios[0] if len(self._scenarios) == 1 else several)
+        self._locks = ExitStack()
 
     def __enter__(self) -> Workspace:
         with clear_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise UserError(
-                f"another process is preparing {', '.join(self._scenarios)} in {self._dataset}: wait for it to end"
-            ) from None
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for name in self._scenarios:
+                self._lock(name)
+            self.path.mkdir(exist_ok=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for child in self.path.iterdir():  # only finished parts are of use to another run
-            if child.name != _LOCK and (kind is None or child not in self.parts()):
+            if kind is None or child not in self.parts():
                 shutil.rmtree(child, ignore_errors=True)
         if not self.parts():
             shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        if kind is None:
+            self._remove_stale()
+        self._locks.close()
         for folder in (self.path.parent, self._dataset):  # if empty
             with suppress(OSError):
                 folder.rmdir()
+
+    def _lock(self, scenario: str) -> None:
+        """Hold a scenario's lock file, which is removed with the lock."""
+        path = self.path.parent / f"{scenario}.lock"
+        while True:
+            lock = os.open(path, os.O_CREAT | os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(lock)
+                self._locks.close()
+                raise UserError(
+                    f"another process is preparing {scenario} in {self._dataset}: wait for it to end"
+                ) from None
+            with suppress(FileNotFoundError):
+                if os.fstat(lock).st_ino == path.stat().st_ino:
+                    break
+            os.close(lock)  # of a file that its holder has removed meanwhile
+        self._locks.callback(os.close, lock)
+        self._locks.callback(path.unlink, missing_ok=True)  # first, while it is held
+
+    def _remove_stale(self) -> None:
+        """Remove what other runs left behind long ago."""
+        for folder in self.path.parent.iterdir():
+            if folder.is_dir() and folder != self.path:
+                newest = max((child.stat().st_mtime for child in (folder, *folder.iterdir())), default=0.0)
+                if time.time() - newest > _STALE_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def part(self, fingerprint: str) -> Path:
         """Return the folder of one part."""
@@ -88,7 +114,10 @@ class Workspace:
 
 
 def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: str) -> ScenarioStore | None:
-    """Return a scenario's store if it was prepared from the same files in the same way, and is still as it was."""
+    """Return a scenario's store if it was prepared from the same files in the same way, and is still as it was.
+
+    Every array is read and compared with its checksum, so that a damaged store is prepared again.
+    """
     path = data_root / dataset / scenario
     try:
         record = json.loads(_record(path).read_text())
@@ -98,7 +127,7 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
     if record != {"fingerprint": fingerprint, "manifest": _digest(manifest)}:
         return None
     try:
-        return ScenarioStore.open(path)
+        return ScenarioStore.open(path, verify=True)
     except UserError:
         return None
 

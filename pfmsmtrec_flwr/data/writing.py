@@ -83,6 +83,6 @@ def store_record(schema: DatasetSchema, plan: SplitPlan, rows: ScenarioRows, lea
         "encodings": {field: dict(report) for field, report in learned.encodings.items()},
     }
     spec = schema.negatives
-    if spec is not None and rows.scenario in spec.scenarios and spec.per_positive:
-        record["negatives"] = {"task": spec.task, "per_positive": spec.per_positive, "rows": rows.spools[-1].rows}
+    if spec is not None and rows.made_up is not None:
+        record["negatives"] = {"task": spec.task, "per_positive": spec.per_positive, "rows": rows.made_up.rows}
     return record

@@ -10,7 +10,16 @@ import pyarrow as pa
 import pytest
 
 from pfmsmtrec_flwr.data.chunk import Chunk
-from pfmsmtrec_flwr.data.deriving import NO_SCENARIO, NO_USER, UNKNOWN, WRONG_LABEL, Output, key_output, outputs_of
+from pfmsmtrec_flwr.data.deriving import (
+    NO_SCENARIO,
+    NO_USER,
+    NOT_FOUND,
+    UNKNOWN,
+    WRONG_LABEL,
+    Output,
+    key_output,
+    outputs_of,
+)
 from pfmsmtrec_flwr.data.encoding import NO_HASH, hash_texts
 from pfmsmtrec_flwr.data.schema import DatasetSchema
 from pfmsmtrec_flwr.data.sections import TableSpec
@@ -85,7 +94,7 @@ def test_all_that_is_made() -> None:
     assert output("number:price").missing is np.nan
     missing = {each.name: each.missing for each in outputs_of(schema(), ["NL"], BY_ROW) if not each.number}
     assert missing == {
-        "scenario": NO_SCENARIO,
+        "scenario": NOT_FOUND,
         "user": NO_USER,
         "label:ctr": WRONG_LABEL,
         "label:read": WRONG_LABEL,

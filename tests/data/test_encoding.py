@@ -15,16 +15,21 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.encoding import (
     NO_HASH,
+    Coded,
+    Encoder,
     Identity,
     canonical,
     coded,
     declared_encoder,
-    encode,
     hash_texts,
     transformed,
     without,
 )
 from pfmsmtrec_flwr.data.sections import FieldSpec, VocabularyEncoder
+
+
+def encode(column: Coded, encoder: Encoder) -> np.ndarray:
+    return column.lookup(encoder.rows(column.values), 0)
 
 
 def texts(*values: str) -> np.ndarray:

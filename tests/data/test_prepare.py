@@ -416,11 +416,11 @@ def test_what_was_prepared_before_is_left_as_it_is(tmp_path: Path, reads: list[s
 
 def test_two_at_once(tmp_path: Path, reads: list[str]) -> None:
     source = two_files(tmp_path)
-    folder = tmp_path / "data" / "shop" / ".prepare" / "of-2"
+    folder = tmp_path / "data" / "shop" / ".prepare"
     folder.mkdir(parents=True)
-    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    lock = os.open(folder / "NL.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match=r"^another process is preparing ES, NL in .*data/shop: wait for it to end$"):
+    with pytest.raises(UserError, match=r"^another process is preparing NL in .*data/shop: wait for it to end$"):
         prepare(schema(), source, tmp_path / "data")
     assert reads == []
     os.close(lock)
@@ -462,8 +462,13 @@ def test_a_header_that_is_not_expected(tmp_path: Path) -> None:
     table = {"files": ["log*.csv"], "header": header}
     hint = r": does the file begin with a header line\? It must not$"
     message = rf"log\.csv, line 1, column 'price': got 'price', expected a number{hint}"
-    refuse(impressions(50), tmp_path / "a", message, changes={"table": table})
     given = {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}
+    refuse(
+        impressions(50),
+        tmp_path / "a",
+        message,
+        changes={"table": table, "split": given, "scenario": {"names": ["NL"]}},
+    )
     message = rf"log\.csv, line 1, column 'country': got 'country', expected one of 1, 2 .*{hint}"
     refuse(impressions(50), tmp_path / "b", message, changes={"table": table, "numeric": {}, "split": given})
 

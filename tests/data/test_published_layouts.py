@@ -281,7 +281,9 @@ def test_real_samples_of_ali_ccp(tmp_path: Path) -> None:
     samples = layouts.SHARED / "ali-ccp-sample"
     if not samples.is_dir():
         pytest.skip("the Ali-CCP samples are not beside the checkout")
-    store = stores_of("ali-ccp", samples, tmp_path, scenarios=["domain1"])["domain1"]
+    for part in ("train", "val", "test"):
+        shutil.copy(samples / f"rechub_{part}.csv", tmp_path / f"ali_ccp_{part}.csv")
+    store = stores_of("ali-ccp", tmp_path, tmp_path, scenarios=["domain1"])["domain1"]
     assert [len(store.splits[split]) for split in SPLITS] == [100, 50, 50]
     assert store.positives("train")[0] == round(100 * pd.read_csv(samples / "rechub_train.csv").click.mean())
     encodings = store.extra["encodings"]

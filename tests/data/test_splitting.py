@@ -97,8 +97,8 @@ def test_rows_by_day() -> None:
         (["8", "11"], (), "log.csv, line 2, column 'key': got '11', which is after the first held-out day: name it in "
          "split.by_date, validation or test"),
         (["8", None], (), "log.csv, line 2, column 'key': got an empty value, expected a day, for the split"),
-        (["key", "8"], ("key",), "log.csv, line 1, column 'key': got 'key', which is after the first held-out day: "
-         "name it in split.by_date, validation or test: does the file begin with a header line? It must not"),
+        (["key", "8"], ("key",), "log.csv, line 1, column 'key': got 'key', expected a day as the others, such as 9"
+         ": does the file begin with a header line? It must not"),
     ],
 )  # fmt: skip
 def test_days_that_do_not_fit(days: list[str | None], header: tuple[str, ...], message: str) -> None:

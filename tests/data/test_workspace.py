@@ -36,7 +36,7 @@ def broken_off(workspace: Workspace) -> None:
 
 def test_nothing_stays_when_the_work_is_done(tmp_path: Path) -> None:
     with Workspace(tmp_path, "shop", ["NL", "ES"]) as workspace:
-        assert workspace.path == tmp_path / "shop" / ".prepare" / "of-2"
+        assert workspace.path.parent == tmp_path / "shop" / ".prepare"
         put_part(workspace, "done")
     assert list(tmp_path.iterdir()) == []
 
@@ -45,7 +45,7 @@ def test_finished_parts_stay_when_it_breaks_off(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, "shop", ["NL"])
     assert workspace.path == tmp_path / "shop" / ".prepare" / "NL"
     broken_off(workspace)
-    assert sorted(child.name for child in workspace.path.iterdir()) == ["lock", "part-done"]
+    assert sorted(child.name for child in workspace.path.iterdir()) == ["part-done"]
     with Workspace(tmp_path, "shop", ["NL"]) as again:
         assert again.parts() == [again.part("done")]
     assert list(tmp_path.iterdir()) == []
@@ -67,13 +67,15 @@ def test_other_parts_are_removed(tmp_path: Path) -> None:
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, "shop", ["NL", "ES"])
     broken_off(workspace)
-    lock = os.open(workspace.path / "lock", os.O_RDWR)
+    lock = os.open(workspace.path.parent / "ES.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    message = rf"^another process is preparing NL, ES in {tmp_path}/shop: wait for it to end$"
+    message = rf"^another process is preparing ES in {tmp_path}/shop: wait for it to end$"
     with pytest.raises(UserError, match=message), workspace:
         pass
     assert workspace.part("done").is_dir()
-    with Workspace(tmp_path, "shop", ["NL"]):  # other scenarios, other files
+    with pytest.raises(UserError, match=message), Workspace(tmp_path, "shop", ["ES"]):
+        pass
+    with Workspace(tmp_path, "shop", ["NL"]):  # another scenario
         pass
     os.close(lock)
     with workspace:
@@ -123,3 +125,34 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
     remember(store(tmp_path), "files")
     (tmp_path / "shop" / ".prepare" / "NL.json").write_text("{")
     assert prepared_before(tmp_path, "shop", "NL", "files") is None
+
+
+def test_a_lock_file_that_its_holder_removes_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    removed: list[Path] = []
+
+    def flock(descriptor: int, how: int) -> None:
+        if not removed:  # the holder ends between our opening and our locking
+            removed.append(tmp_path / "shop" / ".prepare" / "NL.lock")
+            removed[0].unlink()
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with Workspace(tmp_path, "shop", ["NL"]):
+        assert removed[0].exists()
+        with pytest.raises(UserError, match="another process"), Workspace(tmp_path, "shop", ["NL"]):
+            pass
+
+
+def test_what_was_left_behind_long_ago_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "shop" / ".prepare" / "of-9-x"
+    (left / "part-1").mkdir(parents=True)
+    for young in (True, False):
+        if not young:
+            for path in (left, left / "part-1"):
+                os.utime(path, (0, 0))
+        with Workspace(tmp_path, "shop", ["NL"]):
+            pass
+        assert left.exists() == young
