@@ -20,6 +20,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+_SHOWN = 100
+
 S = TypeVar("S", bound=Section)
 
 
@@ -126,7 +128,8 @@ def _first_line(kind: type[Section], error: ValidationError) -> str:
     elif first["type"] == "missing":
         line = f"key '{key}' is missing"
     else:
-        got = "" if isinstance(first["input"], dict) and first["input"] else f"got {first['input']!r}; "
+        shown = repr(first["input"])
+        got = f"got {shown}; " if len(shown) <= _SHOWN else ""  # not a whole document
         line = f"key '{key}': {got}{_lower(first['msg'])}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return line + more

@@ -35,6 +35,7 @@ TEXT = pa.dictionary(pa.int32(), pa.string())
 NUMBER = pa.float64()
 
 _HEAD_BYTES = 1 << 16
+_POOL = pa.system_memory_pool()  # an eighth less time than with the library's own, which lets go of memory sooner
 _LONGEST_LINE = 256 << 20
 _PARSED_BYTES = 1 << 20  # at a time, so that they stay in a core's cache
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -171,7 +172,8 @@ def _parse(source: Source, table: TableSpec, columns: Columns, names: list[str],
     if piece.last and piece.quoted and bytes(piece.data).count(table.quote.encode()) % 2:
         diagnosis.refuse_unclosed_quote(source, table, diagnosis.Rows(bytes(piece.data), first_line(), piece.last))
     try:
-        return Block(pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert), first_line)
+        rows = pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert, memory_pool=_POOL)
+        return Block(rows, first_line)
     except pa.ArrowInvalid as error:
         numbers = [(name, names.index(name)) for name in columns.numbers if name not in columns.texts]
         rows = diagnosis.Rows(bytes(piece.data), first_line(), piece.last)

@@ -22,6 +22,7 @@ from pfmsmtrec_flwr.data.encoding import (
     coded,
     declared_encoder,
     hash_texts,
+    is_one_of,
     transformed,
     without,
 )
@@ -147,3 +148,15 @@ def test_transforms(kind: str, given_values: list[Any], expected: list[str | Non
 @pytest.mark.parametrize(("value", "expected"), [(5, "5"), (5.0, "5"), ("05", "5"), ("(0,10]", "(0,10]")])
 def test_canonical_of_one_value(value: Any, expected: str) -> None:
     assert canonical(value) == expected
+
+
+def test_no_bit_of_a_hash_is_lost_on_the_way_to_the_rows() -> None:
+    column = coded(pa.array(["a", None, "b"]))
+    hashes = hash_texts(column.values, 0)
+    assert column.lookup(hashes, NO_HASH).tolist() == [int(hashes[0]), 0, int(hashes[1])]
+    assert column.lookup(hashes, NO_HASH).dtype == np.uint64
+
+
+def test_one_long_text_does_not_widen_all_others() -> None:
+    values = texts("x" * 1_000_000, *map(str, range(20_000)))  # as fixed-width text: 80 GB
+    assert is_one_of(values, ["7", "y"]).sum() == 1

@@ -555,3 +555,92 @@ def test_a_copy_that_is_not_complete_is_told(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         prepared(impressions(400), tmp_path / "b", {"expected_rows": {"NL": 12_000}})
     assert f"NL: got {own} rows, the published data set has about 12,000: is the copy complete?" in caplog.text
+
+
+def with_side_column(folder: Path, column: str, **changes: Any) -> dict[str, ScenarioStore]:
+    """Prepare with a column in a side table of users, of whom it knows all but one."""
+    frame = impressions(400)
+    side = frame[["user", column]].drop_duplicates("user").sort_values("user")
+    frame = frame.merge(side, on="user", suffixes=("_main", ""))
+    (folder / "source").mkdir(parents=True)
+    side[1:].to_csv(folder / "source" / "users.csv", index=False)
+    main = frame.drop(columns=[column, f"{column}_main"])
+    return prepared(main, folder, {"joins": [{"files": ["users.csv"], "key": "user"}], **changes})
+
+
+def test_a_row_of_which_the_side_table_tells_no_scenario(tmp_path: Path) -> None:
+    refused = r"log\.csv: a row finds in its side table no 'country' or a wrong one, expected one for the scenario"
+    with pytest.raises(UserError, match=refused):
+        with_side_column(tmp_path / "a", "country")
+    drop = {"scenario": {"column": "country", "values": {1: "NL", 2: "ES"}, "others": "drop"}}
+    assert list(with_side_column(tmp_path / "b", "country", **drop)) == ["ES", "NL"]
+
+
+def test_a_row_of_which_the_side_table_tells_no_day(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no 'day' or a wrong one, expected one for the split"):
+        with_side_column(tmp_path, "day")
+
+
+def test_a_file_for_two_splits(tmp_path: Path) -> None:
+    source = two_files(tmp_path)
+    (source / "log1.csv").rename(source / "train_test.csv")
+    changes = {
+        "table": {"files": ["*{split}*.csv"]},
+        "split": {"by_file": {"cut": {"share": 0.1}}},
+    }
+    with pytest.raises(UserError, match=r"train_test\.csv is taken both for 'train' and for 'test'"):
+        prepare(schema(**changes), source, tmp_path / "data")
+
+
+def test_days_of_two_kinds(tmp_path: Path) -> None:
+    refuse(with_value("day", 3, "?"), tmp_path, r"column 'day': got the days '.*' and '.*', expected all like 20220430")
+    given = {"split": {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}}
+    refused = r"line 5, column 'day': got '2024-02-28', expected a day as the others, such as 20240301"
+    refuse(with_value("day", 3, "2024-02-28"), tmp_path, refused, changes=given)
+
+
+def test_times_are_no_days(tmp_path: Path) -> None:
+    frame = impressions(12_000)
+    frame["day"] = 1_650_485_801_301 + frame.index
+    refuse(frame, tmp_path, r"column 'day' has 12,000 days, expected at most 10,000: is it a time\?")
+
+
+def test_a_number_that_is_too_large(tmp_path: Path) -> None:
+    frame = with_value("price", 5, 1e60)
+    refuse(
+        frame,
+        tmp_path / "a",
+        r"line 7, column 'price': got '1e\+60', expected at most 1e\+30: name it in missing, or clip",
+    )
+    for number, spec in enumerate(({"missing": [1e60]}, {"clip": [0, 1000]})):
+        store = prepared(frame, tmp_path / str(number), {"numeric": {"price": spec}})["NL"]
+        assert np.abs(store.splits["train"].numeric).max() < 50
+
+
+def test_a_damaged_store_is_prepared_again(tmp_path: Path) -> None:
+    frame = impressions(400)
+    store = prepared(frame, tmp_path)["NL"]
+    whole = files(store)
+    with (store.path / "train.numeric.bin").open("r+b") as file:
+        file.write(b"\xff")
+    with pytest.raises(UserError, match="checksum"):
+        ScenarioStore.open(store.path, verify=True)
+    prepared(frame, tmp_path)
+    assert files(store) == whole
+
+
+def test_a_file_whose_rows_find_nothing_is_no_error_if_others_do(tmp_path: Path) -> None:
+    frame = impressions(400)
+    source = tmp_path / "source"
+    source.mkdir()
+    frame.to_csv(source / "log1.csv", index=False)
+    frame.head(1).assign(user=99_999).to_csv(source / "log2.csv", index=False)
+    frame[["user"]].drop_duplicates().assign(age=1).to_csv(source / "users.csv", index=False)
+    changes = {"joins": [{"files": ["users.csv"], "key": "user"}], "numeric": {"age": {}}}
+    stores = prepare(schema(**changes), source, tmp_path / "data")
+    assert sum(len(split) for store in stores for split in store.splits.values()) == 401
+
+
+def test_made_up_rows_do_not_make_a_rare_value_frequent(tmp_path: Path) -> None:
+    one, other = (positive_rows(tmp_path / str(number), number)["NL"] for number in (1, 6))
+    assert [field.size for field in one.fields] == [field.size for field in other.fields]

@@ -12,7 +12,7 @@ import yaml
 
 from pfmsmtrec_flwr.data.schema import DatasetSchema, load_schema
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.validation import parse
+from pfmsmtrec_flwr.validation import dump_yaml, parse
 
 DOCUMENT: dict[str, Any] = {
     "name": "shop",
@@ -326,3 +326,23 @@ def test_negatives_asked_for_on_the_command_line(tmp_path: Path) -> None:
     assert [load_schema(path, negatives=number).negatives.per_positive for number in (0, 4)] == [0, 4]  # type: ignore[union-attr]
     with pytest.raises(UserError, match=r"other\.yaml has no section negatives, .*: leave out --negatives$"):
         load_schema(put(tmp_path / "other.yaml", DOCUMENT), negatives=4)
+
+
+def test_a_name_is_a_field_or_numeric() -> None:
+    with pytest.raises(UserError, match="'price' is both in fields and in numeric"):
+        schema(changed("fields.price", {"identity": {"size": 3}, "embedding": "local"}))
+
+
+def test_a_schema_is_extended_beside_its_own_file(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(dump_yaml(DOCUMENT))
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\nname: mine\n")
+    found = load_schema(tmp_path / "mine.yaml")
+    assert (found.name, found.title, found.fields) == ("mine", "Shop", schema().fields)
+
+
+def test_a_message_does_not_repeat_the_whole_document() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    del document["users"]
+    document["split"] = {"by_user": {"validation": 0.1, "test": 0.1}}
+    with pytest.raises(UserError, match=r"^shop\.yaml: key '\(document\)': split\.by_user needs the key users$"):
+        schema(document)

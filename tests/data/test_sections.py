@@ -135,3 +135,8 @@ def test_scenarios(document: dict[str, Any], message: str) -> None:
 )  # fmt: skip
 def test_what_is_refused(kind: type[Section], document: dict[str, Any], message: str) -> None:
     refuse(kind, document, message)
+
+
+def test_two_runs_in_one_name() -> None:
+    with pytest.raises(ValueError, match="has two runs"):
+        expand_run("x_{1..2}_{1..2}")

@@ -186,3 +186,35 @@ def test_bytes_read_from_the_disk(tmp_path: Path) -> None:
         stream.read()
         assert position() - before == source.size()
     assert Source("a.csv", put(tmp_path / "a.csv", b"12345")).size() == 5
+
+
+def test_two_that_stand_for_the_same_file_are_refused(tmp_path: Path) -> None:
+    for number in (1, 2):
+        put_zip(tmp_path / f"part{number}.zip", {"log.csv": b"a\n1\n"})
+    with pytest.raises(
+        UserError, match=r"part1\.zip \(log\.csv\) and .*part2\.zip .* both stand for 'log\.csv': keep one"
+    ):
+        Folder(tmp_path, "shop").find("log*.csv")
+    put(tmp_path / "log.csv")  # unpacked, it goes before both
+    assert names(tmp_path, "log*.csv") == ["log.csv"]
+    put(tmp_path / "LOG.csv")
+    with pytest.raises(UserError, match="both stand for"):
+        Folder(tmp_path, "shop").find("log.csv")
+
+
+def test_one_file_under_two_patterns_is_read_once(tmp_path: Path) -> None:
+    put_zip(tmp_path / "a.zip", {"log.csv": b"a\n1\n"})
+    assert len(find_files(Folder(tmp_path, "shop"), ["log.csv", "*/log.csv"])) == 1
+
+
+def test_hidden_files_are_none(tmp_path: Path) -> None:
+    put(tmp_path / "._log.csv")
+    put_zip(tmp_path / "log.zip", {"log.csv": b"a\n1\n", "__MACOSX/._log.csv": b"?"})
+    assert names(tmp_path, "*log.csv") == ["log.csv"]
+
+
+def test_a_damaged_archive_beside_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path / "log1.csv")
+    put(tmp_path / "log2.zip", b"not a zip")
+    assert names(tmp_path, "log*.csv") == ["log1.csv"]
+    assert "log2.zip is no whole zip archive" in caplog.text

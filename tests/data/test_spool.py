@@ -102,3 +102,15 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         writer._files["one"] = Full()
         with pytest.raises(UserError, match=r"^disk full while writing .*rows: free some space"):
             writer.append(arrays(1))
+
+
+def test_a_spool_that_lost_bytes_is_none(tmp_path: Path) -> None:
+    with SpoolWriter(tmp_path / "s", {"a": ("int32", None)}) as writer:
+        writer.append({"a": np.arange(5)})
+        writer.finish()
+    assert is_spool(tmp_path / "s")
+    with (tmp_path / "s" / "a").open("r+b") as file:
+        file.truncate(12)
+    assert not is_spool(tmp_path / "s")
+    (tmp_path / "s" / "spool.json").write_text("{")
+    assert not is_spool(tmp_path / "s")

@@ -311,3 +311,25 @@ def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
         rows(source_of(tmp_path, "a,b\n", "log.parquet"))
     packed = Source("log.parquet", tmp_path / "log.zip", "log.parquet")
     refuse(packed, "cannot read log.zip (log.parquet): a Parquet file must lie on the disk as it is: unpack it")
+
+
+def test_a_stray_quote_costs_nothing_in_a_long_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "PIECE_BYTES", 256)
+    lines = ["a,b", *(f'"x,\n{number}",{number}' for number in range(40)), '5" pipe,40']
+    lines += [f'"y\n{number}",{number}' for number in range(41, 120)]
+    got = rows(source_of(tmp_path, "\n".join(lines)))
+    assert [number for _, number in got] == [float(number) for number in range(120)]
+    assert got[40][0] == '5" pipe'
+    assert got[60][0] == "y\n60"
+
+
+def test_parquet_columns_that_are_no_plain_values(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"column 'a': expected text or plain values, got list"):
+        rows(parquet(tmp_path, {"a": [[1], [2]], "b": [1.0, 2.0]}))
+    with pytest.raises(UserError, match=r"column 'a': expected text or plain values, got binary"):
+        rows(parquet(tmp_path, {"a": [b"\xff", b"x"], "b": [1.0, 2.0]}))
+
+
+def test_missing_texts_in_parquet(tmp_path: Path) -> None:
+    source = parquet(tmp_path, {"a": ["x", "\\N", None], "b": [1.0, None, 3.0]})
+    assert rows(source, missing=["\\N"]) == [("x", 1.0), (None, None), (None, 3.0)]

@@ -13,7 +13,7 @@ from pfmsmtrec_flwr.federation.client import ScenarioClient
 from pfmsmtrec_flwr.federation.node import answer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, pack_orders, unpack_replies
 from pfmsmtrec_flwr.federation.state import LocalState
-from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.model import Part, draw_parameters
 
 NOTHING = Incoming({}, {})
 
@@ -29,6 +29,7 @@ def order_of(client: ScenarioClient, *parts: Part, **more: int) -> Order:
 
 
 def test_an_order_for_a_private_part_is_refused_before_anything_happens(client: ScenarioClient) -> None:
+    draw_parameters(client.model, 0)  # before the first order they are whatever memory held
     before = {name: tensor.clone() for name, tensor in client.model.state_dict().items()}
     with pytest.raises(UserError, match=r"asks for .*local embedding.*, which never leaves scenario US$"):
         client.train(order_of(client, Part.TOWER, Part.LOCAL_EMBEDDING), NOTHING)

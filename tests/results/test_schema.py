@@ -59,8 +59,8 @@ def test_the_document_is_the_one_that_the_design_draws() -> None:
         "seed": 3,
         "rounds": 4,
         "scenarios": {
-            "NL": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": None, **task}}},
-            "US": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": 0.5, **task}}},
+            "NL": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": None, **task}}, "note": ""},
+            "US": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": 0.5, **task}}, "note": ""},
         },
         "macro": {"ctr": {"auc": 0.5, "logloss": 0.25, "gauc": None}},
         "best_attainable": {"NL": {"ctr": None}, "US": {"ctr": {"auc": 0.75, "logloss": 0.2}}},
