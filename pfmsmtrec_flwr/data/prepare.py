@@ -1,6 +1,7 @@
 """From a data set's own files to one prepared store for each scenario, by streaming.
 
-1. Each file is read once. What is made of its columns goes to disk, scenario by scenario (`scenario_rows`).
+1. Each file is read once (for the rule `last_days` once more before, for its days). What is made of its columns goes
+   to disk, scenario by scenario (`scenario_rows`).
 2. Where the schema asks for it, rows are made up for tables that hold positive ones only (`negatives`).
 3. Vocabularies of local fields and moments of numeric columns are learned on the scenario's training rows (`learning`).
 4. The rows are encoded with these, and written.
