@@ -102,7 +102,7 @@ class SideTable:
             self.matched += int(found.sum())
             return Match(None, np.where(found, self._order[place], -1))
         count = np.where(keys == NO_HASH, 0, np.searchsorted(self._keys, keys, side="right") - first)
-        self.matched += int(count.sum())
+        self.matched += int((count > 0).sum())
         main = np.repeat(np.arange(len(keys)), count)
         within = np.arange(len(main)) - np.repeat(np.cumsum(count) - count, count)
         return Match(main, self._order[first[main] + within])
@@ -116,6 +116,16 @@ class SideTable:
             taken[unknown] = output.missing
             found[output.name] = taken
         return found
+
+    def summary(self) -> str:
+        """Say what became of rows of the main table that found nothing; empty if all found something."""
+        lost = self.asked - self.matched
+        what = "are left out" if self.join.how == "inner" else "have missing values"
+        return (
+            f"{lost:,} of {self.asked:,} rows find no '{self.key_there}' in {self.sources[0].name} and {what}"
+            if lost
+            else ""
+        )
 
     def unmatched(self) -> UserError | None:
         """Return the error to raise if rows were looked for and none was found."""

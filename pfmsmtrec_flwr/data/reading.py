@@ -22,6 +22,7 @@ from pfmsmtrec_flwr.data.sections import SCENARIO_MARK, SPLIT_MARK, JoinSpec, Ta
 from pfmsmtrec_flwr.data.sources import Folder, Source, find_files
 from pfmsmtrec_flwr.data.tables import Block, Columns, block_tasks, column_names, read_blocks
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -187,6 +188,8 @@ class Reader:
         """Let go of side tables that no further file needs."""
         left = [self._sides.pop(key) for key in keys]
         self._unmatched += [error for side in left if (error := side.unmatched()) is not None]
+        for told in filter(None, (side.summary() for side in left)):
+            logger.info(told)
 
     def _having(self, part: SourcePart, column: str) -> tuple[TableSpec, tuple[Source, ...]]:
         names = column_names(part.source, self.schema.table)

@@ -70,7 +70,7 @@ def test_inner_as_pandas_merges(main: list[Any], side: list[Any]) -> None:
         expected = merged(main, side, "inner")
         assert list(zip(match.main.tolist(), found["place"].tolist(), strict=True)) == expected
         assert found["age"].tolist() == [place / 4 for _, place in expected]
-        assert table.matched == len(expected)
+        assert table.matched == len({row for row, _ in expected})  # rows, each once
 
 
 @settings(max_examples=25)  # each writes files
@@ -140,6 +140,15 @@ def test_keys_that_match_nothing(tmp_path: Path) -> None:
     assert re.search(message, str(table.unmatched()))
     table.match(hashes([2]))
     assert table.unmatched() is None
+
+
+def test_rows_that_find_nothing_are_told(tmp_path: Path) -> None:
+    for how, what in (("left", "have missing values"), ("inner", "are left out")):
+        (tmp_path / how).mkdir()
+        table = side_table(tmp_path / how, [text_of([1, 2])], how=how)
+        assert table.summary() == ""
+        table.match(hashes([1, 3, None, 2]))
+        assert table.summary() == f"2 of 4 rows find no 'id' in users0.csv and {what}"
 
 
 def test_a_side_table_that_was_never_asked_is_no_error(tmp_path: Path) -> None:
