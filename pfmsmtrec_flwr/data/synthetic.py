@@ -32,6 +32,7 @@ import numpy.typing as npt
 from pydantic import Field as Setting
 from pydantic import field_validator, model_validator
 from sklearn.metrics import log_loss, roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from pfmsmtrec_flwr.data.store import MANIFEST, SPLITS, STORE_VERSION, Field, ScenarioStore, Split, StoreWriter
 from pfmsmtrec_flwr.errors import UserError
@@ -191,7 +192,8 @@ def ensure_synthetic(settings: SyntheticSettings, scenario: str, data_root: Path
             return ScenarioStore.open(path)
         except UserError as error:
             logger.warning("made again: %s", error)
-    return _write(settings, scenario, path)
+    with _one_thread():
+        return _write(settings, scenario, path)
 
 
 def generate(settings: SyntheticSettings, scenario: str) -> dict[str, Split]:
@@ -202,10 +204,11 @@ def generate(settings: SyntheticSettings, scenario: str) -> dict[str, Split]:
     UserError
         `settings` has no such scenario.
     """
-    maker = _Maker.of(settings, scenario)
     splits = {}
-    for split in SPLITS:
-        parts = list(maker.chunks(split))
+    with _one_thread():
+        maker = _Maker.of(settings, scenario)
+        chunks = {split: list(maker.chunks(split)) for split in SPLITS}
+    for split, parts in chunks.items():
         splits[split] = Split(
             categorical=np.concatenate([part.categorical for part in parts]),
             numeric=np.concatenate([part.numeric for part in parts]),
@@ -214,6 +217,11 @@ def generate(settings: SyntheticSettings, scenario: str) -> dict[str, Split]:
             probabilities=np.concatenate([part.probabilities for part in parts if part.probabilities is not None]),
         )
     return splits
+
+
+def _one_thread() -> threadpool_limits:
+    """Hold matrix products to one thread: their last bits, and so the rows, depend on how many there are."""
+    return threadpool_limits(limits=1)
 
 
 def best_attainable(store: ScenarioStore, split: str = "test") -> dict[str, Attainable]:

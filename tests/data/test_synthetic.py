@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from pfmsmtrec_flwr.data import synthetic
 from pfmsmtrec_flwr.data.store import SPLITS, Field, ScenarioStore, Split, StoreWriter, list_scenarios
@@ -370,3 +371,20 @@ def test_a_task_with_one_class_in_training_is_told_and_leaves_nothing(tmp_path: 
     with pytest.raises(UserError, match="scenario NL: 0 positives of ct"):
         ensure_synthetic(settings, "NL", tmp_path)
     assert list((tmp_path / synthetic_dataset_name(settings)).iterdir()) == []
+
+
+def test_rows_are_made_by_one_thread_whatever_the_caller_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    original = synthetic._Maker.chunks
+
+    def chunks(maker: Any, split: str) -> Any:
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+        return original(maker, split)
+
+    monkeypatch.setattr(synthetic._Maker, "chunks", chunks)
+    settings = SyntheticSettings(train_rows={"NL": 500}, validation_rows=200, test_rows=200, ctr=0.3)
+    with threadpool_limits(limits=2):
+        generate(settings, "NL")
+        ensure_synthetic(settings, "NL", tmp_path)
+    assert seen
+    assert set(seen) == {1}
