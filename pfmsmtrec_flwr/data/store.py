@@ -312,7 +312,7 @@ def made_up_rows(store: ScenarioStore) -> str:
     negatives = store.extra.get("negatives")
     if not isinstance(negatives, dict):
         return ""
-    return f"{negatives['task']}: {negatives['per_positive']} sampled negatives per positive"
+    return f"{negatives['task']}: {negatives['per_positive']} sampled negatives per positive, 0 in every task"
 
 
 class _StoredField(Section):

@@ -197,7 +197,7 @@ def test_tenrec_with_made_up_negatives_and_unlike_tasks(
         "QK-article": ("click", "like"),
         "QK-video": ("click", "like"),
     }
-    note = "click: 3 sampled negatives per positive"
+    note = "click: 3 sampled negatives per positive, 0 in every task"
     assert [scenario.note for scenario in results.scenarios.values()] == [note, "", note, ""]
     assert results.macro["like"].auc == pytest.approx(
         np.mean([scenario.tasks["like"].auc for scenario in results.scenarios.values() if "like" in scenario.tasks])
