@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,7 @@ from pfmsmtrec_flwr.data.encoding import (
 from pfmsmtrec_flwr.data.schema import DatasetSchema, has
 from pfmsmtrec_flwr.data.sections import FieldSpec, NumericSpec, TaskSpec
 from pfmsmtrec_flwr.data.splitting import ByRow, Splitter
-
-Array: TypeAlias = npt.NDArray[Any]
+from pfmsmtrec_flwr.data.store import Array
 
 SCENARIO = "scenario"
 SPLIT = "split"
@@ -171,12 +169,10 @@ def _field(name: str, spec: FieldSpec) -> Output:
         return transformed(without(chunk.coded(column), spec.missing), spec.transform)
 
     encoder = declared_encoder(spec)
-    if is_hashed(spec):
-        seed = spec.hash.seed if spec.hash is not None else _VOCABULARY_SEED
-        make = lambda chunk: _hashed(texts_of(chunk), seed)  # noqa: E731
-        return Output(field_output(name), column, "uint64", NO_HASH, make)
-    assert encoder is not None
-    return Output(field_output(name), column, "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder))
+    if encoder is not None:
+        return Output(field_output(name), column, "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder))
+    seed = spec.hash.seed if spec.hash is not None else _VOCABULARY_SEED
+    return Output(field_output(name), column, "uint64", NO_HASH, lambda chunk: _hashed(texts_of(chunk), seed))
 
 
 def _number(name: str, spec: NumericSpec) -> Output:

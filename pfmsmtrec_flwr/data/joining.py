@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,10 @@ from pfmsmtrec_flwr.data.progress import ignore, progress_bar
 from pfmsmtrec_flwr.data.sections import JoinSpec
 from pfmsmtrec_flwr.data.sources import Source
 from pfmsmtrec_flwr.data.spool import Spool, SpoolWriter
+from pfmsmtrec_flwr.data.store import Array
 from pfmsmtrec_flwr.data.tables import Columns, read_blocks
 from pfmsmtrec_flwr.errors import UserError
 
-Array: TypeAlias = npt.NDArray[Any]
 Rows: TypeAlias = npt.NDArray[np.int64]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 

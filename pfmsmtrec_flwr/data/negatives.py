@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,9 @@ from pfmsmtrec_flwr.data.progress import Advance
 from pfmsmtrec_flwr.data.scenario_rows import LABELS, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.sections import NegativesSpec
 from pfmsmtrec_flwr.data.spool import SpoolWriter
+from pfmsmtrec_flwr.data.store import Array
 from pfmsmtrec_flwr.seeds import derive_seed
 
-Array: TypeAlias = npt.NDArray[Any]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
 _TRIES = 20

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +43,6 @@ from pfmsmtrec_flwr.data.workspace import Workspace, prepared_before, remember
 from pfmsmtrec_flwr.data.writing import encoded_rows, store_record, store_writer
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
-
-Array: TypeAlias = npt.NDArray[Any]
 
 _VERSION = 1  # of what is made of the files: a higher one prepares again
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +19,10 @@ from pfmsmtrec_flwr.data.progress import progress_bar
 from pfmsmtrec_flwr.data.schema import DatasetSchema
 from pfmsmtrec_flwr.data.sections import SCENARIO_MARK, SPLIT_MARK, JoinSpec, TableSpec
 from pfmsmtrec_flwr.data.sources import Folder, Source, find_files
+from pfmsmtrec_flwr.data.store import Array
 from pfmsmtrec_flwr.data.tables import Block, Columns, block_tasks, column_names, read_blocks
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
-
-Array: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ class Reader:
         Raises
         ------
         UserError
-            A column is missing, a row or a value cannot be read, or the keys of a side table match no row at all.
+            A column is missing, or a row or a value cannot be read.
         """
         own, sides = self._owners(part, outputs)
         keys = [key_output(side.join.key) for side in sides]
@@ -212,9 +210,7 @@ def _parts(schema: DatasetSchema, folder: Folder, scenarios: Sequence[str]) -> l
             for join in schema.joins
         )
         for source in find_files(folder, named):
-            if twice := [
-                part for part in parts if (part.source.path, part.source.member) == (source.path, source.member)
-            ]:
+            if twice := [part for part in parts if part.source.file == source.file]:
                 raise UserError(
                     f"{source} is taken both for '{twice[0].split}' and for '{word}': make table.files tell them apart"
                 )

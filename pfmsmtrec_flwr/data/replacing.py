@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def put_in_place(new: Path, path: Path) -> None:
     else:
         raise OSError(errno.EBUSY, f"it was replaced {_ATTEMPTS} times meanwhile", str(path))
     sync_folder(path.parent)
+
+
+def remove_if_stale(folder: Path, seconds: float) -> None:
+    """Remove a folder in which nothing changed for so long; a younger one may still be in use."""
+    try:
+        newest = max(each.stat().st_mtime for each in (folder, *folder.iterdir()))
+    except OSError:
+        return  # its owner has just removed it
+    if time.time() - newest > seconds:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,7 @@ from pfmsmtrec_flwr.data.deriving import NO_USER, USER, field_output, is_hashed,
 from pfmsmtrec_flwr.data.encoding import NO_HASH
 from pfmsmtrec_flwr.data.schema import DatasetSchema, has
 from pfmsmtrec_flwr.data.spool import Layout, Spool
-
-Array: TypeAlias = npt.NDArray[Any]
+from pfmsmtrec_flwr.data.store import Array
 
 BLOCK_ROWS = 65_536
 

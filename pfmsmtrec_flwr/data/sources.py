@@ -48,6 +48,11 @@ class Source:
         return bool(self.member) or self.path.suffix.lower() == _GZIP
 
     @property
+    def file(self) -> tuple[Path, str]:
+        """What it is on the disk, whatever it is called."""
+        return self.path, self.member
+
+    @property
     def packing(self) -> int:
         """How packed it is: 0 not at all, 1 gzipped, 2 in an archive."""
         return 2 if self.member else int(self.packed)
@@ -181,7 +186,7 @@ class Folder:
         if known is None or source.packing < known.packing:
             listed[key] = source
             self._clashes.pop(key, None)
-        elif source.packing == known.packing and (source.path, source.member) != (known.path, known.member):
+        elif source.packing == known.packing and source.file != known.file:
             self._clashes[key] = known, source
 
     def _files(self, parts: int) -> list[Path]:
@@ -215,8 +220,8 @@ def find_files(folder: Folder, patterns: Sequence[str]) -> list[Source]:
     """Return the files of all patterns, each once, those of a pattern by name."""
     found: list[Source] = []
     for pattern in patterns:
-        known = {(source.path, source.member) for source in found}
-        found += [source for source in folder.find(pattern) if (source.path, source.member) not in known]
+        known = {source.file for source in found}
+        found += [source for source in folder.find(pattern) if source.file not in known]
     return found
 
 

@@ -16,12 +16,10 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.replacing import put_in_place
-from pfmsmtrec_flwr.data.store import clear_errors
+from pfmsmtrec_flwr.data.store import Array, clear_errors
 
-Array: TypeAlias = npt.NDArray[Any]
 Layout: TypeAlias = Mapping[str, tuple[str, int | None]]
 """Of each array: numpy's name of its type, and its columns (None: it has one axis)."""
 

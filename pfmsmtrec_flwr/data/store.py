@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pfmsmtrec_flwr.data.replacing import put_in_place, sync_folder
+from pfmsmtrec_flwr.data.replacing import put_in_place, remove_if_stale, sync_folder
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.validation import Section, parse
@@ -477,14 +476,9 @@ def _file_checksum(file: Path) -> str:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what a killed writer left behind long ago; a younger folder may still be in use."""
+    """Remove what a killed writer left behind long ago."""
     for folder in path.parent.glob(f".{path.name}.*.tmp"):
-        try:
-            newest = max(each.stat().st_mtime for each in (folder, *folder.iterdir()))
-        except OSError:
-            continue  # its owner has just removed it
-        if time.time() - newest > _STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        remove_if_stale(folder, _STALE_SECONDS)
 
 
 @contextmanager

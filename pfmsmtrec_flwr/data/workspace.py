@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
+from pfmsmtrec_flwr.data.replacing import remove_if_stale
+from pfmsmtrec_flwr.data.schema import digest
 from pfmsmtrec_flwr.data.spool import is_spool
 from pfmsmtrec_flwr.data.store import MANIFEST, ScenarioStore, clear_errors
 from pfmsmtrec_flwr.errors import UserError
@@ -42,7 +42,7 @@ class Workspace:
     def __init__(self, data_root: Path, dataset: str, scenarios: Iterable[str]) -> None:
         self._dataset = data_root / dataset
         self._scenarios = sorted(scenarios)
-        several = f"of-{len(self._scenarios)}-{_digest(repr(self._scenarios).encode())[:8]}"
+        several = f"of-{len(self._scenarios)}-{digest(self._scenarios)[:8]}"
         self.path = self._dataset / _FOLDER / (self._scenarios[0] if len(self._scenarios) == 1 else several)
         self._locks = ExitStack()
 
@@ -93,9 +93,7 @@ class Workspace:
         """Remove what other runs left behind long ago."""
         for folder in self.path.parent.iterdir():
             if folder.is_dir() and folder != self.path:
-                newest = max((child.stat().st_mtime for child in (folder, *folder.iterdir())), default=0.0)
-                if time.time() - newest > _STALE_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
+                remove_if_stale(folder, _STALE_SECONDS)
 
     def part(self, fingerprint: str) -> Path:
         """Return the folder of one part."""
@@ -121,10 +119,10 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
     path = data_root / dataset / scenario
     try:
         record = json.loads(_record(path).read_text())
-        manifest = (path / MANIFEST).read_bytes()
+        manifest = (path / MANIFEST).read_text()
     except (OSError, ValueError):
         return None
-    if record != {"fingerprint": fingerprint, "manifest": _digest(manifest)}:
+    if record != {"fingerprint": fingerprint, "manifest": digest(manifest)}:
         return None
     try:
         return ScenarioStore.open(path, verify=True)
@@ -134,7 +132,7 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
 
 def remember(store: ScenarioStore, fingerprint: str) -> None:
     """Note what a store was prepared from."""
-    record = {"fingerprint": fingerprint, "manifest": _digest((store.path / MANIFEST).read_bytes())}
+    record = {"fingerprint": fingerprint, "manifest": digest((store.path / MANIFEST).read_text())}
     with clear_errors(store.path):
         _record(store.path).parent.mkdir(exist_ok=True)
         _record(store.path).write_text(json.dumps(record))
@@ -142,7 +140,3 @@ def remember(store: ScenarioStore, fingerprint: str) -> None:
 
 def _record(store: Path) -> Path:
     return store.parent / _FOLDER / f"{store.name}.json"
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()

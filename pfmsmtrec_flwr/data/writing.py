@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.encoding import declared_encoder
 from pfmsmtrec_flwr.data.learning import Learned
 from pfmsmtrec_flwr.data.scenario_rows import HASHES, LABELS, NUMBERS, SPLIT_CODES, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.schema import DatasetSchema
 from pfmsmtrec_flwr.data.splitting import SplitPlan
-from pfmsmtrec_flwr.data.store import JSON, SPLITS, Field, StoreWriter
-
-Array: TypeAlias = npt.NDArray[Any]
+from pfmsmtrec_flwr.data.store import JSON, SPLITS, Array, Field, StoreWriter
 
 
 def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:
