@@ -7,6 +7,7 @@ from flwr.clientapp import ClientApp
 
 from pfmsmtrec_flwr.federation.node import answer, hello
 from pfmsmtrec_flwr.log import log_to_stderr
+from pfmsmtrec_flwr.methods import client_of
 
 log_to_stderr()
 app = ClientApp()
@@ -21,19 +22,21 @@ def say_hello(message: Message, context: Context) -> Message:
 @app.train("local")
 def train(message: Message, context: Context) -> Message:
     """Measure the parameters that came, and train on."""
-    content = answer(message.content, context, lambda client, order, incoming: client.train(order, incoming))
+    content = answer(message.content, context, client_of, lambda client, order, incoming: client.train(order, incoming))
     return Message(content, reply_to=message)
 
 
 @app.evaluate("validation")
 def validate(message: Message, context: Context) -> Message:
     """Measure the parameters that came on validation rows."""
-    content = answer(message.content, context, lambda client, order, incoming: client.validate(order, incoming))
+    content = answer(
+        message.content, context, client_of, lambda client, order, incoming: client.validate(order, incoming)
+    )
     return Message(content, reply_to=message)
 
 
 @app.evaluate("test")
 def test(message: Message, context: Context) -> Message:
     """Measure the selected round's model on test rows, and save it."""
-    content = answer(message.content, context, lambda client, order, _: client.test(order))
+    content = answer(message.content, context, client_of, lambda client, order, incoming: client.test(order, incoming))
     return Message(content, reply_to=message)

@@ -30,7 +30,7 @@ from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import build_model
-from pfmsmtrec_flwr.training.local import make_optimizer, train_locally
+from pfmsmtrec_flwr.training.local import GradientStep, make_optimizer, train_locally
 
 GROUPS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear"),
@@ -50,8 +50,10 @@ def profile_epoch(config: RunConfig, data: Path) -> None:
     optimizer = make_optimizer(model, config.train)
     torch.set_num_threads(1)
 
+    step = GradientStep(model, optimizer, config.train)
+
     def epoch(seed: int) -> None:
-        train_locally(model, optimizer, store.splits["train"], config.train, seed=seed, device=torch.device("cpu"))
+        train_locally(step, store.splits["train"], config.train, seed=seed, device=torch.device("cpu"))
 
     epoch(0)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
@@ -87,7 +89,7 @@ def profile_rounds(config: RunConfig, data: Path) -> None:
     timed(client, "reestimate_statistics", "normalization statistics")
     timed(client, "predict", "measuring")
     timed(client, "measure", "measuring")
-    timed(client, "MMoE", "overhead: building the model")
+    timed(client, "make_model", "overhead: building the model")
     for name in ("load", "save", "save_evaluated"):
         timed(state.LocalState, name, "overhead: state on disk")
     for owner, name in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,11 +22,24 @@ Count = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Count, ...], Field(strict=False)]
 
 
-class ModelSettings(Section):
-    """Sizes and regularisation of a scenario's MMoE."""
+Value = str | int | float | bool
+Settings = dict[str, Value]
+"""Values by dotted key, such as ``train.lr``."""
 
+
+class ModelSettings(Section):
+    """Sizes and regularisation of a scenario's model."""
+
+    architecture: Literal["mmoe", "single-task", "shared-bottom", "ple", "aitm", "esmm", "star", "pepnet"] = "mmoe"
     embedding_dim: Count = 8
     experts: Count = 4
+    """Of an MMoE; of a PLE, the specific ones included."""
+    specific_experts: Annotated[int, Field(ge=0)] = 1
+    """Of each task in a PLE; the rest of its experts are shared."""
+    extraction_levels: Count = 1
+    """Of a PLE: into so many levels its expert layers are divided."""
+    calibrator_weight: NotNegative = 0.6
+    """Of AITM's calibrator; 0 where a task's positives are not among those of the task before."""
     expert_layers: Annotated[Widths, Field(min_length=1)] = (64, 32)
     tower_layers: Widths = (32,)
     dropout: Dropout = 0.1
@@ -80,6 +93,8 @@ class FederationSettings(Section):
     """Fewest scenarios that must reply for a round to count; 0: all of them."""
     scenarios: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Scenarios that take part; empty: all that are hosted."""
+    evaluate_consensus: bool = False
+    """Measure the scenarios' consensus on test rows too, beside the personalised models."""
     reference: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Methods run beside the main one for comparison."""
 
@@ -114,10 +129,29 @@ class AggregationSettings(Section):
     """Average of federated embedding tables: by touched row, plain, or none at all."""
 
 
+class BaselineSettings(Section):
+    """Knobs of the baselines, under the names of their papers."""
+
+    proximal_weight: NotNegative = 0.1
+    """FedProx's μ, Ditto's λ, FedAMP's λ/α: pull of a local model to the one that it is to stay near."""
+    head_epochs: NotNegative = 1.0
+    """FedRep: passes over the training rows in which the head is fitted before the body is."""
+    mixture: Fraction = 0.5
+    """APFL's α to begin with: share of the scenario's own model in the mixture."""
+    mixture_lr: NotNegative = 0.1
+    """APFL: step in which α is learned; 0: it stays."""
+    attention_step: Positive = 1.0
+    """FedAMP's α_k."""
+    attention_width: Positive = 1.0
+    """FedAMP's σ, relative to the mean squared distance between the scenarios' models."""
+
+
 class DataSettings(Section):
     """Which scenarios are trained on."""
 
     name: Annotated[str, Field(min_length=1)] = "synthetic"
+    train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of each scenario's training rows that is used, drawn at random with the run's seed."""
     synthetic: dict[str, Any] = Field(default_factory=dict)
     """Settings of the made-up scenarios, see data/synthetic.py."""
 
@@ -132,7 +166,8 @@ class RunConfig(Section):
     train: TrainSettings = TrainSettings()
     federation: FederationSettings = FederationSettings()
     aggregation: AggregationSettings = AggregationSettings()
-    methods: dict[str, dict[str, str | int | float | bool]] = Field(default_factory=dict)
+    baselines: BaselineSettings = BaselineSettings()
+    methods: dict[str, Settings] = Field(default_factory=dict)
     """Settings of single methods, such as ``fedavg: {train.lr: 0.002}``: they hold when that method runs."""
 
     def for_method(self, name: str) -> RunConfig:
@@ -143,11 +178,29 @@ class RunConfig(Section):
         UserError
             One of these settings is unknown or impossible.
         """
-        document = self.model_dump() | {"method": name, "methods": {}}
         own = self.methods.get(name, {})
-        for key, value in own.items():
+        what = f"settings of method {name} ({', '.join(own) or 'none'})"
+        return parse(RunConfig, self.model_dump() | {"method": name, "methods": {}}, what).with_settings(own, what)
+
+    def with_settings(self, settings: Mapping[str, Value], source: str) -> RunConfig:
+        """Return this configuration with other values of some keys.
+
+        Parameters
+        ----------
+        settings
+            Values by dotted key.
+        source
+            Where they are from, for the message of an error.
+
+        Raises
+        ------
+        UserError
+            One of these settings is unknown or impossible.
+        """
+        document = self.model_dump()
+        for key, value in settings.items():
             _assign(document, key, value)
-        return parse(RunConfig, document, f"settings of method {name} ({', '.join(own) or 'none'})")
+        return parse(RunConfig, document, source)
 
     def to_yaml(self) -> str:
         """Return the whole configuration, defaults included, as YAML that `load_config` reads."""

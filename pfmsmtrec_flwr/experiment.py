@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from flwr.serverapp import Grid
@@ -11,8 +12,9 @@ from flwr.serverapp import Grid
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
+from pfmsmtrec_flwr.federation.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.methods import Method, find_method
+from pfmsmtrec_flwr.methods import FederatedMethod, Method, federated_method
 from pfmsmtrec_flwr.results import table
 from pfmsmtrec_flwr.results.schema import (
     Attainable,
@@ -47,8 +49,8 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> table.Compari
     UserError
         A method is unknown, the scenarios do not fit together, or too few of them answer.
     """
-    method = find_method(config.method)
-    references = [find_method(name) for name in config.federation.reference if name != config.method]
+    method = federated_method(config.method)
+    references = [federated_method(name) for name in config.federation.reference if name != config.method]
     output.mkdir(parents=True, exist_ok=True)
     (output / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
     result = _train(method, grid, config, output)
@@ -85,8 +87,12 @@ def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: i
         return run_experiment(grid, config, output)
 
 
-def _train(method: Method, grid: Grid, config: RunConfig, folder: Path) -> FederationResult:
-    own = config.for_method(method.name)
+def _train(method: FederatedMethod, grid: Grid, config: RunConfig, folder: Path) -> FederationResult:
+    own = method.configure(config)
+    return method.strategy(own, on_round=_round_logger(method, own, folder)).start(grid)
+
+
+def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback:
     log = MetricsLog(folder, method=method.name, rounds=own.federation.rounds)
 
     def on_round(record: RoundRecord) -> None:
@@ -105,22 +111,19 @@ def _train(method: Method, grid: Grid, config: RunConfig, folder: Path) -> Feder
             up_bytes=record.up_bytes,
             down_bytes=record.down_bytes,
             alpha=record.shares or None,
+            gates=record.gates or None,
+            conflict=None if record.conflict is None else asdict(record.conflict),
         )
 
-    return method.strategy(own, on_round=on_round).start(grid)
+    return on_round
 
 
 def _results(
     method: Method, config: RunConfig, result: FederationResult, references: list[str] | None = None
 ) -> RunResults:
     scenarios = {
-        name: ScenarioResult(
-            examples=Examples(**description.examples),
-            selected_round=result.selected[name],
-            tasks={task: _task_result(result.test[name], task) for task in description.tasks},
-            note=description.note,
-        )
-        for name, description in result.scenarios.items()
+        name: _scenario_result(result, name)
+        for name in result.scenarios
         if name in result.test  # with a quorum, one may have been missing to the end
     }
     best = {
@@ -134,6 +137,7 @@ def _results(
     rounds = result.rounds
     return results_from(
         method=method.name,
+        family=method.family,
         parameters=method.parameters,
         dataset=config.data.name,
         seed=config.seed,
@@ -152,11 +156,25 @@ def _results(
     )
 
 
+def _scenario_result(result: FederationResult, name: str) -> ScenarioResult:
+    description = result.scenarios[name]
+    consensus = result.consensus.get(name)
+    return ScenarioResult(
+        examples=Examples(**description.examples),
+        selected_round=result.selected[name],
+        tasks={task: _task_result(result.test[name], task) for task in description.tasks},
+        consensus={task: _task_result(consensus, task) for task in description.tasks} if consensus else {},
+        note=description.note,
+    )
+
+
 def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:
     return TaskResult(
         auc=figures.get(f"auc.{task}"),
         logloss=figures[f"logloss.{task}"],
         gauc=figures.get(f"gauc.{task}"),
+        gauc_coverage=figures.get(f"gauc_coverage.{task}"),
+        calibration=figures.get(f"calibration.{task}"),
         positives=int(figures[f"positives.{task}"]),
         examples=int(figures[f"examples.{task}"]),
     )

@@ -68,6 +68,19 @@ class Split:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    def fraction(self, share: float, seed: int) -> Split:
+        """Return a share of the rows, two at least, drawn at random and in their order; all of them are the split."""
+        if share >= 1:
+            return self
+        count = min(len(self), max(2, round(share * len(self))))
+        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
+
+    def take(self, index: Array) -> Split:
+        """Return the rows of the given numbers, in memory."""
+        users = None if self.users is None else self.users[index]
+        truth = None if self.probabilities is None else self.probabilities[index]
+        return Split(self.categorical[index], self.numeric[index], self.labels[index], users, truth)
+
 
 @dataclass(frozen=True, slots=True)
 class ScenarioStore:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -13,26 +14,54 @@ from torch import Tensor
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.batches import batches
-from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.data.store import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors, check_tensors
 from pfmsmtrec_flwr.federation.saved_model import ModelDescription
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
 from pfmsmtrec_flwr.federation.state import LocalState
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, Part, draw_parameters, partition
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, Part, ScenarioModel, draw_parameters, make_model, partition
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics
 from pfmsmtrec_flwr.training.devices import resolve_device
-from pfmsmtrec_flwr.training.evaluation import measure, predict
-from pfmsmtrec_flwr.training.local import TrainReport, make_optimizer, train_locally
+from pfmsmtrec_flwr.training.evaluation import expert_shares, measure, predict
+from pfmsmtrec_flwr.training.local import (
+    Anchor,
+    GradientStep,
+    LocalStep,
+    TrainReport,
+    make_optimizer,
+    train_locally,
+    trained_only,
+)
 from pfmsmtrec_flwr.training.metrics import TaskMetrics
 
 _OPTIMIZER = "optimizer/"
 _EXPERT_OR_TOWER = (Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, Part.TOWER)
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a local training came to.
+
+    Attributes
+    ----------
+    report
+        Of the training whose parameters are sent.
+    remembered
+        What the scenario has to remember beyond its own parts of the model, by names with a slash, such as
+        ``optimizer/...``.
+    """
+
+    report: TrainReport
+    remembered: Tensors = field(default_factory=dict)
+
+
 class ScenarioClient:
     """A scenario taking part in one method of one run.
+
+    A method whose scenarios do more than train what they received has a subclass, which overrides `anchors`, `fit`,
+    or what `recall` and `predictor` say about the model that predicts.
 
     Parameters
     ----------
@@ -42,6 +71,11 @@ class ScenarioClient:
         The run's configuration.
     state
         The scenario's files.
+
+    Attributes
+    ----------
+    model
+        The one whose parts travel.
     """
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
@@ -50,8 +84,82 @@ class ScenarioClient:
         self.state = state
         torch.set_num_threads(config.train.threads)
         self.device = resolve_device(config.train.device)
-        self.model = MMoE(model_spec(store), config.model).to(self.device)
+        self.model = self.make_model()
         self.slots = partition(self.model)
+
+    # What a method may change ---------------------------------------------------------------------------------------
+
+    @property
+    def predictor(self) -> ScenarioModel:
+        """The model that is measured, and that is the scenario's in the end."""
+        return self.model
+
+    def recall(self, saved: Tensors) -> None:
+        """Bring back, from what the last exchange left, what `predictor` needs beyond the received model."""
+
+    def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
+        """Return what the local training of `model` is pulled to: the consensus, by the personalization regularizer."""
+        return [Anchor(self._consensus(incoming), self.config.train.consensus_weight)]
+
+    def fit(self, order: Order, incoming: Incoming, saved: Tensors) -> Fitted:
+        """Train `model` in place for one exchange.
+
+        Parameters
+        ----------
+        order
+            What is asked for.
+        incoming
+            What came.
+        saved
+            What the last exchange left.
+        """
+        return self.fit_model(self.model, order, self.anchors(incoming), saved)
+
+    # Used by them ---------------------------------------------------------------------------------------------------
+
+    def make_model(self) -> ScenarioModel:
+        """Return a model of the scenario's, not drawn yet."""
+        return make_model(model_spec(self.store), self.config.model).to(self.device)
+
+    def fit_model(
+        self, model: ScenarioModel, order: Order, anchors: Sequence[Anchor], saved: Tensors, prefix: str = ""
+    ) -> Fitted:
+        """Train a model in place with Adam; its moments are remembered, below a prefix, if they are to be kept."""
+        keep = self.config.train.optimizer_state == "keep"
+        name = f"{prefix}{_OPTIMIZER}"
+        optimizer = make_optimizer(model, self.config.train)
+        if keep:
+            _load_optimizer(optimizer, model, saved, name)
+        report = self.run_steps(GradientStep(model, optimizer, self.config.train, anchors), order)
+        return Fitted(report, _optimizer_state(optimizer, model, name) if keep else {})
+
+    def run_steps(self, step: LocalStep, order: Order, steps: int | None = None) -> TrainReport:
+        """Take so many steps on training rows; none given: what the configuration's epochs are.
+
+        Raises
+        ------
+        UserError
+            Training diverged.
+        """
+        try:
+            return train_locally(
+                step,
+                self.train_rows,
+                self.config.train,
+                seed=derive_seed(self.config.seed, "train", order.exchange, self.store.scenario),
+                device=self.device,
+                steps=steps,
+            )
+        except FloatingPointError as error:
+            raise UserError(f"scenario {self.store.scenario}, round {order.round}: {error}") from None
+
+    @cached_property
+    def train_rows(self) -> Split:
+        """The training rows that are used."""
+        seed = derive_seed(self.config.seed, "fraction", self.store.scenario)
+        return self.store.splits["train"].fraction(self.config.data.train_fraction, seed)
+
+    # Orders ---------------------------------------------------------------------------------------------------------
 
     def train(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings, measure it if asked to, train, and return the parts that it wants.
@@ -67,36 +175,30 @@ class ScenarioClient:
         received = self._install(incoming, saved)
         figures: dict[str, float] = {}
         if order.evaluate:
-            self._refresh_statistics(order)
-            figures |= self._validate()
-            selected = order.selected.get(self.store.scenario, 0)
-            self.state.save_evaluated(order.round - 1, self.model.state_dict(), selected)
-        elif order.stage is Stage.TOWERS:
-            self._refresh_statistics(order)
+            figures |= self._measure_received(order)
         if order.stage is Stage.TOWERS:
-            report = self._fit_towers(order)
-            optimizer_state = {name: value for name, value in saved.items() if name.startswith(_OPTIMIZER)}
+            if not order.evaluate:
+                self._refresh_statistics(self.model, order)
+            fitted = self._fit_towers(order, saved)
         else:
-            keep = self.config.train.optimizer_state == "keep"
-            optimizer = make_optimizer(self.model, self.config.train)
-            if keep:
-                _load_optimizer(optimizer, self.model, saved)
-            report = self._train(order, optimizer, self._consensus(incoming))
-            optimizer_state = _optimizer_state(optimizer, self.model) if keep else {}
-        self.state.save(order.exchange, self._kept(received) | optimizer_state)
-        return self._reply(order, figures, report)
+            fitted = self.fit(order, incoming, saved)
+        self.state.save(order.exchange, self._kept(received) | fitted.remembered)
+        return self._reply(order, figures, fitted.report)
 
     def validate(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings and measure it on validation rows; nothing is trained."""
         self._install(incoming, self.state.load(order.exchange - 1))
-        self._refresh_statistics(order)
-        figures = self._validate()
-        selected = order.selected.get(self.store.scenario, 0)
-        self.state.save_evaluated(order.round - 1, self.model.state_dict(), selected)
-        return Reply(figures)
+        return Reply(self._measure_received(order))
 
-    def test(self, order: Order) -> Reply:
+    def test(self, order: Order, incoming: Incoming) -> Reply:
         """Measure the selected round's model on test rows, and save it as this scenario's model.
+
+        Parameters
+        ----------
+        order
+            Names the selected round.
+        incoming
+            The consensus of that round, if it is to be measured too.
 
         Raises
         ------
@@ -105,19 +207,23 @@ class ScenarioClient:
         """
         selected = order.selected.get(self.store.scenario, 0)
         tensors = self.state.load_evaluated(selected)
-        self.model.load_state_dict(tensors)
-        probabilities = predict(self.model, self.store.splits["test"], self.device)
-        tasks = self.store.tasks
-        measured = measure(probabilities, self.store.splits["test"], tasks, grouped=True)
-        figures = _figures("test", measured)
+        self.predictor.load_state_dict(tensors)
+        figures = self._test("test", grouped=True)
         truth = self.store.splits["test"].probabilities
         if truth is not None:
-            figures |= _figures("best", measure(np.asarray(truth), self.store.splits["test"], tasks))
+            figures |= _figures("best", measure(np.asarray(truth), self.store.splits["test"], self.store.tasks))
+        if consensus := incoming.personal.get(self.store.scenario):
+            own = self.predictor.state_dict()
+            self.predictor.load_state_dict(own | {name: value for name, value in consensus.items() if name in own})
+            self._refresh_statistics(self.predictor, order)
+            figures |= self._test("consensus", grouped=True)
         self.state.save_model(tensors, self._describe_model(selected).to_json())
         return Reply(figures)
 
-    def _install(self, incoming: Incoming, saved: Mapping[str, Tensor]) -> set[str]:
-        """Put local state and received parameters into the model; return the names of those received."""
+    # Steps of them --------------------------------------------------------------------------------------------------
+
+    def _install(self, incoming: Incoming, saved: Tensors) -> set[str]:
+        """Put local state and received parameters into the models; return the names of those received."""
         if not saved:  # the first exchange; later ones find every tensor either kept or received
             draw_parameters(self.model, self.config.seed)
         own = self.model.state_dict()
@@ -128,9 +234,17 @@ class ScenarioClient:
         check_tensors(
             received, {name: own[name] for name in received if name in own}, f"scenario {self.store.scenario}"
         )
-        kept = {name: tensor for name, tensor in saved.items() if not name.startswith(_OPTIMIZER)}
+        kept = {name: tensor for name, tensor in saved.items() if "/" not in name}
         self.model.load_state_dict(own | kept | received)
+        self.recall(saved)
         return set(received)
+
+    def _measure_received(self, order: Order) -> dict[str, float]:
+        self._refresh_statistics(self.predictor, order)
+        figures = self._validate()
+        selected = order.selected.get(self.store.scenario, 0)
+        self.state.save_evaluated(order.round - 1, self.predictor.state_dict(), selected)
+        return figures
 
     def _kept(self, received: set[str]) -> Tensors:
         """What this scenario has to remember: all that will not come with the next message."""
@@ -148,43 +262,38 @@ class ScenarioClient:
         common = {name: tensor for name, tensor in incoming.common.items() if name in regularized}
         return common | {name: tensor for name, tensor in incoming.consensus.items() if name in regularized}
 
-    def _refresh_statistics(self, order: Order) -> None:
+    def _refresh_statistics(self, model: ScenarioModel, order: Order) -> None:
         settings = self.config.train
         if not settings.reestimate_batch_norm:
             return
-        train = self.store.splits["train"]
         generator = np.random.default_rng(derive_seed(self.config.seed, "statistics", order.round, self.store.scenario))
-        count = max(1, min(len(train), settings.reestimate_rows) // settings.batch_size)
-        sample = batches(train, settings.batch_size, generator=generator, device=self.device)
-        reestimate_statistics(self.model, islice(sample, count))
+        count = max(1, min(len(self.train_rows), settings.reestimate_rows) // settings.batch_size)
+        sample = batches(self.train_rows, settings.batch_size, generator=generator, device=self.device)
+        reestimate_statistics(model, islice(sample, count))
 
     def _validate(self) -> dict[str, float]:
         split = self.store.splits["validation"]
-        probabilities = predict(self.model, split, self.device)
-        return _figures("validation", measure(probabilities, split, self.store.tasks))
+        probabilities = predict(self.predictor, split, self.device)
+        shares = expert_shares(self.predictor, split, self.device)
+        return _figures("validation", measure(probabilities, split, self.store.tasks)) | {
+            f"gate.{task}.{expert}": float(share)
+            for task, row in zip(self.store.tasks, shares, strict=False)
+            for expert, share in enumerate(row)
+        }
 
-    def _train(self, order: Order, optimizer: torch.optim.Optimizer, consensus: Tensors) -> TrainReport:
-        steps = self.config.aggregation.tower_steps if order.stage is Stage.TOWERS else None
-        try:
-            return train_locally(
-                self.model,
-                optimizer,
-                self.store.splits["train"],
-                self.config.train,
-                seed=derive_seed(self.config.seed, "train", order.exchange, self.store.scenario),
-                device=self.device,
-                consensus=consensus,
-                steps=steps,
-            )
-        except FloatingPointError as error:
-            raise UserError(f"scenario {self.store.scenario}, round {order.round}: {error}") from None
+    def _test(self, prefix: str, *, grouped: bool) -> dict[str, float]:
+        split = self.store.splits["test"]
+        return _figures(
+            prefix, measure(predict(self.predictor, split, self.device), split, self.store.tasks, grouped=grouped)
+        )
 
-    def _fit_towers(self, order: Order) -> TrainReport:
+    def _fit_towers(self, order: Order, saved: Tensors) -> Fitted:
         """Fit the towers, and nothing else, on the experts as they are."""
-        towers = set(self.model.towers.parameters())
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(parameter in towers)
-        return self._train(order, make_optimizer(self.model, self.config.train), {})
+        with trained_only(self.model, names_of(self.slots, [Part.TOWER, Part.TOWER_NORMALIZATION])):
+            optimizer = make_optimizer(self.model, self.config.train)
+            step = GradientStep(self.model, optimizer, self.config.train)
+            report = self.run_steps(step, order, self.config.aggregation.tower_steps)
+        return Fitted(report, {name: value for name, value in saved.items() if name.startswith(_OPTIMIZER)})
 
     def _reply(self, order: Order, figures: dict[str, float], report: TrainReport) -> Reply:
         state = self.model.state_dict()
@@ -202,7 +311,7 @@ class ScenarioClient:
             method=self.config.method,
             seed=self.config.seed,
             selected_round=selected,
-            spec=self.model.spec,
+            spec=self.predictor.spec,
             settings=self.config.model,
         )
 
@@ -231,21 +340,21 @@ def _figures(prefix: str, measured: Mapping[str, TaskMetrics]) -> dict[str, floa
     }
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer, model: MMoE) -> Tensors:
+def _optimizer_state(optimizer: torch.optim.Optimizer, model: ScenarioModel, prefix: str) -> Tensors:
     """Adam's moments and step counts, by name."""
     return {
-        f"{_OPTIMIZER}{key}/{name}": value
+        f"{prefix}{key}/{name}": value
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state[parameter].items()
         if isinstance(value, Tensor)
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, model: MMoE, saved: Mapping[str, Tensor]) -> None:
+def _load_optimizer(optimizer: torch.optim.Optimizer, model: ScenarioModel, saved: Tensors, prefix: str) -> None:
     parameters = dict(model.named_parameters())
     for key, value in saved.items():
-        if key.startswith(_OPTIMIZER):
-            kind, _, name = key.removeprefix(_OPTIMIZER).partition("/")
+        if key.startswith(prefix):
+            kind, _, name = key.removeprefix(prefix).partition("/")
             parameter = parameters[name]
             optimizer.state[parameter][kind] = value.to(
                 parameter.device

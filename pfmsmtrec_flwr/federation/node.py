@@ -22,9 +22,11 @@ from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.validation import parse
 
 Action = Callable[[ScenarioClient, Order, Incoming], Reply]
+ClientOf = Callable[[str], type[ScenarioClient]]
+"""Gives the kind of client that a method has, by the method's name."""
 
 
-def answer(content: RecordDict, context: Context, action: Action) -> RecordDict:
+def answer(content: RecordDict, context: Context, client_of: ClientOf, action: Action) -> RecordDict:
     """Carry out an order for every scenario of the message.
 
     What goes wrong through a user's mistake comes back as the scenario's error, in one line; anything else is raised.
@@ -40,7 +42,7 @@ def answer(content: RecordDict, context: Context, action: Action) -> RecordDict:
                 raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
             store = open_scenario(config, context, name)
             state = LocalState(safe_folder(client_root(context), order.method, name))
-            replies[name] = action(ScenarioClient(store, config, state), order, incoming)
+            replies[name] = action(client_of(order.method)(store, config, state), order, incoming)
         except UserError as error:
             logger.error("scenario %s: %s", name, error)
             replies[name] = Reply(error=str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flwr.serverapp.strategy import Result
@@ -16,6 +16,25 @@ class TaskValidation:
 
     auc: float | None
     logloss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """How far the scenarios' updates of a round disagree.
+
+    Attributes
+    ----------
+    scenarios
+        In the order of the axes of `cosines`; empty where there are too many of them.
+    mean
+        Of each expert: mean cosine between the updates of two scenarios.
+    cosines
+        (E, K, K); empty where there are too many scenarios.
+    """
+
+    scenarios: Sequence[str]
+    mean: Sequence[float]
+    cosines: Sequence[Sequence[Sequence[float]]]
 
 
 @dataclass(slots=True)
@@ -38,6 +57,10 @@ class RoundRecord:
         The server's own computation.
     shares
         What the method tells of itself, by scenario, such as the mean α over experts.
+    gates
+        How much each task takes of each expert, by scenario and task: the gates' mean over validation rows.
+    conflict
+        Of the updates that made the round's parameters; None where the method does not look at it.
     """
 
     round: int
@@ -48,6 +71,8 @@ class RoundRecord:
     train_seconds: float = 0.0
     aggregate_seconds: float = 0.0
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    gates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    conflict: Conflict | None = None
 
     def score(self, scenario: str) -> float | None:
         """Mean validation AUC over the scenario's tasks in which it is defined."""
@@ -67,6 +92,8 @@ class FederationResult(Result):
         The round that counts, by scenario.
     test
         Test figures by scenario: ``metric.task`` to value.
+    consensus
+        The same of the scenarios' consensus, if that was to be measured.
     best
         The same of the true probabilities, where the data have them.
     scenarios
@@ -78,6 +105,7 @@ class FederationResult(Result):
     rounds: list[RoundRecord] = field(default_factory=list)
     selected: dict[str, int] = field(default_factory=dict)
     test: dict[str, dict[str, float]] = field(default_factory=dict)
+    consensus: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     scenarios: Mapping[str, Description] = field(default_factory=dict)
     seconds: float = 0.0

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, make_model
 from pfmsmtrec_flwr.validation import parse
 
 PARAMETERS_NAME = "model.safetensors"
@@ -66,7 +66,7 @@ class ModelDescription:
             raise UserError(f"{source} does not describe a model of this project: {error!r}") from None
 
 
-def load_model(folder: Path) -> tuple[MMoE, ModelDescription]:
+def load_model(folder: Path) -> tuple[ScenarioModel, ModelDescription]:
     """Load the model that a run left in ``clients/METHOD/SCENARIO/``.
 
     Returns
@@ -82,7 +82,7 @@ def load_model(folder: Path) -> tuple[MMoE, ModelDescription]:
     path = folder / DESCRIPTION_NAME
     try:
         description = ModelDescription.from_json(path.read_text(encoding="utf-8"), str(path))
-        model = MMoE(description.spec, description.settings)
+        model = make_model(description.spec, description.settings)
         model.load_state_dict(load_file(folder / PARAMETERS_NAME))
     except OSError as error:
         raise UserError(

@@ -44,9 +44,9 @@ class Sharing:
         """All that travels."""
         return self.common | self.personal
 
-    def without(self, part: Part) -> Sharing:
-        """Return the same without one part."""
-        return Sharing(self.common - {part}, self.personal - {part})
+    def without(self, *parts: Part) -> Sharing:
+        """Return the same without some parts."""
+        return Sharing(self.common - set(parts), self.personal - set(parts))
 
 
 def names_of(slots: Mapping[str, Slot], parts: Iterable[Part]) -> list[str]:

@@ -18,7 +18,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, avera
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Federation, shake_hands
-from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation
+from pfmsmtrec_flwr.federation.outcome import Conflict, FederationResult, RoundRecord, TaskValidation
 from pfmsmtrec_flwr.federation.protocol import (
     TEST,
     TRAIN,
@@ -80,6 +80,7 @@ class ScenarioStrategy(Strategy):
         self._exchange = 0
         self._stage = Stage.ALL
         self._record = RoundRecord(0)
+        self._consensus_of_round: dict[int, Tensors] = {}
 
     # What a method defines ------------------------------------------------------------------------------------------
 
@@ -107,6 +108,15 @@ class ScenarioStrategy(Strategy):
     def shares(self) -> dict[str, dict[str, float]]:
         """Return what the method tells of itself after a round, by scenario."""
         return {}
+
+    def conflict(self) -> Conflict | None:
+        """Return how far the updates of the last aggregation disagreed, if the method looks at that."""
+        return None
+
+    @property
+    def has_consensus(self) -> bool:
+        """Whether what the scenarios have in common is another model than the ones that predict."""
+        return bool(self.sharing.personal)
 
     def aggregate_embeddings(self, table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
         """Average one federated embedding table in the way that the configuration says.
@@ -140,7 +150,7 @@ class ScenarioStrategy(Strategy):
     ) -> list[Message]:
         """Return one message per node, each with fresh records."""
         first = self._stage is self.stages()[0]
-        return self._messages(TRAIN, self._order(server_round, evaluate=first and server_round > 1))
+        return self._messages(TRAIN, self._order(server_round, evaluate=first and server_round > 1), self._present())
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -161,7 +171,7 @@ class ScenarioStrategy(Strategy):
         grid: Grid,  # noqa: ARG002
     ) -> list[Message]:
         """Return the messages that have the last round's parameters measured without training on."""
-        return self._messages(VALIDATE, self._order(server_round + 1, evaluate=True))
+        return self._messages(VALIDATE, self._order(server_round + 1, evaluate=True), self._present())
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Take in the validation figures of a round's parameters; return each scenario's score."""
@@ -303,6 +313,7 @@ class ScenarioStrategy(Strategy):
             if metrics is not None:
                 result.train_metrics_clientapp[number] = metrics
         self._record.shares = self.shares()
+        self._record.conflict = self.conflict()
         return True
 
     def _validate_last(self, rounds: int, grid: Grid, result: FederationResult) -> None:
@@ -332,9 +343,11 @@ class ScenarioStrategy(Strategy):
         number = self._record.round
         order = self._order(number, evaluate=False)
         # With a quorum, a scenario may never have been measured: it has no round to test.
-        messages = self._messages(TEST, order, parameters=False, scenarios=self.selection.selected)
+        consensus = {name: self._consensus_of_round.get(round_, {}) for name, round_ in self.selection.selected.items()}
+        messages = self._messages(TEST, order, Incoming({}, consensus), scenarios=self.selection.selected)
         for name, reply in self._replies(number, self._send(grid, messages)).items():
             result.test[name] = _below("test.", reply.figures)
+            result.consensus[name] = _below("consensus.", reply.figures)
             result.best[name] = _below("best.", reply.figures)
 
     def _order(self, number: int, *, evaluate: bool) -> Order:
@@ -358,18 +371,22 @@ class ScenarioStrategy(Strategy):
             return self.sharing.parts & {Part.TOWER}
         return self.sharing.parts
 
+    def _present(self) -> Incoming:
+        """Return the parameters as they stand, for all scenarios."""
+        consensus = self._personal_mean() if self._regularized() else {}
+        return Incoming(self.parameters.common, self.parameters.personal, consensus)
+
     def _messages(
-        self, kind: str, order: Order, *, parameters: bool = True, scenarios: Container[str] | None = None
+        self, kind: str, order: Order, parameters: Incoming, *, scenarios: Container[str] | None = None
     ) -> list[Message]:
-        """Return a message per node; to the given scenarios only, if any are given."""
-        consensus = self._personal_mean() if parameters and self._regularized() else {}
+        """Return a message per node with its scenarios' parameters; for the given scenarios only, if any are given."""
         messages = []
         for node, hosted in self.federation.nodes().items():
             names = [name for name in hosted if scenarios is None or name in scenarios]
             if not names:
                 continue
-            personal = {name: self.parameters.personal[name] for name in names}
-            incoming = Incoming(self.parameters.common, personal, consensus) if parameters else Incoming({}, {})
+            personal = {name: parameters.personal[name] for name in names if name in parameters.personal}
+            incoming = Incoming(parameters.common, personal, parameters.consensus)
             messages.append(Message(pack_orders(order, incoming, names), node, kind, group_id=str(order.round)))
         return messages
 
@@ -470,7 +487,23 @@ class ScenarioStrategy(Strategy):
                 task: TaskValidation(figures.get(f"auc.{task}"), figures[f"logloss.{task}"])
                 for task in self.federation.scenarios[name].tasks
             }
+            self._record.gates[name] = _gates(reply.figures, self.federation.scenarios[name].tasks)
         self.selection.add(number, {name: self._record.score(name) for name in replies})
+        self._remember_consensus(number)
+
+    def _remember_consensus(self, number: int) -> None:
+        """Keep the consensus of the rounds that are selected by now, if it is to be measured in the end."""
+        if not (self.config.federation.evaluate_consensus and self.has_consensus):
+            return
+        selected = set(self.selection.selected.values())
+        known = self._consensus_of_round | ({number: self.consensus()} if number in selected else {})
+        self._consensus_of_round = {round_: known[round_] for round_ in selected if round_ in known}
+
+
+def _gates(figures: dict[str, float], tasks: Sequence[str]) -> dict[str, list[float]]:
+    """Return the mean share of each expert, in their order, by task; empty for a model without gates."""
+    shares = {task: _below(f"gate.{task}.", figures) for task in tasks}
+    return {task: [own[str(expert)] for expert in range(len(own))] for task, own in shares.items() if own}
 
 
 def _below(prefix: str, figures: dict[str, float]) -> dict[str, float]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client import ScenarioClient
 from pfmsmtrec_flwr.methods import alone, fedavg, fedbn, pf_msmtrec
-from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.methods.base import CentralMethod, FederatedMethod, Method
 
 METHODS: Mapping[str, Method] = {
-    method.name: method for method in (alone.METHOD, fedavg.METHOD, fedbn.METHOD, pf_msmtrec.METHOD)
+    method.name: method
+    for method in (
+        alone.METHOD,
+        fedavg.METHOD,
+        fedbn.METHOD,
+        pf_msmtrec.METHOD,
+    )
 }
 
 
@@ -26,4 +33,32 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
-__all__ = ["METHODS", "Method", "find_method"]
+def federated_method(name: str) -> FederatedMethod:
+    """Return the method of that name, which must be one that exchanges messages.
+
+    Raises
+    ------
+    UserError
+        There is none, or it needs the rows of all scenarios in one place.
+    """
+    method = find_method(name)
+    if not isinstance(method, FederatedMethod):
+        raise UserError(
+            f"method '{name}' needs the rows of all scenarios in one place: run it with --engine inline, "
+            "or with `pfmsmtrec compare`"
+        )
+    return method
+
+
+def client_of(name: str) -> type[ScenarioClient]:
+    """Return the kind of client that a method has.
+
+    Raises
+    ------
+    UserError
+        There is no such method, or it has no clients.
+    """
+    return federated_method(name).client
+
+
+__all__ = ["METHODS", "CentralMethod", "FederatedMethod", "Method", "client_of", "federated_method", "find_method"]

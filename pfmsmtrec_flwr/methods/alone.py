@@ -9,7 +9,7 @@ from pfmsmtrec_flwr.federation.protocol import Stage
 from pfmsmtrec_flwr.federation.sharing import Sharing
 from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
-from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.methods.base import FederatedMethod
 
 
 class Alone(ScenarioStrategy):
@@ -24,4 +24,11 @@ class Alone(ScenarioStrategy):
         """Leave everything where it is."""
 
 
-METHOD = Method("alone", "each scenario trains its own model, nothing is shared", "baseline", Alone, "personalised")
+METHOD = FederatedMethod(
+    name="alone",
+    summary="each scenario trains its own model, nothing is shared",
+    source="baseline",
+    family="alone",
+    strategy=Alone,
+    parameters="personalised",
+)

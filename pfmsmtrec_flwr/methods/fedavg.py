@@ -9,7 +9,7 @@ from pfmsmtrec_flwr.federation.protocol import Stage
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, Sharing
 from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
-from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.model import Part
 
 
@@ -30,10 +30,10 @@ class FedAvg(ScenarioStrategy):
         self.average_common(updates)
 
 
-METHOD = Method(
-    "fedavg",
-    "one global model, the mean of all scenarios' parameters",
-    "McMahan et al., AISTATS 2017, algorithm 1",
-    FedAvg,
-    "global",
+METHOD = FederatedMethod(
+    name="fedavg",
+    summary="one global model, the mean of all scenarios' parameters",
+    source="McMahan et al., AISTATS 2017, algorithm 1",
+    strategy=FedAvg,
+    parameters="global",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.sharing import Sharing
-from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.model import Part
 
@@ -15,13 +15,13 @@ class FedBN(FedAvg):
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
         """What FedAvg shares, without normalization."""
-        return super().sharing_of(config).without(Part.NORMALIZATION)
+        return super().sharing_of(config).without(Part.NORMALIZATION, Part.TOWER_NORMALIZATION)
 
 
-METHOD = Method(
-    "fedbn",
-    "federated averaging with batch normalization kept local",
-    "Li et al., ICLR 2021, algorithm 1",
-    FedBN,
-    "personalised",
+METHOD = FederatedMethod(
+    name="fedbn",
+    summary="federated averaging with batch normalization kept local",
+    source="Li et al., ICLR 2021, algorithm 1",
+    strategy=FedBN,
+    parameters="personalised",
 )

@@ -22,15 +22,19 @@ from pfmsmtrec_flwr.aggregation import conflict, consensus, personalized, towers
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
 from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.outcome import Conflict
 from pfmsmtrec_flwr.federation.protocol import Stage
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.federation.strategy import RoundCallback, ScenarioStrategy
 from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
-from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.model import Part
 
 LayerKey = tuple[str, int]
 """Task and layer of a tower."""
+
+TOLD_SCENARIOS = 16
+"""Up to so many, the cosine of each pair is told."""
 
 
 @dataclass(slots=True)
@@ -47,12 +51,15 @@ class Memory:
         U as last given, by scenario, (E, P): one that missed a round has not been given that round's.
     given_towers
         The attended updates as given, by scenario and tower layer, flat.
+    conflict
+        Of the last updates.
     """
 
     alpha: dict[str, Tensor] = field(default_factory=dict)
     beta: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
     given_experts: dict[str, Tensor] = field(default_factory=dict)
     given_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+    conflict: Conflict | None = None
 
 
 class PFMSMTRec(ScenarioStrategy):
@@ -138,6 +145,10 @@ class PFMSMTRec(ScenarioStrategy):
                 told[name]["beta"] = float(torch.stack(own).mean())
         return told
 
+    def conflict(self) -> Conflict | None:
+        """Return the cosines between the scenarios' updates of each expert."""
+        return self.memory.conflict
+
     # What lies around them ------------------------------------------------------------------------------------------
 
     def _pull(self, values: Tensor, weights: Tensor) -> Tensor:
@@ -152,7 +163,9 @@ class PFMSMTRec(ScenarioStrategy):
         if len(updates) > 1:  # a single scenario has nobody to coordinate with
             change = end - start
             share = self._learn_alpha(updates, change)
-            direction = self.coordinate(change).direction
+            coordination = self.coordinate(change)
+            direction = coordination.direction
+            self.memory.conflict = _conflict([update.scenario for update in updates], coordination.cosines)
             end = self.personalize(end, direction, share, _weights(updates))
             self.memory.given_experts |= {update.scenario: direction for update in updates}
         for update, vectors in zip(updates, end, strict=True):
@@ -204,6 +217,15 @@ class PFMSMTRec(ScenarioStrategy):
         return share
 
 
+def _conflict(scenarios: Sequence[str], cosines: Tensor) -> Conflict:
+    """Return what is told of the cosines (E, K, K): all of them for a few scenarios, their means for many."""
+    count = len(scenarios)
+    mean = (cosines.sum(dim=(1, 2)) - cosines.diagonal(dim1=1, dim2=2).sum(dim=1)) / (count * (count - 1))
+    if count > TOLD_SCENARIOS:
+        return Conflict((), mean.tolist(), ())
+    return Conflict(tuple(scenarios), mean.tolist(), cosines.tolist())
+
+
 def _weights(updates: Sequence[ScenarioUpdate]) -> Tensor:
     return consensus.mixture_weights([update.examples for update in updates])
 
@@ -222,10 +244,10 @@ def _unflat(update: ScenarioUpdate, names: Sequence[str], vector: Tensor) -> dic
     return {name: piece.view_as(update.end[name]).clone() for name, piece in zip(names, pieces, strict=True)}
 
 
-METHOD = Method(
-    "pf-msmtrec",
-    "conflict coordination and personalised aggregation per expert, then cross-attention of the towers",
-    "Ding et al., WSDM 2025 (arXiv 2406.18938); equations in docs/method.md",
-    PFMSMTRec,
-    "personalised",
+METHOD = FederatedMethod(
+    name="pf-msmtrec",
+    summary="conflict coordination and personalised aggregation per expert, then cross-attention of the towers",
+    source="Ding et al., WSDM 2025 (arXiv 2406.18938); equations in docs/method.md",
+    strategy=PFMSMTRec,
+    parameters="personalised",
 )

@@ -29,6 +29,7 @@ def finite(value: Any) -> float | None:
 Figure = Annotated[float | None, BeforeValidator(finite)]
 """A measured number; None where it is not defined, such as an AUC over one class."""
 Total = Annotated[int, Field(ge=0)]
+Family = Literal["floor", "alone", "pooled", "federated"]
 Parameters = Literal["personalised", "global"]
 
 
@@ -39,6 +40,10 @@ class TaskResult(Section):
     logloss: Figure
     gauc: Figure = None
     """AUC within each user, averaged over users by their impressions."""
+    gauc_coverage: Figure = None
+    """Share of the impressions whose users have both classes, and so count in `gauc`."""
+    calibration: Figure = None
+    """Predicted over observed positives: above 1 the model promises too many."""
     positives: Total
     examples: Total
 
@@ -58,6 +63,9 @@ class ScenarioResult(Section):
     selected_round: Total
     """The round that the test figures are from, chosen on validation data."""
     tasks: dict[str, TaskResult]
+    consensus: dict[str, TaskResult] = Field(default_factory=dict)
+    """The same of the model that the scenarios have in common, with the scenario's own normalization; empty where it
+    was not measured, or is the scenario's model anyway."""
     note: str = ""
     """What a reader of the figures has to know of the scenario's data, such as sampled negatives."""
 
@@ -99,6 +107,7 @@ class RunResults(Section):
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     method: str
+    family: Family = "federated"
     parameters: Parameters
     """Whether each scenario ends with parameters of its own, or all with the same."""
     dataset: str
@@ -127,6 +136,7 @@ def results_from(
     seed: int,
     rounds: int,
     scenarios: Mapping[str, ScenarioResult],
+    family: Family = "federated",
     parameters: Parameters = "personalised",
     best_attainable: Mapping[str, Mapping[str, Attainable | None]] | None = None,
     reference: Sequence[str] = (),
@@ -141,8 +151,8 @@ def results_from(
         What was run, and how many rounds.
     scenarios
         By scenario name; stored in the order of the names.
-    parameters
-        Whether each scenario ends with parameters of its own.
+    family, parameters
+        What kind of method it is, and whether each scenario ends with parameters of its own.
     best_attainable
         By scenario and task, where the true probabilities are known.
     reference
@@ -154,6 +164,7 @@ def results_from(
     best = {name: dict(best_attainable[name]) for name in sorted(best_attainable)} if best_attainable else None
     return RunResults(
         method=method,
+        family=family,
         parameters=parameters,
         dataset=dataset,
         seed=seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -34,6 +34,17 @@ class ScenarioRound(Section):
     validation: dict[str, Validation] = Field(default_factory=dict)
 
 
+class ConflictRound(Section):
+    """Cosines between the scenarios' updates, per expert."""
+
+    scenarios: list[str]
+    """Order of the axes of `cosines`; empty where there are too many scenarios to tell all."""
+    mean: list[float]
+    """Per expert, over pairs of scenarios."""
+    cosines: list[list[list[float]]]
+    """Per expert, scenario and scenario."""
+
+
 class RoundMetrics(Section):
     """One line of `metrics.jsonl`: one round of one method."""
 
@@ -50,6 +61,9 @@ class RoundMetrics(Section):
     down_bytes: int = 0
     alpha: dict[str, Any] | None = None
     """Learned shares, by scenario."""
+    gates: dict[str, dict[str, list[float]]] | None = None
+    """Mean share of each expert, by scenario and task."""
+    conflict: ConflictRound | None = None
 
 
 class MetricsLog:
@@ -100,6 +114,8 @@ class MetricsLog:
         up_bytes: int = 0,
         down_bytes: int = 0,
         alpha: Mapping[str, Any] | None = None,
+        gates: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+        conflict: Mapping[str, Any] | None = None,
     ) -> RoundMetrics:
         """Write one round's line and return it.
 
@@ -115,6 +131,10 @@ class MetricsLog:
             Traffic of this round.
         alpha
             Learned shares, by scenario.
+        gates
+            Mean share of each expert, by scenario and task.
+        conflict
+            What `ConflictRound` holds.
         """
         reported = {name: parse(ScenarioRound, scenarios[name], f"round {round_number}") for name in sorted(scenarios)}
         entry = RoundMetrics(
@@ -127,6 +147,8 @@ class MetricsLog:
             up_bytes=up_bytes,
             down_bytes=down_bytes,
             alpha=dict(alpha) if alpha is not None else None,
+            gates=_rounded(gates),
+            conflict=None if conflict is None else parse(ConflictRound, _rounded(conflict), f"round {round_number}"),
         )
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(_line(entry))
@@ -204,8 +226,18 @@ def _macro(scenarios: Mapping[str, ScenarioRound]) -> dict[str, float | None]:
     return {task: sum(defined) / len(defined) if defined else None for task, defined in by_task.items()}
 
 
+def _rounded(value: Any) -> Any:
+    """Return a nested structure with its numbers rounded: more would only make the file long."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
 def _line(entry: RoundMetrics) -> str:
     document = entry.model_dump(mode="json")
-    if entry.alpha is None:
-        del document["alpha"]
+    for optional in ("alpha", "gates", "conflict"):
+        if document[optional] is None:
+            del document[optional]
     return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store import Split
-from pfmsmtrec_flwr.model import MMoE
+from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.metrics import TaskMetrics, task_metrics
 
 EVALUATION_ROWS = 8192
 
 
 @torch.no_grad()
-def predict(model: MMoE, split: Split, device: torch.device) -> NDArray[np.float32]:
+def predict(model: ScenarioModel, split: Split, device: torch.device) -> NDArray[np.float32]:
     """Return the predicted probabilities (n, T) of all rows of the split; the model is left in evaluation mode."""
     model.eval()
     chunks = [
@@ -25,6 +25,18 @@ def predict(model: MMoE, split: Split, device: torch.device) -> NDArray[np.float
         for batch in batches(split, EVALUATION_ROWS, device=device)
     ]
     return torch.cat(chunks).numpy()
+
+
+@torch.no_grad()
+def expert_shares(model: ScenarioModel, split: Split, device: torch.device) -> NDArray[np.float32]:
+    """Return each task's mean share of each expert (T, E) over the first rows of the split; (0, 0) without gates."""
+    model.eval()
+    for batch in batches(split, EVALUATION_ROWS, device=device):
+        shares = model.expert_shares(batch.categorical, batch.numeric)
+        if shares is not None:
+            return shares.mean(dim=0).cpu().numpy()
+        break
+    return np.zeros((0, 0), dtype=np.float32)
 
 
 def measure(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from torch import Tensor
 from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch, batches
 from pfmsmtrec_flwr.data.store import Split
-from pfmsmtrec_flwr.model import MMoE
+from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
-from pfmsmtrec_flwr.training.objective import add_consensus_gradient, task_losses
+from pfmsmtrec_flwr.training.objective import add_anchor_gradient, task_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,37 +47,129 @@ class TrainReport:
     row_counts: Tensor | None
 
 
-def make_optimizer(model: MMoE, settings: TrainSettings) -> torch.optim.Adam:
+def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> torch.optim.Adam:
     """Return Adam over all parameters that take part in training, in one fused step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
+@contextmanager
+def trained_only(model: ScenarioModel, names: Iterable[str]) -> Iterator[None]:
+    """Let the optimiser see no parameter of the model but the named ones; afterwards all take part in training."""
+    wanted = set(names)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in wanted)
+    try:
+        yield
+    finally:
+        model.requires_grad_(True)
+
+
+class LocalStep(Protocol):
+    """What a local training does with one batch."""
+
+    model: ScenarioModel
+    """Trained in place."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Take one step, and return the loss of each task before it, (T,), detached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Parameters that a local training is pulled to: ``weight / 2 * ||theta - value||^2`` is part of the objective.
+
+    Attributes
+    ----------
+    values
+        By name; parameters without a value are free.
+    weight
+        Of the pull.
+    """
+
+    values: Mapping[str, Tensor]
+    weight: float
+
+
+class GradientStep:
+    """One step of the optimiser down the gradient of the objective.
+
+    Parameters
+    ----------
+    model
+        Trained in place.
+    optimizer
+        Over the model's parameters.
+    settings
+        Of the training.
+    anchors
+        Pulls that are part of the objective, such as the personalization regularizer.
+    """
+
+    def __init__(
+        self,
+        model: ScenarioModel,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainSettings,
+        anchors: Iterable[Anchor] = (),
+    ) -> None:
+        self.model = model
+        self._optimizer = optimizer
+        self._mixed_precision = settings.mixed_precision
+        parameters = dict(model.named_parameters())
+        self._pulls = [
+            ([(parameters[name], value.to(parameters[name].device)) for name, value in anchor.values.items()], weight)
+            for anchor in anchors
+            if (weight := anchor.weight)
+        ]
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Take one step, and return the loss of each task before it, (T,)."""
+        self._optimizer.zero_grad(set_to_none=True)
+        losses = backward(self.model, batch, mixed_precision=self._mixed_precision)
+        for pairs, weight in self._pulls:
+            add_anchor_gradient(pairs, weight)
+        self._optimizer.step()
+        return losses
+
+
+def backward(model: ScenarioModel, batch: Batch, *, mixed_precision: bool) -> Tensor:
+    """Add the gradient of the tasks' losses on a batch to the model's parameters; return the losses (T,), detached."""
+    with torch.autocast(batch.labels.device.type, dtype=torch.bfloat16, enabled=mixed_precision):
+        logits = model(batch.categorical, batch.numeric)
+    logits = logits.float()
+    losses = task_losses(logits, batch.labels)
+    objective = losses.sum()
+    auxiliary = model.auxiliary_loss(logits)
+    if auxiliary is not None:
+        objective = objective + auxiliary
+    objective.backward()  # type: ignore[no-untyped-call]
+    return losses.detach()
+
+
 def train_locally(
-    model: MMoE,
-    optimizer: torch.optim.Optimizer,
+    step: LocalStep,
     split: Split,
     settings: TrainSettings,
     *,
     seed: int,
     device: torch.device,
-    consensus: Mapping[str, Tensor] | None = None,
     steps: int | None = None,
 ) -> TrainReport:
     """Train a scenario's model for one round.
 
     Parameters
     ----------
-    model
-        Trained in place; left in training mode.
-    optimizer
-        Over the model's parameters.
+    step
+        What is done with each batch; its model is left in training mode.
     split
         The scenario's training rows.
+    settings
+        Of the training.
     seed
         Of the order of the rows and of dropout: one per (run, round, scenario).
-    consensus
-        Consensus of the federated parameters by name, for the regularizer; None or empty: no regularizer.
+    device
+        Of the model.
     steps
         Batches to train on; None: what the settings' epochs give.
 
@@ -91,8 +184,7 @@ def train_locally(
         raise ValueError(f"got {len(split)} training rows, expected two or more: batch normalization needs them")
     started = time.perf_counter()
     wanted = steps or local_steps(len(split), settings)
-    parameters = dict(model.named_parameters())
-    pairs = [(parameters[name], value.to(device)) for name, value in (consensus or {}).items()]
+    model = step.model
     table = model.federated_embeddings
     counts = torch.zeros(len(table.weight), dtype=torch.int64, device=device) if table is not None else None
     losses = torch.zeros(len(model.spec.tasks), device=device)
@@ -100,14 +192,7 @@ def train_locally(
     model.train()
     with _seeded(seed, device):
         for batch in islice(_passes(split, settings, seed, device), wanted):
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.mixed_precision):
-                logits = model(batch.categorical, batch.numeric)
-            batch_losses = task_losses(logits.float(), batch.labels)
-            batch_losses.sum().backward()  # type: ignore[no-untyped-call]
-            add_consensus_gradient(pairs, settings.consensus_weight)
-            optimizer.step()
-            losses += batch_losses.detach()
+            losses += step(batch)
             examples += len(batch.labels)
             if table is not None and counts is not None:
                 rows = table.rows_of(batch.categorical).flatten().long()

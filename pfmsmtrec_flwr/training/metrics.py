@@ -26,6 +26,10 @@ class TaskMetrics:
     gauc
         AUC within each user's rows, averaged with the number of rows as weight, over the users that have both classes;
         None without users or without such a user.
+    gauc_coverage
+        Share of the rows whose users have both classes, and so count in `gauc`; None without users.
+    calibration
+        Predicted over observed positives; None where none is observed.
     positives, examples
         Number of positive rows and of all rows.
     """
@@ -33,6 +37,8 @@ class TaskMetrics:
     auc: float | None
     logloss: float
     gauc: float | None
+    gauc_coverage: float | None
+    calibration: float | None
     positives: int
     examples: int
 
@@ -43,23 +49,37 @@ def task_metrics(
     """Measure predicted ``probabilities`` (n,) against 0/1 ``labels`` (n,), grouped by ``users`` (n,) if given."""
     positives = int(labels.sum())
     both = 0 < positives < len(labels)
+    grouped = grouped_auc(labels, probabilities, users) if users is not None else None
     clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
     return TaskMetrics(
         auc=float(roc_auc_score(labels, probabilities)) if both else None,
         logloss=float(log_loss(labels, clipped, labels=[0, 1])),
-        gauc=grouped_auc(labels, probabilities, users) if users is not None else None,
+        gauc=grouped.auc if grouped is not None else None,
+        gauc_coverage=grouped.coverage if grouped is not None else None,
+        calibration=float(probabilities.sum(dtype=np.float64)) / positives if positives else None,
         positives=positives,
         examples=len(labels),
     )
 
 
-def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDArray[np.int64]) -> float | None:
-    """AUC of each user's rows, averaged with the number of rows as weight, over the users that have both classes.
+@dataclass(frozen=True, slots=True)
+class GroupedAuc:
+    """AUC within users.
 
-    Returns
-    -------
-    float or None
-        None if no user has both classes.
+    Attributes
+    ----------
+    auc
+        Mean over the users that have both classes, weighted by their rows; None if no user has.
+    coverage
+        Share of all rows that are of such users.
+    """
+
+    auc: float | None
+    coverage: float
+
+
+def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDArray[np.int64]) -> GroupedAuc:
+    """AUC of each user's rows, averaged with the number of rows as weight, over the users that have both classes.
 
     References
     ----------
@@ -73,7 +93,7 @@ def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDA
     )
     sums = sums[(sums["positives"] > 0) & (sums["positives"] < sums["rows"])]
     if sums.empty:
-        return None
+        return GroupedAuc(None, 0.0)
     positives = sums["positives"]
     auc = (sums["ranks"] - positives * (positives + 1) / 2) / (positives * (sums["rows"] - positives))
-    return float(np.average(auc, weights=sums["rows"]))
+    return GroupedAuc(float(np.average(auc, weights=sums["rows"])), float(sums["rows"].sum()) / len(labels))

@@ -18,22 +18,22 @@ def task_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def add_consensus_gradient(pairs: Iterable[tuple[Tensor, Tensor]], weight: float) -> None:
-    """Add the gradient of the regularizer ``weight / 2 * ||theta - consensus||^2`` to the parameters' gradients.
+def add_anchor_gradient(pairs: Iterable[tuple[Tensor, Tensor]], weight: float) -> None:
+    """Add the gradient of a pull ``weight / 2 * ||theta - anchor||^2`` to the parameters' gradients.
 
-    It is the paper's personalization regularizer, the proximal term of FedProx (Li et al., MLSys 2020, section 3.2)
-    with the scenarios' consensus in the place of the global model. Its gradient is known in closed form, so it takes no
+    With the scenarios' consensus as anchor it is the paper's personalization regularizer, with the global model the
+    proximal term of FedProx (Li et al., MLSys 2020, section 3.2). Its gradient is known in closed form, so it takes no
     part in the automatic differentiation.
 
     Parameters
     ----------
     pairs
-        Each federated parameter of experts and towers with its consensus, of the same shape.
+        Each parameter with its anchor, of the same shape.
     weight
-        λ.
+        λ, or μ.
     """
-    for parameter, consensus in pairs:
-        pull = parameter - consensus
+    for parameter, anchor in pairs:
+        pull = parameter - anchor
         if parameter.grad is None:
             parameter.grad = pull.mul_(weight)
         else:

@@ -13,6 +13,7 @@ from pfmsmtrec_flwr.federation.client import ScenarioClient
 from pfmsmtrec_flwr.federation.node import answer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, pack_orders, unpack_replies
 from pfmsmtrec_flwr.federation.state import LocalState
+from pfmsmtrec_flwr.methods import client_of
 from pfmsmtrec_flwr.model import Part, draw_parameters
 
 NOTHING = Incoming({}, {})
@@ -100,7 +101,7 @@ def test_training_goes_on_from_the_kept_state(client: ScenarioClient, tmp_path: 
 
 def test_a_scenario_that_was_never_measured_cannot_be_tested(client: ScenarioClient) -> None:
     with pytest.raises(UserError, match=r"^the model of round 0 is not in "):
-        client.test(order_of(client))
+        client.test(order_of(client), NOTHING)
 
 
 def test_a_deployed_node_trains_on_what_it_declared_alone(tiny: Tiny, tmp_path: Path) -> None:
@@ -114,7 +115,9 @@ def test_a_deployed_node_trains_on_what_it_declared_alone(tiny: Tiny, tmp_path: 
     )
     order = Order(config.model_dump_json(), "alone", 1, 1)
     content = pack_orders(order, NOTHING, ["NL", "US"])
-    replies = unpack_replies(answer(content, context, lambda client, order, incoming: client.train(order, incoming)))
+    replies = unpack_replies(
+        answer(content, context, client_of, lambda client, order, incoming: client.train(order, incoming))
+    )
     assert replies["NL"].error == "scenario NL is not hosted by this node, which hosts US"
     assert replies["US"].error == ""
     assert [path.name for path in (tmp_path / "1" / "alone").iterdir()] == ["US"]
@@ -129,5 +132,7 @@ def test_a_methods_name_cannot_lead_out_of_the_state_folder(tiny: Tiny, tmp_path
         run_config={},
     )
     order = Order(tiny.config().model_dump_json(), "../../x", 1, 1)
-    reply = unpack_replies(answer(pack_orders(order, NOTHING, ["US"]), context, lambda *_: pytest.fail("called")))
+    reply = unpack_replies(
+        answer(pack_orders(order, NOTHING, ["US"]), context, client_of, lambda *_: pytest.fail("called"))
+    )
     assert "got the name '../../x'" in reply["US"].error

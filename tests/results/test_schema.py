@@ -50,17 +50,19 @@ def test_the_document_is_the_one_that_the_design_draws() -> None:
     ).model_dump(mode="json")
     assert set(made.pop("versions")) == {"python", "pfmsmtrec-flwr", "flwr", "torch", "numpy"}
     examples = {"train": 80, "validation": 10, "test": 10}
-    task = {"logloss": 0.25, "gauc": None, "positives": 2, "examples": 10}
+    task = {"logloss": 0.25, "gauc": None, "gauc_coverage": None, "calibration": None, "positives": 2, "examples": 10}
+    rest = {"consensus": {}, "note": ""}
     assert made == {
         "schema": 1,
         "method": "fedavg",
+        "family": "federated",
         "parameters": "global",
         "dataset": "synthetic",
         "seed": 3,
         "rounds": 4,
         "scenarios": {
-            "NL": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": None, **task}}, "note": ""},
-            "US": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": 0.5, **task}}, "note": ""},
+            "NL": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": None, **task}}, **rest},
+            "US": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": 0.5, **task}}, **rest},
         },
         "macro": {"ctr": {"auc": 0.5, "logloss": 0.25, "gauc": None}},
         "best_attainable": {"NL": {"ctr": None}, "US": {"ctr": {"auc": 0.75, "logloss": 0.2}}},

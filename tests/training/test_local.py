@@ -13,7 +13,16 @@ from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
 from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store import Split
 from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
-from pfmsmtrec_flwr.training.local import TrainReport, local_steps, make_optimizer, steps_per_epoch, train_locally
+from pfmsmtrec_flwr.training.local import (
+    Anchor,
+    GradientStep,
+    TrainReport,
+    local_steps,
+    make_optimizer,
+    steps_per_epoch,
+    train_locally,
+    trained_only,
+)
 
 CPU = torch.device("cpu")
 FIELDS = (FieldSpec("user", 9, False), FieldSpec("item", 6, True), FieldSpec("hour", 4, True))
@@ -43,9 +52,8 @@ def train(
 ) -> TrainReport:
     train_settings = TrainSettings.model_validate({"batch_size": 16, "lr": 0.01, **changes})
     optimizer = make_optimizer(model, train_settings)
-    return train_locally(
-        model, optimizer, split, train_settings, seed=seed, device=CPU, consensus=consensus, steps=steps
-    )
+    step = GradientStep(model, optimizer, train_settings, [Anchor(consensus or {}, train_settings.consensus_weight)])
+    return train_locally(step, split, train_settings, seed=seed, device=CPU, steps=steps)
 
 
 def equal_states(first: MMoE, second: MMoE) -> bool:
@@ -206,12 +214,12 @@ def test_a_regularizer_of_zero_changes_no_bit() -> None:
 
 def test_frozen_parameters_stay() -> None:
     model = build()
-    for parameter in model.experts.parameters():
-        parameter.requires_grad_(False)
     before = {name: value.clone() for name, value in model.named_parameters()}
-    train(model, split_of(64))
+    with trained_only(model, [name for name in before if not name.startswith("experts")]):
+        train(model, split_of(64))
     for name, value in model.named_parameters():
         assert torch.equal(value, before[name]) == name.startswith("experts"), name
+        assert value.requires_grad
 
 
 def test_weight_decay_and_rate_reach_the_optimizer() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from pfmsmtrec_flwr.training.metrics import grouped_auc, task_metrics
+from pfmsmtrec_flwr.training.metrics import GroupedAuc, grouped_auc, task_metrics
 
 
 def labels(*values: int) -> np.ndarray:
@@ -66,17 +66,19 @@ def test_grouped_auc_by_hand() -> None:
     users = np.array([5, 9, 5, 1, 5, 9, 2])
     truth = labels(1, 1, 0, 1, 0, 0, 0)
     predicted = scores(0.5, 0.1, 0.5, 0.9, 0.2, 0.8, 0.7)
-    assert grouped_auc(truth, predicted, users) == pytest.approx(0.75 * 3 / 5)
+    assert grouped_auc(truth, predicted, users).auc == pytest.approx(0.75 * 3 / 5)
     assert task_metrics(truth, predicted, users).gauc == pytest.approx(0.75 * 3 / 5)
 
 
 def test_one_user_has_the_plain_auc() -> None:
     truth, predicted = labels(0, 1, 1, 0, 1), scores(0.3, 0.3, 0.9, 0.4, 0.1)
-    assert grouped_auc(truth, predicted, np.zeros(5, dtype=np.int64)) == pytest.approx(roc_auc_score(truth, predicted))
+    grouped = grouped_auc(truth, predicted, np.zeros(5, dtype=np.int64))
+    assert grouped.auc == pytest.approx(roc_auc_score(truth, predicted))
+    assert grouped.coverage == 1
 
 
 def test_no_user_with_both_classes() -> None:
-    assert grouped_auc(labels(0, 1), scores(0.1, 0.9), np.array([1, 2])) is None
+    assert grouped_auc(labels(0, 1), scores(0.1, 0.9), np.array([1, 2])) == GroupedAuc(None, 0.0)
 
 
 @settings(max_examples=25, deadline=None)
@@ -91,4 +93,6 @@ def test_grouped_auc_equals_a_loop_over_users(seed: int) -> None:
         if 0 < truth[mine].sum() < mine.sum():
             parts.append((mine.sum(), roc_auc_score(truth[mine], predicted[mine])))
     rows, areas = zip(*parts, strict=True)
-    assert grouped_auc(truth, predicted, users) == pytest.approx(np.average(areas, weights=rows))
+    grouped = grouped_auc(truth, predicted, users)
+    assert grouped.auc == pytest.approx(np.average(areas, weights=rows))
+    assert grouped.coverage == pytest.approx(sum(rows) / len(truth))

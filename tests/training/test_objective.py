@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from pfmsmtrec_flwr.training.objective import add_consensus_gradient, task_losses
+from pfmsmtrec_flwr.training.objective import add_anchor_gradient, task_losses
 
 
 def test_losses_by_hand() -> None:
@@ -30,14 +30,14 @@ def test_the_gradient_is_that_of_the_penalty() -> None:
     penalty = 0.7 / 2 * ((first - consensus[0]).square().sum() + (second - consensus[1]).square().sum())
     expected = torch.autograd.grad(loss + penalty, (first, second), retain_graph=True)
     loss.backward()
-    add_consensus_gradient(zip((first, second), consensus, strict=True), 0.7)
+    add_anchor_gradient(zip((first, second), consensus, strict=True), 0.7)
     for parameter, gradient in zip((first, second), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
 def test_a_parameter_without_gradient_gets_the_penaltys() -> None:
     parameter, consensus = nn.Parameter(torch.tensor([1.0, 3.0])), torch.tensor([2.0, 1.0])
-    add_consensus_gradient([(parameter, consensus)], 0.5)
+    add_anchor_gradient([(parameter, consensus)], 0.5)
     assert parameter.grad is not None
     assert parameter.grad.tolist() == [-0.5, 1.0]
     assert parameter.tolist() == [1.0, 3.0]

@@ -53,10 +53,16 @@ def test_the_whole_partition() -> None:
         f"gates.of_task.{task}.weight": Slot(f"gates.of_task.{task}.weight", Part.GATE, task)
         for task in ("ctr", "norm")
     }
-    owners = ["experts.norms.0", "experts.norms.1"]
-    owners += [f"towers.of_task.{task}.{position}" for task in ("ctr", "norm") for position in (1, 5)]
+    owners: dict[str, tuple[Part, str | None]] = {
+        f"experts.norms.{index}": (Part.NORMALIZATION, None) for index in (0, 1)
+    }
+    owners |= {
+        f"towers.of_task.{task}.{position}": (Part.TOWER_NORMALIZATION, task)
+        for task in ("ctr", "norm")
+        for position in (1, 5)
+    }
     tensors = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    norms = {f"{owner}.{own}": Slot(f"{owner}.{own}", Part.NORMALIZATION) for owner in owners for own in tensors}
+    norms = {f"{owner}.{own}": Slot(f"{owner}.{own}", *where) for owner, where in owners.items() for own in tensors}
     tables = {
         "federated_embeddings.weight": Slot("federated_embeddings.weight", Part.FEDERATED_EMBEDDING),
         "local_embeddings.weight": Slot("local_embeddings.weight", Part.LOCAL_EMBEDDING),
@@ -75,7 +81,7 @@ def test_a_normalization_of_another_kind_is_found_by_its_type() -> None:
     assert isinstance(tower, nn.Sequential)
     tower[1] = nn.SyncBatchNorm(5)
     slots = partition(model)
-    assert slots["towers.of_task.ctr.1.running_mean"].part is Part.NORMALIZATION
+    assert slots["towers.of_task.ctr.1.running_mean"].part is Part.TOWER_NORMALIZATION
 
 
 def foreign_parameter(model: MMoE) -> None:

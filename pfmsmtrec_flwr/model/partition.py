@@ -1,0 +1,85 @@
+"""Which parameter or buffer of a model belongs to which part.
+
+A part is found by the type of the module that owns the tensor, never by a piece of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pfmsmtrec_flwr.model.base import ScenarioModel
+from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
+from pfmsmtrec_flwr.model.experts import Experts
+from pfmsmtrec_flwr.model.gates import Gates
+from pfmsmtrec_flwr.model.parts import Part, Slot
+from pfmsmtrec_flwr.model.template import TemplateLinear
+from pfmsmtrec_flwr.model.towers import Towers
+
+_COMPONENT = {
+    "weight_global": Part.EXPERT_GLOBAL,
+    "bias_global": Part.EXPERT_GLOBAL,
+    "weight_task": Part.EXPERT_TASK,
+    "bias_task": Part.EXPERT_TASK,
+    "weight_scenario": Part.EXPERT_SCENARIO,
+    "bias_scenario": Part.EXPERT_SCENARIO,
+}
+
+
+def partition(model: ScenarioModel) -> dict[str, Slot]:
+    """Return the slot of every parameter and persistent buffer of the model, by name, in the state's order.
+
+    Raises
+    ------
+    TypeError
+        A tensor's owner is of a type that no part is declared for.
+    """
+    slots = {slot.name: slot for slot in _slots(model)}
+    missing = model.state_dict().keys() - slots.keys()
+    if missing:
+        raise TypeError(f"no part is declared for the tensors {sorted(missing)}")
+    return {name: slots[name] for name in model.state_dict()}
+
+
+def _slots(model: ScenarioModel) -> Iterator[Slot]:
+    for name, owner in model.named_modules():
+        if isinstance(owner, _BatchNorm):
+            yield from (Slot(f"{name}.{own}", Part.NORMALIZATION) for own in _own(owner))
+        elif isinstance(owner, FieldEmbeddings):
+            part = Part.FEDERATED_EMBEDDING if owner.federated else Part.LOCAL_EMBEDDING
+            yield from (Slot(f"{name}.{own}", part) for own in _own(owner))
+        elif isinstance(owner, Experts):
+            yield from _expert_slots(name, owner)
+    for name, owner in model.named_modules():  # after the others: a tower's normalization is the tower's
+        if isinstance(owner, Gates):
+            yield from _task_slots(name, owner.of_task, Part.GATE)
+        elif isinstance(owner, Towers):
+            yield from _task_slots(name, owner.of_task, Part.TOWER)
+
+
+def _expert_slots(name: str, experts: Experts) -> Iterator[Slot]:
+    for index, layer in enumerate(experts.layers):
+        if isinstance(layer, TemplateLinear):
+            for own in _own(layer).keys() & _COMPONENT.keys():
+                yield Slot(f"{name}.layers.{index}.{own}", _COMPONENT[own], layer=index)
+
+
+def _task_slots(name: str, of_task: nn.ModuleDict, part: Part) -> Iterator[Slot]:
+    for task, module in of_task.items():
+        layer = 0
+        for path, inner in module.named_modules():
+            prefix = ".".join(filter(None, (name, "of_task", task, path)))
+            if isinstance(inner, nn.Linear):
+                yield from (Slot(f"{prefix}.{own}", part, task, layer) for own in _own(inner))
+                layer += 1
+            elif isinstance(inner, _BatchNorm):
+                yield from (Slot(f"{prefix}.{own}", Part.TOWER_NORMALIZATION, task) for own in _own(inner))
+
+
+def _own(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers that the module itself holds."""
+    return {
+        name: tensor for name, tensor in module.state_dict().items() if "." not in name and isinstance(tensor, Tensor)
+    }
