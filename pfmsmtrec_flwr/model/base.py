@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.model.dropout import dropout
 from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings, FieldSpec
+from pfmsmtrec_flwr.model.parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,28 @@ class ScenarioModel(nn.Module):
         self.federated_embeddings = _embeddings(spec.fields, settings.embedding_dim, federated=True)
         self.local_embeddings = _embeddings(spec.fields, settings.embedding_dim, federated=False)
         self.inputs = len(spec.fields) * settings.embedding_dim + spec.numeric
+
+    @classmethod
+    def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
+        """Return the parts with an axis of tasks: what lies where depends on the tasks and their order.
+
+        Parameters
+        ----------
+        settings
+            Of the model.
+        """
+        return frozenset()
+
+    @classmethod
+    def rows_of_towers(cls, positives: Sequence[int], rows: Sequence[int]) -> list[int]:  # noqa: ARG003
+        """Return the rows in which each tower's outcome is decided: all of them, unless the tasks are steps of a path.
+
+        Parameters
+        ----------
+        positives, rows
+            Of each task.
+        """
+        return list(rows)
 
     @abstractmethod
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.model.aitm import AITM
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
-from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
+from pfmsmtrec_flwr.model.esmm import ESMM
 from pfmsmtrec_flwr.model.mmoe import MMoE
-from pfmsmtrec_flwr.model.template import TemplateLinear
+from pfmsmtrec_flwr.model.parts import Part
+from pfmsmtrec_flwr.model.pepnet import PEPNet
+from pfmsmtrec_flwr.model.ple import PLE
+from pfmsmtrec_flwr.model.shared_bottom import SharedBottom
+from pfmsmtrec_flwr.model.single_task import SingleTask
+from pfmsmtrec_flwr.model.star import STAR
 from pfmsmtrec_flwr.seeds import derive_seed
 
-ARCHITECTURES: Mapping[str, type[ScenarioModel]] = {"mmoe": MMoE}
+ARCHITECTURES: Mapping[str, type[ScenarioModel]] = {
+    "mmoe": MMoE,
+    "single-task": SingleTask,
+    "shared-bottom": SharedBottom,
+    "ple": PLE,
+    "aitm": AITM,
+    "esmm": ESMM,
+    "star": STAR,
+    "pepnet": PEPNet,
+}
+
+
+@runtime_checkable
+class SelfInitialised(Protocol):
+    """A module that draws its own parameters."""
+
+    def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
+        """Draw them, each with the generator that is given for its name in the module."""
+
+
+def parts_by_task(settings: ModelSettings) -> frozenset[Part]:
+    """Return the parts of the settings' architecture that have an axis of tasks; see `ScenarioModel.by_task`."""
+    return ARCHITECTURES[settings.architecture].by_task(settings)
 
 
 def make_model(spec: ModelSpec, settings: ModelSettings) -> ScenarioModel:
-    """Return a model of the settings' architecture, its parameters not drawn yet."""
+    """Return a model of the settings' architecture, its parameters not drawn yet.
+
+    Raises
+    ------
+    UserError
+        The architecture cannot be built for these tasks or scenarios.
+    """
     return ARCHITECTURES[settings.architecture](spec, settings)
 
 
@@ -43,10 +78,8 @@ def _initialise(module: nn.Module, name: str, seed: int) -> None:
     def generator(parameter: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(seed, "initialise", f"{name}.{parameter}"))
 
-    if isinstance(module, TemplateLinear):
+    if isinstance(module, SelfInitialised):
         module.initialise(generator)
-    elif isinstance(module, FieldEmbeddings):
-        module.initialise(generator("weight"))
     elif isinstance(module, nn.Linear):
         bound = module.in_features**-0.5
         for parameter_name, parameter in module.named_parameters():

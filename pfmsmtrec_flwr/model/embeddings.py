@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -67,8 +67,14 @@ class FieldEmbeddings(nn.Module):
         """Embed ``categorical`` (B, all fields) int32 as (B, F * dim)."""
         return functional.embedding(self.rows_of(categorical), self.weight).flatten(1)
 
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the tables; the reserved row of every field starts at zero, where an unseen value says nothing."""
+    def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
+        """Draw the tables; the reserved row of every field starts at zero, where an unseen value says nothing.
+
+        Parameters
+        ----------
+        generator
+            Gives the random generator of a parameter by its name in this module.
+        """
         with torch.no_grad():
-            self.weight.normal_(0.0, INITIAL_SCALE, generator=generator)
+            self.weight.normal_(0.0, INITIAL_SCALE, generator=generator("weight"))
             self.weight[self.offsets.long()] = 0.0

@@ -51,11 +51,26 @@ class Experts(nn.Module):
             nn.BatchNorm1d(layer.copies * layer.outputs) for layer in self.layers if isinstance(layer, TemplateLinear)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the experts' outputs (B, T or 1, E, H) on ``x`` (B, D)."""
-        for layer, norm in zip(self.layers, self.norms, strict=True):
+    def forward(self, x: Tensor, scales: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the experts' outputs (B, T or 1, E, H).
+
+        Parameters
+        ----------
+        x
+            (B, D), one input for all, or (B, C, D), each network's own.
+        scales
+            What each layer's outputs are multiplied by, (B, C, O) for each layer; none: they stay as they are.
+        """
+        for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             hidden = layer(x)  # (B, C, O)
             rows, copies, width = hidden.shape
             hidden = functional.relu(norm(hidden.reshape(rows, copies * width)), inplace=True)
             x = dropout(hidden, self.dropout, self.training).view(rows, copies, width)
+            if scales is not None:
+                x = x * scales[index]
         return x.view(rows, copies // self.experts, self.experts, width)
+
+
+def plain_experts(experts: int, inputs: int, layers: Sequence[int], dropout: float) -> Experts:
+    """Return E perceptrons without a template; see `Experts`. Their outputs are (B, 1, E, H)."""
+    return Experts(1, experts, inputs, layers, dropout, "none")

@@ -8,6 +8,7 @@ from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
 from pfmsmtrec_flwr.model.experts import Experts
 from pfmsmtrec_flwr.model.gates import Gates
+from pfmsmtrec_flwr.model.parts import Part
 from pfmsmtrec_flwr.model.towers import Towers
 
 
@@ -32,6 +33,11 @@ class MMoE(ScenarioModel):
         )
         self.gates = Gates(spec.tasks, settings.experts, self.inputs)
         self.towers = Towers(spec.tasks, settings.expert_layers[-1], settings.tower_layers, settings.dropout)
+
+    @classmethod
+    def by_task(cls, settings: ModelSettings) -> frozenset[Part]:
+        """With a template, T and the normalization of each task's copies of the experts."""
+        return frozenset() if settings.template == "none" else frozenset({Part.EXPERT_TASK, Part.NORMALIZATION})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pfmsmtrec_flwr.model.aitm import TransferTowers
 from pfmsmtrec_flwr.model.base import ScenarioModel
 from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
 from pfmsmtrec_flwr.model.experts import Experts
-from pfmsmtrec_flwr.model.gates import Gates
+from pfmsmtrec_flwr.model.gates import Gates, GateUnit, SharedGate
 from pfmsmtrec_flwr.model.parts import Part, Slot
+from pfmsmtrec_flwr.model.star import AuxiliaryNetwork, PartitionedNorm, StarLayers, StarLinear, StarTowers
 from pfmsmtrec_flwr.model.template import TemplateLinear
-from pfmsmtrec_flwr.model.towers import Towers
+from pfmsmtrec_flwr.model.towers import OutputLayer, Towers
 
 _COMPONENT = {
     "weight_global": Part.EXPERT_GLOBAL,
@@ -44,38 +46,60 @@ def partition(model: ScenarioModel) -> dict[str, Slot]:
 
 
 def _slots(model: ScenarioModel) -> Iterator[Slot]:
+    depth = 0  # layers of the experts so far: those of a later level continue the count
     for name, owner in model.named_modules():
-        if isinstance(owner, _BatchNorm):
+        if isinstance(owner, _BatchNorm | PartitionedNorm):
             yield from (Slot(f"{name}.{own}", Part.NORMALIZATION) for own in _own(owner))
         elif isinstance(owner, FieldEmbeddings):
             part = Part.FEDERATED_EMBEDDING if owner.federated else Part.LOCAL_EMBEDDING
             yield from (Slot(f"{name}.{own}", part) for own in _own(owner))
         elif isinstance(owner, Experts):
-            yield from _expert_slots(name, owner)
-    for name, owner in model.named_modules():  # after the others: a tower's normalization is the tower's
+            yield from _expert_slots(name, owner, depth)
+            depth += len(owner.layers)
+        elif isinstance(owner, StarLayers):
+            yield from _star_slots(name, owner)
+    for name, owner in model.named_modules():  # after the others: a tower's layers and normalization are the tower's
         if isinstance(owner, Gates):
             yield from _task_slots(name, owner.of_task, Part.GATE)
-        elif isinstance(owner, Towers):
+        elif isinstance(owner, SharedGate | GateUnit):
+            yield from _network_slots(name, owner, Part.GATE)
+        elif isinstance(owner, Towers | TransferTowers | StarTowers):
             yield from _task_slots(name, owner.of_task, Part.TOWER)
+        elif isinstance(owner, AuxiliaryNetwork):
+            yield from _network_slots(name, owner, Part.TOWER)
 
 
-def _expert_slots(name: str, experts: Experts) -> Iterator[Slot]:
+def _expert_slots(name: str, experts: Experts, depth: int) -> Iterator[Slot]:
     for index, layer in enumerate(experts.layers):
         if isinstance(layer, TemplateLinear):
             for own in _own(layer).keys() & _COMPONENT.keys():
-                yield Slot(f"{name}.layers.{index}.{own}", _COMPONENT[own], layer=index)
+                yield Slot(f"{name}.layers.{index}.{own}", _COMPONENT[own], layer=depth + index)
+
+
+def _star_slots(name: str, bottom: StarLayers) -> Iterator[Slot]:
+    for index, layer in enumerate(bottom.layers):
+        if isinstance(layer, StarLinear):
+            for own in _own(layer):
+                yield Slot(f"{name}.layers.{index}.{own}", Part.EXPERT_SCENARIO, layer=index)
 
 
 def _task_slots(name: str, of_task: nn.ModuleDict, part: Part) -> Iterator[Slot]:
     for task, module in of_task.items():
-        layer = 0
-        for path, inner in module.named_modules():
-            prefix = ".".join(filter(None, (name, "of_task", task, path)))
-            if isinstance(inner, nn.Linear):
-                yield from (Slot(f"{prefix}.{own}", part, task, layer) for own in _own(inner))
-                layer += 1
-            elif isinstance(inner, _BatchNorm):
-                yield from (Slot(f"{prefix}.{own}", Part.TOWER_NORMALIZATION, task) for own in _own(inner))
+        yield from _network_slots(f"{name}.of_task.{task}", module, part, task)
+
+
+def _network_slots(name: str, network: nn.Module, part: Part, task: str | None = None) -> Iterator[Slot]:
+    layer = 0
+    for path, inner in network.named_modules(prefix=name):
+        if isinstance(inner, nn.Linear | StarLinear):
+            yield from (Slot(f"{path}.{own}", _layer_part(inner, own, part), task, layer) for own in _own(inner))
+            layer += 1
+        elif isinstance(inner, _BatchNorm):
+            yield from (Slot(f"{path}.{own}", Part.TOWER_NORMALIZATION, task) for own in _own(inner))
+
+
+def _layer_part(layer: nn.Module, own: str, part: Part) -> Part:
+    return Part.OUTPUT_BIAS if isinstance(layer, OutputLayer) and own == "bias" else part
 
 
 def _own(module: nn.Module) -> dict[str, Tensor]:

@@ -16,9 +16,16 @@ class Part(StrEnum):
     EXPERT_SCENARIO = "expert, scenario-specific"
     GATE = "gate"
     TOWER = "tower"
+    OUTPUT_BIAS = "tower, output bias"
+    """Of a tower's last layer: it carries how frequent the task's label is."""
     NORMALIZATION = "normalization"
     """Of everything but the towers."""
     TOWER_NORMALIZATION = "tower, normalization"
+
+
+TOWER_PARTS = frozenset({Part.TOWER, Part.OUTPUT_BIAS})
+HEAD_PARTS = TOWER_PARTS | {Part.TOWER_NORMALIZATION}
+"""What follows the experts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -10,16 +11,24 @@ from torch import Tensor, nn
 from pfmsmtrec_flwr.model.dropout import Dropout
 
 
-class Tower(nn.Sequential):
-    """A small perceptron ending in one logit: linear, batch normalization, ReLU, dropout, ..., linear."""
+def hidden_layers(inputs: int, layers: Sequence[int], dropout: float) -> list[nn.Module]:
+    """Return the modules of so many hidden layers, each linear, batch normalization, ReLU, dropout."""
+    modules: list[nn.Module] = []
+    for before, after in itertools.pairwise([inputs, *layers]):
+        modules += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), Dropout(dropout)]
+    return modules
 
-    def __init__(self, inputs: int, layers: Sequence[int], dropout: float) -> None:
-        modules: list[nn.Module] = []
-        width = inputs
-        for after in layers:
-            modules += [nn.Linear(width, after), nn.BatchNorm1d(after), nn.ReLU(), Dropout(dropout)]
-            width = after
-        super().__init__(*modules, nn.Linear(width, 1))
+
+class OutputLayer(nn.Linear):
+    """The last layer of a tower, to the logits; its bias carries how frequent the labels are."""
+
+
+class Tower(nn.Sequential):
+    """A small perceptron: hidden layers, and a linear one; its outputs are one logit unless said otherwise."""
+
+    def __init__(self, inputs: int, layers: Sequence[int], dropout: float, outputs: int = 1) -> None:
+        last = [inputs, *layers][-1]
+        super().__init__(*hidden_layers(inputs, layers, dropout), OutputLayer(last, outputs))
 
 
 class Towers(nn.Module):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,16 @@ def task_metrics(
         positives=positives,
         examples=len(labels),
     )
+
+
+def flat_figures(measured: Mapping[str, TaskMetrics], prefix: str = "") -> dict[str, float]:
+    """Return the figures of each task as ``<prefix>metric.task``; those that are not defined are left out."""
+    return {
+        f"{prefix}{metric}.{task}": float(value)
+        for task, metrics in measured.items()
+        for metric, value in asdict(metrics).items()
+        if value is not None
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def test_only_the_table_is_saved() -> None:
 
 def test_reserved_rows_start_at_zero_and_others_small() -> None:
     layer = FieldEmbeddings([100, 50], [0, 1], 16, federated=False)
-    layer.initialise(torch.Generator().manual_seed(0))
+    layer.initialise(lambda _: torch.Generator().manual_seed(0))
     assert not layer.weight[[0, 100]].any()
     others = torch.cat([layer.weight[1:100], layer.weight[101:]])
     assert 0.045 < float(others.detach().std()) < 0.055

@@ -6,11 +6,25 @@ from typing import get_args
 
 import pytest
 import torch
+from architectures import POOLED, make_model, make_rows
 from torch import nn
 
 from pfmsmtrec_flwr.config import ModelSettings
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, Part, Slot, build_model, partition
+from pfmsmtrec_flwr.data.batches import Batch
+from pfmsmtrec_flwr.model import (
+    FieldSpec,
+    MMoE,
+    ModelSpec,
+    Part,
+    ScenarioModel,
+    Slot,
+    build_model,
+    partition,
+    parts_by_task,
+)
+from pfmsmtrec_flwr.model.build import ARCHITECTURES
 from pfmsmtrec_flwr.model.template import Composition
+from pfmsmtrec_flwr.training.local import backward
 
 
 def build(template: Composition = "hadamard") -> MMoE:
@@ -43,7 +57,10 @@ def test_the_whole_partition() -> None:
     }
     towers = {
         f"towers.of_task.{task}.{position}.{kind}": Slot(
-            f"towers.of_task.{task}.{position}.{kind}", Part.TOWER, task, layer
+            f"towers.of_task.{task}.{position}.{kind}",
+            Part.OUTPUT_BIAS if (position, kind) == (8, "bias") else Part.TOWER,
+            task,
+            layer,
         )
         for task in ("ctr", "norm")
         for layer, position in enumerate((0, 4, 8))
@@ -82,6 +99,145 @@ def test_a_normalization_of_another_kind_is_found_by_its_type() -> None:
     tower[1] = nn.SyncBatchNorm(5)
     slots = partition(model)
     assert slots["towers.of_task.ctr.1.running_mean"].part is Part.TOWER_NORMALIZATION
+
+
+GATED = {"mmoe", "ple", "pepnet"}
+PARTS = {
+    Part.LOCAL_EMBEDDING,
+    Part.FEDERATED_EMBEDDING,
+    Part.EXPERT_SCENARIO,
+    Part.TOWER,
+    Part.OUTPUT_BIAS,
+    Part.NORMALIZATION,
+    Part.TOWER_NORMALIZATION,
+}
+
+
+def test_every_architecture_of_the_settings_can_be_built() -> None:
+    assert ARCHITECTURES.keys() == set(get_args(ModelSettings.model_fields["architecture"].annotation))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_parts_of_an_architecture(architecture: str) -> None:
+    model = make_model(architecture, template="none", extraction_levels=2)
+    slots = partition(model)
+    assert list(slots) == list(model.state_dict())
+    expected = PARTS | ({Part.GATE} if architecture in GATED else set())
+    if architecture == "pepnet":  # its towers are the last layer alone
+        expected -= {Part.TOWER_NORMALIZATION}
+    assert {slot.part for slot in slots.values()} == expected
+    normalizations = {
+        f"{name}.{own}"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm1d)
+        for own in module.state_dict()
+    }
+    found = {name for name, slot in slots.items() if slot.part in (Part.NORMALIZATION, Part.TOWER_NORMALIZATION)}
+    assert found >= normalizations
+    assert all(
+        slot.part is Part.NORMALIZATION and name.startswith("norm.")
+        for name, slot in slots.items()
+        if name in found - normalizations
+    )
+    towers = {slot.task for name, slot in slots.items() if name.startswith("towers.")}
+    assert towers == set(model.spec.tasks)
+
+
+LAST = {
+    "mmoe": "{task}.4.bias",
+    "single-task": "{task}.4.bias",
+    "shared-bottom": "{task}.4.bias",
+    "ple": "{task}.4.bias",
+    "aitm": "{task}.output.bias",
+    "esmm": "{task}.4.bias",
+    "pepnet": "{task}.0.bias",
+}
+"""Below ``towers.of_task``."""
+
+
+@pytest.mark.parametrize("architecture", LAST)
+def test_the_output_bias_is_that_of_each_towers_last_layer(architecture: str) -> None:
+    found = {slot for slot in partition(make_model(architecture)).values() if slot.part is Part.OUTPUT_BIAS}
+    named = {task: f"towers.of_task.{LAST[architecture].format(task=task)}" for task in ("click", "like")}
+    layer = 0 if architecture == "pepnet" else 1
+    assert found == {Slot(name, Part.OUTPUT_BIAS, task, layer) for task, name in named.items()}
+
+
+def test_the_output_bias_of_star_is_that_of_its_auxiliary_network() -> None:
+    found = [slot for slot in partition(make_model("star")).values() if slot.part is Part.OUTPUT_BIAS]
+    assert found == [Slot("auxiliary.4.bias", Part.OUTPUT_BIAS, None, 1)]
+
+
+@pytest.mark.parametrize("architecture", ["mmoe", "aitm"])
+def test_a_hidden_layer_of_one_unit_is_no_output(architecture: str) -> None:
+    slots = partition(make_model(architecture, expert_layers=(6, 1), tower_layers=(1,)))
+    biases = [name for name, slot in slots.items() if slot.part is Part.OUTPUT_BIAS]
+    assert biases == [f"towers.of_task.{LAST[architecture].format(task=task)}" for task in ("click", "like")]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings"),
+    [
+        *((architecture, {}) for architecture in ARCHITECTURES if architecture != "ple"),
+        ("mmoe", {"template": "none"}),
+        ("mmoe", {"template": "additive"}),
+        ("ple", {"extraction_levels": 2, "specific_experts": 0}),
+    ],
+)
+def test_the_parts_with_an_axis_of_tasks_are_those_whose_shape_depends_on_the_tasks(
+    architecture: str, settings: dict[str, object]
+) -> None:
+    two, three = (make_model(architecture, tasks, **settings) for tasks in (2, 3))
+    assert parts_by_task(two.settings) == differing_parts(two, three)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_with_tasks_experts_go_those_of_ple_that_are_shared_or_all_of_them(levels: int) -> None:
+    two, three = (make_model("ple", tasks, extraction_levels=levels) for tasks in (2, 3))  # one shared expert less
+    more = make_model("ple", 3, extraction_levels=levels, experts=6)
+    assert parts_by_task(two.settings) == differing_parts(two, three) | differing_parts(two, more)
+    assert Part.EXPERT_SCENARIO in differing_parts(two, more)
+
+
+def differing_parts(model: ScenarioModel, wider: ScenarioModel) -> set[Part]:
+    """Return the parts of tensors that are there in both, with another shape."""
+    slots, others = partition(model), wider.state_dict()
+    return {slots[name].part for name, value in model.state_dict().items() if value.shape != others[name].shape}
+
+
+@pytest.mark.parametrize("mixed_precision", [False, True])
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_architecture_trains(architecture: str, tasks: int, mixed_precision: bool) -> None:
+    model = make_model(architecture, tasks, dropout=0.1)
+    categorical, numeric = make_rows(model.spec, 60)
+    labels = (numeric[:, :1] + torch.arange(tasks) * 0.5 > 0).float()
+    batch = Batch(categorical, numeric, labels)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(15):
+        optimizer.zero_grad()
+        losses.append(float(backward(model.train(), batch, mixed_precision=mixed_precision).sum()))
+        optimizer.step()
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    logits = model.eval()(categorical, numeric)
+    assert logits.shape == (60, tasks)
+    assert torch.isfinite(logits).all()
+    shares = model.expert_shares(categorical, numeric)
+    if shares is not None:
+        assert shares.shape == (60, tasks, 5)
+        torch.testing.assert_close(shares.sum(dim=2), torch.ones(60, tasks))
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES.keys() - set(POOLED)))
+def test_an_architecture_takes_any_kind_of_input(architecture: str) -> None:
+    settings = make_model(architecture).settings
+    for fields, numeric in (((), 2), ((FieldSpec("user", 7, False),), 0), ((FieldSpec("item", 5, True),), 0)):
+        model = build_model(ModelSpec(fields, numeric, ("click", "like")), settings, seed=0)
+        logits = model(torch.zeros(4, len(fields), dtype=torch.int32), torch.ones(4, numeric))
+        assert logits.shape == (4, 2)
 
 
 def foreign_parameter(model: MMoE) -> None:

@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from pfmsmtrec_flwr.model.dropout import Dropout
-from pfmsmtrec_flwr.model.towers import Tower, Towers
+from pfmsmtrec_flwr.model.towers import OutputLayer, Tower, Towers
 
 
 def test_layers_in_order() -> None:
     kinds = [type(module) for module in Tower(4, [3, 2], 0.1)]
     hidden = [nn.Linear, nn.BatchNorm1d, nn.ReLU, Dropout]
-    assert kinds == [*hidden, *hidden, nn.Linear]
+    assert kinds == [*hidden, *hidden, OutputLayer]
 
 
 def test_without_hidden_layers_it_is_linear() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from stores import split_of
 from torch import Tensor, nn
 
+from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
-from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics
+from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics, refresh_statistics
 
 
 class OneLayer(nn.Module):
@@ -66,6 +68,24 @@ def test_without_rows_everything_stays() -> None:
     assert not model.training
 
 
+class TwoKinds(OneLayer):
+    """Has a normalization for rows of another kind, which does not see these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.BatchNorm1d(2)
+        self.other.get_buffer("running_mean").fill_(7.0)
+        self.other.get_buffer("num_batches_tracked").fill_(3)
+
+
+def test_statistics_that_no_row_reaches_stay() -> None:
+    model = TwoKinds()
+    reestimate_statistics(model, [FIRST])
+    assert model.other.get_buffer("running_mean").tolist() == [7.0, 7.0]
+    assert int(model.other.get_buffer("num_batches_tracked")) == 3
+    assert model.norm.get_buffer("running_mean").tolist() == [1.0, 2.0]
+
+
 def test_it_depends_on_the_rows_and_parameters_alone() -> None:
     first, second = OneLayer(), OneLayer()
     first.train()(FIRST.categorical, FIRST.numeric * 10)
@@ -80,3 +100,19 @@ def test_no_gradient_is_recorded() -> None:
     reestimate_statistics(model, [FIRST])
     assert model.linear.weight.grad is None
     assert not model.norm.get_buffer("running_mean").requires_grad
+
+
+def test_statistics_are_of_so_many_rows_as_the_settings_say() -> None:
+    rows = split_of([[]] * 6, numeric=[[float(row), 0.0] for row in range(6)])
+    drawn = []
+    for settings, seed in ((TrainSettings(batch_size=2, reestimate_rows=5), 0), (TrainSettings(batch_size=6), 1)):
+        model = OneLayer()
+        refresh_statistics(model, rows, settings, seed=seed, device=torch.device("cpu"))
+        drawn.append(int(model.norm.get_buffer("num_batches_tracked")))
+    assert drawn == [2, 1]
+    assert model.norm.get_buffer("running_mean").tolist() == [2.5, 2.5]
+    model = OneLayer()
+    off = TrainSettings(batch_size=2, reestimate_batch_norm=False)
+    refresh_statistics(model, rows, off, seed=0, device=torch.device("cpu"))
+    assert model.norm.get_buffer("running_mean").tolist() == [0.0, 0.0]
+    assert model.training

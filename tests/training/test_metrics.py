@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from pfmsmtrec_flwr.training.metrics import GroupedAuc, grouped_auc, task_metrics
+from pfmsmtrec_flwr.training.metrics import GroupedAuc, flat_figures, grouped_auc, task_metrics
 
 
 def labels(*values: int) -> np.ndarray:
@@ -96,3 +96,15 @@ def test_grouped_auc_equals_a_loop_over_users(seed: int) -> None:
     grouped = grouped_auc(truth, predicted, users)
     assert grouped.auc == pytest.approx(np.average(areas, weights=rows))
     assert grouped.coverage == pytest.approx(sum(rows) / len(truth))
+
+
+def test_flat_figures_leave_out_what_is_not_defined() -> None:
+    metrics = task_metrics(labels(0, 0), scores(0.5, 0.5))
+    assert flat_figures({"ctr": metrics}, "best.") == {
+        "best.logloss.ctr": pytest.approx(math.log(2)),
+        "best.positives.ctr": 0.0,
+        "best.examples.ctr": 2.0,
+    }
+    assert flat_figures({"a": metrics, "b": metrics}).keys() == {
+        f"{figure}.{task}" for figure in ("logloss", "positives", "examples") for task in "ab"
+    }

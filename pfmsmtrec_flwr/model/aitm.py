@@ -1,0 +1,114 @@
+"""Tasks as steps of one path, each told what the task before has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.dropout import Dropout
+from pfmsmtrec_flwr.model.experts import plain_experts
+from pfmsmtrec_flwr.model.parts import Part
+from pfmsmtrec_flwr.model.towers import OutputLayer, hidden_layers
+
+
+class AITM(ScenarioModel):
+    """Shared embeddings, a bottom per task, towers that pass information on, and the calibrator.
+
+    The tasks are in the order of the specification.
+
+    References
+    ----------
+    Xi et al., "Modeling the Sequential Dependence among Audience Multi-step Conversions with Multi-task Learning in
+    Targeted Display Advertising", KDD 2021, sections 3.2 to 3.4.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
+        super().__init__(spec, settings)
+        self.bottoms = plain_experts(len(spec.tasks), self.inputs, settings.expert_layers, settings.dropout)
+        self.towers = TransferTowers(spec.tasks, settings.expert_layers[-1], settings.tower_layers, settings.dropout)
+
+    @classmethod
+    def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
+        """The bottoms, one for each task."""
+        return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T)."""
+        logits: Tensor = self.towers(self.bottoms(self.embed(categorical, numeric)).squeeze(1))
+        return logits
+
+    def auxiliary_loss(self, logits: Tensor) -> Tensor | None:
+        """Return the behavioural expectation calibrator; None if it has no weight or there is one task only.
+
+        It is the weight times the sum over the tasks of ``max(p_t - p_{t-1}, 0)``, the mean over the rows.
+        """
+        weight = self.settings.calibrator_weight
+        if not weight or logits.shape[1] < 2:
+            return None
+        return weight * logits.sigmoid().diff(dim=1).relu().sum(dim=1).mean()
+
+
+class TransferTowers(nn.Module):
+    """One tower per task, under the task's name; each but the first receives from the one before."""
+
+    def __init__(self, tasks: Sequence[str], inputs: int, layers: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.of_task = nn.ModuleDict(
+            {task: TransferTower(inputs, layers, dropout, receives=index > 0) for index, task in enumerate(tasks)}
+        )
+
+    def forward(self, bottoms: Tensor) -> Tensor:
+        """Return the logits (B, T) of ``bottoms`` (B, T, H)."""
+        logits: list[Tensor] = []
+        passed = bottoms[:, 0]  # read by nobody: the first tower does not receive
+        for index, tower in enumerate(self.of_task.values()):
+            logit, passed = tower(bottoms[:, index], passed)
+            logits.append(logit)
+        return torch.cat(logits, dim=1)
+
+
+class TransferTower(nn.Module):
+    """Hidden layers, the transfer from the task before, and a linear layer to the logit.
+
+    The transfer comes last among the modules, so that a task's other layers have the same positions whether it is
+    the first task of a scenario or not.
+    """
+
+    def __init__(self, inputs: int, layers: Sequence[int], dropout: float, *, receives: bool) -> None:
+        super().__init__()
+        width = [inputs, *layers][-1]
+        self.hidden = nn.Sequential(*hidden_layers(inputs, layers, dropout))
+        self.output = OutputLayer(width, 1)
+        self.transfer = InformationTransfer(width, dropout) if receives else None
+
+    def forward(self, bottom: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logit (B, 1) and z_t (B, k), from the task's bottom (B, H) and z_{t-1} (B, k)."""
+        own = self.hidden(bottom)
+        mixed = own if self.transfer is None else self.transfer(before, own)
+        return self.output(mixed), mixed
+
+
+class InformationTransfer(nn.Module):
+    """What a task takes of its own representation, and of what the task before tells: attention over the two.
+
+    ``z_t = sum_u w_u h1(u)`` over u in {p_{t-1}, q_t}, ``w = softmax(<h2(u), h3(u)> / sqrt(k))``, with
+    ``p_{t-1} = g(z_{t-1})``; h1, h2, h3 are linear, g is linear, ReLU, dropout.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.information = nn.Sequential(nn.Linear(width, width), nn.ReLU(), Dropout(dropout))
+        self.value = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.query = nn.Linear(width, width)
+
+    def forward(self, before: Tensor, own: Tensor) -> Tensor:
+        """Return z_t (B, k) from z_{t-1} and q_t, both (B, k)."""
+        pair = torch.stack([self.information(before), own], dim=1)  # (B, 2, k)
+        scores = (self.key(pair) * self.query(pair)).sum(dim=2, keepdim=True) / pair.shape[2] ** 0.5
+        mixed: Tensor = (scores.softmax(dim=1) * self.value(pair)).sum(dim=1)
+        return mixed

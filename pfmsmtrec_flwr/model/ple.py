@@ -1,0 +1,189 @@
+"""Progressive layered extraction: experts of each task's own, and shared ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.experts import plain_experts
+from pfmsmtrec_flwr.model.gates import Gates, SharedGate
+from pfmsmtrec_flwr.model.parts import Part
+from pfmsmtrec_flwr.model.towers import Towers
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertCounts:
+    """The experts of a level: first those of each task, in the order of the tasks, then the shared ones.
+
+    Attributes
+    ----------
+    tasks
+        T.
+    specific
+        Experts of each task's own.
+    shared
+        Experts of all tasks.
+    """
+
+    tasks: int
+    specific: int
+    shared: int
+
+    @property
+    def total(self) -> int:
+        """E."""
+        return self.tasks * self.specific + self.shared
+
+    @property
+    def visible(self) -> Tensor:
+        """The experts that each task sees, its own first, (T, specific + shared) int64."""
+        own = torch.arange(self.tasks * self.specific).view(self.tasks, self.specific)
+        shared = torch.arange(self.tasks * self.specific, self.total).expand(self.tasks, -1)
+        return torch.cat([own, shared], dim=1)
+
+
+class PLE(ScenarioModel):
+    """Embeddings, levels of extraction, one tower per task; with a single level it is customized gate control.
+
+    References
+    ----------
+    Tang et al., "Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for Personalized
+    Recommendations", RecSys 2020, sections 4.1 and 4.2, equations 1 to 6.
+
+    Raises
+    ------
+    UserError
+        The tasks' own experts leave none to share.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
+        super().__init__(spec, settings)
+        self.counts = _counts(len(spec.tasks), settings)
+        levels = divide(settings.expert_layers, settings.extraction_levels)
+        widths = [self.inputs, *(layers[-1] for layers in levels)]
+        self.levels = nn.ModuleList(
+            Extraction(spec.tasks, self.counts, width, layers, settings.dropout)
+            for width, layers in zip(widths, levels, strict=False)
+        )
+        self.shared_gates = nn.ModuleList(SharedGate(self.counts.total, width) for width in widths[: len(levels) - 1])
+        self.towers = Towers(spec.tasks, widths[-1], settings.tower_layers, settings.dropout)
+
+    @classmethod
+    def by_task(cls, settings: ModelSettings) -> frozenset[Part]:
+        """The experts, if tasks have some of their own, and so the gates over them."""
+        parts = frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.GATE})
+        return parts if settings.specific_experts else frozenset()
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T)."""
+        logits: Tensor = self.towers(self._extract(categorical, numeric).of_tasks)
+        return logits
+
+    def expert_shares(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the last level's gates (B, T, E), zero for other tasks' experts."""
+        return self._extract(categorical, numeric).shares
+
+    def _extract(self, categorical: Tensor, numeric: Tensor) -> Extracted:
+        shared = self.embed(categorical, numeric)  # (B, D)
+        extracted: Extracted = self.levels[0](shared, shared)
+        for gate, level in zip(self.shared_gates, self.levels[1:], strict=True):
+            shared = (gate(shared).unsqueeze(1) @ extracted.outputs).squeeze(1)  # (B, H)
+            extracted = level(self._inputs_of_experts(extracted.of_tasks, shared), extracted.of_tasks)
+        return extracted
+
+    def _inputs_of_experts(self, of_tasks: Tensor, shared: Tensor) -> Tensor:
+        """Each expert's input (B, E, H): its task's mixture (B, T, H), or the shared one (B, H)."""
+        own = of_tasks.repeat_interleave(self.counts.specific, dim=1)
+        return torch.cat([own, shared.unsqueeze(1).expand(-1, self.counts.shared, -1)], dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What a level gives.
+
+    Attributes
+    ----------
+    outputs
+        Of the experts (B, E, H).
+    shares
+        What each task takes of each expert (B, T, E).
+    of_tasks
+        Each task's mixture of the experts (B, T, H).
+    """
+
+    outputs: Tensor
+    shares: Tensor
+    of_tasks: Tensor
+
+
+class Extraction(nn.Module):
+    """One level: experts, and a gate per task over its own and the shared ones.
+
+    Parameters
+    ----------
+    tasks
+        Names of the tasks.
+    counts
+        Numbers of experts.
+    inputs
+        Width of the input.
+    layers
+        Widths of the experts' layers.
+    dropout
+        Share of hidden units dropped in training.
+    """
+
+    visible: Tensor
+
+    def __init__(
+        self, tasks: Sequence[str], counts: ExpertCounts, inputs: int, layers: Sequence[int], dropout: float
+    ) -> None:
+        super().__init__()
+        self.experts = plain_experts(counts.total, inputs, layers, dropout)
+        self.gates = Gates(tasks, counts.specific + counts.shared, inputs)
+        # Not persistent: it follows from the settings, so it is neither saved nor sent.
+        self.register_buffer("visible", counts.visible, persistent=False)
+
+    def forward(self, of_experts: Tensor, of_tasks: Tensor) -> Extracted:
+        """Extract.
+
+        Parameters
+        ----------
+        of_experts
+            The experts' input (B, D), or each expert's own (B, E, D).
+        of_tasks
+            The gates' input (B, D), or each task's own (B, T, D).
+        """
+        outputs = self.experts(of_experts).squeeze(1)  # (B, E, H)
+        shares = self._spread(self.gates(of_tasks), outputs.shape[1])
+        return Extracted(outputs, shares, shares @ outputs)
+
+    def _spread(self, shares: Tensor, experts: int) -> Tensor:
+        """Shares of all experts (B, T, E) from those of the experts that a task sees (B, T, specific + shared)."""
+        spread = shares.new_zeros(*shares.shape[:2], experts)
+        return spread.scatter(2, self.visible.expand(len(shares), -1, -1), shares)
+
+
+def divide(layers: Sequence[int], levels: int) -> list[Sequence[int]]:
+    """Divide layers over levels in order, as evenly as can be; the first levels get what is over."""
+    each, over = divmod(len(layers), levels)
+    ends = [level * each + min(level, over) for level in range(levels + 1)]
+    return [layers[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _counts(tasks: int, settings: ModelSettings) -> ExpertCounts:
+    shared = settings.experts - tasks * settings.specific_experts
+    if shared < 1:
+        raise UserError(
+            f"got model.experts={settings.experts} and model.specific_experts={settings.specific_experts} for each of "
+            f"{tasks} tasks, which leaves none to share: set model.experts to {settings.experts - shared + 1} or more, "
+            "or lower model.specific_experts"
+        )
+    return ExpertCounts(tasks, settings.specific_experts, shared)

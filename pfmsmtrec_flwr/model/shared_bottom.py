@@ -1,0 +1,30 @@
+"""A shared bottom, and a tower per task."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.experts import plain_experts
+from pfmsmtrec_flwr.model.towers import Towers
+
+
+class SharedBottom(ScenarioModel):
+    """Embeddings, one bottom for all tasks, one tower per task.
+
+    References
+    ----------
+    Caruana, "Multitask Learning", Machine Learning 28, 1997.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
+        super().__init__(spec, settings)
+        self.bottom = plain_experts(1, self.inputs, settings.expert_layers, settings.dropout)
+        self.towers = Towers(spec.tasks, settings.expert_layers[-1], settings.tower_layers, settings.dropout)
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T)."""
+        hidden = self.bottom(self.embed(categorical, numeric)).squeeze(2)  # (B, 1, H)
+        logits: Tensor = self.towers(hidden.expand(-1, len(self.spec.tasks), -1))
+        return logits

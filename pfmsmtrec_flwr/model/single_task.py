@@ -1,0 +1,46 @@
+"""A network for each task, with nothing in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.experts import plain_experts
+from pfmsmtrec_flwr.model.parts import Part
+from pfmsmtrec_flwr.model.towers import Towers
+
+
+class SingleTask(ScenarioModel):
+    """Embeddings, a bottom and a tower for each task: trained together, they are as if trained apart.
+
+    The embeddings of all tasks lie side by side in one table of width T times ``embedding_dim``, of which each task
+    reads its slice. No parameter is in the losses of two tasks, and Adam treats each value by itself.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
+        tasks = len(spec.tasks)
+        super().__init__(spec, settings.model_copy(update={"embedding_dim": tasks * settings.embedding_dim}))
+        self.settings = settings
+        self.inputs = len(spec.fields) * settings.embedding_dim + spec.numeric
+        self.bottoms = plain_experts(tasks, self.inputs, settings.expert_layers, settings.dropout)
+        self.towers = Towers(spec.tasks, settings.expert_layers[-1], settings.tower_layers, settings.dropout)
+
+    @classmethod
+    def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
+        """The bottoms, one for each task, and the tables, whose rows hold the tasks' embeddings side by side."""
+        return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.FEDERATED_EMBEDDING, Part.LOCAL_EMBEDDING})
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T)."""
+        x = self._apart(self.embed(categorical, numeric))
+        logits: Tensor = self.towers(self.bottoms(x).squeeze(1))
+        return logits
+
+    def _apart(self, x: Tensor) -> Tensor:
+        """Return each task's input (B, T, D) from the embedded input of all (B, F * T * dim + N)."""
+        tasks, fields = len(self.spec.tasks), len(self.spec.fields)
+        embedded, numeric = x.tensor_split([x.shape[1] - self.spec.numeric], dim=1)
+        own = embedded.view(len(x), fields, tasks, self.settings.embedding_dim).transpose(1, 2).flatten(2)
+        return torch.cat([own, numeric.unsqueeze(1).expand(-1, tasks, -1)], dim=2)
