@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, dump_yaml, find_yaml, load_yaml, parse, read_yaml
@@ -35,9 +35,9 @@ class ModelSettings(Section):
     experts: Count = 4
     """Of an MMoE; of a PLE, the specific ones included."""
     specific_experts: Annotated[int, Field(ge=0)] = 1
-    """Of each task in a PLE; the rest of its experts are shared."""
+    """Of each task in a PLE; the rest of its experts, one at least, are shared."""
     extraction_levels: Count = 1
-    """Of a PLE: into so many levels its expert layers are divided."""
+    """Of a PLE: into so many levels its expert layers are divided, in order; the first levels get what is over."""
     calibrator_weight: NotNegative = 0.6
     """Of AITM's calibrator; 0 where a task's positives are not among those of the task before."""
     expert_layers: Annotated[Widths, Field(min_length=1)] = (64, 32)
@@ -47,6 +47,16 @@ class ModelSettings(Section):
     embedding_dropout: Dropout = 0.0
     """Of the embedded input."""
     template: Literal["hadamard", "additive", "none"] = "hadamard"
+    """Of an MMoE's experts; other architectures have plain ones."""
+
+    @model_validator(mode="after")
+    def _a_layer_for_each_level(self) -> Self:
+        if self.architecture == "ple" and self.extraction_levels > len(self.expert_layers):
+            raise ValueError(
+                f"extraction_levels {self.extraction_levels} and {len(self.expert_layers)} expert_layers, "
+                "expected a layer for each level at least"
+            )
+        return self
 
 
 class TrainSettings(Section):
@@ -64,6 +74,8 @@ class TrainSettings(Section):
     """What becomes of Adam's moments from one round to the next."""
     consensus_weight: NotNegative = 0.0
     """The personalization regularizer's λ."""
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """What a scenario predicts with is an exponential mean over rounds: the share of the old value in it; 0: none."""
     reestimate_batch_norm: bool = True
     """Re-estimate normalization statistics on local training rows before evaluating."""
     reestimate_rows: Count = 32_768
@@ -125,6 +137,12 @@ class AggregationSettings(Section):
     average_global: bool = True
     """Average the template's global component G over the scenarios; false: it stays local."""
     gates: Literal["local", "federated"] = "local"
+    normalization: Literal["local", "federated"] = "local"
+    """Federated batch normalization keeps it local; averaged, it shows what that is worth."""
+    towers: Literal["attended", "local"] = "attended"
+    """Cross-attention of the towers' updates, or towers that stay where they are."""
+    output_bias: Literal["local", "federated"] = "local"
+    """Of the towers' last layer: it carries the scenario's base rate."""
     embeddings: Literal["rows", "plain", "local"] = "rows"
     """Average of federated embedding tables: by touched row, plain, or none at all."""
 
@@ -144,6 +162,12 @@ class BaselineSettings(Section):
     """FedAMP's α_k."""
     attention_width: Positive = 1.0
     """FedAMP's σ, relative to the mean squared distance between the scenarios' models."""
+    inverse_regularization: Positive = 0.1
+    """Logistic regression's C: the inverse of the L2 penalty's weight beside the sum of the rows' losses."""
+    leaves: Annotated[int, Field(ge=2)] = 15
+    """Of a boosted tree, at most."""
+    tree_lr: Positive = 0.05
+    """Share of each boosted tree that is added."""
 
 
 class DataSettings(Section):

@@ -68,6 +68,11 @@ class Split:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    def positives(self) -> list[int]:
+        """Return the number of positive labels of each task."""
+        counts: list[int] = self.labels.sum(axis=0, dtype=np.int64).tolist()
+        return counts
+
     def fraction(self, share: float, seed: int) -> Split:
         """Return a share of the rows, two at least, drawn at random and in their order; all of them are the split."""
         if share >= 1:

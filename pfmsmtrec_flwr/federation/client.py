@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 import torch
@@ -13,16 +12,27 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors, check_tensors
 from pfmsmtrec_flwr.federation.saved_model import ModelDescription
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
 from pfmsmtrec_flwr.federation.state import LocalState
-from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, Part, ScenarioModel, draw_parameters, make_model, partition
+from pfmsmtrec_flwr.model import (
+    HEAD_PARTS,
+    TOWER_PARTS,
+    FieldSpec,
+    ModelSpec,
+    Part,
+    ScenarioModel,
+    draw_parameters,
+    make_model,
+    output_biases,
+    partition,
+)
 from pfmsmtrec_flwr.seeds import derive_seed
-from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics
+from pfmsmtrec_flwr.training.averaging import exponential_mean
+from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.evaluation import expert_shares, measure, predict
 from pfmsmtrec_flwr.training.local import (
@@ -34,10 +44,11 @@ from pfmsmtrec_flwr.training.local import (
     train_locally,
     trained_only,
 )
-from pfmsmtrec_flwr.training.metrics import TaskMetrics
+from pfmsmtrec_flwr.training.metrics import flat_figures
 
 _OPTIMIZER = "optimizer/"
-_EXPERT_OR_TOWER = (Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, Part.TOWER)
+_AVERAGE = "average/"
+_EXPERT_OR_TOWER = (Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, *TOWER_PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +132,72 @@ class ScenarioClient:
         """Return a model of the scenario's, not drawn yet."""
         return make_model(model_spec(self.store), self.config.model).to(self.device)
 
-    def fit_model(
-        self, model: ScenarioModel, order: Order, anchors: Sequence[Anchor], saved: Tensors, prefix: str = ""
-    ) -> Fitted:
-        """Train a model in place with Adam; its moments are remembered, below a prefix, if they are to be kept."""
-        keep = self.config.train.optimizer_state == "keep"
-        name = f"{prefix}{_OPTIMIZER}"
-        optimizer = make_optimizer(model, self.config.train)
-        if keep:
-            _load_optimizer(optimizer, model, saved, name)
-        report = self.run_steps(GradientStep(model, optimizer, self.config.train, anchors), order)
-        return Fitted(report, _optimizer_state(optimizer, model, name) if keep else {})
+    def received(self, incoming: Incoming) -> Tensors:
+        """Return what came of the model's parameters, buffers left out."""
+        came = incoming.common | incoming.personal.get(self.store.scenario, {})
+        return {name: came[name] for name, _ in self.model.named_parameters() if name in came}
 
-    def run_steps(self, step: LocalStep, order: Order, steps: int | None = None) -> TrainReport:
+    def base_rates(self) -> Tensors:
+        """Return where the output biases start if they stay in the scenario: at its own rates."""
+        rows, tasks = self.train_rows, self.store.tasks
+        counts = rows.positives(), [len(rows)] * len(tasks)
+        return output_biases(self.config.model.architecture, self.slots.values(), tasks, *counts)
+
+    def restore(self, model: ScenarioModel, saved: Tensors, prefix: str) -> None:
+        """Put back what of a model was saved below a prefix; the rest becomes as `model` is, or at first as alone."""
+        state = self.model.state_dict() | (self.base_rates() if not saved else {})
+        model.load_state_dict({name: saved.get(f"{prefix}{name}", value) for name, value in state.items()})
+
+    def fit_model(
+        self,
+        model: ScenarioModel,
+        order: Order,
+        anchors: Sequence[Anchor],
+        saved: Tensors,
+        *,
+        prefix: str = "",
+        purpose: str = "train",
+        steps: int | None = None,
+    ) -> Fitted:
+        """Train a model in place with Adam; its moments are remembered, below a prefix, if they are to be kept.
+
+        Parameters
+        ----------
+        model
+            Trained as far as its parameters take part in training.
+        order
+            What is asked for.
+        anchors
+            What the model is pulled to.
+        saved
+            What the last exchange left.
+        prefix
+            Of the names of what is remembered.
+        purpose
+            Trainings of one exchange with the same purpose see the same batches and the same dropout.
+        steps
+            Batches; none given: what the configuration's epochs are.
+        """
+        optimizer = self.resume_optimizer(model, saved, prefix)
+        step = GradientStep(model, optimizer, self.config.train, anchors)
+        report = self.run_steps(step, order, steps, purpose=purpose)
+        return Fitted(report, self.optimizer_state(optimizer, model, prefix))
+
+    def resume_optimizer(self, model: ScenarioModel, saved: Tensors, prefix: str = "") -> torch.optim.Adam:
+        """Return Adam over a model's parameters, with the moments saved below a prefix if those are to be kept."""
+        optimizer = make_optimizer(model, self.config.train)
+        if self.config.train.optimizer_state == "keep":
+            _load_optimizer(optimizer, model, saved, f"{prefix}{_OPTIMIZER}")
+        return optimizer
+
+    def optimizer_state(self, optimizer: torch.optim.Adam, model: ScenarioModel, prefix: str = "") -> Tensors:
+        """Return what is to be remembered of Adam's moments, below a prefix; nothing if they start anew each round."""
+        keep = self.config.train.optimizer_state == "keep"
+        return _optimizer_state(optimizer, model, f"{prefix}{_OPTIMIZER}") if keep else {}
+
+    def run_steps(
+        self, step: LocalStep, order: Order, steps: int | None = None, *, purpose: str = "train"
+    ) -> TrainReport:
         """Take so many steps on training rows; none given: what the configuration's epochs are.
 
         Raises
@@ -146,7 +210,7 @@ class ScenarioClient:
                 step,
                 self.train_rows,
                 self.config.train,
-                seed=derive_seed(self.config.seed, "train", order.exchange, self.store.scenario),
+                seed=derive_seed(self.config.seed, purpose, order.exchange, self.store.scenario),
                 device=self.device,
                 steps=steps,
             )
@@ -156,8 +220,7 @@ class ScenarioClient:
     @cached_property
     def train_rows(self) -> Split:
         """The training rows that are used."""
-        seed = derive_seed(self.config.seed, "fraction", self.store.scenario)
-        return self.store.splits["train"].fraction(self.config.data.train_fraction, seed)
+        return training_rows(self.store, self.config)
 
     # Orders ---------------------------------------------------------------------------------------------------------
 
@@ -173,22 +236,25 @@ class ScenarioClient:
             raise UserError(f"the server asks for {sorted(private)}, which never leaves scenario {self.store.scenario}")
         saved = self.state.load(order.exchange - 1)
         received = self._install(incoming, saved)
+        average = self._average(order, saved)
         figures: dict[str, float] = {}
         if order.evaluate:
-            figures |= self._measure_received(order)
+            figures |= self._measure_received(order, average)
         if order.stage is Stage.TOWERS:
             if not order.evaluate:
                 self._refresh_statistics(self.model, order)
             fitted = self._fit_towers(order, saved)
         else:
             fitted = self.fit(order, incoming, saved)
-        self.state.save(order.exchange, self._kept(received) | fitted.remembered)
+        remembered = fitted.remembered | {f"{_AVERAGE}{name}": tensor for name, tensor in average.items()}
+        self.state.save(order.exchange, self._kept(received) | remembered)
         return self._reply(order, figures, fitted.report)
 
     def validate(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings and measure it on validation rows; nothing is trained."""
-        self._install(incoming, self.state.load(order.exchange - 1))
-        return Reply(self._measure_received(order))
+        saved = self.state.load(order.exchange - 1)
+        self._install(incoming, saved)
+        return Reply(self._measure_received(order, self._average(order, saved)))
 
     def test(self, order: Order, incoming: Incoming) -> Reply:
         """Measure the selected round's model on test rows, and save it as this scenario's model.
@@ -211,7 +277,8 @@ class ScenarioClient:
         figures = self._test("test", grouped=True)
         truth = self.store.splits["test"].probabilities
         if truth is not None:
-            figures |= _figures("best", measure(np.asarray(truth), self.store.splits["test"], self.store.tasks))
+            best = measure(np.asarray(truth), self.store.splits["test"], self.store.tasks)
+            figures |= flat_figures(best, "best.")
         if consensus := incoming.personal.get(self.store.scenario):
             own = self.predictor.state_dict()
             self.predictor.load_state_dict(own | {name: value for name, value in consensus.items() if name in own})
@@ -224,9 +291,7 @@ class ScenarioClient:
 
     def _install(self, incoming: Incoming, saved: Tensors) -> set[str]:
         """Put local state and received parameters into the models; return the names of those received."""
-        if not saved:  # the first exchange; later ones find every tensor either kept or received
-            draw_parameters(self.model, self.config.seed)
-        own = self.model.state_dict()
+        own = self._first_state() if not saved else self.model.state_dict()
         mine = incoming.personal.get(self.store.scenario, {})
         # A scenario may lack a task that others have; what is common names the towers of all tasks.
         common = {name: tensor for name, tensor in incoming.common.items() if name in own}
@@ -239,7 +304,36 @@ class ScenarioClient:
         self.recall(saved)
         return set(received)
 
-    def _measure_received(self, order: Order) -> dict[str, float]:
+    def _first_state(self) -> Tensors:
+        """Return the model's state at the first exchange; later ones find every tensor either kept or received."""
+        draw_parameters(self.model, self.config.seed)
+        return self.model.state_dict() | self.base_rates()
+
+    def _average(self, order: Order, saved: Tensors) -> Tensors:
+        """Return the mean over rounds of what the scenario predicts with, what came included; empty if unused."""
+        memory = self.config.train.averaging
+        if not memory:
+            return {}
+        before = {
+            name.removeprefix(_AVERAGE): value.to(self.device)
+            for name, value in saved.items()
+            if name.startswith(_AVERAGE)
+        }
+        if not order.evaluate:
+            return before
+        return exponential_mean(before, self.predictor.state_dict(), memory, order.round - 1)
+
+    def _measure_received(self, order: Order, average: Tensors) -> dict[str, float]:
+        """Measure what came on validation rows, or its average where there is one."""
+        if not average:
+            return self._measure_predictor(order)
+        came = {name: value.clone() for name, value in self.predictor.state_dict().items()}
+        self.predictor.load_state_dict(average)
+        figures = self._measure_predictor(order)
+        self.predictor.load_state_dict(came)
+        return figures
+
+    def _measure_predictor(self, order: Order) -> dict[str, float]:
         self._refresh_statistics(self.predictor, order)
         figures = self._validate()
         selected = order.selected.get(self.store.scenario, 0)
@@ -263,19 +357,14 @@ class ScenarioClient:
         return common | {name: tensor for name, tensor in incoming.consensus.items() if name in regularized}
 
     def _refresh_statistics(self, model: ScenarioModel, order: Order) -> None:
-        settings = self.config.train
-        if not settings.reestimate_batch_norm:
-            return
-        generator = np.random.default_rng(derive_seed(self.config.seed, "statistics", order.round, self.store.scenario))
-        count = max(1, min(len(self.train_rows), settings.reestimate_rows) // settings.batch_size)
-        sample = batches(self.train_rows, settings.batch_size, generator=generator, device=self.device)
-        reestimate_statistics(model, islice(sample, count))
+        seed = derive_seed(self.config.seed, "statistics", order.round, self.store.scenario)
+        refresh_statistics(model, self.train_rows, self.config.train, seed=seed, device=self.device)
 
     def _validate(self) -> dict[str, float]:
         split = self.store.splits["validation"]
         probabilities = predict(self.predictor, split, self.device)
         shares = expert_shares(self.predictor, split, self.device)
-        return _figures("validation", measure(probabilities, split, self.store.tasks)) | {
+        return flat_figures(measure(probabilities, split, self.store.tasks), "validation.") | {
             f"gate.{task}.{expert}": float(share)
             for task, row in zip(self.store.tasks, shares, strict=False)
             for expert, share in enumerate(row)
@@ -283,13 +372,12 @@ class ScenarioClient:
 
     def _test(self, prefix: str, *, grouped: bool) -> dict[str, float]:
         split = self.store.splits["test"]
-        return _figures(
-            prefix, measure(predict(self.predictor, split, self.device), split, self.store.tasks, grouped=grouped)
-        )
+        probabilities = predict(self.predictor, split, self.device)
+        return flat_figures(measure(probabilities, split, self.store.tasks, grouped=grouped), f"{prefix}.")
 
     def _fit_towers(self, order: Order, saved: Tensors) -> Fitted:
         """Fit the towers, and nothing else, on the experts as they are."""
-        with trained_only(self.model, names_of(self.slots, [Part.TOWER, Part.TOWER_NORMALIZATION])):
+        with trained_only(self.model, names_of(self.slots, HEAD_PARTS)):
             optimizer = make_optimizer(self.model, self.config.train)
             step = GradientStep(self.model, optimizer, self.config.train)
             report = self.run_steps(step, order, self.config.aggregation.tower_steps)
@@ -322,22 +410,18 @@ def model_spec(store: ScenarioStore) -> ModelSpec:
     return ModelSpec(fields, len(store.numeric), store.tasks)
 
 
+def training_rows(store: ScenarioStore, config: RunConfig) -> Split:
+    """Return the training rows of a scenario that a run uses."""
+    seed = derive_seed(config.seed, "fraction", store.scenario)
+    return store.splits["train"].fraction(config.data.train_fraction, seed)
+
+
 def _touched(table: Tensor, report: TrainReport) -> RowUpdate:
     """Return the rows of a table that the training used; no other row of it leaves the scenario."""
     if report.row_counts is None:
         raise TypeError("an embedding table without counts of its rows")
     rows = report.row_counts.nonzero().flatten()
     return RowUpdate(rows, table.detach().cpu()[rows], report.row_counts[rows])
-
-
-def _figures(prefix: str, measured: Mapping[str, TaskMetrics]) -> dict[str, float]:
-    """Flat figures ``prefix.metric.task``; those that are not defined are left out."""
-    return {
-        f"{prefix}.{metric}.{task}": float(value)
-        for task, metrics in measured.items()
-        for metric, value in asdict(metrics).items()
-        if value is not None
-    }
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer, model: ScenarioModel, prefix: str) -> Tensors:

@@ -37,6 +37,10 @@ class Description(Section):
     """Rows of each split."""
     train_positives: list[int]
     """Per task."""
+    used_rows: int
+    """Training rows that the run uses."""
+    used_positives: list[int]
+    """Among them, per task."""
     note: str = ""
     """What a reader of the scenario's figures has to know of its data."""
 

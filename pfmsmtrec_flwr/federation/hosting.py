@@ -25,13 +25,25 @@ def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
     """
     if not is_simulated(context):
         return _declared(config, context)
-    sizes = known_scenarios(config.data, data_root(context))
-    if config.federation.scenarios:
-        _require(config.federation.scenarios, list(sizes), "this data set")
-        sizes = {name: sizes[name] for name in config.federation.scenarios}
+    sizes = chosen_scenarios(config, data_root(context))
     ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
     partition, partitions = int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
     return sorted(ordered[partition::partitions])
+
+
+def chosen_scenarios(config: RunConfig, root: Path) -> dict[str, int]:
+    """Return the training rows of each scenario that takes part, of those that can be had below ``root``, by name.
+
+    Raises
+    ------
+    UserError
+        Nothing is prepared there, or not a scenario that is to take part.
+    """
+    sizes = known_scenarios(config.data, root)
+    if not config.federation.scenarios:
+        return sizes
+    _require(config.federation.scenarios, list(sizes), "this data set")
+    return {name: sizes[name] for name in config.federation.scenarios}
 
 
 def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
@@ -55,11 +67,15 @@ def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
 
 
 def open_scenario(config: RunConfig, context: Context, scenario: str) -> ScenarioStore:
-    """Open a scenario's prepared store; a made-up one is made first."""
-    root = data_root(context)
-    if config.data.name == SYNTHETIC:
-        return ensure_synthetic(synthetic_settings(config.data), scenario, root)
-    return _opened(safe_folder(root, config.data.name, scenario))
+    """Open a scenario's prepared store on its node; a made-up one is made first."""
+    return open_store(config.data, data_root(context), scenario)
+
+
+def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
+    """Open a scenario's prepared store below ``root``; a made-up one is made first."""
+    if data.name == SYNTHETIC:
+        return ensure_synthetic(synthetic_settings(data), scenario, root)
+    return _opened(safe_folder(root, data.name, scenario))
 
 
 def synthetic_settings(data: DataSettings) -> SyntheticSettings:

@@ -12,7 +12,7 @@ import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store import ScenarioStore, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client import ScenarioClient, training_rows
 from pfmsmtrec_flwr.federation.handshake import Description
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, safe_folder
@@ -56,7 +56,7 @@ def hello(content: RecordDict, context: Context) -> RecordDict:
     try:
         config = _config(Order.unpack(content.config_records["order"]))
         stores = [open_scenario(config, context, name) for name in hosted_scenarios(config, context)]
-        document["scenarios"] = [describe(store).model_dump() for store in stores]
+        document["scenarios"] = [describe(store, config).model_dump() for store in stores]
     except UserError as error:
         document["error"] = str(error)
     return RecordDict({"hello": ConfigRecord({"hello": json.dumps(document)})})
@@ -73,8 +73,9 @@ def _config(order: Order) -> RunConfig:
         ) from None
 
 
-def describe(store: ScenarioStore) -> Description:
+def describe(store: ScenarioStore, config: RunConfig) -> Description:
     """Return what the server has to know of a scenario; sizes of local tables, which count people, stay here."""
+    used = training_rows(store, config)
     return parse(
         Description,
         {
@@ -88,6 +89,8 @@ def describe(store: ScenarioStore) -> Description:
             "federated": [field.federated for field in store.fields],
             "examples": {name: len(split) for name, split in store.splits.items()},
             "train_positives": list(store.positives("train")),
+            "used_rows": len(used),
+            "used_positives": used.positives(),
             "note": made_up_rows(store),
         },
         f"scenario {store.scenario}",

@@ -61,7 +61,11 @@ class ModelDescription:
             spec = document.pop("spec")
             fields = tuple(FieldSpec(**field) for field in spec["fields"])
             settings = parse(ModelSettings, document.pop("settings"), source)
-            return cls(**document, spec=ModelSpec(fields, spec["numeric"], tuple(spec["tasks"])), settings=settings)
+            return cls(
+                **document,
+                spec=ModelSpec(fields, spec["numeric"], tuple(spec["tasks"]), spec.get("scenarios", 0)),
+                settings=settings,
+            )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{source} does not describe a model of this project: {error!r}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -17,7 +17,7 @@ from pfmsmtrec_flwr.aggregation.consensus import mixture_weights, weighted_mean
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, average_tables
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.handshake import Federation, shake_hands
+from pfmsmtrec_flwr.federation.handshake import Description, Federation, shake_hands
 from pfmsmtrec_flwr.federation.outcome import Conflict, FederationResult, RoundRecord, TaskValidation
 from pfmsmtrec_flwr.federation.protocol import (
     TEST,
@@ -38,7 +38,16 @@ from pfmsmtrec_flwr.federation.selection import RoundSelection
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.federation.updates import Parameters, ScenarioUpdate, stack
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.model import ModelSpec, Part, Slot, build_model, partition
+from pfmsmtrec_flwr.model import (
+    HEAD_PARTS,
+    ModelSpec,
+    Part,
+    Slot,
+    build_model,
+    output_biases,
+    partition,
+    parts_by_task,
+)
 
 RoundCallback = Callable[[RoundRecord], None]
 
@@ -241,7 +250,7 @@ class ScenarioStrategy(Strategy):
         Raises
         ------
         UserError
-            Scenarios have different tasks, and the method shares what has an axis of tasks.
+            Scenarios have different tasks, and what the method shares has an axis of tasks.
         """
         self.federation = federation
         self._check_tasks()
@@ -254,21 +263,31 @@ class ScenarioStrategy(Strategy):
             slots, state = built[spec]
             self._slots[name] = slots
             self.parameters.common |= {key: state[key] for key in names_of(slots, self.sharing.common)}
+            state = state | self._base_rates(slots, [description])
             personal = names_of(slots, self.sharing.personal)
             self.parameters.personal[name] = {key: state[key].clone() for key in personal}
+        common = self.parameters.common
+        for slots in self._slots.values():
+            started = self._base_rates(slots, list(federation.scenarios.values()))
+            common |= {key: value for key, value in started.items() if key in common}
+
+    def _base_rates(self, slots: Mapping[str, Slot], described: Sequence[Description]) -> Tensors:
+        """Return where a model's output biases start, at the rates over the given scenarios."""
+        return output_biases(self.config.model.architecture, slots.values(), *_label_counts(described))
 
     def _check_tasks(self) -> None:
-        """With a template, T and the experts' normalization have an axis of tasks: averaged, it must mean the same."""
-        by_task = self.sharing.common & {Part.EXPERT_TASK, Part.NORMALIZATION}
+        """Where what is shared has an axis of tasks, it must mean the same everywhere."""
         described = list(self.federation.scenarios.values())
-        if self.config.model.template == "none" or not by_task or not described:
-            return
-        for other in described[1:]:
+        shared = self.sharing.parts & parts_by_task(self.config.model)
+        for other in described[1:] if shared else ():
             if other.tasks != described[0].tasks:
+                architecture = self.config.model.architecture
+                instead = "model.template=none" if architecture == "mmoe" else "model.architecture=shared-bottom"
                 raise UserError(
-                    f"{self.config.method} averages over scenarios what the template keeps per task, but "
+                    f"{self.config.method} shares what a model of architecture {architecture} keeps per task "
+                    f"({', '.join(sorted(shared))}), but "
                     f"{described[0].scenario} has the tasks {', '.join(described[0].tasks)} and {other.scenario} has "
-                    f"{', '.join(other.tasks)}: set model.template=none, or leave one of them out"
+                    f"{', '.join(other.tasks)}: set {instead}, or leave one of them out"
                 )
 
     def consensus(self) -> Tensors:
@@ -366,9 +385,9 @@ class ScenarioStrategy(Strategy):
     def _asked(self) -> frozenset[Part]:
         """Parts that the scenarios send back at this stage."""
         if self._stage is Stage.EXPERTS:
-            return self.sharing.parts - {Part.TOWER}
+            return self.sharing.parts - HEAD_PARTS
         if self._stage is Stage.TOWERS:
-            return self.sharing.parts & {Part.TOWER}
+            return self.sharing.parts & HEAD_PARTS
         return self.sharing.parts
 
     def _present(self) -> Incoming:
@@ -498,6 +517,16 @@ class ScenarioStrategy(Strategy):
         selected = set(self.selection.selected.values())
         known = self._consensus_of_round | ({number: self.consensus()} if number in selected else {})
         self._consensus_of_round = {round_: known[round_] for round_ in selected if round_ in known}
+
+
+def _label_counts(described: Sequence[Description]) -> tuple[list[str], list[int], list[int]]:
+    """Return the tasks of the scenarios and, over those that have it, each one's positive and all training rows."""
+    counts: dict[str, tuple[int, int]] = {}
+    for description in described:
+        for task, positives in zip(description.tasks, description.used_positives, strict=True):
+            before, rows = counts.get(task, (0, 0))
+            counts[task] = before + positives, rows + description.used_rows
+    return list(counts), [positives for positives, _ in counts.values()], [rows for _, rows in counts.values()]
 
 
 def _gates(figures: dict[str, float], tasks: Sequence[str]) -> dict[str, list[float]]:

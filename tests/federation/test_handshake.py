@@ -10,8 +10,10 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation import handshake, node, protocol
+from pfmsmtrec_flwr.federation.client import training_rows
 from pfmsmtrec_flwr.federation.handshake import shake_hands
 from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
@@ -32,6 +34,8 @@ def scenario(name: str, **changes: Any) -> dict[str, Any]:
         "federated": [True, False],
         "examples": {"train": 10, "validation": 5, "test": 5},
         "train_positives": [5, 1],
+        "used_rows": 10,
+        "used_positives": [5, 1],
     } | changes
 
 
@@ -188,6 +192,17 @@ def test_a_node_describes_what_it_hosts(tiny: Tiny) -> None:
     assert described["examples"] == {"train": 96, "validation": 40, "test": 30}
     assert described["rows"] == [12, 4, 1]  # the third field's table is local: its size stays
     assert described["federated"] == [True, True, False]
+    assert (described["used_rows"], described["used_positives"]) == (96, described["train_positives"])
+
+
+def test_a_node_tells_the_labels_of_the_rows_that_are_used(tiny: Tiny) -> None:
+    store = ScenarioStore.open(tiny.root / "tiny" / "NL")
+    config = tiny.config(data__train_fraction=0.25)
+    described = node.describe(store, config)
+    rows = training_rows(store, config)
+    assert (described.examples["train"], described.used_rows) == (96, 24)
+    assert described.used_positives == [int(task.sum()) for task in rows.labels.T]
+    assert described.used_positives < described.train_positives
 
 
 def test_a_node_says_in_one_line_why_it_cannot_take_part(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

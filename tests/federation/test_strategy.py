@@ -18,7 +18,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Description, Federation
 from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, pack_replies, unpack_orders, unpack_replies
-from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.methods import find_method
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
@@ -26,6 +26,7 @@ from pfmsmtrec_flwr.model import Part
 
 NODES = {"A": 11, "B": 12, "C": 11}
 EXAMPLES = {"A": 30, "B": 10, "C": 60}
+POSITIVES = {"A": 10, "B": 1, "C": 6}
 TABLE = "federated_embeddings.weight"
 
 
@@ -35,18 +36,20 @@ def run() -> Iterator[None]:
         yield
 
 
-def described(name: str) -> Description:
+def described(name: str, *tasks: str) -> Description:
     return Description(
         scenario=name,
         dataset="tiny",
         schema_hash="x",
-        tasks=["click"],
+        tasks=list(tasks) or ["click"],
         numeric=2,
         fields=["item", "person"],
         rows=[5, 1],
         federated=[True, False],
         examples={"train": EXAMPLES[name], "validation": 1, "test": 1},
-        train_positives=[1],
+        train_positives=[1] * (len(tasks) or 1),
+        used_rows=EXAMPLES[name],
+        used_positives=[POSITIVES[name]] * (len(tasks) or 1),
     )
 
 
@@ -221,6 +224,59 @@ def test_names_that_scenarios_share_start_alike(tiny: Tiny) -> None:
         assert torch.equal(tensor, personal["B"][key])
         assert tensor.data_ptr() != personal["B"][key].data_ptr()
         torch.testing.assert_close(strategy.consensus()[key], tensor)
+
+
+BIAS = "towers.of_task.click.4.bias"
+LIKE = "towers.of_task.like.4.bias"
+
+
+def test_a_common_output_bias_starts_at_the_rate_over_all_scenarios(tiny: Tiny) -> None:
+    strategy = find_method("fedavg").strategy(tiny.config("fedavg", model__template="none"))
+    tasks = {"A": ("click", "like"), "B": ("click",), "C": ("like", "click")}
+    strategy.begin(Federation({name: described(name, *own) for name, own in tasks.items()}, NODES))
+    common = strategy.parameters.common
+    assert common[BIAS].tolist() == pytest.approx([math.log(17.5 / 83.5)])  # 17 of 100
+    assert common[LIKE].tolist() == pytest.approx([math.log(16.5 / 74.5)])  # 16 of the 90 that have the task
+
+
+def test_a_personal_output_bias_starts_at_the_scenarios_own_rate(tiny: Tiny) -> None:
+    personal = strategy_of(tiny.config(aggregation__output_bias="federated")).parameters.personal
+    odds = {"A": 10.5 / 20.5, "B": 1.5 / 9.5, "C": 6.5 / 54.5}
+    assert {name: float(own[BIAS]) for name, own in personal.items()} == pytest.approx(
+        {name: math.log(each) for name, each in odds.items()}
+    )
+    assert all(BIAS not in own for own in strategy_of(tiny.config()).parameters.personal.values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "part", "refused"),
+    [
+        ("single-task", Part.FEDERATED_EMBEDDING, True),
+        ("aitm", Part.FEDERATED_EMBEDDING, False),
+        ("aitm", Part.EXPERT_SCENARIO, True),
+        ("aitm", Part.TOWER, False),
+        ("ple", Part.GATE, True),
+        ("mmoe", Part.GATE, False),
+        ("mmoe", Part.EXPERT_TASK, True),
+        ("shared-bottom", Part.EXPERT_SCENARIO, False),
+    ],
+)
+@pytest.mark.parametrize("personal", [False, True])
+@pytest.mark.parametrize("tasks", [("click", "share"), ("like", "click")], ids=["another", "turned"])
+def test_what_has_an_axis_of_tasks_is_shared_by_equal_tasks_alone(
+    tiny: Tiny, architecture: str, part: Part, refused: bool, personal: bool, tasks: tuple[str, ...]
+) -> None:
+    config = tiny.config("alone", model__architecture=architecture, model__experts=3)
+    shared = frozenset({part})
+    for own in (("click", "like"), tasks):
+        strategy = find_method("alone").strategy(config)
+        strategy.sharing = Sharing(personal=shared) if personal else Sharing(common=shared)
+        federation = Federation({"A": described("A", "click", "like"), "B": described("B", *own)}, NODES)
+        if refused and own == tasks:
+            with pytest.raises(UserError, match=rf"A has the tasks click, like and B has {', '.join(own)}: set model"):
+                strategy.begin(federation)
+        else:
+            strategy.begin(federation)
 
 
 NAN = {TABLE: RowUpdate(torch.tensor([1]), torch.full((1, 2), math.nan), torch.tensor([1]))}

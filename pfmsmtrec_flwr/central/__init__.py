@@ -1,0 +1,1 @@
+"""Methods that see the rows themselves, of all scenarios or of each, in one process."""

@@ -1,0 +1,150 @@
+"""Predictors without a network, one for each task, of each scenario's rows alone or of the pooled ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
+from pfmsmtrec_flwr.central.pool import pool_rows
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import ScenarioStore, Split
+from pfmsmtrec_flwr.federation.client import training_rows
+from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
+from pfmsmtrec_flwr.federation.strategy import RoundCallback
+
+Predictor = Callable[[Split], NDArray[np.floating]]
+"""Gives the probabilities (n,) of one task in the rows of a split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a predictor of one task is fitted on.
+
+    Attributes
+    ----------
+    sizes
+        Of each categorical column: one more than its largest value; 0 is unseen.
+    train, validation
+        The rows.
+    task
+        Column of the labels.
+    """
+
+    sizes: tuple[int, ...]
+    train: Split
+    validation: Split
+    task: int
+
+    @property
+    def rate(self) -> float:
+        """Share of positive training rows."""
+        return float(np.mean(self.train.labels[:, self.task], dtype=np.float64))
+
+
+Fit = Callable[[RunConfig, Example], Predictor]
+"""Fits a predictor; both classes occur in the training rows."""
+
+
+def fit_rate(config: RunConfig, example: Example) -> Predictor:  # noqa: ARG001 - nothing to set
+    """Return what predicts the training rows' positive rate for every row."""
+    rate = example.rate
+    return lambda rows: np.full(len(rows), rate)
+
+
+def train_floor(
+    config: RunConfig,
+    stores: Sequence[ScenarioStore],
+    on_round: RoundCallback | None = None,
+    *,
+    fit: Fit,
+    pooled: bool = False,
+) -> FederationResult:
+    """Fit a predictor for each task, and measure it in each scenario; the whole is one round.
+
+    Where a task has one class only in the training rows, its rate is predicted.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    stores
+        The scenarios.
+    on_round
+        Called once.
+    fit
+        Fits one predictor.
+    pooled
+        Whether the predictors are fitted on the rows of all scenarios, with the scenario as one more field.
+
+    Raises
+    ------
+    UserError
+        A scenario has no rows, or the scenarios cannot be pooled.
+    """
+    started = time.perf_counter()
+    check_rows(stores)
+    record = RoundRecord(1)
+    tests: dict[str, NDArray[np.float32]] = {}
+    with threadpool_limits(limits=config.train.threads):
+        for group in _pooled(stores, config) if pooled else _alone(stores, config):
+            predictors = [_fit(fit, config, group, task) for task in range(len(group.tasks))]
+            for name, rows in group.validation_rows.items():
+                record.validation[name] = validation_of(_predict(predictors, rows), rows, group.tasks)
+            tests |= {name: _predict(predictors, rows) for name, rows in group.test_rows.items()}
+    record.train_seconds = time.perf_counter() - started
+    if on_round is not None:
+        on_round(record)
+    result = result_of(stores, config, [record], dict.fromkeys(tests, 1), tests)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows that share their predictors, and the scenarios in which these are measured."""
+
+    tasks: tuple[str, ...]
+    sizes: tuple[int, ...]
+    train: Split
+    validation: Split
+    validation_rows: Mapping[str, Split]
+    test_rows: Mapping[str, Split]
+
+
+def _alone(stores: Sequence[ScenarioStore], config: RunConfig) -> Iterator[_Group]:
+    for store in stores:
+        yield _Group(
+            tasks=store.tasks,
+            sizes=tuple(field.size for field in store.fields),
+            train=training_rows(store, config),
+            validation=store.splits["validation"],
+            validation_rows={store.scenario: store.splits["validation"]},
+            test_rows={store.scenario: store.splits["test"]},
+        )
+
+
+def _pooled(stores: Sequence[ScenarioStore], config: RunConfig) -> Iterator[_Group]:
+    pool = pool_rows(stores, config)
+    yield _Group(
+        tasks=pool.spec.tasks,
+        sizes=tuple(field.rows for field in pool.spec.fields),
+        train=pool.splits["train"],
+        validation=pool.splits["validation"],
+        validation_rows={store.scenario: pool.of("validation", store.scenario) for store in stores},
+        test_rows={store.scenario: pool.of("test", store.scenario) for store in stores},
+    )
+
+
+def _fit(fit: Fit, config: RunConfig, group: _Group, task: int) -> Predictor:
+    example = Example(group.sizes, group.train, group.validation, task)
+    return (fit if 0 < example.rate < 1 else fit_rate)(config, example)
+
+
+def _predict(predictors: Sequence[Predictor], rows: Split) -> NDArray[np.float32]:
+    return np.stack([predictor(rows) for predictor in predictors], axis=1).astype(np.float32)

@@ -1,0 +1,59 @@
+"""Logistic regression on the rows as they are: an indicator for each value, and the numbers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from pfmsmtrec_flwr.central.floor import Example, Predictor
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import Array, Split
+from pfmsmtrec_flwr.log import logger
+
+_ITERATIONS = 1000
+
+
+def fit_logistic(config: RunConfig, example: Example) -> Predictor:
+    """Fit a logistic regression with an L2 penalty of strength 1 / C, C being ``baselines.inverse_regularization``."""
+    model = LogisticRegression(C=config.baselines.inverse_regularization, max_iter=_ITERATIONS)
+    labels = np.asarray(example.train.labels[:, example.task])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told below, where it belongs
+        model.fit(indicators(example.train, example.sizes), labels)
+    if model.n_iter_.max() >= _ITERATIONS:
+        logger.warning("the logistic regression has not converged after %d iterations", _ITERATIONS)
+
+    def predict(rows: Split) -> NDArray[np.floating]:
+        probabilities: NDArray[np.floating] = model.predict_proba(indicators(rows, example.sizes))[:, 1]
+        return probabilities
+
+    return predict
+
+
+def indicators(rows: Split, sizes: Sequence[int]) -> sparse.csr_matrix:
+    """Return a column for each value from 1 on of each categorical field, then the numeric columns, (n, ...).
+
+    Parameters
+    ----------
+    rows
+        n rows of F categorical and N numeric columns.
+    sizes
+        Of each field, its values and 0 counted.
+    """
+    values = np.asarray(rows.categorical)
+    starts = np.cumsum([0, *(size - 1 for size in sizes)], dtype=np.int64)
+    known = values > 0
+    columns = (values + starts[:-1] - 1)[known]
+    ends = np.concatenate(([0], np.cumsum(known.sum(axis=1))))
+    one_hot = sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(values), int(starts[-1])))
+    return sparse.hstack([one_hot, sparse.csr_matrix(_double(rows.numeric))], format="csr")
+
+
+def _double(values: Array) -> Array:
+    return np.asarray(values, dtype=np.float64)

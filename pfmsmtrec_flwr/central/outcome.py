@@ -1,0 +1,76 @@
+"""What a central training came to, told as a federation would tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import ScenarioStore, Split
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.node import describe
+from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation
+from pfmsmtrec_flwr.training.evaluation import measure
+from pfmsmtrec_flwr.training.metrics import flat_figures
+
+
+def check_rows(stores: Sequence[ScenarioStore]) -> None:
+    """Refuse scenarios that cannot be trained on and measured.
+
+    Raises
+    ------
+    UserError
+        There is no scenario, or one has a split without rows.
+    """
+    if not stores:
+        raise UserError("got no scenario, expected one at least: name them in federation.scenarios")
+    for store in stores:
+        if empty := sorted(name for name, split in store.splits.items() if len(split) == 0):
+            raise UserError(
+                f"scenario {store.scenario} has no rows for {', '.join(empty)}: "
+                "leave it out of federation.scenarios, or prepare its data with another split"
+            )
+
+
+def validation_of(probabilities: NDArray[np.float32], split: Split, tasks: Sequence[str]) -> dict[str, TaskValidation]:
+    """Return the figures of predictions (n, T) on a scenario's validation rows, by task."""
+    measured = measure(probabilities, split, tasks)
+    return {task: TaskValidation(metrics.auc, metrics.logloss) for task, metrics in measured.items()}
+
+
+def result_of(
+    stores: Sequence[ScenarioStore],
+    config: RunConfig,
+    rounds: Sequence[RoundRecord],
+    selected: Mapping[str, int],
+    probabilities: Mapping[str, NDArray[np.float32]],
+) -> FederationResult:
+    """Measure the test rows, and put the result together; its seconds are the caller's.
+
+    Parameters
+    ----------
+    stores
+        The scenarios.
+    config
+        The run's configuration.
+    rounds, selected
+        As in the result.
+    probabilities
+        Predictions (n, T) on the test rows of each scenario.
+    """
+    result = FederationResult()
+    result.rounds = list(rounds)
+    result.selected = dict(selected)
+    ordered = sorted(stores, key=lambda store: store.scenario)
+    result.scenarios = {store.scenario: describe(store, config) for store in ordered}
+    for store in ordered:
+        name, rows = store.scenario, store.splits["test"]
+        result.test[name] = flat_figures(measure(probabilities[name], rows, store.tasks, grouped=True))
+        result.best[name] = (
+            {}
+            if rows.probabilities is None
+            else flat_figures(measure(np.asarray(rows.probabilities), rows, store.tasks))
+        )
+    return result

@@ -1,0 +1,228 @@
+"""The rows of all scenarios as those of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import SPLITS, Array, Field, ScenarioStore, Split
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client import training_rows
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
+
+Identities = Literal["private", "shared"]
+"""Whether a person whom two scenarios know is two people in the pool, as in a federation, or one."""
+
+SCENARIO_FIELD = "scenario"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The rows of several scenarios, one scenario's behind the other's.
+
+    Attributes
+    ----------
+    spec
+        Of a model of these rows: the scenarios' fields, and the scenario's number, from 1 on, as the last one.
+    splits
+        All rows of each split.
+    ranges
+        Which of them are a scenario's, by split and scenario.
+    """
+
+    spec: ModelSpec
+    splits: Mapping[str, Split]
+    ranges: Mapping[str, Mapping[str, slice]]
+
+    def of(self, split: str, scenario: str) -> Split:
+        """Return a scenario's rows of a split; views, no copies."""
+        rows, whole = self.ranges[split][scenario], self.splits[split]
+        return Split(
+            whole.categorical[rows],
+            whole.numeric[rows],
+            whole.labels[rows],
+            None if whole.users is None else whole.users[rows],
+            None if whole.probabilities is None else whole.probabilities[rows],
+        )
+
+
+def pool_rows(stores: Sequence[ScenarioStore], config: RunConfig, identities: Identities = "private") -> Pool:
+    """Pool the rows of scenarios; of their training rows those that the run uses.
+
+    Federated fields have one vocabulary in all scenarios already. Each scenario's vocabulary of a local field gets
+    rows of its own in the pool's table; 0, unseen, stays 0.
+
+    Parameters
+    ----------
+    stores
+        The scenarios.
+    config
+        The run's configuration.
+    identities
+        ``shared``: a local field that stands for the user is replaced by one vocabulary of all scenarios' users.
+
+    Raises
+    ------
+    UserError
+        The scenarios differ in their tasks, fields or schema; or identities are to be shared, and there are no users
+        or no field stands for them.
+    """
+    _check_alike(stores)
+    translations, sizes = _behind_each_other(stores)
+    known = _known_users(stores, _identity_columns(stores)) if identities == "shared" else {}
+    for column, users in known.items():
+        sizes[column] = 1 + len(users)
+    splits: dict[str, Split] = {}
+    ranges: dict[str, dict[str, slice]] = {}
+    for name in SPLITS:
+        parts = [training_rows(store, config) if name == "train" else store.splits[name] for store in stores]
+        categorical = [
+            _translate(part, translation, known, number)
+            for number, (part, translation) in enumerate(zip(parts, translations, strict=True), start=1)
+        ]
+        splits[name] = _concatenate(parts, categorical)
+        ranges[name] = _ranges([store.scenario for store in stores], parts)
+    return Pool(_spec(stores, sizes), splits, ranges)
+
+
+def _check_alike(stores: Sequence[ScenarioStore]) -> None:
+    for one, other in pairwise(stores):
+        for what, mine, theirs in (
+            ("the tasks", one.tasks, other.tasks),
+            ("the fields", _described(one), _described(other)),
+            ("the numeric columns", one.numeric, other.numeric),
+            ("the schema", (one.schema_hash[:8],), (other.schema_hash[:8],)),
+        ):
+            if mine != theirs:
+                raise UserError(
+                    f"only scenarios that are alike can be pooled, but {one.scenario} has {what} {_listed(mine)} and "
+                    f"{other.scenario} has {_listed(theirs)}: leave one of them out of federation.scenarios, or "
+                    "prepare both alike"
+                )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _described(store: ScenarioStore) -> tuple[str, ...]:
+    return tuple(f"{field.name} ({field.size} rows)" if field.federated else field.name for field in store.fields)
+
+
+def _behind_each_other(stores: Sequence[ScenarioStore]) -> tuple[Array, list[int]]:
+    """Return what is added to each scenario's values of each field (K, F), and the rows of the pool's tables."""
+    own = np.array([[field.size - 1 for field in store.fields] for store in stores], dtype=np.int64)
+    own = own.reshape(len(stores), -1)  # without any field too
+    local = np.array([not field.federated for field in stores[0].fields], dtype=bool)
+    before = np.where(local, np.cumsum(own, axis=0) - own, 0)
+    sizes = 1 + np.where(local, own.sum(axis=0), own[0])
+    return before.astype(np.int32), [int(size) for size in sizes]
+
+
+def _translate(part: Split, before: Array, known: Mapping[int, Array], number: int) -> Array:
+    """Return the pool's values of a scenario's rows (n, F + 1), its number last."""
+    values = np.empty((len(part), part.categorical.shape[1] + 1), dtype=np.int32)
+    np.add(part.categorical, before, out=values[:, :-1])
+    np.copyto(values[:, :-1], 0, where=part.categorical == 0)
+    for column, users in known.items():
+        values[:, column] = _numbers(users, _users_of(part))
+    values[:, -1] = number
+    return values
+
+
+def _numbers(vocabulary: Array, values: Array) -> Array:
+    """Return the place, from 1 on, of each value in an ascending vocabulary; 0 where it is not there."""
+    places = np.searchsorted(vocabulary, values)
+    found = vocabulary[np.minimum(places, len(vocabulary) - 1)] == values
+    return np.where(found, places + 1, 0)
+
+
+def _identity_columns(stores: Sequence[ScenarioStore]) -> list[int]:
+    """Return the local fields that stand for the user in every scenario."""
+    if without := [store.scenario for store in stores if store.splits["train"].users is None]:
+        raise UserError(
+            f"identities cannot be shared, for scenario {without[0]} has no users: name their column under the key "
+            "'users' of the data set's YAML file and prepare it again, or take a method that keeps identities private"
+        )
+    columns = [
+        column
+        for column, field in enumerate(stores[0].fields)
+        if not field.federated and all(_stands_for_users(store.splits["train"], column) for store in stores)
+    ]
+    if not columns:
+        local = _listed([field.name for field in stores[0].fields if not field.federated])
+        raise UserError(
+            "identities cannot be shared, for no local field stands for the user, one value for each and each with its "
+            f"own (local fields: {local}): take a method that keeps identities private"
+        )
+    return columns
+
+
+def _stands_for_users(rows: Split, column: int) -> bool:
+    """Whether the known values of a field and the users of their rows determine each other."""
+    values = np.asarray(rows.categorical[:, column])
+    known = values > 0  # a user too rare for the scenario's vocabulary has none
+    users, values = _users_of(rows)[known], values[known]
+    if not len(values):
+        return False
+    order = np.argsort(users, kind="stable")
+    users, values = users[order], values[order]
+    another_user = users[1:] != users[:-1]
+    of_users = values[np.concatenate(([True], another_user))]
+    one_value_each = not (another_user < (values[1:] != values[:-1])).any()
+    return one_value_each and len(np.unique(of_users)) == len(of_users)
+
+
+def _known_users(stores: Sequence[ScenarioStore], columns: Iterable[int]) -> dict[int, Array]:
+    """Return, for each of the columns, the users that some scenario's vocabulary knows, ascending."""
+    return {
+        column: np.unique(
+            np.concatenate(
+                [
+                    _users_of(rows)[rows.categorical[:, column] > 0]
+                    for rows in (store.splits["train"] for store in stores)
+                ]
+            )
+        )
+        for column in columns
+    }
+
+
+def _users_of(rows: Split) -> Array:
+    if rows.users is None:
+        raise TypeError("rows without users among rows with them")
+    return np.asarray(rows.users)
+
+
+def _concatenate(parts: Sequence[Split], categorical: Sequence[Array]) -> Split:
+    users = [part.users for part in parts if part.users is not None]
+    truths = [part.probabilities for part in parts if part.probabilities is not None]
+    return Split(
+        categorical=np.concatenate(categorical),
+        numeric=np.concatenate([part.numeric for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        users=np.concatenate(users) if len(users) == len(parts) else None,
+        probabilities=np.concatenate(truths) if len(truths) == len(parts) else None,
+    )
+
+
+def _ranges(scenarios: Sequence[str], parts: Sequence[Split]) -> dict[str, slice]:
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    return {name: slice(end - len(part), end) for name, part, end in zip(scenarios, parts, ends, strict=True)}
+
+
+def _spec(stores: Sequence[ScenarioStore], sizes: Sequence[int]) -> ModelSpec:
+    first = stores[0]
+    fields = (*first.fields, Field(SCENARIO_FIELD, 1 + len(stores), federated=False))
+    rows = (*sizes, 1 + len(stores))
+    return ModelSpec(
+        fields=tuple(FieldSpec(field.name, size, field.federated) for field, size in zip(fields, rows, strict=True)),
+        numeric=len(first.numeric),
+        tasks=first.tasks,
+        scenarios=len(stores),
+    )

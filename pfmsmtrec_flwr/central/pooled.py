@@ -1,0 +1,176 @@
+"""One model trained on the pooled rows of all scenarios."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
+from pfmsmtrec_flwr.central.pool import Identities, Pool, pool_rows
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import ScenarioStore, Split
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation
+from pfmsmtrec_flwr.federation.selection import RoundSelection
+from pfmsmtrec_flwr.federation.strategy import RoundCallback
+from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.model import build_model, output_biases, partition
+from pfmsmtrec_flwr.seeds import derive_seed
+from pfmsmtrec_flwr.training.averaging import exponential_mean
+from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
+from pfmsmtrec_flwr.training.devices import resolve_device
+from pfmsmtrec_flwr.training.evaluation import predict
+from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, make_optimizer, train_locally
+
+_POOLED = "pooled"
+
+
+def train_pooled(
+    config: RunConfig,
+    stores: Sequence[ScenarioStore],
+    on_round: RoundCallback | None = None,
+    *,
+    identities: Identities = "private",
+) -> FederationResult:
+    """Train one model on the rows of all scenarios, and measure it in each.
+
+    A round is a local training of a federation's on the pooled rows. Adam's moments stay from round to round, so that
+    the rounds are one training that is looked at in between.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    stores
+        The scenarios.
+    on_round
+        Called after each round.
+    identities
+        See `pool_rows`.
+
+    Raises
+    ------
+    UserError
+        The scenarios cannot be pooled, or training diverged.
+    """
+    started = time.perf_counter()
+    check_rows(stores)
+    training = PooledTraining(config, pool_rows(stores, config, identities))
+    settings = config.federation
+    selection = RoundSelection(settings.selection, settings.patience, settings.smoothing)
+    rounds: list[RoundRecord] = []
+    states: dict[int, dict[str, Tensor]] = {}
+    for number in range(1, settings.rounds + 1):
+        record = training.run_round(number)
+        selection.add(number, {name: record.score(name) for name in record.validation})
+        states[number] = {name: tensor.clone() for name, tensor in training.predictor.state_dict().items()}
+        states = {round_: states[round_] for round_ in sorted(set(selection.selected.values()))}
+        rounds.append(record)
+        logger.info("round %d of %d: mean loss %.4f", number, settings.rounds, _mean(record.losses))
+        if on_round is not None:
+            on_round(record)
+        if selection.exhausted:
+            logger.info("no better mean validation AUC for %d rounds: stopping", settings.patience)
+            break
+    result = result_of(stores, config, rounds, selection.selected, training.test(selection.selected, states))
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+class PooledTraining:
+    """A model, its optimiser, and the rows that both work on.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    pool
+        The rows.
+
+    Attributes
+    ----------
+    model
+        Trained in place.
+    predictor
+        What is measured: the model, or its mean over the rounds.
+    """
+
+    def __init__(self, config: RunConfig, pool: Pool) -> None:
+        torch.set_num_threads(config.train.threads)
+        self.config = config
+        self.pool = pool
+        self.device = resolve_device(config.train.device)
+        self.model = build_model(pool.spec, config.model, config.seed).to(self.device)
+        self._start_at_base_rates()
+        self.predictor = deepcopy(self.model) if config.train.averaging else self.model
+        self._mean: dict[str, Tensor] = {}
+        self._step = GradientStep(self.model, make_optimizer(self.model, config.train), config.train)
+
+    def run_round(self, number: int) -> RoundRecord:
+        """Train for a round, and measure the model on the validation rows of each scenario.
+
+        Raises
+        ------
+        UserError
+            Training diverged.
+        """
+        report = self._train(number)
+        self._average(number)
+        seed = derive_seed(self.config.seed, "statistics", number, _POOLED)
+        refresh_statistics(self.predictor, self.pool.splits["train"], self.config.train, seed=seed, device=self.device)
+        record = RoundRecord(number, train_seconds=report.seconds)
+        loss = float(report.losses.mean())
+        for name in self.pool.ranges["validation"]:
+            rows = self.pool.of("validation", name)
+            record.losses[name] = loss  # of all rows: that of a scenario's own is not known
+            record.validation[name] = self._validate(rows)
+        return record
+
+    def test(
+        self, selected: Mapping[str, int], states: Mapping[int, Mapping[str, Tensor]]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the predictions (n, T) on each scenario's test rows by the model of the round selected for it."""
+        predictions = {}
+        for number, state in states.items():
+            self.predictor.load_state_dict(state)
+            for name in (name for name, round_ in selected.items() if round_ == number):
+                predictions[name] = predict(self.predictor, self.pool.of("test", name), self.device)
+        return predictions
+
+    def _start_at_base_rates(self) -> None:
+        rows, tasks = self.pool.splits["train"], self.pool.spec.tasks
+        slots = partition(self.model).values()
+        counts = rows.positives(), [len(rows)] * len(tasks)
+        biases = output_biases(self.config.model.architecture, slots, tasks, *counts)
+        self.model.load_state_dict(self.model.state_dict() | biases)
+
+    def _average(self, number: int) -> None:
+        """Let the predictor be the mean of the rounds' models, if it is to be."""
+        if memory := self.config.train.averaging:
+            self._mean = exponential_mean(self._mean, self.model.state_dict(), memory, number)
+            self.predictor.load_state_dict(self._mean)
+
+    def _validate(self, rows: Split) -> dict[str, TaskValidation]:
+        return validation_of(predict(self.predictor, rows, self.device), rows, self.pool.spec.tasks)
+
+    def _train(self, number: int) -> TrainReport:
+        try:
+            return train_locally(
+                self._step,
+                self.pool.splits["train"],
+                self.config.train,
+                seed=derive_seed(self.config.seed, "train", number, _POOLED),
+                device=self.device,
+            )
+        except FloatingPointError as error:
+            raise UserError(f"pooled rows, round {number}: {error}") from None
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return sum(values.values()) / len(values)

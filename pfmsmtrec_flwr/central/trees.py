@@ -1,0 +1,84 @@
+"""Gradient-boosted trees on the rows as they are."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfmsmtrec_flwr.central.floor import Example, Predictor
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store import Array, Split
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.seeds import derive_seed
+
+_TREES = 500
+_PATIENCE = 30
+"""Trees without a better validation log loss before growing stops."""
+_SEEDS = 2**31
+_PARAMETERS = {
+    "objective": "binary",
+    "min_data_in_leaf": 50,
+    "min_data_per_group": 50,
+    "bagging_freq": 1,
+    "bagging_fraction": 0.8,
+    "feature_fraction": 0.8,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+def fit_trees(config: RunConfig, example: Example) -> Predictor:
+    """Grow trees until the log loss on validation rows gets no better; categorical columns are split by sets of values.
+
+    Raises
+    ------
+    UserError
+        LightGBM is not installed.
+    """
+    lightgbm = _lightgbm()
+    parameters = _PARAMETERS | {
+        "num_leaves": config.baselines.leaves,
+        "learning_rate": config.baselines.tree_lr,
+        "num_threads": config.train.threads,
+        "seed": derive_seed(config.seed, "trees", example.task) % _SEEDS,
+    }
+    train = lightgbm.Dataset(
+        _columns(example.train),
+        label=example.train.labels[:, example.task],
+        categorical_feature=list(range(len(example.sizes))),
+        params=parameters,
+    )
+    validation = lightgbm.Dataset(
+        _columns(example.validation), label=example.validation.labels[:, example.task], reference=train
+    )
+    booster = lightgbm.train(
+        parameters,
+        train,
+        num_boost_round=_TREES,
+        valid_sets=[validation],
+        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
+    )
+
+    def predict(rows: Split) -> NDArray[np.floating]:
+        probabilities: NDArray[np.floating] = booster.predict(
+            _columns(rows), num_iteration=booster.best_iteration, num_threads=config.train.threads
+        )
+        return probabilities
+
+    return predict
+
+
+def _columns(rows: Split) -> Array:
+    """Return all columns (n, F + N), categorical ones first, in doubles: they hold every category exactly."""
+    return np.concatenate([rows.categorical, rows.numeric], axis=1, dtype=np.float64)
+
+
+def _lightgbm() -> ModuleType:
+    try:
+        import lightgbm
+    except ImportError:
+        raise UserError("trees need LightGBM, which is not installed: pip install 'pfmsmtrec-flwr[trees]'") from None
+    return lightgbm
