@@ -1,20 +1,22 @@
-"""One experiment: a method, and the methods it is compared with, over one grid; their results as files."""
+"""One experiment: a method, and the methods it is compared with; their results as files."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.federation.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.methods import FederatedMethod, Method, federated_method
+from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.results import table
 from pfmsmtrec_flwr.results.schema import (
     Attainable,
@@ -30,9 +32,12 @@ from pfmsmtrec_flwr.results.writer import MetricsLog, write_results
 
 CONFIG_NAME = "config.yaml"
 
+Train = Callable[[Method, RunConfig, RoundCallback], FederationResult]
+"""Trains a method under its own configuration."""
+
 
 def run_experiment(grid: Grid, config: RunConfig, output: Path) -> table.Comparison:
-    """Run the configured method, then its reference methods, and write what they give.
+    """Run the configured method, then its reference methods, over a grid, and write what they give.
 
     Parameters
     ----------
@@ -47,17 +52,71 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> table.Compari
     Raises
     ------
     UserError
-        A method is unknown, the scenarios do not fit together, or too few of them answer.
+        A method is unknown or needs the rows of all scenarios in one place, the scenarios do not fit together, or too
+        few of them answer.
     """
-    method = federated_method(config.method)
-    references = [federated_method(name) for name in config.federation.reference if name != config.method]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
-    result = _train(method, grid, config, output)
+    methods = [federated_method(name) for name in _names(config)]
+    return _compare(methods, config, output, lambda method, own, on_round: _train_over(grid, method, own, on_round))
+
+
+def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2) -> table.Comparison:
+    """Run an experiment in this process: the same apps and messages, carried by direct calls.
+
+    Methods that need the rows of all scenarios in one place may be among its methods.
+
+    Parameters
+    ----------
+    data, output
+        Absolute folders of the prepared data and of the results.
+    num_supernodes
+        Nodes that host the scenarios; the parameters come out the same, bit for bit, whatever their number.
+
+    Raises
+    ------
+    UserError
+        A method is unknown, or the scenarios do not fit together.
+    """
+    methods = [find_method(name) for name in _names(config)]
+    with _trainer_here(data, output, num_supernodes) as train:
+        return _compare(methods, config, output, train)
+
+
+def run_method(config: RunConfig, *, data: Path, output: Path) -> RunResults:
+    """Run the configured method, of any family, in this process, without its reference methods.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    data, output
+        Absolute folders of the prepared data and of `results.json`, `metrics.jsonl` and `config.yaml`.
+
+    Raises
+    ------
+    UserError
+        The method is unknown, or the scenarios do not fit together.
+    """
+    method = find_method(config.method)
+    _write_config(config, output)
+    with _trainer_here(data, output, num_supernodes=1) as train:
+        results = _results(method, config, _train(train, method, config, output))
+    write_results(results, output)
+    return results
+
+
+def _names(config: RunConfig) -> list[str]:
+    """The method, and those beside it."""
+    return [config.method, *(name for name in config.federation.reference if name != config.method)]
+
+
+def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: Train) -> table.Comparison:
+    method, *references = methods
+    _write_config(config, output)
+    result = _train(train, method, config, output)
     compared = []
     for reference in references:
         folder = output / reference.name
-        other = _results(reference, config, _train(reference, grid, config, folder))
+        other = _results(reference, config, _train(train, reference, config, folder))
         write_results(other, folder)
         compared.append(other)
     # The main method's file comes last: where it is, the run has finished.
@@ -68,28 +127,39 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> table.Compari
     return comparison
 
 
-def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2) -> table.Comparison:
-    """Run an experiment in this process: the same apps and messages, carried by direct calls.
+def _write_config(config: RunConfig, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
 
-    Parameters
-    ----------
-    data, output
-        Absolute folders of the prepared data and of the results.
-    num_supernodes
-        Nodes that host the scenarios; the parameters come out the same, bit for bit, whatever their number.
-    """
+
+def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> FederationResult:
+    own = method.configure(config)
+    return train(method, own, _round_logger(method, own, folder))
+
+
+@contextmanager
+def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Train]:
+    """What trains methods of any family in this process."""
     from client_app import app
 
     run_id = secrets.randbits(31)
     run_config = {"output": str(output), "data": str(data)}
     grid = InProcessGrid(app, simulated_contexts(run_id, num_supernodes, run_config))
+
+    def train(method: Method, own: RunConfig, on_round: RoundCallback) -> FederationResult:
+        if isinstance(method, CentralMethod):
+            stores = [open_store(own.data, data, name) for name in sorted(chosen_scenarios(own, data))]
+            return method.train(own, stores, on_round)
+        return _train_over(grid, method, own, on_round)
+
     with run_identity(run_id):
-        return run_experiment(grid, config, output)
+        yield train
 
 
-def _train(method: FederatedMethod, grid: Grid, config: RunConfig, folder: Path) -> FederationResult:
-    own = method.configure(config)
-    return method.strategy(own, on_round=_round_logger(method, own, folder)).start(grid)
+def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback) -> FederationResult:
+    if not isinstance(method, FederatedMethod):
+        raise TypeError(f"method {method.name} exchanges no messages")
+    return method.strategy(own, on_round=on_round).start(grid)
 
 
 def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback:

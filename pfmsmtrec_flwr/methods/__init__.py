@@ -6,15 +6,40 @@ from collections.abc import Mapping
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client import ScenarioClient
-from pfmsmtrec_flwr.methods import alone, fedavg, fedbn, pf_msmtrec
+from pfmsmtrec_flwr.methods import (
+    alone,
+    alone_models,
+    apfl,
+    ditto,
+    fedamp,
+    fedavg,
+    fedbn,
+    fedhca2,
+    fedper,
+    fedprox,
+    fedrep,
+    floor,
+    pf_msmtrec,
+    pooled,
+)
 from pfmsmtrec_flwr.methods.base import CentralMethod, FederatedMethod, Method
 
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
+        *floor.METHODS,
         alone.METHOD,
+        *alone_models.METHODS,
+        *pooled.METHODS,
         fedavg.METHOD,
+        fedprox.METHOD,
         fedbn.METHOD,
+        fedper.METHOD,
+        fedrep.METHOD,
+        ditto.METHOD,
+        apfl.METHOD,
+        fedamp.METHOD,
+        fedhca2.METHOD,
         pf_msmtrec.METHOD,
     )
 }

@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.federation.strategy import RoundCallback, ScenarioStrategy
 from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.base import FederatedMethod
-from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 
 LayerKey = tuple[str, int]
 """Task and layer of a tower."""
@@ -73,12 +73,17 @@ class PFMSMTRec(ScenarioStrategy):
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
         """S and towers: each scenario its own; G, embeddings, and gates if so configured: the same for all; T stays."""
-        common = {Part.FEDERATED_EMBEDDING}
-        if config.aggregation.average_global:
+        settings = config.aggregation
+        common, personal = {Part.FEDERATED_EMBEDDING}, {Part.EXPERT_SCENARIO}
+        if settings.average_global:
             common.add(Part.EXPERT_GLOBAL)
-        if config.aggregation.gates == "federated":
+        if settings.gates == "federated":
             common.add(Part.GATE)
-        return Sharing(frozenset(common), frozenset({Part.EXPERT_SCENARIO, Part.TOWER}))
+        if settings.normalization == "federated":
+            common |= {Part.NORMALIZATION, Part.TOWER_NORMALIZATION}
+        if settings.towers == "attended":
+            personal |= TOWER_PARTS if settings.output_bias == "federated" else {Part.TOWER}
+        return Sharing(frozenset(common), frozenset(personal))
 
     def stages(self) -> tuple[Stage, ...]:
         """One exchange a round when fused; experts first, then towers, when bottom-up."""
@@ -86,8 +91,8 @@ class PFMSMTRec(ScenarioStrategy):
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
         """Steps 2 to 4 of the round, as far as the stage brought their updates."""
+        self.average_common(updates)
         if stage is not Stage.TOWERS:
-            self.average_common(updates)
             self._aggregate_experts(updates)
         if stage is not Stage.EXPERTS:
             self._aggregate_all_towers(updates)
@@ -186,7 +191,7 @@ class PFMSMTRec(ScenarioStrategy):
             (slot.task, slot.layer)
             for update in updates
             for slot in update.slots.values()
-            if slot.part is Part.TOWER and slot.task is not None
+            if slot.part in self.sharing.personal & TOWER_PARTS and slot.task is not None
         }
         for task, layer in sorted(layers):
             self._aggregate_tower_layer((task, layer), updates)
@@ -231,7 +236,11 @@ def _weights(updates: Sequence[ScenarioUpdate]) -> Tensor:
 
 
 def _layer_names(update: ScenarioUpdate, key: LayerKey) -> list[str]:
-    return [name for name, slot in update.slots.items() if slot.part is Part.TOWER and (slot.task, slot.layer) == key]
+    return [
+        name
+        for name, slot in update.slots.items()
+        if slot.part in TOWER_PARTS and (slot.task, slot.layer) == key and name in update.end
+    ]
 
 
 def _flat(update: ScenarioUpdate, names: Sequence[str], *, at_start: bool) -> Tensor:

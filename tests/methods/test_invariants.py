@@ -27,43 +27,84 @@ NOTHING_SHARED = {
     "aggregation__share_lr": 0.0,
     "aggregation__average_global": False,
     "aggregation__embeddings": "local",
+    "aggregation__normalization": "local",
     "train__consensus_weight": 0.0,
 }
-NODES = {"pf-msmtrec": ((1, False), (2, True), (4, True), (7, False)), "fedavg": ((1, False), (4, True))}
+NODES = {"pf-msmtrec": ((1, False), (2, True), (4, True), (7, False))}
+BASELINES = ("fedavg", "fedprox", "fedbn", "fedper", "fedrep", "ditto", "apfl", "fedamp", "fedhca2")
+FREE: dict[str, Any] = {"baselines__proximal_weight": 0.0}
 ONE: dict[str, Any] = {"federation__scenarios": ["US"]}
 ALL: dict[str, Any] = {"federation__scenarios": []}
 
 
-@pytest.mark.parametrize(("template", "optimizer_state"), [("hadamard", "keep"), ("none", "reset")])
-def test_nothing_shared_is_training_alone(tiny: Tiny, template: str, optimizer_state: str) -> None:
-    settings = {"model__template": template, "train__optimizer_state": optimizer_state}
+@pytest.mark.parametrize("towers", ["attended", "local"])
+@pytest.mark.parametrize("output_bias", ["local", "federated"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model__template": "hadamard", "train__optimizer_state": "keep"},
+        {"model__template": "none", "train__optimizer_state": "reset"},
+        {"train__averaging": 0.6, "federation__rounds": 3},
+        {"data__train_fraction": 0.5},
+    ],
+)
+def test_nothing_shared_is_training_alone(tiny: Tiny, settings: dict[str, Any], output_bias: str, towers: str) -> None:
     alone = tiny.trained(tiny.config("alone", **settings))
-    shared = tiny.trained(tiny.config(**settings, **NOTHING_SHARED))
+    nothing = NOTHING_SHARED | {"aggregation__output_bias": output_bias, "aggregation__towers": towers}
+    shared = tiny.trained(tiny.config(**settings, **nothing))
     assert same(alone.models, shared.models)
     assert [record.validation for record in alone.result.rounds] == [r.validation for r in shared.result.rounds]
     assert alone.result.test == shared.result.test
 
 
-@pytest.mark.parametrize("only", [{"aggregation__alpha": 0.5}, {"aggregation__beta": 0.5}, {"aggregation__pull": 0.1}])
-def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "only",
+    [
+        {"aggregation__alpha": 0.5},
+        {"aggregation__beta": 0.5},
+        {"aggregation__pull": 0.1},
+        {"aggregation__normalization": "federated"},
+    ],
+)
+def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> None:
     alone = tiny.trained(tiny.config("alone"))
     shared = tiny.trained(tiny.config(**NOTHING_SHARED | only))
     assert not same(alone.models, shared.models)
 
 
-@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg", "fedbn"])
-@pytest.mark.parametrize("consensus_weight", [0.0, 0.5])
-def test_a_single_scenario_trains_alone(tiny: Tiny, method: str, consensus_weight: float) -> None:
-    settings = {"train__consensus_weight": consensus_weight} | ONE
-    alone = tiny.trained(tiny.config("alone", **settings))
-    single = tiny.trained(tiny.config(method, **settings))
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        ("pf-msmtrec", {}),
+        ("fedavg", {}),
+        ("fedbn", {}),
+        ("fedper", {}),
+        ("fedhca2", {}),
+        ("fedprox", FREE),
+        ("ditto", FREE),
+        ("fedamp", FREE),
+        ("apfl", {"baselines__mixture": 1.0, "baselines__mixture_lr": 0.0}),
+    ],
+)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"train__consensus_weight": 0.5}, {"train__averaging": 0.6, "data__train_fraction": 0.5}],
+    ids=["plain", "regularized", "averaged"],
+)
+def test_a_single_scenario_trains_alone(
+    tiny: Tiny, method: str, own: dict[str, float], settings: dict[str, float]
+) -> None:
+    alone = tiny.trained(tiny.config("alone", **settings, **ONE))
+    single = tiny.trained(tiny.config(method, **settings, **own, **ONE))
     assert list(single.models) == ["US"]
     assert same(alone.models, single.models)
+    assert alone.result.test == single.result.test
 
 
-@pytest.mark.parametrize("gates", ["local", "federated"])
-def test_a_single_scenario_alone_with_everything_on(tiny: Tiny, gates: str) -> None:
-    settings = {"aggregation__embeddings": "plain", "aggregation__gates": gates, **ONE}
+@pytest.mark.parametrize("kept", ["local", "federated"])
+def test_a_single_scenario_alone_with_everything_on(tiny: Tiny, kept: str) -> None:
+    own = {f"aggregation__{part}": kept for part in ("gates", "normalization", "output_bias")}
+    settings = {"aggregation__embeddings": "plain", **own, **ONE}
     alone = tiny.trained(tiny.config("alone", **settings))
     assert same(alone.models, tiny.trained(tiny.config(**settings)).models)
 
@@ -74,14 +115,13 @@ def test_a_scenario_alone_does_not_depend_on_company(tiny: Tiny) -> None:
     assert same({"US": everyone.models["US"]}, single.models)
 
 
-@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg"])
+@pytest.mark.parametrize("method", ["pf-msmtrec", *BASELINES])
 def test_neither_nodes_nor_the_order_of_replies_change_a_bit(tiny: Tiny, tmp_path: Path, method: str) -> None:
-    config = tiny.config(method, train__consensus_weight=0.01, **ALL)
-    runs = [
-        tiny.train(config, tmp_path / f"{nodes}{turned}", nodes=nodes, turned=turned) for nodes, turned in NODES[method]
-    ]
+    config = tiny.config(method, train__consensus_weight=0.01, train__averaging=0.6, **ALL)
+    hosting = NODES.get(method, ((1, False), (4, True)))
+    runs = [tiny.train(config, tmp_path / f"{nodes}{turned}", nodes=nodes, turned=turned) for nodes, turned in hosting]
     assert len(runs[0].models) == 4
-    assert [len(run.grid.sent) for run in runs] == [nodes + 4 * min(nodes, 4) for nodes, _ in NODES[method]]
+    assert [len(run.grid.sent) for run in runs] == [nodes + 4 * min(nodes, 4) for nodes, _ in hosting]
     for one, other in pairwise(runs):
         assert same(one.models, other.models)
         assert one.result.test == other.result.test
@@ -176,7 +216,8 @@ def test_bottom_up_trains_towers_alone_in_its_second_exchange(
         first, second = saved[scenario, 1], saved[scenario, 2]
         changed = {name for name, value in second.items() if not torch.equal(value, first[name])}
         assert changed  # the towers' own normalization
-        allowed = {name for name in changed if slots[name].part in (Part.NORMALIZATION, Part.TOWER_NORMALIZATION)}
+        local = (Part.NORMALIZATION, Part.TOWER_NORMALIZATION, Part.OUTPUT_BIAS)
+        allowed = {name for name in changed if slots[name].part in local}
         assert changed == allowed
         learned = {name for name in changed if name.endswith(("weight", "bias"))}
         assert all(name.startswith("towers.") for name in learned)
@@ -230,8 +271,8 @@ def uneven(tiny: Tiny) -> str:
         ("pf-msmtrec", {}),
         ("pf-msmtrec", {"aggregation__schedule": "bottom-up", "train__consensus_weight": 0.1}),
         ("pf-msmtrec", {"model__template": "none", "aggregation__gates": "federated"}),
-        ("fedavg", {"model__template": "none"}),
-        ("fedbn", {"model__template": "none"}),
+        *((method, {"model__template": "none"}) for method in BASELINES),
+        ("fedamp", {}),
         ("alone", {}),
     ],
 )
@@ -243,10 +284,33 @@ def test_a_scenario_may_lack_a_task(tiny: Tiny, uneven: str, method: str, settin
     assert "auc.like" not in run.result.test["BB"]
 
 
-@pytest.mark.parametrize("method", ["fedavg", "fedbn"])
+@pytest.mark.parametrize("method", ["fedavg", "fedprox", "fedbn", "fedper", "fedrep", "ditto", "apfl"])
 def test_what_is_kept_per_task_is_not_averaged_over_other_tasks(tiny: Tiny, uneven: str, method: str) -> None:
     with pytest.raises(UserError, match=r"AA has the tasks click, like and BB has click: set model.template=none, or"):
         tiny.trained(tiny.config(method, data__name=uneven, **ALL))
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fedamp", "pf-msmtrec"])
+@pytest.mark.parametrize("architecture", ["single-task", "ple", "aitm", "esmm"])
+def test_nor_is_what_an_architecture_keeps_per_task(tiny: Tiny, uneven: str, method: str, architecture: str) -> None:
+    settings = {"model__architecture": architecture, "model__template": "none", "model__experts": 3, **ALL}
+    message = rf"^{method} shares what a model of architecture {architecture} keeps per task \(.*expert, scenario-spec"
+    with pytest.raises(UserError, match=message) as caught:
+        tiny.trained(tiny.config(method, data__name=uneven, **settings))
+    assert str(caught.value).endswith(
+        ", but AA has the tasks click, like and BB has click: set model.architecture=shared-bottom, "
+        "or leave one of them out"
+    )
+    alone = tiny.trained(tiny.config("alone", data__name=uneven, **settings))
+    assert "auc.like" not in alone.result.test["BB"]
+
+
+def test_nor_is_normalization_with_a_template(tiny: Tiny, uneven: str) -> None:
+    settings = {"aggregation__normalization": "federated", **ALL}
+    with pytest.raises(UserError, match=r"\(normalization\), but AA has .* BB has click: set model.template=none, or"):
+        tiny.trained(tiny.config(data__name=uneven, **settings))
+    run = tiny.trained(tiny.config(data__name=uneven, model__template="none", **settings))
+    assert "auc.like" not in run.result.test["BB"]
 
 
 @pytest.mark.parametrize("schedule", ["fused", "bottom-up"])
@@ -270,6 +334,22 @@ def test_nothing_private_is_in_any_message(tiny: Tiny, schedule: str, gates: str
     # Nor are sizes of local tables, which count people, in the handshake.
     hello = run.grid.replies[0].content.config_records["hello"]["hello"]
     assert '"rows": [12, 4, 1]' in str(hello)
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_no_baseline_sends_what_is_private(tiny: Tiny, method: str) -> None:
+    run = tiny.trained(tiny.config(method))
+    slots = run.strategy._slots["US"]
+    travelling = {
+        slots[name].part for name in (*run.strategy.parameters.common, *run.strategy.parameters.personal["US"])
+    }
+    sent = set()
+    for message in (*run.grid.sent, *run.grid.replies):
+        for key, record in message.content.array_records.items():
+            sent |= {key.partition("/rows/")[2]} if "/rows/" in key else set(record)
+    assert {slots[name].part for name in sent} == travelling  # a name of the scenario's own memory is in no slot
+    assert Part.LOCAL_EMBEDDING not in travelling
+    assert Part.FEDERATED_EMBEDDING in travelling
 
 
 def test_of_a_table_only_touched_rows_come_back(tiny: Tiny, tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""Federated attentive message passing: scenarios whose models are alike are pulled together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pfmsmtrec_flwr.aggregation import attentive
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Stage, Tensors
+from pfmsmtrec_flwr.federation.sharing import Sharing
+from pfmsmtrec_flwr.federation.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
+from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.model import TOWER_PARTS, Part
+from pfmsmtrec_flwr.training.local import Anchor
+
+_OWN = "own/"
+_ATTENDED = frozenset({Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS})
+
+
+class FedAMP(ScenarioStrategy):
+    """Keeps each scenario's model w_k as it was last sent, and gives each scenario a mixture u_k of them.
+
+    Attended to are experts, gates and towers. Embedding tables come as the rows that were touched, which are not the
+    same everywhere, and are averaged as in every other method here. What belongs to the tasks of one scenario, the
+    template's T, and normalization, whose statistics are no parameters, stay local.
+
+    Attributes
+    ----------
+    models
+        w_k by scenario.
+    """
+
+    def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
+        super().__init__(config, on_round=on_round)
+        self.settings = config.baselines
+        self.models: dict[str, Tensors] = {}
+
+    @classmethod
+    def sharing_of(cls, config: RunConfig) -> Sharing:  # noqa: ARG003
+        """The attended parts: each scenario its own mixture; tables: the same for all."""
+        return Sharing(common=frozenset({Part.FEDERATED_EMBEDDING}), personal=_ATTENDED)
+
+    def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:  # noqa: ARG002 - one stage only
+        """Average the tables, and mix the models by their distances in what all scenarios have."""
+        self.average_common(updates)
+        self.models |= {update.scenario: update.end for update in updates}
+        scenarios = sorted(self.models)
+        models = [self.models[scenario] for scenario in scenarios]
+        names = dict.fromkeys(name for model in models for name in model)
+        everywhere = [name for name in names if all(name in model for model in models)]
+        vectors = torch.stack([torch.cat([model[name].flatten() for name in everywhere]) for model in models])  # (K, P)
+        weights = attentive.attention(
+            attentive.squared_distances(vectors), self.settings.attention_step, self.settings.attention_width
+        )
+        for name in names:
+            owners = [index for index, model in enumerate(models) if name in model]
+            values = torch.stack([models[owner][name] for owner in owners])
+            for owner, mixture in zip(owners, attentive.mix(values, attentive.among(weights, owners)), strict=True):
+                self.parameters.personal[scenarios[owner]][name] = mixture
+
+
+class FedAMPClient(ScenarioClient):
+    """Goes on with its own w_k, pulled to the mixture u_k that it received.
+
+    It minimises ``F_k(w) + lambda / (2 * alpha_k) * ||w - u_k||^2``; ``baselines.proximal_weight`` is the whole
+    ``lambda / alpha_k``. w_k stays on the scenario's disk, and it predicts.
+    """
+
+    def recall(self, saved: Tensors) -> None:
+        """Put w_k, as it was left, in the place of the mixture; before the first training it is that."""
+        self.restore(self.model, saved, _OWN)
+
+    def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
+        """Pull the attended parameters to the mixture; the tables, the same for all, are free."""
+        mixture = self.received(Incoming({}, incoming.personal))
+        return [Anchor(mixture, self.config.baselines.proximal_weight)]
+
+    def fit(self, order: Order, incoming: Incoming, saved: Tensors) -> Fitted:
+        """Train w_k, and remember it: the next message brings its mixture."""
+        fitted = super().fit(order, incoming, saved)
+        state = self.model.state_dict()
+        kept = {f"{_OWN}{name}": state[name] for name in incoming.personal.get(self.store.scenario, {})}
+        return Fitted(fitted.report, fitted.remembered | kept)
+
+
+METHOD = FederatedMethod(
+    name="fedamp",
+    summary="personal models, each pulled to a mixture of those that are alike",
+    source="Huang et al., AAAI 2021, section 3, algorithm 1",
+    strategy=FedAMP,
+    client=FedAMPClient,
+    parameters="personalised",
+    settings={"train.consensus_weight": 0.0},
+    space={
+        "baselines.proximal_weight": (0.001, 0.01, 0.1, 1.0),
+        "baselines.attention_step": (0.1, 0.5, 1.0),
+        "baselines.attention_width": (0.3, 1.0, 3.0),
+    },
+)

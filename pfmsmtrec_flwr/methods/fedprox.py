@@ -1,0 +1,30 @@
+"""Federated averaging whose scenarios are held near to the model that they received."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pfmsmtrec_flwr.federation.client import ScenarioClient
+from pfmsmtrec_flwr.federation.protocol import Incoming
+from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.fedavg import FedAvg
+from pfmsmtrec_flwr.training.local import Anchor
+
+
+class FedProxClient(ScenarioClient):
+    """Minimises ``F_k(w) + mu / 2 * ||w - w^t||^2``, w^t the model received with the round (equation 2)."""
+
+    def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
+        """Pull every parameter that was received to its received value; what is private has none, and is free."""
+        return [Anchor(self.received(incoming), self.config.baselines.proximal_weight)]
+
+
+METHOD = FederatedMethod(
+    name="fedprox",
+    summary="federated averaging with a proximal term in the local objective",
+    source="Li et al., MLSys 2020, algorithm 2, equation 2",
+    strategy=FedAvg,
+    client=FedProxClient,
+    parameters="global",
+    space={"baselines.proximal_weight": (0.001, 0.01, 0.1, 1.0)},
+)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from federated import Tiny, same
+from torch import Tensor
+
+from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.federation.state import LocalState
+from pfmsmtrec_flwr.methods import client_of
+from pfmsmtrec_flwr.methods.fedprox import METHOD, FedProxClient
+from pfmsmtrec_flwr.model import build_model
+
+
+@pytest.mark.parametrize("template", ["hadamard", "none"])
+def test_without_a_pull_it_is_fedavg(tiny: Tiny, template: str) -> None:
+    plain = tiny.trained(tiny.config("fedavg", model__template=template))
+    free = tiny.trained(tiny.config("fedprox", model__template=template, baselines__proximal_weight=0.0))
+    pulled = tiny.trained(tiny.config("fedprox", model__template=template, baselines__proximal_weight=0.5))
+    assert same(plain.models, free.models)
+    assert plain.result.test == free.result.test
+    assert not same(plain.models, pulled.models)
+
+
+def test_a_strong_pull_keeps_all_that_was_received_near(tiny: Tiny, tmp_path: Path) -> None:
+    moved = {weight: trained(tiny, tmp_path, weight) for weight in (0.0, 100.0)}
+    assert moved[0.0].keys() == moved[100.0].keys()
+    for name, distance in moved[0.0].items():
+        if name.startswith("local_embeddings"):
+            assert distance > 0
+        assert moved[100.0][name] < 0.5 * distance or name.startswith("local_embeddings"), name
+
+
+def trained(tiny: Tiny, folder: Path, weight: float) -> dict[str, float]:
+    """Train one round of 60 small steps; how far each parameter is then from what it was."""
+    config = tiny.config(
+        "fedprox", baselines__proximal_weight=weight, train__local_epochs=20.0, train__lr=0.002, model__dropout=0.0
+    )
+    store = ScenarioStore.open(tiny.root / "tiny" / "US")
+    client = FedProxClient(store, config, LocalState(folder / str(weight)))
+    parts = METHOD.strategy.sharing_of(config).parts
+    start: dict[str, Tensor] = build_model(client.model.spec, config.model, config.seed).state_dict()
+    common = {name: start[name].clone() for name in names_of(client.slots, parts)}
+    client.train(Order(config.model_dump_json(), "fedprox", 1, 1, parts=tuple(parts)), Incoming(common, {}))
+    return {name: float(torch.dist(value.detach(), start[name])) for name, value in client.model.named_parameters()}
+
+
+def test_its_clients_are_its_own() -> None:
+    assert client_of("fedprox") is FedProxClient

@@ -1,0 +1,117 @@
+"""What travels under the settings of PF-MSMTrec; its mathematics is tested in federation/test_strategy.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from federated import Tiny, Trained
+from torch import Tensor
+
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, unpack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.model import HEAD_PARTS, TOWER_PARTS, Part
+
+TABLES = Part.FEDERATED_EMBEDDING
+EXPERTS = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO}
+NORMALIZATION = {Part.NORMALIZATION, Part.TOWER_NORMALIZATION}
+
+
+def answers(run: Trained) -> list[tuple[Stage, dict[str, dict[str, Tensor]]]]:
+    """Return the stage of each training message, and the parameters that came back by scenario."""
+    asked = [unpack_orders(message.content)[0] for message in run.grid.sent if message.metadata.message_type == TRAIN]
+    replies = [message for message in run.grid.replies if message.metadata.message_type == TRAIN]
+    return [
+        (order.stage, {name: each.parameters for name, each in unpack_replies(reply.content).items()})
+        for order, reply in zip(asked, replies, strict=True)
+    ]
+
+
+def travelling(run: Trained, stage: Stage = Stage.ALL) -> set[Part]:
+    """Return the parts that came back from the scenarios at a stage, tables aside."""
+    slots = run.strategy._slots["US"]
+    return {
+        slots[name].part
+        for found, scenarios in answers(run)
+        for parameters in scenarios.values()
+        for name in parameters
+        if found is stage
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({}, EXPERTS | {Part.TOWER}),
+        ({"aggregation__output_bias": "federated"}, EXPERTS | TOWER_PARTS),
+        ({"aggregation__normalization": "federated"}, EXPERTS | {Part.TOWER} | NORMALIZATION),
+        ({"aggregation__towers": "local"}, EXPERTS),
+        ({"aggregation__towers": "local", "aggregation__output_bias": "federated"}, EXPERTS),
+        ({"aggregation__average_global": False}, {Part.EXPERT_SCENARIO, Part.TOWER}),
+    ],
+)
+def test_what_the_settings_share_travels_and_nothing_else(
+    tiny: Tiny, settings: dict[str, Any], parts: set[Part]
+) -> None:
+    run = tiny.trained(tiny.config(**settings))
+    assert travelling(run) == parts
+    held = run.strategy.parameters
+    slots = run.strategy._slots["US"]
+    assert {slots[name].part for name in (*held.common, *held.personal["US"])} == parts | {TABLES}
+
+
+@pytest.mark.parametrize(
+    ("settings", "experts", "towers"),
+    [
+        ({}, EXPERTS, {Part.TOWER}),
+        ({"aggregation__output_bias": "federated"}, EXPERTS, TOWER_PARTS),
+        (
+            {"aggregation__normalization": "federated"},
+            EXPERTS | {Part.NORMALIZATION},
+            {Part.TOWER, Part.TOWER_NORMALIZATION},
+        ),
+        ({"aggregation__towers": "local"}, EXPERTS, set()),
+    ],
+)
+def test_bottom_up_the_head_travels_in_the_second_exchange(
+    tiny: Tiny, settings: dict[str, Any], experts: set[Part], towers: set[Part]
+) -> None:
+    run = tiny.trained(tiny.config(aggregation__schedule="bottom-up", **settings))
+    assert travelling(run, Stage.EXPERTS) == experts
+    assert travelling(run, Stage.TOWERS) == towers
+    assert travelling(run) == set()
+
+
+@pytest.mark.parametrize("schedule", ["fused", "bottom-up"])
+def test_federated_normalization_is_the_mean_weighted_by_rows(tiny: Tiny, schedule: str) -> None:
+    settings = {"aggregation__schedule": schedule, "federation__rounds": 1, "train__max_local_steps": 2}
+    run = tiny.trained(tiny.config(aggregation__normalization="federated", **settings))
+    sent: dict[str, dict[str, Tensor]] = {"FR": {}, "US": {}}
+    for _, scenarios in answers(run):
+        for name, parameters in scenarios.items():
+            sent[name] |= parameters
+    slots = run.strategy._slots["US"]
+    names = [name for name in names_of(slots, NORMALIZATION) if not name.endswith("num_batches_tracked")]
+    assert {slots[name].part for name in names} == NORMALIZATION
+    for name in names:
+        mean = (sent["FR"][name] + sent["US"][name]) / 2  # both saw 32 rows
+        torch.testing.assert_close(run.strategy.parameters.common[name], mean, rtol=1e-6, atol=1e-6)
+        assert not torch.equal(sent["FR"][name], sent["US"][name])
+
+
+@pytest.mark.parametrize("output_bias", ["local", "federated"])
+def test_an_output_bias_that_is_local_stays_where_its_scenario_has_it(
+    tiny: Tiny, tmp_path: Path, output_bias: str
+) -> None:
+    """With a pull of 1 all towers end alike; what does not travel is left out of that."""
+    settings = {"aggregation__pull": 1.0, "aggregation__output_bias": output_bias}
+    run = tiny.train(tiny.config(**settings), tmp_path / "a")
+    slots = run.strategy._slots["US"]
+    alike = {
+        slots[name].part
+        for name in names_of(slots, HEAD_PARTS - {Part.TOWER_NORMALIZATION})
+        if torch.equal(run.models["FR"][name], run.models["US"][name])
+    }
+    assert alike == (TOWER_PARTS if output_bias == "federated" else {Part.TOWER})
