@@ -130,6 +130,8 @@ def test_a_finished_run_is_not_overwritten(
     [
         (["--conf", "nope"], 1, r"error: conf 'nope' not found: give one of .*synthetic.*"),
         (["--method", "fedagv"], 1, r"error: unknown method 'fedagv', expected one of .*fedavg.*"),
+        (["--method", "pooled-mmoe"], 1, r"error: method 'pooled-mmoe' needs .*: run it with --engine inline, .*"),
+        (["--set", "federation.reference=[base-rate]"], 1, r"error: method 'base-rate' needs the rows of all .*"),
         (
             ["--set", "train.lr=fast"],
             1,
@@ -191,8 +193,21 @@ def test_show_prints_the_table_again(pfmsmtrec: Command, tmp_path: Path, capsys:
 
 def test_methods_are_listed(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert pfmsmtrec("methods") == 0
-    listed = {row.split()[0] for row in capsys.readouterr().out.splitlines() if row.strip()}
-    assert {"alone", "fedavg", "fedbn", "pf-msmtrec"} <= listed
+    rows = [row.split() for row in capsys.readouterr().out.splitlines() if row.strip()]
+    families = {row[0]: row[1] for row in rows if len(row) > 1}
+    expected = {"alone": "alone", "fedavg": "federated", "pooled-mmoe": "pooled", "base-rate": "floor"}
+    assert expected.items() <= families.items()
+
+
+def test_a_method_that_sees_all_rows_runs_inline(
+    pfmsmtrec: Command, tiny_conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "data.synthetic={train_rows: {NL: 200, US: 120}, validation_rows: 80, test_rows: 100, ctr: 0.3}"
+    options = ["--engine", "inline", "--method", "base-rate", "--set", "federation.reference=[]", "--set", small]
+    assert pfmsmtrec("run", "--conf", tiny_conf, *options, "--output", "out", "--data", "data") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("base-rate on synthetic, results in ")
+    assert re.search(r"^US +ctr +0\.5000 ", printed, re.MULTILINE)
 
 
 def test_data_that_is_not_there(pfmsmtrec: Command, data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,13 +156,20 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[RoundMetrics]:
-    """Return the rounds logged so far; a line that is being written is left out, as is a missing file."""
+    """Return the rounds logged so far; a line that is being written is left out, as is a missing file.
+
+    Raises
+    ------
+    UserError
+        A line is damaged.
+    """
+    path = folder / METRICS_NAME
     try:
-        text = (folder / METRICS_NAME).read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError:
         return []
-    whole = text[: text.rfind("\n") + 1]
-    return [parse(RoundMetrics, json.loads(line), str(folder / METRICS_NAME)) for line in whole.splitlines()]
+    *whole, _ = content.split(b"\n")
+    return [_entry(line, f"{path}, line {number}") for number, line in enumerate(whole, start=1)]
 
 
 def write_results(results: RunResults, folder: Path) -> Path:
@@ -233,6 +240,14 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(inner) for inner in value]
     return round(value, 5) if isinstance(value, float) else value
+
+
+def _entry(line: bytes, source: str) -> RoundMetrics:
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{source} is not valid JSON ({error}): remove the line, or run again") from None
+    return parse(RoundMetrics, document, source)
 
 
 def _line(entry: RoundMetrics) -> str:

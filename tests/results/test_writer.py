@@ -119,3 +119,27 @@ def test_a_new_log_starts_afresh_and_a_resumed_one_goes_on(tmp_path: Path) -> No
     assert [(entry.round, entry.seconds) for entry in read_metrics(tmp_path)] == [(1, 10.0), (2, 15.0)]
     MetricsLog(tmp_path, method="fedavg", rounds=3)
     assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"method": "fed', r"metrics\.jsonl, line 2 is not valid JSON \(.*\): remove the line, or run again$"),
+        (b"", r"line 2 is not valid JSON"),
+        (b"\xff\xfe\x00", r"line 2 is not valid JSON"),
+        (b'{"method": 1}', r"metrics\.jsonl, line 2: key '"),
+        (b"[]", r"metrics\.jsonl, line 2: key '\(document\)': got \[\]"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    log = MetricsLog(tmp_path, method="fedavg", rounds=2)
+    log.append(1, {})
+    log.append(2, {})
+    whole = log.path.read_bytes()
+    first, second, _ = whole.split(b"\n")
+    log.path.write_bytes(b"\n".join([first, line, second, b""]))
+    with pytest.raises(UserError, match=message) as caught:
+        read_metrics(tmp_path)
+    assert "\n" not in str(caught.value)
+    log.path.write_bytes(whole)
+    assert len(read_metrics(tmp_path)) == 2

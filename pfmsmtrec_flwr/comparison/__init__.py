@@ -1,0 +1,1 @@
+"""Methods side by side: tuned with equal budgets, run with several seeds, tested and tabulated."""

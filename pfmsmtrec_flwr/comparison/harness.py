@@ -1,0 +1,97 @@
+"""A comparison from start to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pfmsmtrec_flwr.comparison.jobs import Runner, data_fingerprint, train
+from pfmsmtrec_flwr.comparison.planning import Options, Plan, request_of
+from pfmsmtrec_flwr.comparison.schedule import Entry, Observer, Schedule
+from pfmsmtrec_flwr.comparison.summarizing import summarize
+from pfmsmtrec_flwr.comparison.summary import Summary, write_summary
+from pfmsmtrec_flwr.comparison.tables import write_tables
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.hosting import chosen_scenarios
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison came to.
+
+    Attributes
+    ----------
+    summary
+        Of the runs that have finished.
+    failures
+        Jobs that have not.
+    """
+
+    summary: Summary
+    failures: Sequence[Entry]
+
+
+def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, run: Runner = train) -> Plan:
+    """Return the plan of a comparison; made-up rows are made.
+
+    Parameters
+    ----------
+    config
+        What all methods have in common, and settings of single methods.
+    options
+        What is asked for.
+    data, output
+        Absolute folders of the prepared data and of everything written.
+    run
+        Does a job.
+
+    Raises
+    ------
+    UserError
+        A mistake in what is asked for, or the data are not prepared.
+    """
+    scenarios = list(chosen_scenarios(config, data))
+    request = request_of(config, options, scenarios, data, output)
+    return Plan(request, data_fingerprint(config, data), run)
+
+
+def compare(plan: Plan, executor: Executor, slots: int, observer: Observer | None = None) -> Comparison:
+    """Do what is left to do of a plan, and write its summary and tables.
+
+    Parameters
+    ----------
+    plan
+        The jobs.
+    executor, slots
+        What does them, and how many at once.
+    observer
+        Called as jobs begin and end.
+
+    Raises
+    ------
+    UserError
+        No run has finished, or the folder cannot be written to.
+    """
+    schedule = Schedule(executor, slots, observer)
+    output = plan.request.output
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        schedule.run(plan.programs())
+        finished = plan.finished()
+        if not finished:
+            why = schedule.failures[0].problem if schedule.failures else "there was nothing to run"
+            raise UserError(f"no run has finished: {why}")
+        notes = [f"{_called(entry)} failed: {entry.problem}" for entry in schedule.failures]
+        summary = summarize(finished, plan.request.reference, joined=plan.joined(), notes=notes)
+        write_summary(summary, output)
+        write_tables(summary, output)
+    except OSError as error:
+        raise UserError(f"cannot write to {output}: {error.strerror}") from None
+    return Comparison(summary, schedule.failures)
+
+
+def _called(entry: Entry) -> str:
+    return f"{entry.job.name}, {entry.job.folder.name}"

@@ -1,0 +1,331 @@
+"""A scenario that joins later: from what the others have in common, it trains alone on a share of its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol
+
+from flwr.app import ArrayRecord, MetricRecord
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pfmsmtrec_flwr.comparison.jobs import Job, Runner
+from pfmsmtrec_flwr.comparison.summary import Joined
+from pfmsmtrec_flwr.config import AggregationSettings, BaselineSettings, RunConfig
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.experiment import CONFIG_NAME
+from pfmsmtrec_flwr.federation.handshake import Federation
+from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
+from pfmsmtrec_flwr.federation.protocol import Stage, Tensors, check_tensors, unpack_tensors
+from pfmsmtrec_flwr.federation.sharing import PRIVATE, Sharing
+from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
+from pfmsmtrec_flwr.methods import FederatedMethod, federated_method
+from pfmsmtrec_flwr.methods.alone import METHOD as ALONE
+from pfmsmtrec_flwr.methods.alone import Alone
+from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.results.schema import Examples, ScenarioResult, Seconds, TaskResult, mean, results_from
+from pfmsmtrec_flwr.results.writer import read_results, write_results
+
+CONSENSUS_NAME = "consensus.safetensors"
+SHARES = (0.01, 0.05, 0.25, 1.0)
+"""Of the joining scenario's training rows."""
+_PARTS = "parts"
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """A training of the scenario that joins."""
+
+    job: Job
+    share: float
+    start: Literal["consensus", "scratch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """One method, one scenario left out, one seed.
+
+    Attributes
+    ----------
+    method, scenario
+        Their names.
+    source
+        The training of the other scenarios.
+    trainings
+        Those of the scenario, alone.
+    """
+
+    method: str
+    scenario: str
+    source: Job
+    trainings: tuple[Follower, ...] = field(default_factory=tuple)
+
+    @property
+    def followers(self) -> list[Job]:
+        """The jobs that can be done now: without a consensus, those from scratch alone."""
+        return [each.job for each in self.trainings if each.start == "scratch" or self.source.finished]
+
+    def figures(self) -> list[Joined]:
+        """Return the test figures of what has finished."""
+        return [figures for each in self.trainings if each.job.finished for figures in self._figures(each)]
+
+    def _figures(self, training: Follower) -> list[Joined]:
+        results = read_results(training.job.folder)
+        return [
+            Joined(
+                method=self.method,
+                scenario=self.scenario,
+                share=training.share,
+                start=training.start,
+                task=task,
+                seed=results.seed,
+                auc=found.auc,
+                logloss=found.logloss,
+            )
+            for task, found in results.scenarios[self.scenario].tasks.items()
+        ]
+
+
+class JobMaker(Protocol):
+    """Makes a job of a configuration."""
+
+    def __call__(self, config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
+        """Make it.
+
+        Parameters
+        ----------
+        config
+            Of the job.
+        run
+            Does it; None: whatever does the others.
+        what
+            What it is, for the name of its folder.
+        more
+            What its results depend on beside the configuration.
+        """
+
+
+def check_joining(scenarios: Sequence[str]) -> None:
+    """Refuse to let a scenario join nobody.
+
+    Raises
+    ------
+    UserError
+        There are fewer than two scenarios.
+    """
+    if len(scenarios) < 2:
+        raise UserError(f"got {len(scenarios)} scenario, expected two at least for one to join: leave --join out")
+
+
+def joinings(config: RunConfig, scenarios: Sequence[str], job_of: JobMaker) -> list[Joining]:
+    """Leave each scenario out once.
+
+    The scenario trains under the settings of the method, from the consensus and from scratch: only the start differs.
+
+    Parameters
+    ----------
+    config
+        Of the method's own run.
+    scenarios
+        All that take part.
+    job_of
+        Makes the jobs.
+    """
+    return [_joining(config, scenario, scenarios, job_of) for scenario in scenarios]
+
+
+def train_keeping(config: RunConfig, *, data: Path, output: Path) -> None:
+    """Run a federated method, and keep what its scenarios have in common at the best round by their mean."""
+    method = federated_method(config.method)
+    keeper = _Keeper()
+    strategy = method.strategy(method.configure(config), on_round=keeper.look)
+    result = _start(strategy, data, output, keeper)
+    keeper.save(output / CONSENSUS_NAME, strategy)
+    _write(method, config, result, output)
+
+
+def train_from(config: RunConfig, *, data: Path, output: Path, start: Path) -> None:
+    """Train scenarios alone, each from a consensus that `train_keeping` kept."""
+    result = _start(Newcomer(ALONE.configure(config), Consensus.load(start)), data, output)
+    _write(ALONE, config, result, output)
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """What scenarios have in common.
+
+    Attributes
+    ----------
+    tensors
+        By name.
+    parts
+        Of the model that they belong to.
+    """
+
+    tensors: Tensors
+    parts: frozenset[Part]
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        save_file(self.tensors, path, metadata={_PARTS: json.dumps(sorted(self.parts))})
+
+    @classmethod
+    def load(cls, path: Path) -> Consensus:
+        """Read it.
+
+        Raises
+        ------
+        UserError
+            The file is missing or damaged.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                parts = frozenset(Part(name) for name in json.loads(file.metadata()[_PARTS]))
+                return cls({name: file.get_tensor(name) for name in file.keys()}, parts)  # noqa: SIM118 - no mapping
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"no consensus in {path} ({error}): remove its folder, and compare again") from None
+
+
+class Newcomer(Alone):
+    """Training alone, from a consensus; parts that it lacks are drawn as ever.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    start
+        What the other scenarios have in common.
+    """
+
+    def __init__(self, config: RunConfig, start: Consensus) -> None:
+        super().__init__(config)
+        self.sharing = Sharing(personal=start.parts - PRIVATE)
+        self._start = start
+
+    @property
+    def has_consensus(self) -> bool:
+        """No: there is one scenario, and what travels is its own."""
+        return False
+
+    def begin(self, federation: Federation) -> None:
+        """Draw the initial parameters, and put the consensus in their place.
+
+        Raises
+        ------
+        UserError
+            It does not fit the scenario's model.
+        """
+        super().begin(federation)
+        for scenario, own in self.parameters.personal.items():
+            given = {name: tensor for name, tensor in self._start.tensors.items() if name in own}
+            check_tensors(given, {name: own[name] for name in given}, f"consensus for scenario {scenario}")
+            own |= given
+
+    def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:  # noqa: ARG002 - one stage only
+        """Give every scenario back what it sent."""
+        for update in updates:
+            own = self.parameters.personal[update.scenario]
+            own |= update.end
+            for name, touched in update.rows.items():
+                own[name] = own[name].index_copy(0, touched.rows, touched.values)
+
+
+class _Keeper:
+    """Keeps the consensus of the round with the best mean validation AUC, and of the rounds not measured yet."""
+
+    def __init__(self) -> None:
+        self._of_round: dict[int, Tensors] = {}
+        self._best: tuple[float, Tensors] | None = None
+
+    def take(self, number: int, arrays: ArrayRecord) -> MetricRecord | None:
+        """Take the consensus of a round; the strategy calls it before the round is measured."""
+        self._of_round[number] = unpack_tensors(arrays)
+        return None
+
+    def look(self, record: RoundRecord) -> None:
+        """Take in a round's figures."""
+        score = mean([record.score(name) for name in record.validation])
+        tensors = self._of_round.pop(record.round)
+        if self._best is None or (score is not None and score > self._best[0]):
+            self._best = (-1.0 if score is None else score, tensors)
+
+    def save(self, path: Path, strategy: ScenarioStrategy) -> None:
+        """Write the best round's consensus."""
+        if self._best is None:
+            raise TypeError("no round was measured")
+        Consensus(self._best[1], strategy.sharing.parts).save(path)
+
+
+def _joining(config: RunConfig, scenario: str, scenarios: Sequence[str], job_of: JobMaker) -> Joining:
+    others = tuple(name for name in scenarios if name != scenario)
+    source = job_of(_of_scenarios(config, others), train_keeping, f"without {scenario}", "keeping")
+    start = partial(train_from, start=source.folder / CONSENSUS_NAME)
+    trainings = []
+    for share in SHARES:
+        own = _alone(config, scenario, share)
+        joined = job_of(own, start, f"{scenario} joins {share:g}", "from", source.digest)
+        scratch = job_of(own, None, f"{scenario} from scratch {share:g}")
+        trainings += [Follower(joined, share, "consensus"), Follower(scratch, share, "scratch")]
+    return Joining(config.method, scenario, source, tuple(trainings))
+
+
+def _of_scenarios(config: RunConfig, names: Sequence[str]) -> RunConfig:
+    federation = config.federation.model_copy(update={"scenarios": tuple(names), "min_scenarios": 0})
+    return config.model_copy(update={"federation": federation})
+
+
+def _alone(config: RunConfig, scenario: str, share: float) -> RunConfig:
+    """Return the configuration of one scenario alone; what only a server reads is left at its default."""
+    data = config.data.model_copy(update={"train_fraction": share * config.data.train_fraction})
+    own = {"method": ALONE.name, "data": data, "aggregation": AggregationSettings(), "baselines": BaselineSettings()}
+    return _of_scenarios(config, [scenario]).model_copy(update=own)
+
+
+def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper | None = None) -> FederationResult:
+    """Run a strategy in this process; its scenarios live on one node."""
+    from client_app import app
+
+    run_id = 1
+    contexts = simulated_contexts(run_id, 1, {"output": str(output), "data": str(data)})
+    with run_identity(run_id):
+        return strategy.start(InProcessGrid(app, contexts), evaluate_fn=None if keeper is None else keeper.take)
+
+
+def _write(method: FederatedMethod, config: RunConfig, result: FederationResult, output: Path) -> None:
+    """Write the configuration and the test figures."""
+    (output / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
+    scenarios = {
+        name: ScenarioResult(
+            examples=Examples(**result.scenarios[name].examples),
+            selected_round=result.selected[name],
+            tasks={task: _task_result(figures, task) for task in result.scenarios[name].tasks},
+            note=result.scenarios[name].note,
+        )
+        for name, figures in result.test.items()
+    }
+    results = results_from(
+        method=method.name,
+        family=method.family,
+        parameters=method.parameters,
+        dataset=config.data.name,
+        seed=config.seed,
+        rounds=len(result.rounds),
+        scenarios=scenarios,
+        seconds=Seconds(total=result.seconds),
+    )
+    write_results(results, output)
+
+
+def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:
+    return TaskResult(
+        auc=figures.get(f"auc.{task}"),
+        logloss=figures[f"logloss.{task}"],
+        positives=int(figures[f"positives.{task}"]),
+        examples=int(figures[f"examples.{task}"]),
+    )

@@ -1,0 +1,310 @@
+"""From what is asked for to the jobs that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pfmsmtrec_flwr.comparison.jobs import SHOWN_DIGITS, Job, Runner, Stage, digest_of, train
+from pfmsmtrec_flwr.comparison.joining import Joining, check_joining, joinings
+from pfmsmtrec_flwr.comparison.schedule import Program
+from pfmsmtrec_flwr.comparison.spaces import space_of
+from pfmsmtrec_flwr.comparison.summarizing import Finished
+from pfmsmtrec_flwr.comparison.summary import Joined
+from pfmsmtrec_flwr.comparison.tuning import TUNED_NAME, Tuned, check_sampler, tune, write_tuned
+from pfmsmtrec_flwr.comparison.variants import ABLATED, Variant, ablations, safe_name
+from pfmsmtrec_flwr.config import RunConfig, Settings
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.methods import METHODS, find_method
+from pfmsmtrec_flwr.results.schema import RunResults
+from pfmsmtrec_flwr.results.writer import read_results
+from pfmsmtrec_flwr.validation import parse, read_yaml
+
+EVERY_METHOD = "all"
+RUNS_NAME = "runs"
+TRIALS_NAME = "trials"
+JOINING_NAME = "joining"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is asked for, as it is asked.
+
+    Attributes
+    ----------
+    methods
+        Names with commas between; ``all``; empty: the configuration's method and its references.
+    seeds
+        So many, from the configuration's on.
+    reference
+        The method that the others are tested against; empty: PF-MSMTrec if it is there, else the first.
+    ablations
+        Whether PF-MSMTrec is also run with each of its switches turned.
+    trials
+        Settings to try for each method; 0: none is tuned.
+    tuned
+        A file of settings of single methods, under the key ``methods``.
+    pinned
+        Keys that are as the configuration has them, for every method: they are not tuned.
+    join
+        Whether each scenario is also left out and joins later.
+    keep_models
+        Whether the scenarios' models stay.
+    """
+
+    methods: str = ""
+    seeds: int = 5
+    reference: str = ""
+    ablations: bool = False
+    trials: int = 0
+    tuned: Path | None = None
+    pinned: frozenset[str] = frozenset()
+    join: bool = False
+    keep_models: bool = False
+
+    def names(self, config: RunConfig) -> tuple[str, ...]:
+        """Return the methods' names, each once."""
+        if self.methods.strip() == EVERY_METHOD:
+            return tuple(METHODS)
+        if not self.methods.strip():
+            return tuple(dict.fromkeys((config.method, *config.federation.reference)))
+        return tuple(dict.fromkeys(name.strip() for name in self.methods.split(",")))
+
+    def with_tuned(self, config: RunConfig) -> RunConfig:
+        """Return the configuration with the settings of the file, where nothing pins them.
+
+        Raises
+        ------
+        UserError
+            The file cannot be read, or is not one of settings of methods.
+        """
+        if self.tuned is None:
+            return config
+        path = self.tuned.expanduser()
+        document = read_yaml(path)
+        if document.keys() != {"methods"}:
+            raise UserError(f"{path}: got the keys {', '.join(document) or 'none'}, expected 'methods' alone")
+        read = parse(RunConfig, document, str(path)).methods
+        own = {
+            name: {key: value for key, value in settings.items() if key not in self.pinned}
+            for name, settings in read.items()
+        }
+        methods = {name: {**config.methods.get(name, {}), **own.get(name, {})} for name in {**config.methods, **own}}
+        return config.model_copy(update={"methods": methods})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be compared, where everything is known.
+
+    Attributes
+    ----------
+    config
+        What all methods have in common, and settings of single methods.
+    options
+        What is asked for.
+    methods, reference
+        Names of the methods, and of the one that the others are tested against.
+    scenarios
+        Names of all that take part.
+    data, output
+        Absolute folders of the prepared data and of everything written.
+    """
+
+    config: RunConfig
+    options: Options
+    methods: tuple[str, ...]
+    reference: str
+    scenarios: tuple[str, ...]
+    data: Path
+    output: Path
+
+    @property
+    def seeds(self) -> range:
+        """All seeds."""
+        return range(self.config.seed, self.config.seed + self.options.seeds)
+
+
+def request_of(config: RunConfig, options: Options, scenarios: Sequence[str], data: Path, output: Path) -> Request:
+    """Complete what is asked for from the configuration.
+
+    Raises
+    ------
+    UserError
+        The reference is not among the methods, or the file of tuned settings is not one.
+    """
+    config = options.with_tuned(config)
+    methods = options.names(config)
+    reference = options.reference or (ABLATED if ABLATED in methods else methods[0])
+    if reference not in methods:
+        raise UserError(f"reference '{reference}' is not among the methods {', '.join(methods)}: add it to them")
+    return Request(
+        config=config,
+        options=options,
+        methods=methods,
+        reference=reference,
+        scenarios=tuple(sorted(scenarios)),
+        data=data,
+        output=output,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A variant and its runs, one for each seed."""
+
+    variant: Variant
+    settings: Settings
+    jobs: tuple[Job, ...]
+
+
+class Plan:
+    """The jobs of a request; those of a tuned method are known only once it is tuned.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    fingerprint
+        Of the data.
+    run
+        Does a job.
+
+    Attributes
+    ----------
+    request
+        What is asked for.
+
+    Raises
+    ------
+    UserError
+        A method is unknown, its settings are impossible, or there is nothing to tune with.
+    """
+
+    def __init__(self, request: Request, fingerprint: str, run: Runner = train) -> None:
+        self.request = request
+        self._fingerprint = fingerprint
+        self._run = run
+        self._tuned: dict[str, Tuned] = {}
+        self._planned: dict[str, list[Planned]] = {name: [] for name in request.methods}
+        self._joinings: dict[str, list[Joining]] = {name: [] for name in request.methods}
+        self._check()
+
+    def programs(self) -> list[Program]:
+        """Return one program per method: its trials, then its runs."""
+        return [self._program(name) for name in self.request.methods]
+
+    def finished(self) -> list[Finished]:
+        """Return the variants with the runs that have finished; those without any are left out."""
+        found = [self._finished(name, planned) for name, all_ in self._planned.items() for planned in all_]
+        return [each for each in found if each.runs]
+
+    def joined(self) -> list[Joined]:
+        """Return the figures of scenarios that joined later, as far as they have finished."""
+        all_ = (joining for joinings_ in self._joinings.values() for joining in joinings_)
+        return [figures for joining in all_ for figures in joining.figures()]
+
+    def configure(self, method: str, settings: Settings, seed: int) -> RunConfig:
+        """Return the whole configuration of a method's run with settings of its own."""
+        config = self.request.config
+        own = config.model_copy(update={"methods": {method: {**config.methods.get(method, {}), **settings}}})
+        return _comparable(find_method(method).configure(own), seed)
+
+    def _check(self) -> None:
+        """Have every mistake show before anything starts."""
+        options = self.request.options
+        if options.trials:
+            check_sampler()
+        for name in self.request.methods:
+            config = self.configure(name, {}, self.request.config.seed)
+            self._variants(name, config)
+            space_of(find_method(name), config, options.pinned)
+        if options.join:
+            check_joining(self.request.scenarios)
+
+    def _program(self, name: str) -> Program:
+        request = self.request
+        if request.options.trials:
+            yield from self._tune(name)
+        chosen = self._tuned[name].settings if name in self._tuned else {}
+        config = self.configure(name, chosen, request.config.seed)
+        self._planned[name] = [self._plan_variant(variant, chosen) for variant in self._variants(name, config)]
+        yield [job for planned in self._planned[name] for job in planned.jobs]
+        if request.options.join and find_method(name).family == "federated":
+            yield from self._join(name, chosen)
+
+    def _variants(self, name: str, config: RunConfig) -> list[Variant]:
+        more = ablations(config) if self.request.options.ablations and name == ABLATED else ()
+        return [Variant(name, name), *more]
+
+    def _plan_variant(self, variant: Variant, chosen: Settings) -> Planned:
+        jobs = []
+        for seed in self.request.seeds:
+            config = self.configure(variant.method, chosen, seed)
+            config = config.with_settings(variant.settings, variant.name)
+            jobs.append(self._job(variant.name, Stage.RUN, config, Path(RUNS_NAME, variant.folder)))
+        own = {**self.request.config.methods.get(variant.method, {}), **chosen, **variant.settings}
+        return Planned(variant, own, tuple(jobs))
+
+    def _tune(self, name: str) -> Generator[Sequence[Job], None, None]:
+        request = self.request
+        seed = request.config.seed
+        space = space_of(find_method(name), self.configure(name, {}, seed), request.options.pinned)
+
+        def job_of(settings: Settings) -> Job:
+            return self._job(name, Stage.TRIAL, self.configure(name, settings, seed), Path(TRIALS_NAME, name))
+
+        self._tuned[name] = yield from tune(space, request.options.trials, seed, job_of)
+        tuned = {method: self._tuned[method] for method in request.methods if method in self._tuned}
+        own = {method: request.config.methods.get(method, {}) | each.settings for method, each in tuned.items()}
+        write_tuned(request.output / TUNED_NAME, own, tuned, f"{request.config.data.name}, seed {seed}")
+
+    def _join(self, name: str, chosen: Settings) -> Generator[Sequence[Job], None, None]:
+        for seed in self.request.seeds:
+            config = self.configure(name, chosen, seed)
+            self._joinings[name] += joinings(config, self.request.scenarios, partial(self._joining_job, name))
+        yield [joining.source for joining in self._joinings[name]]
+        yield [job for joining in self._joinings[name] for job in joining.followers]
+
+    def _joining_job(self, name: str, config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
+        where = Path(JOINING_NAME, name, safe_name(what))
+        return self._job(name, Stage.JOIN, config, where, run, *more)
+
+    def _job(
+        self, name: str, stage: Stage, config: RunConfig, where: Path, run: Runner | None = None, *more: str
+    ) -> Job:
+        digest = digest_of(config, self._fingerprint, *more)
+        short = digest[:SHOWN_DIGITS]
+        own = short if stage is Stage.TRIAL else f"seed{config.seed}-{short}"
+        folder = self.request.output / where / own
+        return Job(
+            name, stage, config, digest, folder, self.request.data, run or self._run, self.request.options.keep_models
+        )
+
+    def _finished(self, name: str, planned: Planned) -> Finished:
+        tuned = self._tuned.get(name)
+        jobs = {job.config.seed: job for job in planned.jobs if job.finished}
+        return Finished(
+            planned.variant,
+            {seed: _results(job, planned.variant) for seed, job in jobs.items()},
+            planned.settings,
+            0 if tuned is None else tuned.trials,
+            None if tuned is None else tuned.score,
+            {seed: job.folder.relative_to(self.request.output).as_posix() for seed, job in jobs.items()},
+        )
+
+
+def _results(job: Job, variant: Variant) -> RunResults:
+    results = read_results(job.folder)
+    if results.method != variant.method:
+        raise UserError(f"{job.folder} holds results of {results.method}, expected {variant.method}: remove it")
+    return results
+
+
+def _comparable(config: RunConfig, seed: int) -> RunConfig:
+    """Return the configuration as a comparison runs it: alone in a process of one thread, its consensus measured."""
+    federation = config.federation.model_copy(update={"reference": (), "evaluate_consensus": True})
+    train_ = config.train.model_copy(update={"threads": 1})
+    return config.model_copy(update={"seed": seed, "federation": federation, "train": train_})

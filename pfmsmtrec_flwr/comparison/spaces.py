@@ -1,0 +1,59 @@
+"""What there is to tune: the same choices for every network, and each method's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from itertools import product
+from typing import Any
+
+from pfmsmtrec_flwr.config import RunConfig, Settings, Value
+from pfmsmtrec_flwr.methods import Method
+from pfmsmtrec_flwr.methods.base import Space
+
+COMMON: Space = {
+    "train.lr": (0.001, 0.002, 0.004),
+    "train.weight_decay": (1e-6, 1e-5, 1e-4),
+    "train.batch_size": (256, 512, 1024),
+    "model.dropout": (0.1, 0.3),
+    "model.embedding_dropout": (0.3, 0.5, 0.6),
+}
+"""Of all networks."""
+
+
+def space_of(method: Method, config: RunConfig, pinned: Collection[str] = ()) -> Space:
+    """Return a method's choices by key; what the configuration itself has is one of them, the first.
+
+    Parameters
+    ----------
+    method
+        Is it no network, its own choices are all there are.
+    config
+        Under which it runs.
+    pinned
+        Keys that are to stay as they are.
+    """
+    common = {} if method.family == "floor" else COMMON
+    fixed = {*method.settings, *pinned}
+    choices = {key: values for key, values in {**common, **method.space}.items() if key not in fixed}
+    return {key: tuple(dict.fromkeys((value_of(config, key), *values))) for key, values in choices.items()}
+
+
+def value_of(config: RunConfig, key: str) -> Value:
+    """Return a configuration's value of a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    if not isinstance(value, str | int | float | bool):
+        raise TypeError(f"{key} is {value!r}, which is no single value")
+    return value
+
+
+def size(space: Space) -> int:
+    """Return the number of combinations."""
+    return math.prod(len(values) for values in space.values())
+
+
+def combinations(space: Space) -> Iterator[Settings]:
+    """Return all combinations; the first of all choices comes first."""
+    return (dict(zip(space, values, strict=True)) for values in product(*space.values()))

@@ -1,0 +1,135 @@
+"""How far the scenarios' updates of each expert disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from pfmsmtrec_flwr.report.figures.curves import curve_of, draw_curve
+from pfmsmtrec_flwr.report.figures.style import (
+    GREY,
+    PANEL,
+    WIDTH,
+    Drawing,
+    colour,
+    dash,
+    file_name,
+    listed,
+    panels,
+    put_legend,
+    whole_rounds,
+)
+from pfmsmtrec_flwr.report.study import Run, Study, Variant
+from pfmsmtrec_flwr.results.writer import RoundMetrics
+
+_COLOURS = 41
+_PRINTED = 12
+"""Scenarios up to which the cells of a matrix are wide enough for a number."""
+
+
+def draw_conflicts(study: Study) -> Iterator[Drawing]:
+    """Draw, for each method that looks at the conflict, its course and its first and last matrix."""
+    for variant in study.variants:
+        if all(run.conflicts for run in variant.runs):
+            yield _course(variant)
+            yield from _matrices(variant)
+
+
+def _course(variant: Variant) -> Drawing:
+    first = variant.runs[0]
+    experts = _experts(first)
+    figure, (axes,) = panels(1, len(experts) + 1, columns=3, height=1.2 * PANEL)
+    axes.axhline(0, color=GREY, linewidth=0.6)
+    for place, series in enumerate(experts):
+        rounds, cosines = list(series), list(series.values())
+        axes.plot(rounds, cosines, dash(place), color=colour(place), linewidth=0.8, label=f"expert {place}")
+    overall = curve_of([_mean_over_experts(run) for run in variant.runs])
+    if overall is not None:
+        draw_curve(axes, overall, colour="#000000", dash="-", label="all experts", width=2.0)
+    axes.set_title(variant.name)
+    axes.set_ylabel("mean cosine")
+    whole_rounds(axes)
+    put_legend(figure, axes, columns=3)
+    return Drawing(
+        file_name("conflict", variant.name),
+        f"{variant.name}: mean cosine between the updates of two scenarios, by round. Thick: mean over experts and "
+        f"seeds, with a band of one standard deviation; thin: the experts of seed {first.results.seed}.",
+        f"Mean cosine between scenarios' updates under {variant.name}, for {len(experts)} experts.",
+        figure,
+    )
+
+
+def _experts(run: Run) -> list[dict[int, float]]:
+    """Return each expert's mean cosine by round."""
+    told = {entry.round: entry.conflict.mean for entry in run.conflicts if entry.conflict is not None}
+    count = min(len(means) for means in told.values())
+    return [{number: means[expert] for number, means in told.items()} for expert in range(count)]
+
+
+def _mean_over_experts(run: Run) -> dict[int, float]:
+    experts = _experts(run)
+    return {number: sum(series[number] for series in experts) / len(experts) for number in experts[0]}
+
+
+def _matrices(variant: Variant) -> Iterator[Drawing]:
+    for which, place in (("first", 0), ("last", -1)):
+        entries = [run.conflicts[place] for run in variant.runs]
+        scenarios, matrix = mean_matrix(entries)
+        if scenarios:
+            rounds = listed([str(number) for number in sorted({entry.round for entry in entries})])
+            yield _matrix(variant, which, rounds, scenarios, matrix)
+
+
+def mean_matrix(entries: Sequence[RoundMetrics]) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """Return scenarios, and the cosines between their updates (K, K), mean over experts and entries.
+
+    No scenarios where an entry does not tell all cosines, or where the entries are about different scenarios.
+    """
+    conflicts = [entry.conflict for entry in entries if entry.conflict is not None]
+    scenarios = conflicts[0].scenarios
+    if not all(conflict.scenarios == scenarios and conflict.cosines for conflict in conflicts):
+        return [], np.zeros((0, 0))
+    by_entry = [np.mean(np.asarray(conflict.cosines), axis=0) for conflict in conflicts]
+    return list(scenarios), np.mean(by_entry, axis=0)
+
+
+def _matrix(
+    variant: Variant, which: str, rounds: str, scenarios: Sequence[str], matrix: npt.NDArray[np.float64]
+) -> Drawing:
+    figure = Figure(figsize=(WIDTH, 0.9 * WIDTH), layout="constrained")
+    axes = figure.subplots()
+    ticks = range(len(scenarios))
+    # A mesh and few colours, as an image and a smooth scale would be pixels in an SVG.
+    mesh = axes.pcolormesh(
+        ticks, ticks, matrix, cmap=colormaps["PuOr_r"].resampled(_COLOURS), vmin=-1, vmax=1, edgecolors="white"
+    )
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.tick_params(length=0)
+    axes.set_xticks(ticks, scenarios, rotation=90 if max(map(len, scenarios)) > 4 else 0)
+    axes.set_yticks(ticks, scenarios)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    if len(scenarios) <= _PRINTED:
+        size = 8 if len(scenarios) <= 6 else 6
+        for row in ticks:
+            for column in ticks:
+                value = round(float(matrix[row, column]), 2) + 0.0  # no minus before a zero
+                shade = "white" if abs(value) > 0.7 else "black"
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=size)
+    figure.colorbar(mesh, ax=axes, shrink=0.8, label="cosine")
+    axes.set_title(f"{variant.name}, round {rounds}")
+    pairs = matrix[~np.eye(len(scenarios), dtype=bool)]
+    return Drawing(
+        file_name("conflict", which, variant.name),
+        f"{variant.name}, {which} round ({rounds}): cosine between the updates of each pair of scenarios, "
+        "mean over experts and seeds.",
+        f"Matrix of cosines between {listed(scenarios)}, from {pairs.min():.2f} to {pairs.max():.2f}."
+        if pairs.size
+        else f"Matrix of cosines of {listed(scenarios)}.",
+        figure,
+    )

@@ -1,0 +1,88 @@
+"""Methods ranked by the mean test AUC over scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pfmsmtrec_flwr.report.figures.style import GREY, LINE, WIDTH, Drawing, colour, file_name
+from pfmsmtrec_flwr.report.study import FAMILIES, Entry, Model, Spread, Study
+
+_LONG = 24
+"""Letters of a label from which on there is little room beside it."""
+_MARKERS: dict[Model, str] = {"personalised": "o", "global": "s", "consensus": "D"}
+
+
+def ranked(study: Study, task: str) -> list[tuple[Entry, Spread]]:
+    """Return the lines that have a macro AUC, best first."""
+    macros = [(entry, study.macro(entry, task, "auc")) for entry in study.entries]
+    known = [(entry, macro) for entry, macro in macros if macro is not None]
+    return sorted(known, key=lambda pair: -pair[1].mean)
+
+
+def draw_rankings(study: Study) -> Iterator[Drawing]:
+    """Draw a picture for each task that has an AUC."""
+    for task in study.tasks:
+        order = ranked(study, task)
+        if order:
+            yield _ranking(study, task, order)
+
+
+def _ranking(study: Study, task: str, order: list[tuple[Entry, Spread]]) -> Drawing:
+    best = study.attainable_macro(task, "auc")
+    legend = _legend(order)
+    height = len(order) * LINE + (len(legend) + 2) // 3 * LINE + 0.7
+    longest = max(len(entry.label) for entry, _ in order)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots()
+    for place, (entry, macro) in enumerate(order):
+        hue = colour(FAMILIES.index(entry.variant.family))
+        axes.errorbar(
+            macro.mean,
+            place,
+            xerr=macro.sd,
+            fmt=_MARKERS[entry.model],
+            color=hue,
+            markerfacecolor="white" if entry.model == "consensus" else hue,
+            elinewidth=1.0,
+            capsize=2.0,
+        )
+        axes.annotate(f"{macro.mean:.4f}", (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
+    if best is not None:  # in words: on the axis it would press the methods together
+        axes.set_title(f"best attainable: {best:.4f}", color=GREY)
+    axes.set_yticks(range(len(order)), [entry.label for entry, _ in order])
+    axes.set_ylim(len(order) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=4 if longest < _LONG else 2)
+    axes.set_xlabel(f"macro AUC, {task}")
+    axes.grid(axis="y", visible=False)
+    figure.legend(handles=legend, loc="outside lower center", ncols=3, handlelength=1.4)
+    first, macro = order[0]
+    return Drawing(
+        file_name("ranking", task),
+        f"{task}: mean test AUC over scenarios, and one standard deviation over seeds to either side.",
+        f"{len(order)} models ranked by macro AUC of {task}; first {first.label} with {macro.mean:.4f}, "
+        f"last {order[-1][0].label} with {order[-1][1].mean:.4f}.",
+        figure,
+    )
+
+
+def _legend(order: list[tuple[Entry, Spread]]) -> list[Line2D]:
+    families = [family for family in FAMILIES if any(entry.variant.family == family for entry, _ in order)]
+    models = [model for model in _MARKERS if any(entry.model == model for entry, _ in order)]
+    return [
+        *(Line2D([], [], color=colour(FAMILIES.index(name)), linewidth=3, label=name) for name in families),
+        *(
+            Line2D(
+                [],
+                [],
+                color=GREY,
+                linestyle="",
+                marker=_MARKERS[model],
+                markerfacecolor="white" if model == "consensus" else GREY,
+                label=model,
+            )
+            for model in models
+        ),
+    ]

@@ -1,0 +1,114 @@
+"""Traffic against quality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from matplotlib.axes import Axes
+
+from pfmsmtrec_flwr.report.figures.style import (
+    GREY,
+    PANEL,
+    Drawing,
+    colour,
+    file_name,
+    marker,
+    panels,
+    put_legend,
+)
+from pfmsmtrec_flwr.report.study import Spread, Study, Variant, spread
+
+MEGABYTE = 1e6
+"""Bytes."""
+
+_TICKS = 6
+"""At most, where powers of ten alone are not more."""
+
+Point = tuple[int, Spread, Spread]
+"""Place of the variant, its traffic in MB, its macro AUC."""
+
+
+def traffic_of(variant: Variant) -> Spread | None:
+    """Return what a variant sends in a run, both ways, in MB."""
+    totals = [run.results.traffic for run in variant.runs]
+    return spread((total.up_bytes + total.down_bytes) / MEGABYTE for total in totals)
+
+
+def draw_traffic(study: Study) -> Iterator[Drawing]:
+    """Draw a picture for each task; nothing where nothing was sent."""
+    for task in study.tasks:
+        points = _points(study, task)
+        if any(traffic.mean for _, traffic, _ in points):
+            yield _traffic(study, task, points)
+
+
+def _points(study: Study, task: str) -> list[Point]:
+    """Return a point for each variant: of the models its scenarios end with, not of their consensus."""
+    points = []
+    places = {variant.name: place for place, variant in enumerate(study.variants)}
+    for entry in study.entries:
+        macro, traffic = study.macro(entry, task, "auc"), traffic_of(entry.variant)
+        if entry.model != "consensus" and macro is not None and traffic is not None:
+            points.append((places[entry.variant.name], traffic, macro))
+    return points
+
+
+def _traffic(study: Study, task: str, points: list[Point]) -> Drawing:
+    figure, (axes,) = panels(1, len(points), height=1.3 * PANEL)
+    sent = [traffic.mean for _, traffic, _ in points if traffic.mean]
+    nothing = min(sent) / 3
+    axes.set_xscale("log")
+    ticks = round_ticks(min(sent), max(sent))
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    for place, traffic, macro in points:
+        axes.errorbar(
+            traffic.mean or nothing,
+            macro.mean,
+            xerr=traffic.sd if traffic.mean else None,
+            yerr=macro.sd,
+            fmt=marker(place),
+            color=colour(place),
+            label=study.variants[place].name,
+            elinewidth=0.8,
+            capsize=1.5,
+        )
+    if len(sent) < len(points):
+        _mark_nothing(axes, nothing)
+    axes.set_xlabel("MB sent in a run, up and down")
+    axes.set_ylabel(f"macro AUC, {task}")
+    put_legend(figure, axes)
+    names = [study.variants[place].name for place, _, _ in points]
+    figures = [f"{traffic.mean:.3g} MB, {macro.mean:.4f}" for _, traffic, macro in points]
+    told = "; ".join(f"{name} {own}" for name, own in zip(names, figures, strict=True))
+    return Drawing(
+        file_name("traffic", task),
+        f"{task}: macro test AUC against the parameters sent, up and down, in one run. "
+        "A pooled method moves the rows themselves, which is not counted.",
+        f"Traffic and macro AUC of {task}: {told}.",
+        figure,
+    )
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers that span a range on a logarithmic axis: powers of ten, and 2 and 5 between a few of them.
+
+    >>> round_ticks(3.0, 8.0)
+    [2.0, 5.0, 10.0]
+    """
+    powers = [10.0**exponent for exponent in range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)]
+    for ticks in ([base * power for power in powers for base in (1, 2, 5)], powers):
+        first = max(tick for tick in ticks if tick <= low)
+        last = min(tick for tick in ticks if tick >= high)
+        within = [tick for tick in ticks if first <= tick <= last]
+        if len(within) <= _TICKS:
+            break
+    return within
+
+
+def _mark_nothing(axes: Axes, place: float) -> None:
+    """Mark where those stand that send nothing: a logarithmic axis has no zero."""
+    axes.axvline(place, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+    known = [float(tick) for tick in axes.get_xticks() if tick > place]
+    axes.set_xticks([place, *known], ["none", *(f"{tick:g}" for tick in known)])

@@ -1,0 +1,223 @@
+"""The page: its sections put together, the pictures saved, everything written."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from pfmsmtrec_flwr import __version__
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.report.figures.conflict import draw_conflicts
+from pfmsmtrec_flwr.report.figures.gates import draw_gates
+from pfmsmtrec_flwr.report.figures.learning import draw_learning
+from pfmsmtrec_flwr.report.figures.ranking import draw_rankings, ranked
+from pfmsmtrec_flwr.report.figures.shares import draw_shares
+from pfmsmtrec_flwr.report.figures.style import Drawing, listed, style
+from pfmsmtrec_flwr.report.figures.traffic import draw_traffic
+from pfmsmtrec_flwr.report.study import Study
+from pfmsmtrec_flwr.report.tables import (
+    LEVELS,
+    Table,
+    as_csv,
+    as_latex,
+    cost_table,
+    data_table,
+    measure_tables,
+    ranking_table,
+)
+
+TABLES_NAME = "tables"
+_TEMPLATE = "page.html.j2"
+_UNDATED: dict[str, dict[str, str | None]] = {
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None},
+}
+"""So that the same results give the same files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture as the page holds it."""
+
+    name: str
+    caption: str
+    svg: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section of the page; left out where it has neither tables nor pictures."""
+
+    anchor: str
+    title: str
+    text: str
+    tables: tuple[Table, ...]
+    drawings: Iterable[Drawing] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The same, with its pictures saved."""
+
+    anchor: str
+    title: str
+    text: str
+    tables: tuple[Table, ...]
+    pictures: tuple[Shown, ...]
+
+
+def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]) -> Path:
+    """Write the page, and its pictures and tables as files.
+
+    Parameters
+    ----------
+    study
+        The runs.
+    output
+        The page; the tables go to a folder beside it.
+    figures, formats
+        Folder and formats of the pictures.
+
+    Raises
+    ------
+    UserError
+        A file cannot be written.
+    """
+    try:
+        for folder in (output.parent, figures, output.parent / TABLES_NAME):
+            folder.mkdir(parents=True, exist_ok=True)
+        with style():
+            made = [_section(part, figures, formats) for part in _parts(study)]
+        sections = [section for section in made if section.tables or section.pictures]
+        for table in (table for section in sections for table in section.tables):
+            _write_table(table, output.parent / TABLES_NAME)
+        output.write_text(_html(study, sections, figures.name, formats), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or output}: {error.strerror}") from None
+    return output
+
+
+def _parts(study: Study) -> Iterator[Part]:
+    yield Part(
+        "result",
+        "The result at a glance",
+        "Methods by the mean of their test AUC over scenarios, which all count alike. Personalised: every scenario "
+        "ends with a model of its own; global: all with the same; consensus: the mean of the personalised models.",
+        (ranking_table(study),),
+        draw_rankings(study),
+    )
+    yield Part(
+        "auc",
+        "AUC by scenario",
+        "Test rows, at the round chosen on validation rows; with several seeds mean and standard deviation. The darker "
+        "a cell, the nearer to the best of its column; the best is bold and underlined.",
+        tuple(measure_tables(study, "auc")),
+    )
+    yield Part("learning", "Learning curves", "", (), draw_learning(study))
+    yield Part("traffic", "Traffic and quality", "", (), draw_traffic(study))
+    yield Part(
+        "shares",
+        "Learned shares",
+        "α: share of the coordinated update that a scenario's experts receive; β: share of the attended update that "
+        "its towers receive.",
+        (),
+        draw_shares(study),
+    )
+    yield Part(
+        "conflict",
+        "Conflict between scenarios",
+        "The cosine between two scenarios' updates: 1 where they agree, 0 where they have nothing to do with each "
+        "other, below 0 where one undoes the other.",
+        (),
+        draw_conflicts(study),
+    )
+    yield Part("gates", "Use of the experts", "", (), draw_gates(study))
+    yield Part(
+        "probabilities",
+        "Probabilities: log loss and calibration",
+        "Log loss: the lower the better. Calibration: above 1 the model promises too many positives.",
+        (*measure_tables(study, "logloss"), *measure_tables(study, "calibration")),
+    )
+    yield Part(
+        "gauc",
+        "GAUC: the order within users",
+        "AUC within each user, averaged over users by their impressions; only users with both classes count.",
+        tuple(measure_tables(study, "gauc")),
+    )
+    yield Part("cost", "Time and traffic", "", (cost_table(study),))
+    yield Part("data", "The data", "", (data_table(study),))
+
+
+def _section(part: Part, figures: Path, formats: Sequence[str]) -> Section:
+    pictures = tuple(_shown(drawing, figures, formats) for drawing in part.drawings)
+    return Section(part.anchor, part.title, part.text, part.tables, pictures)
+
+
+def _shown(drawing: Drawing, figures: Path, formats: Sequence[str]) -> Shown:
+    """Save a picture in each format, and return it as the page holds it."""
+    drawing.figure.draw_without_rendering()
+    drawing.figure.set_layout_engine("none")  # what is laid out stays so in every format
+    svg = _saved(drawing, "svg")
+    for name in formats:
+        content = svg if name == "svg" else _saved(drawing, name)
+        (figures / f"{drawing.name}.{name}").write_bytes(content)
+    return Shown(drawing.name, drawing.caption, inline_svg(svg.decode(), drawing.name, drawing.alt))
+
+
+def _saved(drawing: Drawing, kind: str) -> bytes:
+    stream = io.BytesIO()
+    drawing.figure.savefig(stream, format=kind, metadata=_UNDATED[kind])
+    return stream.getvalue()
+
+
+def inline_svg(svg: str, name: str, alt: str) -> Markup:
+    """Return an SVG file as an element of a page: its names made the picture's own, its alternative text added.
+
+    Parameters
+    ----------
+    svg
+        The file.
+    name
+        Of the picture; no other on the page has it.
+    alt
+        What it shows, in words.
+    """
+    element = svg[svg.index("<svg ") :]
+    element = re.sub(r'\bid="', f'id="{name}-', element)
+    element = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", element)
+    element = re.sub(r' width="[^"]*" height="[^"]*"', "", element, count=1)  # the page decides; the viewBox stays
+    return Markup(element.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1))
+
+
+def _html(study: Study, sections: Sequence[Section], figures: str, formats: Sequence[str]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template(_TEMPLATE).render(
+        study=study,
+        sections=sections,
+        winners=[(task, *ranked(study, task)[0]) for task in study.tasks if ranked(study, task)],
+        one_class=listed([f"{task} in {scenario}" for scenario, task in study.one_class]),
+        listed=listed,
+        levels=range(LEVELS),
+        figures=figures,
+        formats=formats,
+        tables=TABLES_NAME,
+        version=__version__,
+    )
+
+
+def _write_table(table: Table, folder: Path) -> None:
+    (folder / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8")
+    (folder / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")

@@ -1,0 +1,107 @@
+"""Read the output folder of a comparison, or of a run, into a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pfmsmtrec_flwr.comparison.summary import read_summary
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.report.study import FAMILIES, Run, Study, Variant
+from pfmsmtrec_flwr.results.schema import RESULTS_NAME
+from pfmsmtrec_flwr.results.writer import METRICS_NAME, RoundMetrics, read_metrics, read_results
+
+RUNS_NAME = "runs"
+_SEED_FOLDERS = "*/seed*"
+
+
+def read_study(folder: Path) -> Study:
+    """Read all finished runs.
+
+    Parameters
+    ----------
+    folder
+        Of a comparison, with ``runs/VARIANT/seedS-HASH8``, of which those are read that its ``summary.json`` counts; or
+        of a run, its reference methods in folders below.
+
+    Raises
+    ------
+    UserError
+        There is no finished run, a file is damaged, two runs claim the same place, or the data sets differ.
+    """
+    found = _compared(folder) or _single(folder)
+    finished = [(name, path) for name, path in found if (path / RESULTS_NAME).is_file()]
+    if not finished:
+        raise UserError(
+            f"no {RESULTS_NAME} in {folder}: give the output folder of `pfmsmtrec compare`, or of a run that has ended"
+        )
+    variants = _variants(finished)
+    datasets = sorted({run.results.dataset for variant in variants for run in variant.runs})
+    if len(datasets) > 1:
+        raise UserError(f"{folder} holds runs on the data sets {', '.join(datasets)}: a report is about one of them")
+    last = max((path / RESULTS_NAME).stat().st_mtime for _, path in finished)
+    unfinished = tuple(f"{name} {path.name}" for name, path in found if not (path / RESULTS_NAME).is_file())
+    return Study(datasets[0], variants, datetime.fromtimestamp(last, UTC).date(), unfinished)
+
+
+def _compared(folder: Path) -> list[tuple[str, Path]]:
+    """Return variant and folder of each run of a comparison: those that its summary counts, and begun ones.
+
+    A folder may hold runs of earlier settings too. Without a summary all are meant.
+    """
+    paths = sorted(path for path in (folder / RUNS_NAME).glob(_SEED_FOLDERS) if path.is_dir())
+    summary = read_summary(folder)
+    if summary is not None:
+        counted = [folder / run.folder for run in summary.runs]
+        places = {_place(path) for path in counted}
+        begun = [path for path in paths if not (path / RESULTS_NAME).is_file() and _place(path) not in places]
+        paths = [*counted, *begun]
+    return [(path.parent.name, path) for path in paths]
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """Return variant and seed, as the names of a run's folder say them."""
+    return path.parent.name, path.name.partition("-")[0]
+
+
+def _single(folder: Path) -> list[tuple[str, Path]]:
+    if not (folder / RESULTS_NAME).is_file():
+        return []
+    results = read_results(folder)
+    return [(results.method, folder), *((name, folder / name) for name in results.reference)]
+
+
+def _variants(finished: Sequence[tuple[str, Path]]) -> tuple[Variant, ...]:
+    runs: dict[str, dict[int, Run]] = {}
+    places: dict[tuple[str, int], Path] = {}
+    for name, path in finished:
+        run = _run(path)
+        seed = run.results.seed
+        if seed in runs.setdefault(name, {}):
+            raise UserError(
+                f"{places[name, seed]} and {path} are two runs of {name} with seed {seed}: "
+                "remove the one that is not meant"
+            )
+        runs[name][seed] = run
+        places[name, seed] = path
+    variants = [Variant(name, tuple(own[seed] for seed in sorted(own))) for name, own in runs.items()]
+    return tuple(sorted(variants, key=lambda variant: (FAMILIES.index(variant.family), variant.name)))
+
+
+def _run(folder: Path) -> Run:
+    path = folder / METRICS_NAME
+    rounds = tuple(read_metrics(folder))
+    return Run(read_results(folder), rounds, tuple(_shares(entry, path) for entry in rounds))
+
+
+def _shares(entry: RoundMetrics, path: Path) -> dict[str, dict[str, float]]:
+    """Return the learned shares of a round, by scenario and name."""
+    return {scenario: _numbers(own, f"{path}, round {entry.round}") for scenario, own in (entry.alpha or {}).items()}
+
+
+def _numbers(own: Any, source: str) -> dict[str, float]:
+    if not isinstance(own, Mapping) or not all(isinstance(value, int | float) for value in own.values()):
+        raise UserError(f"{source}: key 'alpha': got {own!r}, expected numbers by name")
+    return {str(name): float(value) for name, value in own.items()}

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compared import Direct, Fake
+
+from pfmsmtrec_flwr.comparison.harness import Comparison, compare
+from pfmsmtrec_flwr.comparison.planning import Options, Plan, request_of
+from pfmsmtrec_flwr.comparison.workers import workers
+from pfmsmtrec_flwr.config import RunConfig, load_config
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.report.reading import read_study
+from pfmsmtrec_flwr.validation import parse
+
+CONFIG = parse(
+    RunConfig,
+    {
+        "federation": {"reference": ["alone"]},
+        "methods": {"pf-msmtrec": {"aggregation.gates": "federated"}},
+    },
+    "test",
+)
+
+
+class Compared:
+    """A comparison whose trainings are made up."""
+
+    def __init__(self, folder: Path, fake: Fake | None = None, **options: Any) -> None:
+        self.output = folder / "out"
+        self.fake = fake or Fake(folder / "journal")
+        self.plan = Plan(
+            request_of(CONFIG, Options(**{"seeds": 2, **options}), ["A", "B"], folder, self.output), "rows", self.fake
+        )
+
+    def run(self, slots: int = 1) -> Comparison:
+        return compare(self.plan, Direct(), slots)
+
+
+def auc(comparison: Comparison, variant: str) -> float:
+    line = comparison.summary.line(variant)
+    assert line is not None
+    found = line.tasks["ctr"].auc
+    assert found is not None
+    return found.mean
+
+
+def test_methods_are_run_and_tabulated(tmp_path: Path) -> None:
+    made = Compared(tmp_path)
+    comparison = made.run()
+    assert not comparison.failures
+    # 0.64 and 0.641 in the first scenario, 0.02 less in the second
+    assert auc(comparison, "pf-msmtrec") == pytest.approx(0.6305)
+    assert auc(comparison, "alone") == pytest.approx(0.5905)
+    written = json.loads((made.output / "summary.json").read_text())
+    assert [variant["name"] for variant in written["variants"]] == ["pf-msmtrec", "alone"]
+    assert written["variants"][0]["settings"] == {"aggregation.gates": "federated"}
+    assert (made.output / "tables" / "means.md").is_file()
+    assert len(made.fake.calls) == 4
+    told = [(run.variant, run.seed, str(made.output / run.folder)) for run in comparison.summary.runs]
+    assert told == made.fake.calls
+    for _, seed, folder in made.fake.calls:
+        assert load_config(str(Path(folder) / "config.yaml")).seed == seed
+        assert not (Path(folder) / "clients").exists()
+
+
+def test_the_same_command_again_runs_nothing_and_says_the_same(tmp_path: Path) -> None:
+    first = Compared(tmp_path)
+    summary = first.run().summary
+    again = Compared(tmp_path)
+    assert again.run().summary == summary
+    assert len(again.fake.calls) == 4
+    more = Compared(tmp_path, seeds=3, methods="pf-msmtrec,alone,fedavg")
+    more.run()
+    assert sorted(call[:2] for call in more.fake.calls[4:]) == [
+        ("alone", 2),
+        ("fedavg", 0),
+        ("fedavg", 1),
+        ("fedavg", 2),
+        ("pf-msmtrec", 2),
+    ]
+
+
+def test_runs_of_other_settings_in_the_same_folder_are_not_counted(tmp_path: Path) -> None:
+    before = {run.folder for run in Compared(tmp_path, methods="alone").run().summary.runs}
+    tuned = tmp_path / "tuned.yaml"
+    tuned.write_text("methods: {alone: {train.lr: 0.002}}\n")
+    after = Compared(tmp_path, methods="alone", tuned=tuned).run().summary
+    now = {run.folder for run in after.runs}
+    assert len(before) == len(now) == 2 and not before & now
+    on_disk = {
+        path.parent.relative_to(tmp_path / "out").as_posix() for path in tmp_path.glob("out/runs/*/*/results.json")
+    }
+    assert on_disk == before | now
+    study = read_study(tmp_path / "out")
+    assert study.entries[0].figure("A", "ctr", "auc").mean == pytest.approx(0.6105)  # type: ignore[union-attr]
+    assert study.seeds == (0, 1)
+
+
+def test_tuning_chooses_for_each_method_and_its_seeds(tmp_path: Path) -> None:
+    made = Compared(tmp_path, trials=30)
+    comparison = made.run()
+    tuned = load_config(str(made.output / "tuned.yaml")).methods
+    assert tuned.keys() == {"pf-msmtrec", "alone"}
+    assert tuned["pf-msmtrec"]["aggregation.gates"] == "federated"
+    for own in tuned.values():
+        assert (own["train.lr"], own["train.batch_size"]) == (0.004, 256)
+    assert [variant.trials for variant in comparison.summary.variants] == [30, 30]
+    assert [variant.validation for variant in comparison.summary.variants] == pytest.approx([0.67, 0.63])
+    assert auc(comparison, "alone") == pytest.approx(0.6205)
+    # the chosen trials are the runs of the first seed: those are not run again
+    assert len(made.fake.calls) == 2 * 30 + 2
+
+
+def test_results_do_not_depend_on_the_jobs_at_once(tmp_path: Path) -> None:
+    summaries = []
+    for slots in (1, 5):
+        (tmp_path / str(slots)).mkdir()
+        summaries.append(
+            Compared(tmp_path / str(slots), trials=12, methods="alone,fedavg,pf-msmtrec").run(slots).summary
+        )
+    assert summaries[0] == summaries[1]
+
+
+def test_what_is_pinned_is_not_tuned(tmp_path: Path) -> None:
+    made = Compared(tmp_path, trials=5, methods="alone", pinned=frozenset({"train.lr"}))
+    made.run()
+    assert "train.lr" not in load_config(str(made.output / "tuned.yaml")).methods["alone"]
+
+
+def test_ablations_have_the_tuned_settings_and_a_switch_turned(tmp_path: Path) -> None:
+    made = Compared(tmp_path, trials=30, methods="pf-msmtrec", ablations=True)
+    summary = made.run().summary
+    names = [variant.name for variant in summary.variants]
+    assert names[0] == "pf-msmtrec"
+    assert {"pf-msmtrec: no pull", "pf-msmtrec: local gates"} <= set(names)
+    assert "pf-msmtrec: federated gates" not in names
+    no_pull = summary.variants[names.index("pf-msmtrec: no pull")]
+    assert (no_pull.method, no_pull.trials, no_pull.settings["aggregation.pull"]) == ("pf-msmtrec", 30, 0.0)
+    assert no_pull.settings["train.lr"] == 0.004
+    line = summary.line("pf-msmtrec: no pull")
+    assert line is not None
+    against = line.tasks["ctr"].against
+    assert against is not None
+    assert (against.loss, against.difference) == (2, pytest.approx(-0.03))
+    assert (made.output / "runs" / "pf-msmtrec-no-pull").is_dir()
+
+
+def test_a_method_that_fails_costs_the_others_nothing(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "journal", fails=("alone",))
+    comparison = Compared(tmp_path, fake).run()
+    assert [entry.problem for entry in comparison.failures] == ["alone does not train"] * 2
+    assert [variant.name for variant in comparison.summary.variants] == ["pf-msmtrec"]
+    folders = [entry.job.folder.name for entry in comparison.failures]
+    assert comparison.summary.notes == [f"alone, {folder} failed: alone does not train" for folder in folders]
+    again = Compared(tmp_path, Fake(tmp_path / "journal"))
+    assert not again.run().failures
+    assert len(again.fake.calls) == 6
+
+
+def test_where_nothing_finishes_the_reason_is_told(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "journal", fails=("alone",))
+    with pytest.raises(UserError, match=r"^no run has finished: alone does not train$"):
+        Compared(tmp_path, fake, methods="alone").run()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match=r"^cannot write to .*out: File exists$"):
+        Compared(tmp_path).run()
+
+
+def test_processes_do_the_same(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    here = Compared(tmp_path / "here").run()
+    beside = Compared(tmp_path)
+    with workers(2) as executor:
+        comparison = compare(beside.plan, executor, 2)
+    assert comparison.summary == here.summary
+    assert len(beside.fake.calls) == 4

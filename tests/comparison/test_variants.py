@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pfmsmtrec_flwr.comparison.variants import ABLATED, Variant, ablations, safe_name
+from pfmsmtrec_flwr.config import RunConfig
+
+SWITCHED = {
+    "hadamard": {"additive template", "no template"},
+    "additive": {"hadamard template", "no template"},
+    "none": {"hadamard template", "additive template"},
+}
+ALWAYS = {
+    "federated normalization",
+    "stale statistics",
+    "no coordination",
+    "fixed shares",
+    "no expert shares",
+    "no pull",
+    "local towers",
+    "federated output bias",
+    "with averaging",
+    "with regularizer",
+    "bottom-up schedule",
+    "plain embeddings",
+    "local embeddings",
+    "federated gates",
+}
+
+
+def names(config: RunConfig) -> set[str]:
+    return {variant.name.removeprefix(f"{ABLATED}: ") for variant in ablations(config)}
+
+
+@pytest.mark.parametrize("template", ["hadamard", "additive", "none"])
+def test_every_switch_is_turned_to_where_it_is_not(template: str) -> None:
+    config = RunConfig().with_settings({"model.template": template}, "test")
+    assert names(config) == ALWAYS | SWITCHED[template]
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown", "left_out"),
+    [
+        ({"train.consensus_weight": 0.1}, "no regularizer", "with regularizer"),
+        ({"aggregation.gates": "federated"}, "local gates", "federated gates"),
+        ({"aggregation.schedule": "bottom-up"}, "fused schedule", "bottom-up schedule"),
+        ({"aggregation.embeddings": "plain"}, "row-wise embeddings", "plain embeddings"),
+        ({"aggregation.normalization": "federated"}, "local normalization", "federated normalization"),
+        ({"aggregation.output_bias": "federated"}, "local output bias", "federated output bias"),
+        ({"train.averaging": 0.5}, "no averaging", "with averaging"),
+        ({"train.reestimate_batch_norm": False}, "fresh statistics", "stale statistics"),
+        ({"aggregation.pull": 0.0}, "fixed shares", "no pull"),
+    ],
+)
+def test_what_the_configuration_has_already_is_left_out(
+    settings: dict[str, str | float | bool], shown: str, left_out: str
+) -> None:
+    found = names(RunConfig().with_settings(settings, "test"))
+    assert shown in found
+    assert left_out not in found
+
+
+def test_averaging_is_turned_off_or_to_what_is_shown() -> None:
+    for before, after in ((0.5, 0.0), (0.0, 0.7)):
+        config = RunConfig().with_settings({"train.averaging": before}, "test")
+        found = [variant.settings for variant in ablations(config) if variant.name.endswith(" averaging")]
+        assert found == [{"train.averaging": after}]
+
+
+def test_an_ablation_changes_its_switch_and_nothing_else() -> None:
+    config = RunConfig()
+    for variant in ablations(config):
+        assert variant.method == ABLATED
+        assert variant.what
+        changed = config.with_settings(variant.settings, "test").model_dump()
+        before = config.model_dump()
+        differing = {
+            f"{section}.{key}"
+            for section in ("model", "train", "aggregation")
+            for key in before[section]
+            if before[section][key] != changed[section][key]
+        }
+        assert differing == set(variant.settings)
+
+
+def test_folders_are_distinct() -> None:
+    variants = ablations(RunConfig())
+    assert len({variant.folder for variant in variants}) == len(variants)
+    assert Variant("pf-msmtrec: no pull", ABLATED).folder == "pf-msmtrec-no-pull"
+    assert Variant("fedhca2", "fedhca2").folder == "fedhca2"
+
+
+@given(st.text())
+def test_a_folder_is_one_safe_name(name: str) -> None:
+    safe = safe_name(name)
+    assert re.fullmatch(r"-|[a-z0-9_][a-z0-9_.\-]*", safe)
+    assert safe_name(safe) == safe
