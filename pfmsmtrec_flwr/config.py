@@ -134,6 +134,9 @@ class AggregationSettings(Section):
     """Step of the hyper-gradient that learns α and β; 0: they stay as they start."""
     pull: Fraction = 0.5
     """μ: pull of the personal parameters to the consensus."""
+    consensus: Literal["agreement", "examples"] = "agreement"
+    """Whom a scenario is pulled to: those that it agrees with, by the cosines of their updates so far, or all alike;
+    by their examples in both."""
     average_global: bool = True
     """Average the template's global component G over the scenarios; false: it stays local."""
     gates: Literal["local", "federated"] = "local"
@@ -145,6 +148,8 @@ class AggregationSettings(Section):
     """Of the towers' last layer: it carries the scenario's base rate."""
     embeddings: Literal["rows", "plain", "local"] = "rows"
     """Average of federated embedding tables: by touched row, plain, or none at all."""
+    personal_embeddings: bool = True
+    """With tables averaged by touched row, each scenario's are of those that it agrees with; false: one for all."""
 
 
 class BaselineSettings(Section):

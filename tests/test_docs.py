@@ -35,6 +35,8 @@ RUN_FILES = {
     "config.toml",
     "model.json",
     "model.safetensors",
+    "summary.json",
+    "tuned.yaml",
 }  # written by a run, or Flower's
 PLACEHOLDERS = {"shared_towers.py", "datasets/NAME.yaml", "conf/NAME.yaml", "NAME.yaml"}
 

@@ -22,6 +22,33 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("k,k...->...", weights.to(values.dtype), values)
 
 
-def pull_to_consensus(values: Tensor, consensus: Tensor, strength: float) -> Tensor:
-    """``(1 - strength) * value + strength * consensus`` for each scenario's ``values`` (K, ...); 0 keeps every bit."""
-    return torch.lerp(values, consensus.expand_as(values), strength)
+def consensus_weights(weights: Tensor, agreement: Tensor) -> Tensor:
+    """Return how much each scenario counts in each scenario's consensus, (K, K), each row summing to one.
+
+    Parameters
+    ----------
+    weights
+        Of the scenarios (K,), such as their shares of all examples.
+    agreement
+        Of each pair, in [0, 1], (K, K), its diagonal one; all ones: one consensus for all.
+    """
+    counted = agreement * weights
+    return counted / counted.sum(dim=1, keepdim=True)
+
+
+def pull_to_consensus(values: Tensor, weights: Tensor, strength: float) -> Tensor:
+    """Pull each scenario's values to its consensus.
+
+    ``(1 - strength) * value_s + strength * sum_j weights_sj * value_j``; 0 keeps every bit.
+
+    Parameters
+    ----------
+    values
+        (K, ...).
+    weights
+        (K, K), see `consensus_weights`.
+    strength
+        μ in [0, 1].
+    """
+    consensus = torch.einsum("sj,j...->s...", weights.to(values.dtype), values)
+    return torch.lerp(values, consensus, strength)

@@ -28,7 +28,7 @@ class RowUpdate:
     counts: Tensor
 
 
-def average_rows(table: Tensor, updates: Sequence[RowUpdate]) -> Tensor:
+def average_rows(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor | None = None) -> Tensor:
     """Average each row over the scenarios that touched it, weighted by how often; other rows stay.
 
     Plain averaging counts a scenario that never saw a row as one that wants it unchanged, and so dilutes rare rows.
@@ -39,18 +39,22 @@ def average_rows(table: Tensor, updates: Sequence[RowUpdate]) -> Tensor:
         The table that the scenarios started from (R, d).
     updates
         One per scenario, in the fixed order of the scenarios.
+    weights
+        What each scenario's uses of a row count, (K,), not negative; none given: one.
 
     References
     ----------
     Ding et al., "Federated Submodel Optimization for Hot and Cold Data Features", NeurIPS 2022.
     """
+    of_scenarios = [1.0] * len(updates) if weights is None else weights.tolist()
+    counting = [(update, weight) for update, weight in zip(updates, of_scenarios, strict=True) if weight > 0]
     totals = torch.zeros(len(table), dtype=torch.float64)
-    for update in updates:
-        totals.index_add_(0, update.rows, update.counts.double())
+    for update, weight in counting:
+        totals.index_add_(0, update.rows, weight * update.counts.double())
     averaged = torch.where((totals > 0).unsqueeze(1), 0.0, table)
-    for update in updates:
-        weight = update.counts.double() / totals[update.rows]  # exactly 1 where a row has one scenario
-        averaged.index_add_(0, update.rows, weight.to(table.dtype).unsqueeze(1) * update.values)
+    for update, weight in counting:
+        share = weight * update.counts.double() / totals[update.rows]  # exactly 1 where a row has one scenario
+        averaged.index_add_(0, update.rows, share.to(table.dtype).unsqueeze(1) * update.values)
     return averaged
 
 

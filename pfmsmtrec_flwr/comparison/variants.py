@@ -78,6 +78,8 @@ def _switches(config: RunConfig) -> Iterator[Variant]:
         "no expert shares", {"aggregation.alpha": 0.0, "aggregation.share_lr": 0.0}, "α = 0: no update is given"
     )
     yield _switch("no pull", {"aggregation.pull": 0.0}, "μ = 0: nothing pulls to the consensus")
+    yield _switch("one consensus", {"aggregation.consensus": "examples"}, "all are pulled to the same mean")
+    yield _switch("common tables", {"aggregation.personal_embeddings": False}, "one embedding table for all")
     yield _switch("local towers", {"aggregation.towers": "local"}, "towers are not aggregated")
     yield _switch("federated output bias", {"aggregation.output_bias": "federated"}, "output biases go with the towers")
     yield _switch("local output bias", {"aggregation.output_bias": "local"}, "output biases stay local")

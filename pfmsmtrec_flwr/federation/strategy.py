@@ -300,7 +300,8 @@ class ScenarioStrategy(Strategy):
             senders = [update for update in updates if name in update.end]
             weights = mixture_weights([update.examples for update in senders])
             self.parameters.common[name] = weighted_mean(stack(senders, name), weights)
-        for name in dict.fromkeys(name for update in updates for name in update.rows):
+        tables = (name for update in updates for name in update.rows if name in self.parameters.common)
+        for name in dict.fromkeys(tables):
             senders = [update for update in updates if name in update.rows]
             weights = mixture_weights([update.examples for update in senders])
             rows = [update.rows[name] for update in senders]
@@ -392,7 +393,7 @@ class ScenarioStrategy(Strategy):
 
     def _present(self) -> Incoming:
         """Return the parameters as they stand, for all scenarios."""
-        consensus = self._personal_mean() if self._regularized() else {}
+        consensus = self._personal_mean(of_tables=False) if self._regularized() else {}
         return Incoming(self.parameters.common, self.parameters.personal, consensus)
 
     def _messages(
@@ -413,10 +414,14 @@ class ScenarioStrategy(Strategy):
         """Whether scenarios need the consensus: there is none of a single one."""
         return self.config.train.consensus_weight > 0 and len(self.federation.scenarios) > 1
 
-    def _personal_mean(self) -> Tensors:
+    def _personal_mean(self, *, of_tables: bool = True) -> Tensors:
+        """Return the mean of the personal parameters; the regularizer, which is not of tables, does without theirs."""
         described = self.federation.scenarios
+        slots = {key: slot for own in self._slots.values() for key, slot in own.items()}
         means = {}
         for key in dict.fromkeys(key for tensors in self.parameters.personal.values() for key in tensors):
+            if slots[key].part is Part.FEDERATED_EMBEDDING and not of_tables:
+                continue
             owners = [name for name in described if key in self.parameters.personal[name]]
             weights = mixture_weights([described[name].examples["train"] for name in owners])
             values = torch.stack([self.parameters.personal[name][key] for name in owners])

@@ -53,6 +53,8 @@ METHOD = FederatedMethod(
         "aggregation.normalization": "local",
         "aggregation.towers": "attended",
         "aggregation.output_bias": "federated",
+        "aggregation.consensus": "examples",
+        "aggregation.personal_embeddings": False,
     },
     space={
         "aggregation.conflict_radius": (0.2, 0.4, 0.6),

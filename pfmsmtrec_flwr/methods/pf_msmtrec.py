@@ -3,9 +3,10 @@
 One communication round on the server, bottom-up (paper, "bottom-up joint learning"):
 
 1. batch normalization never came: it is not among the parts that travel;
-2. `coordinate`: the scenarios' updates of each expert's scenario-specific component;
-3. `personalize`: each scenario's share α of that, learned; and the pull μ to the consensus;
-4. `aggregate_towers`: cross-attention per task and layer, with shares β, learned; and the pull μ.
+2. `coordinate`: the scenarios' updates of each expert's scenario-specific component; their cosines tell who agrees;
+3. `personalize`: each scenario's share α of that, learned; and the pull μ to the consensus of those that agree;
+4. embedding tables, row by row over those that agree;
+5. `aggregate_towers`: cross-attention per task and layer, with shares β, learned; and the pull μ.
 
 Each step takes tensors and gives tensors, so that a subclass overrides one.
 """
@@ -19,7 +20,9 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation import conflict, consensus, personalized, towers
+from pfmsmtrec_flwr.aggregation.agreement import Agreement
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
+from pfmsmtrec_flwr.aggregation.embeddings import average_rows
 from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.outcome import Conflict
@@ -53,6 +56,8 @@ class Memory:
         The attended updates as given, by scenario and tower layer, flat.
     conflict
         Of the last updates.
+    agreement
+        Of the scenarios, from all updates so far.
     """
 
     alpha: dict[str, Tensor] = field(default_factory=dict)
@@ -60,6 +65,7 @@ class Memory:
     given_experts: dict[str, Tensor] = field(default_factory=dict)
     given_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
     conflict: Conflict | None = None
+    agreement: Agreement = field(default_factory=Agreement)
 
 
 class PFMSMTRec(ScenarioStrategy):
@@ -72,9 +78,12 @@ class PFMSMTRec(ScenarioStrategy):
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
-        """S and towers: each scenario its own; G, embeddings, and gates if so configured: the same for all; T stays."""
+        """S, towers and tables: each scenario its own; G, and gates if so configured: the same for all; T stays."""
         settings = config.aggregation
-        common, personal = {Part.FEDERATED_EMBEDDING}, {Part.EXPERT_SCENARIO}
+        common: set[Part] = set()
+        personal = {Part.EXPERT_SCENARIO}
+        own_tables = settings.personal_embeddings and settings.embeddings == "rows"
+        (personal if own_tables else common).add(Part.FEDERATED_EMBEDDING)
         if settings.average_global:
             common.add(Part.EXPERT_GLOBAL)
         if settings.gates == "federated":
@@ -90,10 +99,11 @@ class PFMSMTRec(ScenarioStrategy):
         return (Stage.ALL,) if self.settings.schedule == "fused" else (Stage.EXPERTS, Stage.TOWERS)
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
-        """Steps 2 to 4 of the round, as far as the stage brought their updates."""
+        """Steps 2 to 5 of the round, as far as the stage brought their updates."""
         self.average_common(updates)
         if stage is not Stage.TOWERS:
             self._aggregate_experts(updates)
+            self._aggregate_tables(updates)
         if stage is not Stage.EXPERTS:
             self._aggregate_all_towers(updates)
 
@@ -104,7 +114,7 @@ class PFMSMTRec(ScenarioStrategy):
         return conflict.coordinate(updates, self.settings.conflict_radius)
 
     def personalize(self, end: Tensor, direction: Tensor, share: Tensor, weights: Tensor) -> Tensor:
-        """Give each scenario its share of the coordinated update, then pull all to their consensus.
+        """Give each scenario its share of the coordinated update, then pull it to its consensus.
 
         Parameters
         ----------
@@ -115,10 +125,10 @@ class PFMSMTRec(ScenarioStrategy):
         share
             α (K, E).
         weights
-            Of the scenarios in the consensus (K,), summing to one.
+            Of the scenarios in each one's consensus (K, K), rows summing to one.
         """
         personal = personalized.personalize(end, direction, share)
-        return self._pull(personal, weights)
+        return consensus.pull_to_consensus(personal, weights, self.settings.pull)
 
     def aggregate_towers(self, start: Tensor, end: Tensor, share: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Aggregate one layer of one task's towers, over the scenarios that have the task.
@@ -130,7 +140,7 @@ class PFMSMTRec(ScenarioStrategy):
         share
             β (K,).
         weights
-            Of the scenarios in the consensus (K,).
+            Of the scenarios in each one's consensus (K, K), rows summing to one.
 
         Returns
         -------
@@ -139,7 +149,7 @@ class PFMSMTRec(ScenarioStrategy):
         """
         attended = towers.attend(end - start)
         personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
-        return self._pull(personal, weights), attended
+        return consensus.pull_to_consensus(personal, weights, self.settings.pull), attended
 
     def shares(self) -> dict[str, dict[str, float]]:
         """Return each scenario's mean α over experts and mean β over tower layers."""
@@ -156,9 +166,15 @@ class PFMSMTRec(ScenarioStrategy):
 
     # What lies around them ------------------------------------------------------------------------------------------
 
-    def _pull(self, values: Tensor, weights: Tensor) -> Tensor:
-        mean = consensus.weighted_mean(values, weights)
-        return consensus.pull_to_consensus(values, mean, self.settings.pull)
+    def _agreement(self, updates: Sequence[ScenarioUpdate]) -> Tensor:
+        """Return whose agreement counts (K, K): all agree, as long as the settings do not ask who does."""
+        if self.settings.consensus == "examples":
+            return torch.ones(len(updates), len(updates), dtype=torch.float64)
+        return self.memory.agreement.among([update.scenario for update in updates])
+
+    def _weights(self, updates: Sequence[ScenarioUpdate]) -> Tensor:
+        examples = consensus.mixture_weights([update.examples for update in updates])
+        return consensus.consensus_weights(examples, self._agreement(updates))
 
     def _aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
         names = names_of(updates[0].slots, [Part.EXPERT_SCENARIO])
@@ -170,8 +186,10 @@ class PFMSMTRec(ScenarioStrategy):
             share = self._learn_alpha(updates, change)
             coordination = self.coordinate(change)
             direction = coordination.direction
-            self.memory.conflict = _conflict([update.scenario for update in updates], coordination.cosines)
-            end = self.personalize(end, direction, share, _weights(updates))
+            scenarios = [update.scenario for update in updates]
+            self.memory.conflict = _conflict(scenarios, coordination.cosines)
+            self.memory.agreement.add(scenarios, coordination.cosines)
+            end = self.personalize(end, direction, share, self._weights(updates))
             self.memory.given_experts |= {update.scenario: direction for update in updates}
         for update, vectors in zip(updates, end, strict=True):
             self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
@@ -185,6 +203,16 @@ class PFMSMTRec(ScenarioStrategy):
         share = personalized.learn_share(share, change, given, self.settings.share_lr)
         self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
         return share
+
+    def _aggregate_tables(self, updates: Sequence[ScenarioUpdate]) -> None:
+        """Average each scenario's own tables over the scenarios that it agrees with, row by row."""
+        if Part.FEDERATED_EMBEDDING not in self.sharing.personal:
+            return
+        agreement = self._agreement(updates)
+        for name in dict.fromkeys(name for update in updates for name in update.rows):
+            rows = [update.rows[name] for update in updates]
+            for update, weights in zip(updates, agreement, strict=True):
+                self.parameters.personal[update.scenario][name] = average_rows(update.start[name], rows, weights)
 
     def _aggregate_all_towers(self, updates: Sequence[ScenarioUpdate]) -> None:
         layers = {
@@ -203,7 +231,7 @@ class PFMSMTRec(ScenarioStrategy):
         end = torch.stack([_flat(update, names[update.scenario], at_start=False) for update in owners])
         if len(owners) > 1:
             share = self._learn_beta(key, owners, end - start)
-            end, attended = self.aggregate_towers(start, end, share, _weights(owners))
+            end, attended = self.aggregate_towers(start, end, share, self._weights(owners))
             for update, given in zip(owners, attended, strict=True):
                 self.memory.given_towers[update.scenario, key] = given
         for update, vector in zip(owners, end, strict=True):
@@ -231,10 +259,6 @@ def _conflict(scenarios: Sequence[str], cosines: Tensor) -> Conflict:
     return Conflict(tuple(scenarios), mean.tolist(), cosines.tolist())
 
 
-def _weights(updates: Sequence[ScenarioUpdate]) -> Tensor:
-    return consensus.mixture_weights([update.examples for update in updates])
-
-
 def _layer_names(update: ScenarioUpdate, key: LayerKey) -> list[str]:
     return [
         name
@@ -259,4 +283,9 @@ METHOD = FederatedMethod(
     source="Ding et al., WSDM 2025 (arXiv 2406.18938); equations in docs/method.md",
     strategy=PFMSMTRec,
     parameters="personalised",
+    space={
+        "aggregation.pull": (0.3, 0.5, 0.7),
+        "aggregation.alpha": (0.2, 0.5),
+        "aggregation.beta": (0.2, 0.5),
+    },
 )

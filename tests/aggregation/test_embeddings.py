@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,44 @@ def test_a_row_of_one_scenario_is_its_value_and_others_stay() -> None:
     assert same_bits(averaged[2], FIRST.values[1])
     assert same_bits(averaged[0], SECOND.values[0])
     assert same_bits(averaged[3], TABLE[3])
+
+
+def test_uses_count_as_much_as_their_scenario_does() -> None:
+    averaged = average_rows(TABLE, [FIRST, SECOND], torch.tensor([0.5, 1.0]))
+    torch.testing.assert_close(averaged[1], torch.tensor([3.6, 0.4]))  # (1.5 * 2 + 6) / 2.5, (1.5 * 2 - 2) / 2.5
+    assert same_bits(averaged[2], FIRST.values[1])  # a row of one scenario is its value, whatever it counts
+    assert same_bits(averaged[0], SECOND.values[0])
+
+
+def test_a_scenario_of_weight_zero_does_not_count() -> None:
+    averaged = average_rows(TABLE, [FIRST, SECOND], torch.tensor([1.0, 0.0], dtype=torch.float64))
+    assert same_bits(averaged, average_rows(TABLE, [FIRST]))
+    assert same_bits(averaged[0], TABLE[0])  # which that scenario alone has touched
+    assert same_bits(average_rows(TABLE, [FIRST, SECOND], torch.zeros(2)), TABLE)
+
+
+def test_every_update_has_a_weight() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        average_rows(TABLE, [FIRST, SECOND], torch.ones(1))
+
+
+@st.composite
+def updates_of_rows(draw: st.DrawFn) -> list[RowUpdate]:
+    """Some scenarios' updates of some rows of the table."""
+    drawn = []
+    for _ in range(draw(st.integers(1, 4))):
+        rows = sorted(draw(st.sets(st.integers(0, 3))))
+        counts = [draw(st.integers(1, 10**6)) for _ in rows]
+        values = torch.randn(len(rows), 2, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
+        drawn.append(RowUpdate(torch.tensor(rows, dtype=torch.int64), values, torch.tensor(counts, dtype=torch.int64)))
+    return drawn
+
+
+@given(updates_of_rows(), st.floats(1e-3, 1e3))
+def test_equal_weights_are_none(updates: list[RowUpdate], weight: float) -> None:
+    ones = torch.ones(len(updates), dtype=torch.float64)
+    assert same_bits(average_rows(TABLE, updates, ones), average_rows(TABLE, updates))
+    torch.testing.assert_close(average_rows(TABLE, updates, weight * ones), average_rows(TABLE, updates))
 
 
 def test_the_table_itself_is_left_alone() -> None:

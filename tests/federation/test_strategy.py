@@ -27,7 +27,10 @@ from pfmsmtrec_flwr.model import Part
 NODES = {"A": 11, "B": 12, "C": 11}
 EXAMPLES = {"A": 30, "B": 10, "C": 60}
 POSITIVES = {"A": 10, "B": 1, "C": 6}
+STEPS = {"A": 0.1, "B": 0.2, "C": 0.3}
 TABLE = "federated_embeddings.weight"
+ONE_FOR_ALL = {"aggregation__consensus": "examples", "aggregation__personal_embeddings": False}
+GIVEN_NOTHING = {"aggregation__alpha": 0.0, "aggregation__beta": 0.0, "aggregation__share_lr": 0.0}
 
 
 @pytest.fixture(autouse=True)
@@ -63,12 +66,14 @@ def ask(strategy: ScenarioStrategy, number: int = 1) -> list[Message]:
     return list(strategy.configure_train(number, ArrayRecord(), ConfigRecord(), None))  # type: ignore[arg-type]
 
 
-def moved(strategy: ScenarioStrategy, message: Message, **changes: Mapping[str, Any]) -> Message:
-    """Answer a message: every parameter of scenario i (A: 0) has gone up by a tenth of (i + 1)."""
+def moved(
+    strategy: ScenarioStrategy, message: Message, steps: Mapping[str, float] = STEPS, **changes: Mapping[str, Any]
+) -> Message:
+    """Answer a message: every parameter of a scenario has gone up by its step, by a tenth of (i + 1) of scenario i."""
     order, incoming, scenarios = unpack_orders(message.content)
     replies = {}
     for name in scenarios:
-        step = 0.1 * (1 + "ABC".index(name))
+        step = steps[name]
         sent = incoming.common | incoming.personal[name]
         slots = strategy._slots[name]
         wanted = [key for key in names_of(slots, order.parts) if key != TABLE]
@@ -135,17 +140,21 @@ def test_alone_sends_and_receives_no_parameter(tiny: Tiny) -> None:
     assert strategy.parameters.common == {}
 
 
-def test_pf_msmtrec_in_numbers(tiny: Tiny) -> None:
-    config = tiny.config(aggregation__conflict_radius=0.0, aggregation__alpha=0.5, aggregation__pull=0.25)
-    strategy = strategy_of(config)
+@pytest.mark.parametrize("consensus", [{}, ONE_FOR_ALL], ids=["all agree", "one for all"])
+def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any]) -> None:
+    settings = {"aggregation__conflict_radius": 0.0, "aggregation__alpha": 0.5, "aggregation__pull": 0.25}
+    strategy = strategy_of(tiny.config(**settings, **consensus))
     common = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
     start = {key: tensor.clone() for key, tensor in strategy.parameters.personal["A"].items()}
     slots = strategy._slots["A"]
-    assert {slots[name].part for name in common} == {Part.EXPERT_GLOBAL, Part.FEDERATED_EMBEDDING}
-    assert {slots[name].part for name in start} == {Part.EXPERT_SCENARIO, Part.TOWER}
+    table = {Part.FEDERATED_EMBEDDING}
+    assert {slots[name].part for name in common} == {Part.EXPERT_GLOBAL} | (table if consensus else set())
+    assert {slots[name].part for name in start} == {Part.EXPERT_SCENARIO, Part.TOWER} | (set() if consensus else table)
     aggregate(strategy)
     for name in names_of(slots, [Part.EXPERT_GLOBAL]):
         close(strategy.parameters.common[name], common[name] + MEAN_STEP)
+    for scenario in NODES:
+        close(strategy.parameters.of(scenario)[TABLE][1], (common | start)[TABLE][1] + MEAN_STEP)
     # Experts: U is the plain mean 0.2; each ends at its step + 0.5 * 0.2; then a quarter of the way to the mean.
     ends = [step + 0.5 * 0.2 for step in (0.1, 0.2, 0.3)]
     consensus = MEAN_STEP + 0.1
@@ -170,6 +179,85 @@ def test_pf_msmtrec_in_numbers(tiny: Tiny) -> None:
         for scenario, end in zip("ABC", ends, strict=True):
             for name in names:
                 close(strategy.parameters.personal[scenario][name], start[name] + 0.75 * end + 0.25 * consensus)
+
+
+OPPOSED = {"A": 0.1, "B": 0.2, "C": -0.3}
+
+
+def copies(strategy: ScenarioStrategy, scenario: str) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in strategy.parameters.of(scenario).items()}
+
+
+def personal_names(strategy: ScenarioStrategy) -> list[str]:
+    return names_of(strategy._slots["A"], [Part.EXPERT_SCENARIO, Part.TOWER])
+
+
+def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(aggregation__pull=0.5, **GIVEN_NOTHING))
+    start = copies(strategy, "A")
+    aggregate(strategy, steps=OPPOSED)
+    held = strategy.parameters.personal
+    for name in personal_names(strategy):
+        assert torch.equal(held["C"][name], start[name] - 0.3)
+        # A and B have a consensus of their own, at 0.75 * 0.1 + 0.25 * 0.2.
+        close(held["A"][name], start[name] + 0.5 * (0.1 + 0.125))
+        close(held["B"][name], start[name] + 0.5 * (0.2 + 0.125))
+    rows = {"A": (0, 0.125, 0.1, 0.2, 0), "B": (0, 0.125, 0.1, 0.2, 0), "C": (0, -0.3, 0, 0, -0.3)}
+    for scenario, steps in rows.items():
+        close(held[scenario][TABLE], start[TABLE] + torch.tensor(steps)[:, None])
+    # The consensus that is measured has the tables too, by training rows.
+    means = [sum(share * rows[name][row] for name, share in zip("ABC", (0.3, 0.1, 0.6), strict=True)) for row in (1, 4)]
+    close(strategy.consensus()[TABLE][[1, 4]], start[TABLE][[1, 4]] + torch.tensor(means)[:, None])
+
+
+def test_with_one_consensus_it_is_pulled_to_the_others(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(aggregation__pull=0.5, **GIVEN_NOTHING, **ONE_FOR_ALL))
+    start = copies(strategy, "A")
+    aggregate(strategy, steps=OPPOSED)
+    mean = 0.3 * 0.1 + 0.1 * 0.2 - 0.6 * 0.3
+    for name in personal_names(strategy):
+        close(strategy.parameters.personal["C"][name], start[name] + 0.5 * (mean - 0.3))
+    for row, step in enumerate((0, mean, 0.1, 0.2, -0.3)):
+        close(strategy.parameters.common[TABLE][row], start[TABLE][row] + step)
+
+
+def test_tables_of_their_own_are_the_common_one_where_all_count(tiny: Tiny) -> None:
+    own = strategy_of(tiny.config(aggregation__consensus="examples"))
+    common = strategy_of(tiny.config(**ONE_FOR_ALL))
+    for strategy in (own, common):
+        for _ in range(2):
+            aggregate(strategy, steps=OPPOSED)
+    for scenario in NODES:
+        assert torch.equal(own.parameters.personal[scenario][TABLE], common.parameters.common[TABLE])
+
+
+def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(aggregation__pull=0.5, federation__min_scenarios=2, **GIVEN_NOTHING))
+    assert isinstance(strategy, PFMSMTRec)
+    aggregate(strategy, steps=OPPOSED)
+    away = copies(strategy, "B")
+    start: dict[str, dict[str, Tensor]] = {}
+    for number in (2, 3):  # without the node of B; A and C move together now
+        start = {scenario: copies(strategy, scenario) for scenario in "AC"}
+        message = next(each for each in ask(strategy, number) if each.metadata.dst_node_id == NODES["A"])
+        strategy.aggregate_train(number, [moved(strategy, message, STEPS | {"C": 0.1})])
+    # The mean cosine of A and C is (-1 + 1 + 1) / 3, that of A and B is 1 as it was.
+    expected = torch.tensor([[1, 1, 1 / 3], [1, 1, 0], [1 / 3, 0, 1]], dtype=torch.float64)
+    torch.testing.assert_close(strategy.memory.agreement.among("ABC"), expected, rtol=0, atol=1e-6)
+    held = strategy.parameters.personal
+    for name in personal_names(strategy):
+        assert torch.equal(held["B"][name], away[name])
+        ends = {scenario: own[name] + 0.1 for scenario, own in start.items()}
+        # Rows by agreement: 30 and 60 / 3 in A's consensus, 30 / 3 and 60 in C's.
+        close(held["A"][name], ends["A"] + 0.5 * 0.4 * (ends["C"] - ends["A"]))
+        close(held["C"][name], ends["C"] + 0.5 / 7 * (ends["A"] - ends["C"]))
+    assert torch.equal(held["B"][TABLE], away[TABLE])
+    first, second = (start[scenario][TABLE][1] + 0.1 for scenario in "AC")  # used 30 and 60 times
+    close(held["A"][TABLE][1], 0.6 * first + 0.4 * second)
+    close(held["C"][TABLE][1], first / 7 + second * 6 / 7)
+    for scenario, own in start.items():  # a row that nobody touched stays what it is in each scenario's own table
+        assert torch.equal(held[scenario][TABLE][3], own[TABLE][3])
+    close(start["A"][TABLE][3] - start["C"][TABLE][3], torch.full((2,), 0.2))
 
 
 def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:

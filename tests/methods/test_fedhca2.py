@@ -30,8 +30,10 @@ class Watched(FedHCA2):
 
 
 def test_the_configuration_does_not_change_what_it_is(tiny: Tiny) -> None:
-    config = configured(tiny, model__template="hadamard", aggregation__pull=0.7, train__consensus_weight=0.1)
+    other = {"aggregation__consensus": "agreement", "aggregation__personal_embeddings": True, "aggregation__pull": 0.7}
+    config = configured(tiny, model__template="hadamard", train__consensus_weight=0.1, **other)
     assert config.model.template == "none"
+    assert (config.aggregation.consensus, config.aggregation.personal_embeddings) == ("examples", False)
     assert (config.aggregation.pull, config.train.consensus_weight) == (0.0, 0.0)
     parameters = tiny.trained(config).strategy.parameters
     slots = tiny.trained(config).strategy._slots["US"]

@@ -32,6 +32,7 @@ NOTHING_SHARED = {
 }
 NODES = {"pf-msmtrec": ((1, False), (2, True), (4, True), (7, False))}
 BASELINES = ("fedavg", "fedprox", "fedbn", "fedper", "fedrep", "ditto", "apfl", "fedamp", "fedhca2")
+ONE_FOR_ALL: dict[str, Any] = {"aggregation__consensus": "examples", "aggregation__personal_embeddings": False}
 FREE: dict[str, Any] = {"baselines__proximal_weight": 0.0}
 ONE: dict[str, Any] = {"federation__scenarios": ["US"]}
 ALL: dict[str, Any] = {"federation__scenarios": []}
@@ -76,6 +77,7 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
     ("method", "own"),
     [
         ("pf-msmtrec", {}),
+        ("pf-msmtrec", ONE_FOR_ALL),
         ("fedavg", {}),
         ("fedbn", {}),
         ("fedper", {}),
@@ -92,7 +94,7 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
     ids=["plain", "regularized", "averaged"],
 )
 def test_a_single_scenario_trains_alone(
-    tiny: Tiny, method: str, own: dict[str, float], settings: dict[str, float]
+    tiny: Tiny, method: str, own: dict[str, Any], settings: dict[str, float]
 ) -> None:
     alone = tiny.trained(tiny.config("alone", **settings, **ONE))
     single = tiny.trained(tiny.config(method, **settings, **own, **ONE))
@@ -145,7 +147,10 @@ class Watched(PFMSMTRec):
         return coordination
 
 
-def test_equal_scenarios_stay_equal(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("settings", [{}, ONE_FOR_ALL], ids=["agreement", "one for all"])
+def test_equal_scenarios_stay_equal(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
     names = ("AA", "BB", "CC")
     for name in names:
         tiny.write("equal", name, rows=64, seed=5)
@@ -154,8 +159,9 @@ def test_equal_scenarios_stay_equal(tiny: Tiny, tmp_path: Path, monkeypatch: pyt
     from pfmsmtrec_flwr.seeds import derive_seed
 
     monkeypatch.setattr(client, "derive_seed", lambda *parts: derive_seed(*parts[:-1], "the same"))
-    config = tiny.config(data__name="equal", federation__rounds=3, **ALL)
+    config = tiny.config(data__name="equal", federation__rounds=3, **settings, **ALL)
     run = tiny.train(config, tmp_path / "a", strategy=Watched)
+    torch.testing.assert_close(run.strategy.memory.agreement.among(names), torch.ones(3, 3, dtype=torch.float64))
     assert list(run.models) == list(names)
     assert same({"x": run.models["AA"]}, {"x": run.models["BB"]})
     assert same({"x": run.models["AA"]}, {"x": run.models["CC"]})
@@ -376,12 +382,12 @@ def test_the_consensus_is_sent_for_the_regularizer_alone(tiny: Tiny) -> None:
         run = tiny.trained(tiny.config(train__consensus_weight=weight))
         orders = [unpack_orders(m.content) for m in run.grid.sent if m.metadata.message_type == TRAIN]
         slots = run.strategy._slots["US"]
+        regularized = {Part.EXPERT_SCENARIO, Part.TOWER} if weight else set()  # tables, each scenario's own, are not
         for order, incoming, _ in orders:
-            assert bool(incoming.consensus) == (weight > 0)
+            assert {slots[name].part for name in incoming.consensus} == regularized
             if order.round == 1:  # all start alike, so the consensus is what they start from
                 for name, value in incoming.consensus.items():
                     torch.testing.assert_close(value, incoming.personal[next(iter(incoming.personal))][name])
-            assert {slots[name].part for name in incoming.consensus} <= {Part.EXPERT_SCENARIO, Part.TOWER}
 
 
 def test_fedavg_is_not_fedprox_by_the_way(tiny: Tiny) -> None:

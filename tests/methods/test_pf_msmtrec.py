@@ -15,6 +15,7 @@ from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import HEAD_PARTS, TOWER_PARTS, Part
 
 TABLES = Part.FEDERATED_EMBEDDING
+TABLE = "federated_embeddings.weight"
 EXPERTS = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO}
 NORMALIZATION = {Part.NORMALIZATION, Part.TOWER_NORMALIZATION}
 
@@ -60,6 +61,29 @@ def test_what_the_settings_share_travels_and_nothing_else(
     held = run.strategy.parameters
     slots = run.strategy._slots["US"]
     assert {slots[name].part for name in (*held.common, *held.personal["US"])} == parts | {TABLES}
+
+
+@pytest.mark.parametrize(
+    ("settings", "common", "personal"),
+    [
+        ({}, False, True),
+        ({"aggregation__consensus": "examples"}, False, True),
+        ({"aggregation__personal_embeddings": False}, True, False),
+        ({"aggregation__embeddings": "plain"}, True, False),
+        ({"aggregation__embeddings": "local"}, False, False),
+    ],
+)
+def test_tables_are_each_scenarios_own_common_or_at_home(
+    tiny: Tiny, settings: dict[str, Any], common: bool, personal: bool
+) -> None:
+    run = tiny.trained(tiny.config(**settings))
+    for message in (each for each in run.grid.sent if each.metadata.message_type == TRAIN):
+        _, incoming, names = unpack_orders(message.content)
+        assert (TABLE in incoming.common) == common
+        assert {TABLE in incoming.personal[name] for name in names} == {personal}
+    for message in (each for each in run.grid.replies if each.metadata.message_type == TRAIN):
+        for reply in unpack_replies(message.content).values():
+            assert list(reply.rows) == [TABLE] * (common or personal)
 
 
 @pytest.mark.parametrize(
