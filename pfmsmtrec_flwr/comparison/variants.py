@@ -79,7 +79,12 @@ def _switches(config: RunConfig) -> Iterator[Variant]:
     )
     yield _switch("no pull", {"aggregation.pull": 0.0}, "μ = 0: nothing pulls to the consensus")
     yield _switch("one consensus", {"aggregation.consensus": "examples"}, "all are pulled to the same mean")
-    yield _switch("common tables", {"aggregation.personal_embeddings": False}, "one embedding table for all")
+    yield _switch(
+        "agreeing consensus", {"aggregation.consensus": "agreement"}, "each is pulled to those it agrees with"
+    )
+    if config.aggregation.embeddings == "rows":  # else tables are the same for all, or local, anyway
+        yield _switch("common tables", {"aggregation.personal_embeddings": False}, "one embedding table for all")
+        yield _switch("personal tables", {"aggregation.personal_embeddings": True}, "tables of those that agree")
     yield _switch("local towers", {"aggregation.towers": "local"}, "towers are not aggregated")
     yield _switch("federated output bias", {"aggregation.output_bias": "federated"}, "output biases go with the towers")
     yield _switch("local output bias", {"aggregation.output_bias": "local"}, "output biases stay local")

@@ -56,8 +56,9 @@ def test_every_switch_is_turned_to_where_it_is_not(template: str) -> None:
         ({"train.averaging": 0.5}, "no averaging", "with averaging"),
         ({"train.reestimate_batch_norm": False}, "fresh statistics", "stale statistics"),
         ({"aggregation.pull": 0.0}, "fixed shares", "no pull"),
-        ({"aggregation.consensus": "examples"}, "common tables", "one consensus"),
-        ({"aggregation.personal_embeddings": False}, "one consensus", "common tables"),
+        ({"aggregation.consensus": "examples"}, "agreeing consensus", "one consensus"),
+        ({"aggregation.personal_embeddings": False}, "personal tables", "common tables"),
+        ({"aggregation.embeddings": "plain"}, "one consensus", "common tables"),
     ],
 )
 def test_what_the_configuration_has_already_is_left_out(
