@@ -97,9 +97,9 @@ def run_method(config: RunConfig, *, data: Path, output: Path) -> RunResults:
         The method is unknown, or the scenarios do not fit together.
     """
     method = find_method(config.method)
-    _write_config(config, output)
+    write_config(config, output)
     with _trainer_here(data, output, num_supernodes=1) as train:
-        results = _results(method, config, _train(train, method, config, output))
+        results = results_of(method, config, _train(train, method, config, output))
     write_results(results, output)
     return results
 
@@ -111,23 +111,24 @@ def _names(config: RunConfig) -> list[str]:
 
 def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: Train) -> table.Comparison:
     method, *references = methods
-    _write_config(config, output)
+    write_config(config, output)
     result = _train(train, method, config, output)
     compared = []
     for reference in references:
         folder = output / reference.name
-        other = _results(reference, config, _train(train, reference, config, folder))
+        other = results_of(reference, config, _train(train, reference, config, folder))
         write_results(other, folder)
         compared.append(other)
     # The main method's file comes last: where it is, the run has finished.
-    results = _results(method, config, result, [reference.name for reference in references])
+    results = results_of(method, config, result, [reference.name for reference in references])
     write_results(results, output)
     comparison = table.Comparison(results, tuple(compared))
     logger.info("%s\n\n%s\n\nresults: %s", table.title(comparison), table.text(comparison), output)
     return comparison
 
 
-def _write_config(config: RunConfig, output: Path) -> None:
+def write_config(config: RunConfig, output: Path) -> None:
+    """Write the whole configuration into the folder of a run, which is made."""
     output.mkdir(parents=True, exist_ok=True)
     (output / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
 
@@ -188,9 +189,20 @@ def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback
     return on_round
 
 
-def _results(
+def results_of(
     method: Method, config: RunConfig, result: FederationResult, references: list[str] | None = None
 ) -> RunResults:
+    """Return what a training came to as `results.json` has it.
+
+    Parameters
+    ----------
+    method, config
+        What was trained.
+    result
+        Of the training.
+    references
+        Names of the methods run beside it.
+    """
     scenarios = {
         name: _scenario_result(result, name)
         for name in result.scenarios

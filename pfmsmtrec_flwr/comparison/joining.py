@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from pfmsmtrec_flwr.comparison.jobs import Job, Runner
 from pfmsmtrec_flwr.comparison.summary import Joined
 from pfmsmtrec_flwr.config import AggregationSettings, BaselineSettings, RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.experiment import CONFIG_NAME
+from pfmsmtrec_flwr.experiment import results_of, write_config
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
@@ -29,7 +29,7 @@ from pfmsmtrec_flwr.methods import FederatedMethod, federated_method
 from pfmsmtrec_flwr.methods.alone import METHOD as ALONE
 from pfmsmtrec_flwr.methods.alone import Alone
 from pfmsmtrec_flwr.model import Part
-from pfmsmtrec_flwr.results.schema import Examples, ScenarioResult, Seconds, TaskResult, mean, results_from
+from pfmsmtrec_flwr.results.schema import mean
 from pfmsmtrec_flwr.results.writer import read_results, write_results
 
 CONSENSUS_NAME = "consensus.safetensors"
@@ -298,34 +298,5 @@ def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper
 
 
 def _write(method: FederatedMethod, config: RunConfig, result: FederationResult, output: Path) -> None:
-    """Write the configuration and the test figures."""
-    (output / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
-    scenarios = {
-        name: ScenarioResult(
-            examples=Examples(**result.scenarios[name].examples),
-            selected_round=result.selected[name],
-            tasks={task: _task_result(figures, task) for task in result.scenarios[name].tasks},
-            note=result.scenarios[name].note,
-        )
-        for name, figures in result.test.items()
-    }
-    results = results_from(
-        method=method.name,
-        family=method.family,
-        parameters=method.parameters,
-        dataset=config.data.name,
-        seed=config.seed,
-        rounds=len(result.rounds),
-        scenarios=scenarios,
-        seconds=Seconds(total=result.seconds),
-    )
-    write_results(results, output)
-
-
-def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:
-    return TaskResult(
-        auc=figures.get(f"auc.{task}"),
-        logloss=figures[f"logloss.{task}"],
-        positives=int(figures[f"positives.{task}"]),
-        examples=int(figures[f"examples.{task}"]),
-    )
+    write_config(config, output)
+    write_results(results_of(method, config, result), output)
