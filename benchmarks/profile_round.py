@@ -30,7 +30,8 @@ from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import build_model
-from pfmsmtrec_flwr.training.local import GradientStep, make_optimizer, train_locally
+from pfmsmtrec_flwr.training.local import GradientStep, train_locally
+from pfmsmtrec_flwr.training.optimizers import make_optimizer
 
 GROUPS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear"),

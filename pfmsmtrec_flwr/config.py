@@ -63,15 +63,23 @@ class TrainSettings(Section):
     """Local training in one scenario."""
 
     lr: Positive = 1e-3
+    """Of Adam."""
     weight_decay: NotNegative = 0.0
+    """L2 penalty in Adam's gradients."""
+    embedding_optimizer: Literal["adam", "adagrad"] = "adam"
+    """Of the embedding tables; Adagrad has no weight decay."""
+    embedding_lr: Positive = 0.05
+    """Of Adagrad."""
     batch_size: Annotated[int, Field(ge=2)] = 1024
     """Impressions."""
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """Batches in a pass, at least: few rows make smaller batches, of 32 impressions or more; 0: no bound."""
     local_epochs: Positive = 1.0
     """Passes over the scenario's training rows in one round; 0.5 is half of them."""
     max_local_steps: Annotated[int, Field(ge=0)] = 0
     """Upper bound of batches in one round; 0: none."""
     optimizer_state: Literal["keep", "reset"] = "reset"
-    """What becomes of Adam's moments from one round to the next."""
+    """What becomes of the optimisers' moments from one round to the next."""
     consensus_weight: NotNegative = 0.0
     """The personalization regularizer's λ."""
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -148,6 +156,9 @@ class AggregationSettings(Section):
     """Of the towers' last layer: it carries the scenario's base rate."""
     embeddings: Literal["rows", "plain", "local"] = "rows"
     """Average of federated embedding tables: by touched row, plain, or none at all."""
+    row_balance: Fraction = 0.0
+    """With tables averaged by touched row, how a scenario's uses of a row count: 0, each as one; 1, as a share of all
+    its uses, so that a small scenario has as much to say as a large one; between: uses over all uses to this power."""
     personal_embeddings: bool = True
     """With tables averaged by touched row, each scenario's are of those that it agrees with; false: one for all."""
 

@@ -58,6 +58,26 @@ def average_rows(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor | 
     return averaged
 
 
+def use_weights(updates: Sequence[RowUpdate], balance: float) -> Tensor:
+    """Return what one use of a row counts in each scenario, (K,) float64, one at most.
+
+    ``(n_min / n_s) ** balance``, n_s all uses of rows by scenario s (ours). Counting each use alike, a row says what
+    it means in the largest scenario; counting shares of uses, what it means in the scenarios on average.
+
+    Parameters
+    ----------
+    updates
+        One per scenario; those without any use have a weight of one, which nothing is multiplied by.
+    balance
+        In [0, 1]; 0: each use counts one.
+    """
+    uses = torch.tensor([float(update.counts.sum()) for update in updates], dtype=torch.float64)
+    some = uses > 0
+    if not some.any():
+        return torch.ones(len(updates), dtype=torch.float64)
+    return torch.where(some, (uses[some].min() / uses.clamp(min=1.0)) ** balance, 1.0)
+
+
 def average_tables(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
     """Average whole tables, as FedAvg does: a scenario that did not touch a row counts with the value it started from.
 

@@ -26,7 +26,8 @@ from pfmsmtrec_flwr.training.averaging import exponential_mean
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.evaluation import predict
-from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, make_optimizer, train_locally
+from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, train_locally
+from pfmsmtrec_flwr.training.optimizers import make_optimizer
 
 _POOLED = "pooled"
 

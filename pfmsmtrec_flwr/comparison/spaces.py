@@ -19,6 +19,8 @@ COMMON: Space = {
     "model.embedding_dropout": (0.3, 0.5, 0.6),
 }
 """Of all networks."""
+ADAGRAD: Space = {"train.embedding_lr": (0.02, 0.05, 0.1)}
+"""Of all networks besides, where the tables have Adagrad."""
 
 
 def space_of(method: Method, config: RunConfig, pinned: Collection[str] = ()) -> Space:
@@ -33,7 +35,9 @@ def space_of(method: Method, config: RunConfig, pinned: Collection[str] = ()) ->
     pinned
         Keys that are to stay as they are.
     """
-    common = {} if method.family == "floor" else COMMON
+    common: Space = {}
+    if method.family != "floor":
+        common = {**COMMON, **(ADAGRAD if config.train.embedding_optimizer == "adagrad" else {})}
     fixed = {*method.settings, *pinned}
     choices = {key: values for key, values in {**common, **method.space}.items() if key not in fixed}
     return {key: tuple(dict.fromkeys((value_of(config, key), *values))) for key, values in choices.items()}

@@ -85,6 +85,10 @@ def _switches(config: RunConfig) -> Iterator[Variant]:
     if config.aggregation.embeddings == "rows":  # else tables are the same for all, or local, anyway
         yield _switch("common tables", {"aggregation.personal_embeddings": False}, "one embedding table for all")
         yield _switch("personal tables", {"aggregation.personal_embeddings": True}, "tables of those that agree")
+        yield _switch("uses counted alike", {"aggregation.row_balance": 0.0}, "each use of a row counts one")
+        yield _switch("uses balanced", {"aggregation.row_balance": 0.5}, "uses count by the root of their share")
+    yield _switch("equal batches", {"train.min_steps": 0}, "scenarios of few rows take few steps")
+    yield _switch("tables by Adam", {"train.embedding_optimizer": "adam"}, "one optimiser for all parameters")
     yield _switch("local towers", {"aggregation.towers": "local"}, "towers are not aggregated")
     yield _switch("federated output bias", {"aggregation.output_bias": "federated"}, "output biases go with the towers")
     yield _switch("local output bias", {"aggregation.output_bias": "local"}, "output biases stay local")

@@ -40,11 +40,11 @@ from pfmsmtrec_flwr.training.local import (
     GradientStep,
     LocalStep,
     TrainReport,
-    make_optimizer,
     train_locally,
     trained_only,
 )
 from pfmsmtrec_flwr.training.metrics import flat_figures
+from pfmsmtrec_flwr.training.optimizers import LocalOptimizer, make_optimizer
 
 _OPTIMIZER = "optimizer/"
 _AVERAGE = "average/"
@@ -159,7 +159,7 @@ class ScenarioClient:
         purpose: str = "train",
         steps: int | None = None,
     ) -> Fitted:
-        """Train a model in place with Adam; its moments are remembered, below a prefix, if they are to be kept.
+        """Train a model in place; its optimisers' moments are remembered, below a prefix, if they are to be kept.
 
         Parameters
         ----------
@@ -183,15 +183,15 @@ class ScenarioClient:
         report = self.run_steps(step, order, steps, purpose=purpose)
         return Fitted(report, self.optimizer_state(optimizer, model, prefix))
 
-    def resume_optimizer(self, model: ScenarioModel, saved: Tensors, prefix: str = "") -> torch.optim.Adam:
-        """Return Adam over a model's parameters, with the moments saved below a prefix if those are to be kept."""
+    def resume_optimizer(self, model: ScenarioModel, saved: Tensors, prefix: str = "") -> LocalOptimizer:
+        """Return the optimisers of a model, with the moments saved below a prefix if those are to be kept."""
         optimizer = make_optimizer(model, self.config.train)
         if self.config.train.optimizer_state == "keep":
             _load_optimizer(optimizer, model, saved, f"{prefix}{_OPTIMIZER}")
         return optimizer
 
-    def optimizer_state(self, optimizer: torch.optim.Adam, model: ScenarioModel, prefix: str = "") -> Tensors:
-        """Return what is to be remembered of Adam's moments, below a prefix; nothing if they start anew each round."""
+    def optimizer_state(self, optimizer: LocalOptimizer, model: ScenarioModel, prefix: str = "") -> Tensors:
+        """Return what is to be remembered of the moments, below a prefix; nothing if they start anew each round."""
         keep = self.config.train.optimizer_state == "keep"
         return _optimizer_state(optimizer, model, f"{prefix}{_OPTIMIZER}") if keep else {}
 
@@ -424,22 +424,20 @@ def _touched(table: Tensor, report: TrainReport) -> RowUpdate:
     return RowUpdate(rows, table.detach().cpu()[rows], report.row_counts[rows])
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer, model: ScenarioModel, prefix: str) -> Tensors:
-    """Adam's moments and step counts, by name."""
+def _optimizer_state(optimizer: LocalOptimizer, model: ScenarioModel, prefix: str) -> Tensors:
+    """The optimisers' moments and step counts, by name."""
     return {
         f"{prefix}{key}/{name}": value
         for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-        if isinstance(value, Tensor)
+        for key, value in optimizer.moments_of(parameter).items()
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, model: ScenarioModel, saved: Tensors, prefix: str) -> None:
+def _load_optimizer(optimizer: LocalOptimizer, model: ScenarioModel, saved: Tensors, prefix: str) -> None:
     parameters = dict(model.named_parameters())
     for key, value in saved.items():
         if key.startswith(prefix):
             kind, _, name = key.removeprefix(prefix).partition("/")
             parameter = parameters[name]
-            optimizer.state[parameter][kind] = value.to(
-                parameter.device
-            )  # the count too: the fused step wants it there
+            # The count too: a fused step wants it there.
+            optimizer.moments_of(parameter)[kind] = value.to(parameter.device)

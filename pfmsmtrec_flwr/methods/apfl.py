@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.local import backward
+from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
 
 _OWN = "own/"
 _SHARE = "mixture/share"
@@ -98,7 +99,7 @@ class MixtureStep:
     def __init__(
         self,
         mixture: Mixture,
-        optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+        optimizers: tuple[LocalOptimizer, LocalOptimizer],
         train: TrainSettings,
         baselines: BaselineSettings,
     ) -> None:

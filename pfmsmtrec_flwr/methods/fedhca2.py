@@ -55,6 +55,7 @@ METHOD = FederatedMethod(
         "aggregation.output_bias": "federated",
         "aggregation.consensus": "examples",
         "aggregation.personal_embeddings": False,
+        "aggregation.row_balance": 0.0,
     },
     space={
         "aggregation.conflict_radius": (0.2, 0.4, 0.6),

@@ -22,7 +22,7 @@ from torch import Tensor
 from pfmsmtrec_flwr.aggregation import conflict, consensus, personalized, towers
 from pfmsmtrec_flwr.aggregation.agreement import Agreement
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
-from pfmsmtrec_flwr.aggregation.embeddings import average_rows
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, use_weights
 from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.outcome import Conflict
@@ -151,6 +151,12 @@ class PFMSMTRec(ScenarioStrategy):
         personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
         return consensus.pull_to_consensus(personal, weights, self.settings.pull), attended
 
+    def aggregate_embeddings(self, table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
+        """Average one table that all scenarios share, as `_aggregate_tables` does those of each scenario's own."""
+        if self.settings.embeddings == "rows":
+            return average_rows(table, updates, use_weights(updates, self.settings.row_balance))
+        return super().aggregate_embeddings(table, updates, weights)
+
     def shares(self) -> dict[str, dict[str, float]]:
         """Return each scenario's mean α over experts and mean β over tower layers."""
         told = {name: {"alpha": float(alpha.mean())} for name, alpha in self.memory.alpha.items()}
@@ -211,7 +217,8 @@ class PFMSMTRec(ScenarioStrategy):
         agreement = self._agreement(updates)
         for name in dict.fromkeys(name for update in updates for name in update.rows):
             rows = [update.rows[name] for update in updates]
-            for update, weights in zip(updates, agreement, strict=True):
+            counted = agreement * use_weights(rows, self.settings.row_balance)  # (K, K)
+            for update, weights in zip(updates, counted, strict=True):
                 self.parameters.personal[update.scenario][name] = average_rows(update.start[name], rows, weights)
 
     def _aggregate_all_towers(self, updates: Sequence[ScenarioUpdate]) -> None:

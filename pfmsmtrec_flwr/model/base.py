@@ -62,6 +62,11 @@ class ScenarioModel(nn.Module):
         self.local_embeddings = _embeddings(spec.fields, settings.embedding_dim, federated=False)
         self.inputs = len(spec.fields) * settings.embedding_dim + spec.numeric
 
+    @property
+    def tables(self) -> tuple[FieldEmbeddings, ...]:
+        """The embedding tables, federated before local."""
+        return tuple(table for table in (self.federated_embeddings, self.local_embeddings) if table is not None)
+
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
         """Return the parts with an axis of tasks: what lies where depends on the tasks and their order.
@@ -103,8 +108,7 @@ class ScenarioModel(nn.Module):
 
     def embed(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the embedded input x (B, D), embeddings first, dropped out in training."""
-        tables = [table for table in (self.federated_embeddings, self.local_embeddings) if table is not None]
-        embedded = [table(categorical) for table in tables]
+        embedded = [table(categorical) for table in self.tables]
         if embedded and self.settings.embedding_dropout:
             embedded = [dropout(torch.cat(embedded, 1), self.settings.embedding_dropout, self.training)]
         return torch.cat([*embedded, numeric], dim=1)

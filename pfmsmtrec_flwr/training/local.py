@@ -20,6 +20,10 @@ from pfmsmtrec_flwr.data.store import Split
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.objective import add_anchor_gradient, task_losses
+from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
+
+SMALLEST_BATCH = 32
+"""Impressions of a batch that is made smaller for `TrainSettings.min_steps`: fewer are too few to normalise by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,6 @@ class TrainReport:
     steps: int
     seconds: float
     row_counts: Tensor | None
-
-
-def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> torch.optim.Adam:
-    """Return Adam over all parameters that take part in training, in one fused step."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
 @contextmanager
@@ -109,7 +107,7 @@ class GradientStep:
     def __init__(
         self,
         model: ScenarioModel,
-        optimizer: torch.optim.Optimizer,
+        optimizer: LocalOptimizer,
         settings: TrainSettings,
         anchors: Iterable[Anchor] = (),
     ) -> None:
@@ -125,7 +123,7 @@ class GradientStep:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take one step, and return the loss of each task before it, (T,)."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         losses = backward(self.model, batch, mixed_precision=self._mixed_precision)
         for pairs, weight in self._pulls:
             add_anchor_gradient(pairs, weight)
@@ -211,9 +209,16 @@ def train_locally(
 
 def local_steps(rows: int, settings: TrainSettings) -> int:
     """Return the number of batches of one round for a scenario of so many rows."""
-    per_epoch = steps_per_epoch(rows, settings.batch_size)
+    per_epoch = steps_per_epoch(rows, local_batch_size(rows, settings))
     steps = max(1, round(settings.local_epochs * per_epoch))
     return min(steps, settings.max_local_steps) if settings.max_local_steps else steps
+
+
+def local_batch_size(rows: int, settings: TrainSettings) -> int:
+    """Return the impressions of a batch for a scenario of so many rows."""
+    if not settings.min_steps:
+        return settings.batch_size
+    return min(settings.batch_size, max(SMALLEST_BATCH, rows // settings.min_steps))
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
@@ -224,8 +229,9 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 def _passes(split: Split, settings: TrainSettings, seed: int, device: torch.device) -> Iterator[Batch]:
     """Shuffled batches, pass after pass, without end."""
     generator = np.random.default_rng(derive_seed(seed, "shuffle"))
+    size = local_batch_size(len(split), settings)
     while True:
-        yield from batches(split, settings.batch_size, generator=generator, device=device)
+        yield from batches(split, size, generator=generator, device=device)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, average_tables
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, average_tables, use_weights
 
 TABLE = torch.tensor([[0.5, 0.1], [1.0, 2.0], [3.0, 4.0], [0.3, 0.7]])
 
@@ -35,6 +35,41 @@ def test_a_row_of_one_scenario_is_its_value_and_others_stay() -> None:
     assert same_bits(averaged[2], FIRST.values[1])
     assert same_bits(averaged[0], SECOND.values[0])
     assert same_bits(averaged[3], TABLE[3])
+
+
+def test_without_balance_each_use_counts_one() -> None:
+    assert use_weights([FIRST, SECOND], 0.0).tolist() == [1.0, 1.0]
+
+
+def test_with_full_balance_uses_count_as_shares_of_all_uses() -> None:
+    weights = use_weights([FIRST, SECOND], 1.0)  # 10 uses and 3
+    torch.testing.assert_close(weights, torch.tensor([0.3, 1.0], dtype=torch.float64))
+    averaged = average_rows(TABLE, [FIRST, SECOND], weights)
+    shares = torch.tensor([3 / 10, 1 / 3])
+    expected = (shares[0] * FIRST.values[0] + shares[1] * SECOND.values[1]) / shares.sum()
+    torch.testing.assert_close(averaged[1], expected)
+
+
+def test_half_a_balance_is_the_root_of_the_uses() -> None:
+    first, second = use_weights([FIRST, SECOND], 0.5).tolist()
+    assert (first, second) == pytest.approx((0.3**0.5, 1.0))
+
+
+@given(st.permutations(range(3)), st.floats(0.0, 1.0))
+def test_balance_follows_the_scenarios_and_knows_no_scale(order: list[int], balance: float) -> None:
+    updates = [update([0], [[0.0, 0.0]], [uses]) for uses in (4, 12, 50)]
+    tenfold = [update([0], [[0.0, 0.0]], [10 * uses]) for uses in (4, 12, 50)]
+    weights = use_weights(updates, balance)
+    assert (weights > 0).all()
+    assert weights.max() == 1.0
+    torch.testing.assert_close(use_weights([updates[place] for place in order], balance), weights[list(order)])
+    torch.testing.assert_close(use_weights(tenfold, balance), weights)
+
+
+def test_scenarios_without_uses_disturb_no_balance() -> None:
+    none = update([], [], [])
+    assert use_weights([none, none], 0.5).tolist() == [1.0, 1.0]
+    assert use_weights([none, FIRST, SECOND], 1.0).tolist() == pytest.approx([1.0, 0.3, 1.0])
 
 
 def test_uses_count_as_much_as_their_scenario_does() -> None:

@@ -16,8 +16,9 @@ from pfmsmtrec_flwr.model import build_model, output_biases, partition
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
 from pfmsmtrec_flwr.training.evaluation import measure, predict
-from pfmsmtrec_flwr.training.local import GradientStep, make_optimizer, train_locally
+from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 from pfmsmtrec_flwr.training.metrics import flat_figures
+from pfmsmtrec_flwr.training.optimizers import make_optimizer
 
 CPU = torch.device("cpu")
 

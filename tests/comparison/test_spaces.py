@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pfmsmtrec_flwr.comparison.spaces import COMMON, combinations, size, space_of, value_of
+from pfmsmtrec_flwr.comparison.spaces import ADAGRAD, COMMON, combinations, size, space_of, value_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.methods import find_method
 
@@ -29,6 +29,12 @@ def test_a_method_adds_its_own_choices() -> None:
     assert space.keys() == {*COMMON, *own}
     for key, values in own.items():
         assert set(values) <= set(space[key])
+
+
+def test_adagrads_rate_is_tuned_where_there_is_adagrad() -> None:
+    space = space_of(find_method("alone"), config(train__embedding_optimizer="adagrad", train__embedding_lr=0.1))
+    assert space.keys() == {*COMMON, *ADAGRAD}
+    assert space["train.embedding_lr"] == (0.1, 0.02, 0.05)
 
 
 def test_no_network_has_nothing_but_its_own_choices() -> None:

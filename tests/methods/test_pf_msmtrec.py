@@ -10,7 +10,8 @@ import torch
 from federated import Tiny, Trained
 from torch import Tensor
 
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, unpack_orders, unpack_replies
+from pfmsmtrec_flwr.aggregation.embeddings import average_rows, use_weights
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, Stage, unpack_orders, unpack_replies
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import HEAD_PARTS, TOWER_PARTS, Part
 
@@ -84,6 +85,24 @@ def test_tables_are_each_scenarios_own_common_or_at_home(
     for message in (each for each in run.grid.replies if each.metadata.message_type == TRAIN):
         for reply in unpack_replies(message.content).values():
             assert list(reply.rows) == [TABLE] * (common or personal)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_uses_of_rows_count_as_the_balance_says(tiny: Tiny, own: bool, balance: float) -> None:
+    settings = {"aggregation__personal_embeddings": own, "aggregation__row_balance": balance}
+    run = tiny.trained(tiny.config(aggregation__consensus="examples", federation__rounds=1, **settings))
+    replies: dict[str, Reply] = {}
+    for message in (each for each in run.grid.replies if each.metadata.message_type == TRAIN):
+        replies |= unpack_replies(message.content)
+    rows = [replies[name].rows[TABLE] for name in sorted(replies)]
+    assert len({int(update.counts.sum()) for update in rows}) == len(rows) > 1
+    for message in (each for each in run.grid.sent if each.metadata.message_type == TRAIN):
+        _, incoming, names = unpack_orders(message.content)
+        for name in names:
+            start = incoming.personal[name][TABLE] if own else incoming.common[TABLE]
+            held = run.strategy.parameters.personal[name][TABLE] if own else run.strategy.parameters.common[TABLE]
+            assert torch.equal(held, average_rows(start, rows, use_weights(rows, balance)))
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,17 @@ from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store import Split
 from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
 from pfmsmtrec_flwr.training.local import (
+    SMALLEST_BATCH,
     Anchor,
     GradientStep,
     TrainReport,
+    local_batch_size,
     local_steps,
-    make_optimizer,
     steps_per_epoch,
     train_locally,
     trained_only,
 )
+from pfmsmtrec_flwr.training.optimizers import make_optimizer
 
 CPU = torch.device("cpu")
 FIELDS = (FieldSpec("user", 9, False), FieldSpec("item", 6, True), FieldSpec("hour", 4, True))
@@ -222,9 +224,34 @@ def test_frozen_parameters_stay() -> None:
         assert value.requires_grad
 
 
-def test_weight_decay_and_rate_reach_the_optimizer() -> None:
-    optimizer = make_optimizer(build(), TrainSettings(lr=0.25, weight_decay=0.5))
-    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.25, 0.5)]
+@pytest.mark.parametrize(
+    ("rows", "size", "least", "expected"),
+    [
+        (1000, 512, 0, 512),
+        (1000, 512, 2, 500),
+        (1000, 512, 24, 41),
+        (1000, 512, 40, SMALLEST_BATCH),
+        (20_000, 512, 24, 512),
+        (1000, 16, 40, 16),
+    ],
+)
+def test_few_rows_have_smaller_batches(rows: int, size: int, least: int, expected: int) -> None:
+    assert local_batch_size(rows, TrainSettings(batch_size=size, min_steps=least)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 5000), st.integers(2, 600), st.integers(1, 60))
+def test_a_pass_has_the_least_steps_unless_batches_would_be_too_small(rows: int, size: int, least: int) -> None:
+    wanted = TrainSettings(batch_size=size, min_steps=least)
+    made = local_batch_size(rows, wanted)
+    assert min(size, SMALLEST_BATCH) <= made <= size
+    assert made <= SMALLEST_BATCH or rows // made >= least
+    assert local_steps(rows, wanted) == steps_per_epoch(rows, made)
+
+
+def test_smaller_batches_are_what_is_trained_on() -> None:
+    report = train(build(), split_of(400), batch_size=200, min_steps=8)
+    assert (report.steps, report.examples) == (8, 400)
 
 
 def test_mixed_precision_trains_near_full_precision() -> None:

@@ -1,0 +1,72 @@
+"""The optimisers of a local training: one for the network, one for its embedding tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pfmsmtrec_flwr.config import TrainSettings
+from pfmsmtrec_flwr.model import ScenarioModel
+
+
+class LocalOptimizer:
+    """Optimisers of disjoint parameters, stepped together.
+
+    Parameters
+    ----------
+    optimizers
+        Each parameter in one of them.
+    """
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self.optimizers = tuple(optimizers)
+        self._of = {
+            parameter: optimizer
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Move all parameters."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def moments_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """Return what is remembered of a parameter's gradients, by kind, to be read or filled; none if it is frozen."""
+        return self._of[parameter].state[parameter] if parameter in self._of else {}
+
+
+def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimizer:
+    """Return the optimisers of all parameters that take part in training.
+
+    The network has Adam. The embedding tables have it too, or Adagrad: its steps for a row shrink with the row's own
+    gradients so far, so that a frequent row comes to rest while a rare one still moves far (Duchi et al., JMLR 2011).
+    There is no weight decay beside Adagrad, as that would move rows that no impression has touched.
+
+    Parameters
+    ----------
+    model
+        Those of its parameters that require a gradient take part.
+    settings
+        Rates, decay and the kind of optimiser of the tables.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    apart = {id(table.weight) for table in model.tables} if settings.embedding_optimizer == "adagrad" else set()
+    network = [parameter for parameter in parameters if id(parameter) not in apart]
+    tables = [parameter for parameter in parameters if id(parameter) in apart]
+    optimizers: list[torch.optim.Optimizer] = []
+    if network:
+        adam = torch.optim.Adam(network, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+        optimizers.append(adam)
+    if tables:
+        on_cpu = tables[0].device.type == "cpu"
+        optimizers.append(torch.optim.Adagrad(tables, lr=settings.embedding_lr, fused=on_cpu or None))
+    return LocalOptimizer(optimizers)
