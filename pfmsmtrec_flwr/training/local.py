@@ -197,7 +197,10 @@ def train_locally(
                 counts.index_add_(0, rows, torch.ones_like(rows))
     mean = (losses / wanted).cpu()
     if not torch.isfinite(mean).all():
-        raise FloatingPointError(f"the training loss became {mean.tolist()}: lower train.lr (now {settings.lr})")
+        rates = f"train.lr (now {settings.lr})"
+        if settings.embedding_optimizer == "adagrad":
+            rates += f" or train.embedding_lr (now {settings.embedding_lr})"
+        raise FloatingPointError(f"the training loss became {mean.tolist()}: lower {rates}")
     return TrainReport(
         losses=mean,
         examples=examples,

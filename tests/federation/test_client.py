@@ -102,6 +102,23 @@ def test_training_goes_on_from_the_kept_state(client: ScenarioClient, tmp_path: 
     assert not torch.equal(one["gates.of_task.click.weight"], fresh.load(1)["gates.of_task.click.weight"])
 
 
+def test_adagrads_sums_are_kept_and_change_the_next_round(tiny: Tiny, tmp_path: Path) -> None:
+    ends = {}
+    for kept in ("keep", "reset"):
+        config = tiny.config(train__optimizer_state=kept, train__embedding_optimizer="adagrad")
+        store = ScenarioStore.open(tiny.root / "tiny" / "US")
+        client = ScenarioClient(store, config, LocalState(tmp_path / kept))
+        for number in (1, 2):
+            client.train(order_of(client, round=number, exchange=number), NOTHING)
+        ends[kept] = client.state.load(2)
+    sums = {name for name in ends["keep"] if name.startswith("optimizer/sum/")}
+    assert sums == {"optimizer/sum/federated_embeddings.weight", "optimizer/sum/local_embeddings.weight"}
+    assert ends["keep"]["optimizer/step/local_embeddings.weight"].item() == 6
+    assert not any(name.startswith("optimizer/") for name in ends["reset"])
+    table = "local_embeddings.weight"
+    assert not torch.equal(ends["keep"][table], ends["reset"][table])
+
+
 def test_a_scenario_that_was_never_measured_cannot_be_tested(client: ScenarioClient) -> None:
     with pytest.raises(UserError, match=r"^the model of round 0 is not in "):
         client.test(order_of(client), NOTHING)

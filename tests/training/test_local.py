@@ -268,6 +268,13 @@ def test_a_loss_that_is_no_number_is_told() -> None:
         train(build(), split)
 
 
+def test_a_loss_that_is_no_number_names_the_rate_of_the_tables_too() -> None:
+    split = split_of(32)
+    split.numeric[3, 0] = np.inf
+    with pytest.raises(FloatingPointError, match=r"train.lr \(now 0.01\) or train.embedding_lr \(now 0.05\)$"):
+        train(build(), split, embedding_optimizer="adagrad")
+
+
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_rows_are_refused(rows: int) -> None:
     with pytest.raises(ValueError, match=f"got {rows} training rows, expected two or more"):
