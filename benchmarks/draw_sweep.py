@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pfmsmtrec_flwr.comparison.summary import Spread, Summary, read_summary
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.report.figures.style import colour, dash, marker, panels, put_legend, style
 
 Level = tuple[float, Summary]
@@ -24,10 +25,12 @@ def read_level(text: str) -> Level:
     """Read ``VALUE=DIR``."""
     value, equals, folder = text.partition("=")
     try:
-        summary = read_summary(Path(folder)) if equals else None
         number = float(value)
+        summary = read_summary(Path(folder)) if equals else None
     except ValueError:
         raise argparse.ArgumentTypeError(f"got '{text}', expected VALUE=DIR such as 0.5=dial/0.5") from None
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     if summary is None:
         raise argparse.ArgumentTypeError(f"got '{text}', expected VALUE=DIR with the folder of a finished comparison")
     return number, summary
@@ -65,8 +68,8 @@ def draw(levels: Sequence[Level], methods: Sequence[str], setting: str, stem: Pa
         axes[-1].set_xlabel(setting)
         put_legend(figure, *axes)
         stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
-        figure.savefig(stem.with_suffix(".png"))
+        figure.savefig(f"{stem}.svg", metadata={"Date": None})
+        figure.savefig(f"{stem}.png")
 
 
 def table(levels: Sequence[Level], methods: Sequence[str], setting: str) -> str:

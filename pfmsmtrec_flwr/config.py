@@ -158,7 +158,7 @@ class AggregationSettings(Section):
     """Average of federated embedding tables: by touched row, plain, or none at all."""
     row_balance: Fraction = 0.0
     """With tables averaged by touched row, how a scenario's uses of a row count: 0, each as one; 1, as a share of all
-    its uses, so that a small scenario has as much to say as a large one; between: uses over all uses to this power."""
+    its uses, so that a small scenario has as much to say as a large one; between: over all its uses to this power."""
     personal_embeddings: bool = True
     """With tables averaged by touched row, each scenario's are of those that it agrees with; false: one for all."""
 
