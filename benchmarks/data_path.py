@@ -106,10 +106,10 @@ def read_with_pandas(source: Path) -> int:
 
 def read_columns(source: Path) -> int:
     """Parse the same file into columns."""
-    from pfmsmtrec_flwr.data.progress import ignore
-    from pfmsmtrec_flwr.data.schema import load_schema
-    from pfmsmtrec_flwr.data.sources import Folder
-    from pfmsmtrec_flwr.data.tables import Columns, column_names, read_blocks
+    from pfmsmtrec_flwr.data.read.progress import ignore
+    from pfmsmtrec_flwr.data.read.sources import Folder
+    from pfmsmtrec_flwr.data.read.tables import Columns, column_names, read_blocks
+    from pfmsmtrec_flwr.data.schema.document import load_schema
 
     schema = load_schema("aliexpress")
     (file,) = Folder(source, "aliexpress").find("AliExpress_NL/train.csv")
@@ -121,11 +121,11 @@ def read_columns(source: Path) -> int:
 
 def read_derived(source: Path) -> int:
     """Read the same file as `prepare` does: into rows of embedding tables, hashes, numbers and labels."""
-    from pfmsmtrec_flwr.data.deriving import outputs_of
-    from pfmsmtrec_flwr.data.reading import Reader
-    from pfmsmtrec_flwr.data.schema import load_schema
-    from pfmsmtrec_flwr.data.sources import Folder
-    from pfmsmtrec_flwr.data.splitting import resolve_split
+    from pfmsmtrec_flwr.data.prepare.columns import outputs_of
+    from pfmsmtrec_flwr.data.prepare.rows import Reader
+    from pfmsmtrec_flwr.data.prepare.splits import resolve_split
+    from pfmsmtrec_flwr.data.read.sources import Folder
+    from pfmsmtrec_flwr.data.schema.document import load_schema
 
     schema = load_schema("aliexpress")
     reader = Reader(schema, Folder(source, "aliexpress"), ["NL"], source, progress=False)
@@ -136,8 +136,8 @@ def read_derived(source: Path) -> int:
 
 def prepare_store(source: Path, dataset: str = "aliexpress") -> int:
     """Prepare the whole store, the small test file included."""
-    from pfmsmtrec_flwr.data.prepare import prepare
-    from pfmsmtrec_flwr.data.schema import load_schema
+    from pfmsmtrec_flwr.data.prepare.pipeline import prepare
+    from pfmsmtrec_flwr.data.schema.document import load_schema
 
     (store,) = prepare(load_schema(dataset), source, source / "data", scenarios=["NL"], progress=False)
     return sum(map(len, store.splits.values()))
@@ -150,7 +150,7 @@ def prepare_joined(source: Path) -> int:
 
 def open_store(source: Path) -> int:
     """Open the prepared store."""
-    from pfmsmtrec_flwr.data.store import ScenarioStore
+    from pfmsmtrec_flwr.data.store.store import ScenarioStore
 
     started = time.perf_counter()
     store = ScenarioStore.open(source / "data" / "aliexpress" / "NL")
@@ -161,7 +161,7 @@ def open_store(source: Path) -> int:
 def go_through_batches(source: Path) -> int:
     """Go once through the shuffled training rows, as training does."""
     from pfmsmtrec_flwr.data.batches import batches
-    from pfmsmtrec_flwr.data.store import ScenarioStore
+    from pfmsmtrec_flwr.data.store.store import ScenarioStore
 
     train = ScenarioStore.open(source / "data" / "aliexpress" / "NL").splits["train"]
     rows, most = 0, 0
@@ -201,7 +201,7 @@ def run_one(name: str, source: Path) -> None:
     """Measure one thing in this process."""
     import pandas  # noqa: F401 - its import is no part of what is measured
 
-    import pfmsmtrec_flwr.data.prepare  # noqa: F401
+    import pfmsmtrec_flwr.data.prepare.pipeline  # noqa: F401
 
     started = time.perf_counter()
     rows = MEASURED[name](source)

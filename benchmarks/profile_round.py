@@ -24,9 +24,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from pfmsmtrec_flwr.config import RunConfig, load_config
 from pfmsmtrec_flwr.experiment import run_inline
-from pfmsmtrec_flwr.federation import client, hosting, node, state, strategy
-from pfmsmtrec_flwr.federation.client import model_spec
+from pfmsmtrec_flwr.federation import hosting, node
+from pfmsmtrec_flwr.federation.client import client, state
+from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
+from pfmsmtrec_flwr.federation.server import strategy
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import build_model

@@ -271,8 +271,8 @@ def prepare(
     ] = None,
 ) -> None:
     """Turn a data set's own files into a prepared store for each scenario."""
-    from pfmsmtrec_flwr.data.prepare import prepare as prepare_stores
-    from pfmsmtrec_flwr.data.schema import load_schema
+    from pfmsmtrec_flwr.data.prepare.pipeline import prepare as prepare_stores
+    from pfmsmtrec_flwr.data.schema.document import load_schema
     from pfmsmtrec_flwr.log import log_to_stderr
 
     log_to_stderr()
@@ -297,7 +297,7 @@ def data_init(
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the data set.", show_default="the table's")] = "",
 ) -> None:
     """Write a first schema for a table of your own, for you to correct."""
-    from pfmsmtrec_flwr.data import drafting
+    from pfmsmtrec_flwr.data.draft import document as drafting
 
     source = _absolute(table)
     path = drafting.schema_path(source, output, name)
@@ -316,7 +316,7 @@ def data_init(
 @data_app.command("list")
 def data_list(data: DataOption = DATA_FOLDER) -> None:
     """List the prepared data sets."""
-    from pfmsmtrec_flwr.data import catalog
+    from pfmsmtrec_flwr.data.store import catalog
 
     Console().print(catalog.datasets_table(_absolute(data)))
 
@@ -327,7 +327,7 @@ def data_show(
     data: DataOption = DATA_FOLDER,
 ) -> None:
     """Print a prepared data set's rows, rates and fields."""
-    from pfmsmtrec_flwr.data import catalog
+    from pfmsmtrec_flwr.data.store import catalog
 
     Console().print(catalog.dataset_tables(_absolute(data), name))
 
@@ -341,7 +341,7 @@ def _run_on_flower(
     gpus_per_client: float | None,
     console: Console,
 ) -> None:
-    from pfmsmtrec_flwr.federation.engine import LOG_NAME, app_folder, run_on_flower, started
+    from pfmsmtrec_flwr.launch.engine import LOG_NAME, app_folder, run_on_flower, started
 
     log = folder / LOG_NAME
     log.unlink(missing_ok=True)
@@ -448,7 +448,7 @@ def _check_methods(config: RunConfig, engine: Engine) -> None:
 
 def _check_data(config: RunConfig, data: Path) -> None:
     """Refuse data that is not prepared, before anything starts."""
-    from pfmsmtrec_flwr.data.store import list_scenarios
+    from pfmsmtrec_flwr.data.store.store import list_scenarios
 
     name = config.data.name
     if name == SYNTHETIC:  # makes itself

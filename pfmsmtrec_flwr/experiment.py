@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
-from pfmsmtrec_flwr.federation.strategy import RoundCallback
+from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.results import table

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store import Field, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.data.store.store import Field, ScenarioStore, StoreWriter
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.outcome import FederationResult
-from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.methods import find_method
 from pfmsmtrec_flwr.validation import parse
 

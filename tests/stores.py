@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pfmsmtrec_flwr.data.store import SPLITS, Field, ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.store import SPLITS, Field, ScenarioStore, Split
 
 
 def split_of(

@@ -54,8 +54,8 @@ class FakeFlower:
 @pytest.fixture
 def flower(monkeypatch: pytest.MonkeyPatch) -> FakeFlower:
     fake = FakeFlower()
-    monkeypatch.setattr("pfmsmtrec_flwr.federation.engine.run_on_flower", fake)
-    monkeypatch.setattr("pfmsmtrec_flwr.federation.engine.app_folder", lambda: Path("/the/app"))
+    monkeypatch.setattr("pfmsmtrec_flwr.launch.engine.run_on_flower", fake)
+    monkeypatch.setattr("pfmsmtrec_flwr.launch.engine.app_folder", lambda: Path("/the/app"))
     return fake
 
 

@@ -12,8 +12,8 @@ import yaml
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr import cli
-from pfmsmtrec_flwr.data.schema import load_schema
-from pfmsmtrec_flwr.data.store import ScenarioStore, list_scenarios
+from pfmsmtrec_flwr.data.schema.document import load_schema
+from pfmsmtrec_flwr.data.store.store import ScenarioStore, list_scenarios
 
 PAGE = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "docs" / "your-own-data.md"
 FILE_MARK = re.compile(r"# ([\w-]+\.yaml)\n")

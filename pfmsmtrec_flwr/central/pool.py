@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store import SPLITS, Array, Field, ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.store import SPLITS, Array, Field, ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client import training_rows
+from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
 
 Identities = Literal["private", "shared"]

@@ -14,11 +14,10 @@ from torch import Tensor
 from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.central.pool import Identities, Pool, pool_rows
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store import ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.store import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation
-from pfmsmtrec_flwr.federation.selection import RoundSelection
-from pfmsmtrec_flwr.federation.strategy import RoundCallback
+from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import build_model, output_biases, partition
 from pfmsmtrec_flwr.seeds import derive_seed
@@ -28,6 +27,7 @@ from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.evaluation import predict
 from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
+from pfmsmtrec_flwr.training.selection import RoundSelection
 
 _POOLED = "pooled"
 

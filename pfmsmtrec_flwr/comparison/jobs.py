@@ -116,7 +116,7 @@ def data_fingerprint(config: RunConfig, data: Path) -> str:
     UserError
         The data are not prepared, or a scenario that is to take part is not among them.
     """
-    from pfmsmtrec_flwr.data.store import MANIFEST
+    from pfmsmtrec_flwr.data.store.store import MANIFEST
     from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
 
     parts = []

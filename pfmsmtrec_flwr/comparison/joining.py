@@ -22,9 +22,9 @@ from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.federation.protocol import Stage, Tensors, check_tensors, unpack_tensors
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, Sharing
-from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
-from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods import FederatedMethod, federated_method
 from pfmsmtrec_flwr.methods.alone import METHOD as ALONE
 from pfmsmtrec_flwr.methods.alone import Alone

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfmsmtrec_flwr.data.store import Array, Split
+from pfmsmtrec_flwr.data.store.store import Array, Split
 
 _BLOCKS_IN_WINDOW = 256
 _WINDOW_BYTES = 256 << 20

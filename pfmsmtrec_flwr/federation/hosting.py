@@ -8,8 +8,8 @@ from pathlib import Path
 from flwr.app import Context
 
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
-from pfmsmtrec_flwr.data.store import ScenarioStore, list_scenarios
-from pfmsmtrec_flwr.data.synthetic import SyntheticSettings, ensure_synthetic
+from pfmsmtrec_flwr.data.store.store import ScenarioStore, list_scenarios
+from pfmsmtrec_flwr.data.synthetic.synthetic import SyntheticSettings, ensure_synthetic
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.locations import data_root, is_simulated, safe_folder
 from pfmsmtrec_flwr.validation import parse

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store import ScenarioStore, made_up_rows
+from pfmsmtrec_flwr.data.store.store import ScenarioStore, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client import ScenarioClient, training_rows
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient, training_rows
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.handshake import Description
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, safe_folder
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
-from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.validation import parse
 

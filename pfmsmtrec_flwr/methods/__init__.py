@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.methods import (
     alone,
     alone_models,

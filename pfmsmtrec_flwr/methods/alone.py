@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing
-from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
-from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pfmsmtrec_flwr.config import RunConfig, Value
-from pfmsmtrec_flwr.data.store import ScenarioStore
-from pfmsmtrec_flwr.federation.client import ScenarioClient
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.outcome import FederationResult
-from pfmsmtrec_flwr.federation.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
 
 Family = Literal["floor", "alone", "pooled", "federated"]
 Space = Mapping[str, tuple[Value, ...]]

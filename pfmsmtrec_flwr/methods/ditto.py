@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store import ScenarioStore
-from pfmsmtrec_flwr.federation.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.federation.client.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Tensors
-from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.model import ScenarioModel

@@ -8,11 +8,11 @@ import torch
 
 from pfmsmtrec_flwr.aggregation import attentive
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.federation.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.federation.client.client import Fitted, ScenarioClient
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Stage, Tensors
+from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing
-from pfmsmtrec_flwr.federation.strategy import RoundCallback, ScenarioStrategy
-from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 from pfmsmtrec_flwr.training.local import Anchor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pfmsmtrec_flwr.federation.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.protocol import Incoming
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedavg import FedAvg

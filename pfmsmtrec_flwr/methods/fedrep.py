@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pfmsmtrec_flwr.federation.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.federation.client.client import Fitted, ScenarioClient
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Tensors
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.base import FederatedMethod

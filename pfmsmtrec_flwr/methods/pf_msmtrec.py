@@ -27,9 +27,9 @@ from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.outcome import Conflict
 from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
-from pfmsmtrec_flwr.federation.strategy import RoundCallback, ScenarioStrategy
-from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 

@@ -10,9 +10,9 @@ import pytest
 from layouts import SHARED, kuairand
 from sklearn.metrics import roc_auc_score
 
-from pfmsmtrec_flwr.data.prepare import prepare
-from pfmsmtrec_flwr.data.schema import load_schema
-from pfmsmtrec_flwr.data.store import SPLITS, ScenarioStore
+from pfmsmtrec_flwr.data.prepare.pipeline import prepare
+from pfmsmtrec_flwr.data.schema.document import load_schema
+from pfmsmtrec_flwr.data.store.store import SPLITS, ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 
 SLICE = SHARED / "kuairand-pure-slice"

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pfmsmtrec_flwr.data.prepare import prepare
-from pfmsmtrec_flwr.data.schema import DATASETS_FOLDER, load_schema
-from pfmsmtrec_flwr.data.store import SPLITS, ScenarioStore
+from pfmsmtrec_flwr.data.prepare.pipeline import prepare
+from pfmsmtrec_flwr.data.schema.document import DATASETS_FOLDER, load_schema
+from pfmsmtrec_flwr.data.store.store import SPLITS, ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.writer import read_metrics, read_results
 

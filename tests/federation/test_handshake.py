@@ -10,10 +10,10 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation import handshake, node, protocol
-from pfmsmtrec_flwr.federation.client import training_rows
+from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.federation.handshake import shake_hands
 from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order

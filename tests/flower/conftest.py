@@ -22,7 +22,7 @@ def flower() -> Iterator[Flower]:
     """`flwr` with a home and a port of its own; all that it started has ended afterwards."""
     from real_flower import Flower
 
-    from pfmsmtrec_flwr.federation.processes import end_family
+    from pfmsmtrec_flwr.launch.processes import end_family
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.config import BaselineSettings, TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
-from pfmsmtrec_flwr.data.store import ScenarioStore
-from pfmsmtrec_flwr.federation.client import model_spec
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.federation.client.client import model_spec
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
-from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.methods.apfl import APFLClient, Mixture, MixtureStep
 from pfmsmtrec_flwr.model import build_model
 from pfmsmtrec_flwr.training.local import backward

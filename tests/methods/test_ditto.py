@@ -7,10 +7,10 @@ import pytest
 import torch
 from federated import Tiny, same
 
-from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.federation.sharing import names_of
-from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.methods.ditto import METHOD, DittoClient
 from pfmsmtrec_flwr.model import build_model
 

@@ -9,11 +9,11 @@ import torch
 from federated import Tiny, same
 from torch import Tensor
 
-from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order, Stage, unpack_replies
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
-from pfmsmtrec_flwr.federation.state import LocalState
-from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.fedamp import METHOD, FedAMP, FedAMPClient
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part, build_model
 

@@ -7,10 +7,10 @@ import torch
 from federated import Tiny, same
 from torch import Tensor
 
-from pfmsmtrec_flwr.data.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.federation.sharing import names_of
-from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.methods import client_of
 from pfmsmtrec_flwr.methods.fedprox import METHOD, FedProxClient
 from pfmsmtrec_flwr.model import build_model

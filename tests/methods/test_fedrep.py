@@ -8,11 +8,11 @@ import pytest
 import torch
 from federated import Tiny, same
 
-from pfmsmtrec_flwr.data.store import ScenarioStore
-from pfmsmtrec_flwr.federation import client as client_module
+from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.federation.client import client as client_module
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply
 from pfmsmtrec_flwr.federation.sharing import names_of
-from pfmsmtrec_flwr.federation.state import LocalState
 from pfmsmtrec_flwr.methods.fedrep import METHOD, FedRepClient
 from pfmsmtrec_flwr.model import HEAD_PARTS
 from pfmsmtrec_flwr.training.local import LocalStep, TrainReport, train_locally

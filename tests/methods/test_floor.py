@@ -5,7 +5,7 @@ import pytest
 from federated import Tiny
 from stores import split_of, store_of
 
-from pfmsmtrec_flwr.data.store import Field, ScenarioStore
+from pfmsmtrec_flwr.data.store.store import Field, ScenarioStore
 from pfmsmtrec_flwr.methods import METHODS, CentralMethod
 from pfmsmtrec_flwr.methods.floor import METHODS as FLOOR
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, payload_bytes, unpack_orders, unpack_replies
-from pfmsmtrec_flwr.federation.state import LocalState
-from pfmsmtrec_flwr.federation.strategy import ScenarioStrategy
-from pfmsmtrec_flwr.federation.updates import ScenarioUpdate
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import Part
 
@@ -155,7 +155,7 @@ def test_equal_scenarios_stay_equal(
     for name in names:
         tiny.write("equal", name, rows=64, seed=5)
     # The order of the rows and dropout are drawn by the scenario's name: here all bear the same.
-    from pfmsmtrec_flwr.federation import client
+    from pfmsmtrec_flwr.federation.client import client
     from pfmsmtrec_flwr.seeds import derive_seed
 
     monkeypatch.setattr(client, "derive_seed", lambda *parts: derive_seed(*parts[:-1], "the same"))
@@ -359,7 +359,7 @@ def test_no_baseline_sends_what_is_private(tiny: Tiny, method: str) -> None:
 
 
 def test_of_a_table_only_touched_rows_come_back(tiny: Tiny, tmp_path: Path) -> None:
-    from pfmsmtrec_flwr.data.store import ScenarioStore
+    from pfmsmtrec_flwr.data.store.store import ScenarioStore
 
     run = tiny.train(tiny.config(train__max_local_steps=1), tmp_path / "a", nodes=4)
     replies = [unpack_replies(reply.content) for reply in run.grid.replies if reply.metadata.message_type == TRAIN]

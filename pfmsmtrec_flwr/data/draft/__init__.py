@@ -1,0 +1,1 @@
+"""A first schema for a table of one's own: a profile of its columns, guesses, the written schema."""

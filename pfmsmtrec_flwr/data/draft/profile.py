@@ -1,0 +1,289 @@
+"""What a user's own table looks like: its form, and statistics of each column over the first rows of its files."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded
+from pfmsmtrec_flwr.data.read.progress import ignore
+from pfmsmtrec_flwr.data.read.sources import Folder, Source
+from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, Columns, block_tasks, column_names
+from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.errors import UserError
+
+ROWS = 100_000
+
+_FILES = 20
+_GZIP = ".gz"
+_DELIMITERS = ",;\t|"
+_TEXT_ENDINGS = {".csv", ".tsv", ".txt"}
+_MISSING_WORDS = frozenset({"NULL", "null", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "\\N"})
+_LONGEST_NAME = 200
+_NUMBER = r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)$"
+_INTEGER = r"^-?\d+$"
+_RUN = r"\{\d+\.\.\d+\}"  # stands for several names in a schema
+_YES_NO = ({"0", "1"}, {"false", "true"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column, as the rows that were looked at have it."""
+
+    name: str
+    rows: int
+    values: Texts
+    """Distinct values in their canonical texts, the most frequent first."""
+    counts: Integers
+    """Rows of each."""
+    numbers: npt.NDArray[np.float64] | None
+    """The values as numbers; None if one of them is none."""
+    integers: bool
+    """Whether all of them are whole numbers."""
+
+    @classmethod
+    def of(cls, name: str, rows: int, counts: pd.Series[int]) -> Column:
+        """Make it of the counts of its distinct values."""
+        counts = counts.sort_values(ascending=False, kind="stable")
+        values = counts.index.to_numpy(dtype=object)
+        whole = bool(len(values)) and all_match(values, _INTEGER)
+        numeric = bool(len(values)) and all_match(values, _NUMBER)
+        numbers = values.astype(np.float64) if numeric else None
+        return cls(name, rows, values, np.asarray(counts, dtype=np.int64), numbers, whole)
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct values."""
+        return len(self.values)
+
+    @property
+    def missing(self) -> int:
+        """Rows without a value."""
+        return self.rows - int(self.counts.sum())
+
+    @property
+    def text(self) -> bool:
+        """Whether a value is no number."""
+        return self.numbers is None
+
+    @property
+    def unique(self) -> bool:
+        """Whether no two rows have the same value."""
+        return self.distinct == self.rows > 1
+
+    @property
+    def yes_and_no(self) -> tuple[str, str] | None:
+        """The values that mean yes and no, where there are just these two."""
+        if self.distinct != 2 or {value.lower() for value in self.values} not in _YES_NO:
+            return None
+        no, yes = sorted(self.values, key=str.lower)
+        return yes, no
+
+    def share(self, value: str) -> float:
+        """Return the share of the rows that have a value."""
+        return float(self.counts[self.values == value].sum()) / self.rows
+
+    def span(self) -> tuple[float, float]:
+        """Return the lowest and the highest number."""
+        finite = self._finite()
+        return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+
+    def lone_negative(self) -> int | None:
+        """Return the only negative value, if it is a whole number and most values are not: it may stand for missing."""
+        finite = self._finite()
+        negative = finite[finite < 0]
+        return int(negative[0]) if len(negative) == 1 and len(finite) > 3 and negative[0] % 1 == 0 else None
+
+    def skewness(self, without: float | None) -> float:
+        """Return the third standardised moment, one value left out; 0 for a constant."""
+        assert self.numbers is not None
+        kept = np.isfinite(self.numbers) & (self.numbers != without)
+        numbers, weights = self.numbers[kept], self.counts[kept]
+        if len(numbers) < 2:
+            return 0.0
+        centred = numbers - np.average(numbers, weights=weights)
+        deviation = np.sqrt(np.average(centred**2, weights=weights))
+        return float(np.average((centred / deviation) ** 3, weights=weights)) if deviation > 0 else 0.0
+
+    def _finite(self) -> npt.NDArray[np.float64]:
+        assert self.numbers is not None
+        return self.numbers[np.isfinite(self.numbers)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first rows of a table's files."""
+
+    folder: Path
+    """Below which the table's files are found."""
+    name: str
+    table: TableSpec
+    rows: int
+    files: int
+    """How many the table has."""
+    whole: bool
+    """Whether these are all rows."""
+    columns: tuple[Column, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    """Further columns, and why they cannot be used."""
+
+
+def look_at(table: Path) -> Sample:
+    """Read the first rows of a table, the same number of each of its files, or of some of them.
+
+    Parameters
+    ----------
+    table
+        A CSV or Parquet file, or a folder whose files of one of these kinds are the table.
+
+    Raises
+    ------
+    UserError
+        There is no such table, it has no header or no row, or it cannot be read.
+    """
+    folder, pattern = _found(table)
+    sources = Folder(folder, table.name).find(pattern)
+    spec = TableSpec(files=(pattern,), delimiter=_delimiter(sources[0]))
+    names = column_names(sources[0], spec)
+    if all(re.fullmatch(_NUMBER, name) for name in names):
+        shown = spec.delimiter.join(names)[:60]
+        raise UserError(f"{sources[0]}, line 1: got '{shown}', expected the names of the columns: add a header line")
+    unreadable = _unreadable(sources[0], names)
+    columns = Columns(tuple(name for name in names if name not in unreadable))
+    if not columns.texts:
+        raise UserError(f"{sources[0]}: got no column of text or numbers, expected a label and features")
+    step = -(-len(sources) // _FILES)
+    chosen = sources[::step]
+    blocks: list[pa.Table] = []
+    whole = step == 1
+    for source in chosen:
+        taken, complete = _first_rows(source, spec, columns, ROWS // len(chosen))
+        blocks += taken
+        whole = whole and complete
+    rows = sum(block.num_rows for block in blocks)
+    if not rows:
+        raise UserError(f"{sources[0]}: got a header and no row, expected some thousand rows")
+    counts = {name: _counts([block.column(name) for block in blocks]) for name in columns.texts}
+    if sources[0].ending not in PARQUET_ENDINGS and (words := _missing_words(counts.values())):
+        spec = spec.model_copy(update={"missing": ("", *words)})
+        counts = {name: each.drop(words, errors="ignore") for name, each in counts.items()}
+    profiles = tuple(Column.of(name, rows, each) for name, each in counts.items())
+    return Sample(folder, table_name(table), spec, rows, len(sources), whole, profiles, tuple(unreadable.items()))
+
+
+def table_name(table: Path) -> str:
+    """Return what a table is called, without the endings of its file."""
+    return table.name if table.is_dir() else Path(table.name.removesuffix(_GZIP)).stem
+
+
+def all_match(values: Texts, pattern: str) -> bool:
+    """Return whether all texts match a regular expression (RE2)."""
+    return bool(pc.all(pc.match_substring_regex(pa.array(values, type=pa.string()), pattern)).as_py())
+
+
+def share_matching(values: Texts, pattern: str) -> float:
+    """Return the share of texts that match a regular expression (RE2)."""
+    matching = pc.match_substring_regex(pa.array(values, type=pa.string()), pattern)
+    return float(pc.mean(matching.cast(pa.int8())).as_py() or 0.0)
+
+
+def _found(table: Path) -> tuple[Path, str]:
+    """Return the folder and the pattern of the files."""
+    if table.is_dir():
+        endings = {_ending(child) for child in table.iterdir() if child.is_file()}
+        kinds = sorted(endings & (_TEXT_ENDINGS | PARQUET_ENDINGS))
+        if len(kinds) != 1:
+            raise UserError(
+                f"{table} holds {'several kinds of tables' if kinds else 'no table'} ({', '.join(kinds) or 'no file'} "
+                "of .csv, .tsv, .txt, .parquet, .pq), expected files of one kind: name one file, or move the others"
+            )
+        return table, f"*{kinds[0]}"
+    if not table.is_file():
+        raise UserError(f"no table {table}: give a CSV or Parquet file, or a folder of such files")
+    if _ending(table) not in _TEXT_ENDINGS | PARQUET_ENDINGS:
+        raise UserError(f"{table}: got a file '{table.suffix}', expected .csv, .tsv, .txt or .parquet: convert it")
+    name = table.name.removesuffix(_GZIP)
+    # A brace could be read as a mark such as {scenario}.
+    return table.parent, glob.escape(name).replace("{", "[{]")
+
+
+def _ending(path: Path) -> str:
+    return Path(path.name.removesuffix(_GZIP)).suffix.lower()
+
+
+def _delimiter(source: Source) -> str:
+    """Return the sign that parts the header into most names."""
+    if source.ending in PARQUET_ENDINGS:
+        return ","
+    with source.open() as (stream, _):
+        line = stream.readline(1 << 20).decode(errors="replace")
+    counts = {}
+    for delimiter in _DELIMITERS:
+        with suppress(csv.Error):
+            counts[delimiter] = len(next(csv.reader([line], delimiter=delimiter), []))
+    return max(counts, key=lambda delimiter: counts[delimiter], default=",")
+
+
+def _unreadable(source: Source, names: Sequence[str]) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    for name in names:
+        if not name:
+            reasons[name] = "it has no name: an index that was written with the table?"
+        elif len(name) > _LONGEST_NAME or re.search(_RUN, name):
+            reasons[name] = "a schema cannot name it: rename it"
+    if source.ending in PARQUET_ENDINGS:
+        for field in pq.read_schema(source.path):
+            if pa.types.is_nested(field.type) or pa.types.is_null(field.type) or _is_binary(field.type):
+                reasons.setdefault(field.name, f"its type is {field.type}, which is neither text nor a number")
+    return reasons
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _first_rows(source: Source, table: TableSpec, columns: Columns, limit: int) -> tuple[list[pa.Table], bool]:
+    """Return some first rows, and whether they are all."""
+    blocks: list[pa.Table] = []
+    for task in block_tasks(source, table, columns, ignore):
+        rows = task().rows
+        if rows.num_rows > limit:
+            return [*blocks, rows.slice(0, limit)], False
+        blocks.append(rows)
+        limit -= rows.num_rows
+    return blocks, True
+
+
+def _counts(parts: Sequence[pa.ChunkedArray]) -> pd.Series[int]:
+    """Return the rows of each distinct value, by its canonical text."""
+    counted: list[pd.Series[int]] = []
+    for part in parts:
+        texts = coded(part)
+        counts = texts.counts()
+        there = counts > 0
+        counted.append(pd.Series(counts[there], index=pd.Index(texts.values[there], dtype=object)))
+    return pd.concat(counted).groupby(level=0, sort=False).sum()
+
+
+def _missing_words(columns: Iterable[pd.Series[int]]) -> list[str]:
+    """Return the words that stand for a missing number: where they are taken away, only numbers remain."""
+    found: set[str] = set()
+    for counts in columns:
+        values = counts.index.to_numpy(dtype=object)
+        words = _MISSING_WORDS & set(values)
+        others = values[~np.isin(values, list(words))]
+        if words and len(others) and all_match(others, _NUMBER):
+            found |= words
+    return sorted(found)

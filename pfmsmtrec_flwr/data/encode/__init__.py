@@ -1,0 +1,1 @@
+"""Categorical values as rows of embedding tables."""

@@ -1,0 +1,197 @@
+"""Categorical values to rows of an embedding table, whole arrays at a time.
+
+A chunk of a column is held as its distinct values and an index into them, so that text is handled once per distinct
+value. Row 0 of every table stands for what is missing, unseen, rare or out of range. Encoders of this module work on
+texts; those that work on hashes of them are in `hashing`.
+
+One value has one text, whatever type it was read with: surrounding white space goes, and what reads as an integer is
+written as one, without sign ``+``, leading zeros or a fraction of zeros. So 5, 5.0, "5", " 5" and "005" are one value,
+"5.5" and "5a" two others. Fractions keep the text that they have: "5.5" and "5.50" are two values. Encoders and hashes
+see this text only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pfmsmtrec_flwr.data.schema.sections import FieldSpec, Scalar
+
+Texts: TypeAlias = npt.NDArray[np.object_]
+"""Canonical texts, (distinct,)."""
+Integers: TypeAlias = npt.NDArray[np.int64]
+
+NO_HASH = 0
+"""Stands for a missing value where hashes are kept; no text has this hash."""
+
+_EXACT_INTEGERS = 2.0**53
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column as distinct values and an index into them."""
+
+    values: Texts
+    """Distinct texts (distinct,)."""
+    index: Integers
+    """(n,), -1 where the value is missing."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def lookup(self, of_value: npt.NDArray[Any], of_missing: Any) -> npt.NDArray[Any]:
+        """Spread what belongs to each distinct value over the rows."""
+        missing = np.array([of_missing], dtype=of_value.dtype)  # of the same type: no bit of a hash may be lost
+        return np.concatenate([of_value, missing])[self.index]  # -1 is the appended one
+
+    def counts(self) -> Integers:
+        """Count the rows of each distinct value."""
+        return np.bincount(self.index[self.index >= 0], minlength=len(self.values)).astype(np.int64)
+
+
+class Encoder(Protocol):
+    """Gives distinct texts their rows."""
+
+    @property
+    def size(self) -> int:
+        """Rows of the table, the reserved one included."""
+
+    def rows(self, values: Texts) -> Integers:
+        """Return the row of each text; 0 where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Numbers 0..limit-1 as they are."""
+
+    limit: int
+
+    @property
+    def size(self) -> int:
+        """Rows of the table."""
+        return self.limit + 1
+
+    def rows(self, values: Texts) -> Integers:
+        """Return the number plus one; 0 out of range."""
+        numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            valid = (numbers >= 0) & (numbers < self.limit) & (numbers == np.floor(numbers))
+        return np.where(valid, np.where(valid, numbers, 0).astype(np.int64) + 1, 0)
+
+
+class Vocabulary:
+    """Declared values in their order; the first has row 1."""
+
+    def __init__(self, values: Texts) -> None:
+        self._index = pd.Index(values, dtype=object)
+
+    @property
+    def size(self) -> int:
+        """Rows of the table."""
+        return len(self._index) + 1
+
+    def rows(self, values: Texts) -> Integers:
+        """Return the position plus one; 0 for an unknown value."""
+        return self._index.get_indexer(pd.Index(values, dtype=object)).astype(np.int64) + 1
+
+
+def coded(array: pa.Array | pa.ChunkedArray) -> Coded:
+    """Take a column of any type apart into distinct canonical texts and an index."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    texts = _canonical(array.dictionary)
+    index = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
+    return _as_missing(Coded(values, index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False), dtype=bool))
+
+
+def canonical(value: Scalar) -> str:
+    """Return the canonical text of one value, as written in a schema."""
+    return str(_canonical(pa.array([value]))[0].as_py())
+
+
+def without(column: Coded, sentinels: tuple[Scalar, ...]) -> Coded:
+    """Make the sentinels missing."""
+    if not sentinels:
+        return column
+    return _as_missing(column, is_one_of(column.values, [canonical(value) for value in sentinels]))
+
+
+def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which texts are among some others."""
+    found = pc.is_in(pa.array(values, type=pa.string()), value_set=pa.array(texts, type=pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def transformed(column: Coded, transform: str) -> Coded:
+    """Apply a field's declared transform to its texts: ``none``, ``hour`` or ``first``."""
+    if transform == "none" or not len(column.values):
+        return column
+    texts = pa.array(column.values, type=pa.string())
+    if transform == "first":
+        texts = pc.replace_substring_regex(texts, r"(?s),.*$", "")
+    else:  # 2359 → 23, 859 → 8, 5 → 0
+        texts = pc.replace_substring_regex(texts, r"^(\d{0,2}?)\d{1,2}$", r"\1")
+        texts = pc.if_else(pc.equal(texts, ""), "0", texts)
+    texts = _canonical(texts)
+    values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
+    return _as_missing(Coded(values, column.index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False)))
+
+
+def declared_encoder(spec: FieldSpec) -> Encoder | None:
+    """Return the encoder that a schema declares in full; None where it works on hashes."""
+    if spec.identity is not None:
+        return Identity(spec.identity.size)
+    if spec.values is not None:
+        texts = list(dict.fromkeys(canonical(value) for value in spec.values))
+        return Vocabulary(np.array(texts, dtype=object))
+    return None
+
+
+def hash_texts(values: Texts, seed: int) -> npt.NDArray[np.uint64]:
+    """Hash texts to 64 bits (SipHash with a key made of the seed); never `NO_HASH`."""
+    key = f"{seed % 16**16:016x}"
+    hashes = np.asarray(pd.util.hash_array(values.astype(object), hash_key=key, categorize=False), dtype=np.uint64)
+    return np.maximum(hashes, np.uint64(NO_HASH + 1))
+
+
+def _canonical(values: pa.Array) -> pa.Array:
+    """Return the texts of distinct values; null for white space alone, not-a-number and null itself."""
+    if pa.types.is_floating(values.type):
+        values = _float_texts(values)
+    elif not pa.types.is_string(values.type):
+        values = values.cast(pa.string())
+    texts = pc.utf8_trim_whitespace(values)
+    odd = pc.fill_null(pc.match_substring_regex(texts, r"^(?:[-+0]|$)|\."), False)  # few; the others are as they are
+    if pc.any(odd).as_py():
+        plain = pc.replace_substring_regex(texts.filter(odd), r"^\+?(-?)0*(\d+)(?:\.0*)?$", r"\1\2")
+        plain = pc.if_else(pc.equal(plain, "-0"), "0", plain)
+        plain = pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
+        texts = pc.replace_with_mask(texts, odd, plain)
+    return texts
+
+
+def _float_texts(values: pa.Array) -> pa.Array:
+    numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        whole = (np.abs(numbers) < _EXACT_INTEGERS) & (numbers == np.floor(numbers))
+    texts = np.array([repr(number) for number in numbers.tolist()], dtype=object)
+    texts[whole] = numbers[whole].astype(np.int64).astype(str)
+    return pa.array(texts, type=pa.string(), mask=np.isnan(numbers))
+
+
+def _as_missing(column: Coded, gone: npt.NDArray[np.bool_]) -> Coded:
+    if not gone.any():
+        return column
+    values = column.values.copy()
+    values[gone] = ""
+    return Coded(values, column.lookup(np.where(gone, -1, np.arange(len(values))), -1))

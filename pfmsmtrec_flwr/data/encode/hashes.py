@@ -1,0 +1,114 @@
+"""Hashes of categorical values to rows of an embedding table: buckets, and vocabularies learned from counts.
+
+Values are told apart by 64-bit hashes of their texts, so that counting takes some 80 bytes a distinct value, whatever
+it reads; among ten million values two are taken for one with a probability of 3 in a million.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
+from pfmsmtrec_flwr.data.schema.sections import VocabularyEncoder
+
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+Integers: TypeAlias = npt.NDArray[np.int64]
+
+_FEWEST_PENDING = 100_000
+
+
+class HashedEncoder(Protocol):
+    """Gives hashes their rows."""
+
+    @property
+    def size(self) -> int:
+        """Rows of the table, the reserved one included."""
+
+    def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
+        """Return the row of each hash, (n,); 0 where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Rows by the remainder of the hash, the same on every machine."""
+
+    buckets: int
+
+    @property
+    def size(self) -> int:
+        """Rows of the table."""
+        return self.buckets + 1
+
+    def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
+        """Return the bucket plus one; 0 for a missing value."""
+        rows = (hashes % np.uint64(self.buckets)).astype(np.int32) + np.int32(1)
+        return np.where(hashes == NO_HASH, np.int32(0), rows)
+
+    def colliding(self, values: Hashes) -> int:
+        """Count the values, each given once, that share their bucket with another one."""
+        rows = self.rows(values)
+        shared = np.bincount(rows, minlength=self.size) > 1 if len(rows) else np.zeros(self.size, dtype=bool)
+        return int(shared[rows].sum())
+
+
+class LearnedVocabulary:
+    """Hashes that were frequent enough; the most frequent has row 1."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._order = np.argsort(hashes)
+        self._sorted = hashes[self._order]
+
+    @property
+    def size(self) -> int:
+        """Rows of the table."""
+        return len(self._sorted) + 1
+
+    def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
+        """Return the rank; 0 for an unknown value."""
+        if not len(self._sorted):
+            return np.zeros(len(hashes), dtype=np.int32)
+        place = np.minimum(np.searchsorted(self._sorted, hashes), len(self._sorted) - 1)
+        return np.where(self._sorted[place] == hashes, self._order[place] + 1, 0).astype(np.int32)
+
+
+class HashCounter:
+    """Counts hashes over many blocks."""
+
+    def __init__(self) -> None:
+        self._hashes: Hashes = np.empty(0, dtype=np.uint64)
+        self._counts: Integers = np.empty(0, dtype=np.int64)
+        self._pending: list[tuple[Hashes, Integers]] = []
+        self._waiting = 0
+
+    def add(self, hashes: Hashes) -> None:
+        """Count some more; missing values are left out."""
+        known, counts = np.unique(hashes[hashes != NO_HASH], return_counts=True)
+        self._pending.append((known, counts.astype(np.int64)))
+        self._waiting += len(known)
+        if self._waiting > max(len(self._hashes), _FEWEST_PENDING):  # as rarely as the values double
+            self._merge()
+
+    def values(self) -> Hashes:
+        """Return every hash once, ascending."""
+        self._merge()
+        return self._hashes
+
+    def vocabulary(self, spec: VocabularyEncoder) -> LearnedVocabulary:
+        """Return those that are frequent enough, by falling count, equal counts by their hash."""
+        self._merge()
+        kept = self._counts >= spec.min_count
+        hashes, counts = self._hashes[kept], self._counts[kept]
+        return LearnedVocabulary(hashes[np.argsort(-counts, kind="stable")][: spec.max_size])
+
+    def _merge(self) -> None:
+        if not self._pending:
+            return
+        hashes = np.concatenate([self._hashes, *(known for known, _ in self._pending)])
+        counts = np.concatenate([self._counts, *(count for _, count in self._pending)])
+        self._hashes, place = np.unique(hashes, return_inverse=True)
+        self._counts = np.bincount(place, weights=counts, minlength=len(self._hashes)).astype(np.int64)
+        self._pending, self._waiting = [], 0

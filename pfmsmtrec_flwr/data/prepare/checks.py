@@ -1,0 +1,78 @@
+"""Whether what was read can be trained on, and what a user should know of it before."""
+
+from __future__ import annotations
+
+from pfmsmtrec_flwr.data.prepare.splits import TRAIN, SplitPlan
+from pfmsmtrec_flwr.data.prepare.vocabularies import Learned
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.store.store import SPLITS
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
+
+_ROWS_OFF = 0.02
+_UNKNOWN_TOLD = 0.05
+_COLLIDING_TOLD = 0.5
+
+
+def compare_rows(schema: DatasetSchema, scenario: str, count: int) -> None:
+    """Warn if a scenario has another number of rows than the published data set."""
+    expected = schema.expected_rows.get(scenario)
+    if expected is not None and abs(count - expected) > _ROWS_OFF * expected:
+        logger.warning(
+            "%s: got %s rows, the published data set has about %s: is the copy complete?",
+            scenario,
+            f"{count:,}",
+            f"{expected:,}",
+        )
+
+
+def check_learned(schema: DatasetSchema, scenario: str, learned: Learned, plan: SplitPlan) -> None:
+    """Refuse an empty scenario, an empty split, a task with one class.
+
+    Raises
+    ------
+    UserError
+        Says which, and what to do.
+    """
+    if not learned.rows.sum():
+        column = schema.scenario.column
+        why = f"no matching value in column '{column}'" if column else "its files are empty"
+        raise UserError(
+            f"scenario '{scenario}' has no rows ({why}): "
+            "check the source, or prepare only the scenarios that it holds with --scenario"
+        )
+    for split, count in zip(SPLITS, learned.rows, strict=True):
+        if not count:
+            raise UserError(
+                f"scenario '{scenario}' has no rows in the {split} split ({plan.description}): "
+                "change the split rule, or leave the scenario out"
+            )
+    for task, count in zip(schema.tasks_of(scenario), learned.positives[TRAIN], strict=True):
+        if count in {0, learned.rows[TRAIN]}:
+            raise UserError(
+                f"scenario '{scenario}', task '{task}': all {learned.rows[TRAIN]} training rows have the label "
+                f"{int(count > 0)}, and nothing can be learned from one class: {_remedy(schema, scenario, task)}"
+            )
+
+
+def tell_encodings(scenario: str, learned: Learned) -> None:
+    """Warn of fields whose encoding fits badly; all figures are in the manifest."""
+    for key, limit, what in (
+        ("unknown", _UNKNOWN_TOLD, "of the training rows have a value that the schema does not know"),
+        ("colliding", _COLLIDING_TOLD, "of the values share their row with another one"),
+    ):
+        shares = {name: report[key] for name, report in learned.encodings.items() if key in report}
+        told = [f"{name} ({share:.0%})" for name, share in shares.items() if share > limit]
+        if told:
+            logger.warning("%s: %s %s", scenario, ", ".join(told), what)
+
+
+def _remedy(schema: DatasetSchema, scenario: str, task: str) -> str:
+    spec = schema.negatives
+    if spec is None or task != spec.task or scenario not in spec.scenarios:
+        return "leave out the task or the scenario"
+    others = " ".join(f"--scenario {name}" for name in schema.scenarios if name not in spec.scenarios)
+    return (
+        "its table holds positive rows only. Give --negatives N to have N rows made up for each of them, with "
+        f"items that the user has no row for, or prepare the other scenarios: {others}"
+    )

@@ -1,0 +1,217 @@
+"""What becomes of a table's columns: text and numbers to columns of fixed width, whole arrays at a time.
+
+Of every field that a schema declares in full the rows of its table are known at once; of one that is hashed, or whose
+vocabulary is learned, the 64-bit hash of each value is kept, and rows follow when the scenario's training rows are
+known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.encode.encoders import (
+    NO_HASH,
+    Coded,
+    Encoder,
+    canonical,
+    declared_encoder,
+    hash_texts,
+    is_one_of,
+    transformed,
+    without,
+)
+from pfmsmtrec_flwr.data.prepare.splits import ByRow, Splitter
+from pfmsmtrec_flwr.data.read.chunks import Chunk
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
+from pfmsmtrec_flwr.data.schema.sections import FieldSpec, NumericSpec, TaskSpec
+from pfmsmtrec_flwr.data.store.store import Array
+
+SCENARIO = "scenario"
+SPLIT = "split"
+USER = "user"
+NO_SCENARIO = -1
+NOT_FOUND = -2
+"""Scenario or split of a row for which a side table has none."""
+NO_USER = -1
+UNKNOWN = -1
+"""Row of a value that a declared encoder does not know, until it is written as row 0."""
+WRONG_LABEL = 2
+
+_LARGEST = 1e30  # what is larger has no square, and no place among 32-bit numbers
+_USER_SEED = 0
+_KEY_SEED = 0
+_VOCABULARY_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A column of fixed width that is made of one column of a table.
+
+    Attributes
+    ----------
+    name
+        What it is known by, such as ``field:item``.
+    column
+        The table's column.
+    dtype
+        Numpy's name of its type.
+    missing
+        Its value in rows for which a side table has none.
+    make
+        Makes it of a chunk, (n,).
+    number
+        Whether the column is read as numbers, not as text.
+    """
+
+    name: str
+    column: str
+    dtype: str
+    missing: float | int
+    make: Callable[[Chunk], Array]
+    number: bool = False
+
+
+def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitter) -> list[Output]:
+    """Return all that is made of a table for some scenarios that come from the same files.
+
+    The scenario's number is its place in `scenarios`, `NO_SCENARIO` for any other.
+    """
+    found: list[Output] = []
+    if schema.scenario.column is not None:
+        found.append(_scenario(schema, scenarios, schema.scenario.column))
+    if not isinstance(splitter, ByRow):
+        found.append(Output(SPLIT, splitter.column, "int8", NOT_FOUND, splitter.codes))
+    if schema.users is not None:
+        found.append(_user(schema.users))
+    wanted = [
+        (name, task) for name, task in schema.tasks.items() if any(has(task.scenarios, each) for each in scenarios)
+    ]
+    found += [_label(name, task) for name, task in wanted]
+    for name, spec in schema.fields.items():
+        if any(has(spec.scenarios, each) for each in scenarios):
+            found.append(_field(name, spec))
+    for name, number in schema.numeric.items():
+        if any(has(number.scenarios, each) for each in scenarios):
+            found.append(_number(name, number))
+    return found
+
+
+def field_output(name: str) -> str:
+    """Return the name of a field's output."""
+    return f"field:{name}"
+
+
+def number_output(name: str) -> str:
+    """Return the name of a numeric column's output."""
+    return f"number:{name}"
+
+
+def label_output(task: str) -> str:
+    """Return the name of a task's output."""
+    return f"label:{task}"
+
+
+def key_output(column: str) -> Output:
+    """Return the hashed key of a join."""
+    return Output(f"key:{column}", column, "uint64", NO_HASH, lambda chunk: _hashed(chunk.coded(column), _KEY_SEED))
+
+
+def is_hashed(spec: FieldSpec) -> bool:
+    """Return whether the hashes of a field's values are kept rather than their rows."""
+    return spec.hash is not None or spec.vocabulary is not None
+
+
+def _scenario(schema: DatasetSchema, scenarios: Sequence[str], column: str) -> Output:
+    named = {canonical(value): name for value, name in (schema.scenario.values or {}).items()}
+    place = {value: scenarios.index(name) for value, name in named.items() if name in scenarios}
+
+    def make(chunk: Chunk) -> Array:
+        texts = chunk.coded(column)
+        if schema.scenario.others == "error":
+            unknown = ~texts.lookup(is_one_of(texts.values, list(named)), False)
+            if unknown.any():
+                expected = f"expected one of {', '.join(named)} (or scenario.others: drop)"
+                raise chunk.error(column, unknown, expected)
+        return texts.lookup(np.array([place.get(value, NO_SCENARIO) for value in texts.values], np.int16), NO_SCENARIO)
+
+    return Output(SCENARIO, column, "int16", NOT_FOUND, make)
+
+
+def _user(column: str) -> Output:
+    def make(chunk: Chunk) -> Array:
+        texts = chunk.coded(column)
+        numbers = (hash_texts(texts.values, _USER_SEED) >> np.uint64(1)).astype(np.int64)
+        return texts.lookup(numbers, NO_USER)
+
+    return Output(USER, column, "int64", NO_USER, make)
+
+
+def _label(name: str, task: TaskSpec) -> Output:
+    yes, no = [canonical(value) for value in task.positive], [canonical(value) for value in task.negative]
+
+    def make(chunk: Chunk) -> Array:
+        texts = chunk.coded(task.column)
+        labels = np.where(is_one_of(texts.values, no), 0, WRONG_LABEL).astype(np.uint8)
+        labels[is_one_of(texts.values, yes)] = 1
+        return texts.lookup(labels, WRONG_LABEL)
+
+    return Output(label_output(name), task.column, "uint8", WRONG_LABEL, make)
+
+
+def _field(name: str, spec: FieldSpec) -> Output:
+    column = spec.column or name
+
+    def texts_of(chunk: Chunk) -> Coded:
+        return transformed(without(chunk.coded(column), spec.missing), spec.transform)
+
+    encoder = declared_encoder(spec)
+    if encoder is not None:
+        return Output(field_output(name), column, "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder))
+    seed = spec.hash.seed if spec.hash is not None else _VOCABULARY_SEED
+    return Output(field_output(name), column, "uint64", NO_HASH, lambda chunk: _hashed(texts_of(chunk), seed))
+
+
+def _number(name: str, spec: NumericSpec) -> Output:
+    column = spec.column or name
+    return Output(
+        number_output(name), column, "float64", np.nan, lambda chunk: prepared_numbers(chunk, column, spec), number=True
+    )
+
+
+def _hashed(texts: Coded, seed: int) -> Array:
+    return texts.lookup(hash_texts(texts.values, seed), NO_HASH)
+
+
+def _rows(texts: Coded, encoder: Encoder) -> Array:
+    rows = encoder.rows(texts.values).astype(np.int32)
+    return texts.lookup(np.where(rows == 0, UNKNOWN, rows).astype(np.int32), 0)
+
+
+def prepared_numbers(chunk: Chunk, column: str, spec: NumericSpec) -> npt.NDArray[np.float64]:
+    """Return a numeric column before standardisation, (n,); not-a-number where missing.
+
+    Raises
+    ------
+    UserError
+        Text that is no number, one that is too large, or a negative value where a logarithm is to be taken.
+    """
+    values = chunk.numbers(column)
+    odd = ~(np.abs(values) <= _LARGEST)  # not-a-number too
+    if spec.missing:
+        odd |= np.isin(values, spec.missing)
+    if odd.any():
+        known = np.isfinite(values) & ~np.isin(values, spec.missing)
+        values = np.where(known, values, np.nan)
+        if spec.clip is None and (odd & known).any():
+            raise chunk.error(column, odd & known, f"expected at most {_LARGEST:g}: name it in missing, or clip")
+    if spec.clip is not None:
+        values = np.clip(values, *spec.clip)
+    if spec.transform == "log1p":
+        if (values < 0).any():
+            raise chunk.error(column, values < 0, "but log1p needs values from 0: name it in missing, or clip")
+        values = np.log1p(values)
+    return values

@@ -1,0 +1,112 @@
+"""Rows made up for tables that hold positive ones only: the user with an item that the user has no row for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.prepare.scenario_rows import LABELS, USERS, ScenarioRows
+from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
+from pfmsmtrec_flwr.data.read.progress import Advance
+from pfmsmtrec_flwr.data.schema.sections import NegativesSpec
+from pfmsmtrec_flwr.data.store.store import Array
+from pfmsmtrec_flwr.seeds import derive_seed
+
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+
+_TRIES = 20
+
+
+def add_negatives(spec: NegativesSpec, rows: ScenarioRows, folder: Path, advance: Advance) -> ScenarioRows:
+    """Return the rows with made-up ones behind them.
+
+    For each row with the label 1, `spec.per_positive` items are drawn, all items of the scenario with the same
+    probability, until one is found that its user has no row for, in any split; after 20 tries none is added. The
+    made-up row is in the split of the row that it was made for, has its user, the drawn item with the item's features,
+    and the label 0 in every task.
+
+    Parameters
+    ----------
+    spec
+        What to make up.
+    rows
+        The scenario's rows; some 40 bytes of each are kept in memory, and 70 while they are sorted.
+    folder
+        Where the made-up rows are written.
+    advance
+        Is told the rows that were gone through.
+    """
+    drawer = _Drawer(spec, rows)
+    task = rows.layout.tasks.index(spec.task)
+    with SpoolWriter(folder, rows.layout.arrays()) as writer:
+        for number, block in enumerate(rows.blocks()):
+            positive = np.flatnonzero(block[LABELS][:, task] == 1)
+            generator = np.random.default_rng(derive_seed(spec.seed, "negatives", rows.scenario, number))
+            repeated = np.repeat(positive, spec.per_positive)
+            items, found = drawer.draw(block[USERS][repeated], generator)
+            made = {name: values[repeated[found]] for name, values in block.items()}
+            made[LABELS] = np.zeros_like(made[LABELS])
+            drawer.put_items(made, items[found])
+            writer.append(made)
+            advance(len(block[USERS]))
+        return replace(rows, made_up=writer.finish())
+
+
+class _Drawer:
+    """Draws items that a user has no row for, and knows a row of each item."""
+
+    def __init__(self, spec: NegativesSpec, rows: ScenarioRows) -> None:
+        self._places = [rows.layout.place_of(name) for name in (spec.item, *spec.item_features)]
+        self._spools = rows.spools
+        array, column = self._places[0]
+        items = _whole([spool.column(array)[:, column] for spool in rows.spools])
+        distinct, first = np.unique(items, return_index=True)
+        known = distinct > 0  # neither missing nor unknown
+        self._items, self._row_of_item = distinct[known], first[known]
+        self._starts = np.cumsum([0, *(spool.rows for spool in rows.spools)])
+        users = _whole([spool.column(USERS) for spool in rows.spools])
+        self._pairs = np.unique(_pairs(users, items.astype(np.uint64)))
+
+    def draw(self, users: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+        """Return a place in the items for each user, and whether it is one that the user has no row for."""
+        drawn = np.zeros(len(users), dtype=np.int64)
+        open_places = np.arange(len(users))
+        for _ in range(_TRIES):
+            if not len(open_places) or not len(self._items):
+                break
+            drawn[open_places] = generator.integers(0, len(self._items), len(open_places))
+            pairs = _pairs(users[open_places], self._items[drawn[open_places]].astype(np.uint64))
+            place = np.minimum(np.searchsorted(self._pairs, pairs), len(self._pairs) - 1)
+            open_places = open_places[self._pairs[place] == pairs]
+        found = np.ones(len(users), dtype=bool)
+        found[open_places] = False
+        return drawn, found
+
+    def put_items(self, made: dict[str, Array], items: Array) -> None:
+        """Give rows the features of items, as in the first row of each item."""
+        rows = self._row_of_item[items]
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number, spool in enumerate(self._spools):
+            mine = np.flatnonzero(owner == number)
+            if not len(mine):
+                continue
+            for array in dict.fromkeys(array for array, _ in self._places):
+                columns = np.array([column for name, column in self._places if name == array])
+                taken = spool.take(array, rows[mine] - self._starts[number])
+                made[array][np.ix_(mine, columns)] = taken[:, columns]
+
+
+def _whole(parts: list[Array]) -> Array:
+    return np.concatenate(parts) if len(parts) > 1 else np.ascontiguousarray(parts[0])
+
+
+def _pairs(users: Array, items: Hashes) -> Hashes:
+    """Return 64 bits for each pair of a user and an item."""
+    mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ items * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    pairs: Hashes = mixed ^ (mixed >> np.uint64(32))
+    return pairs

@@ -1,0 +1,286 @@
+"""From a data set's own files to one prepared store for each scenario, by streaming.
+
+1. Each file is read once (for the rule `last_days` once more before, for its days). What is made of its columns goes
+   to disk, scenario by scenario (`scenario_rows`).
+2. Where the schema asks for it, rows are made up for tables that hold positive ones only (`negatives`).
+3. Vocabularies of local fields and moments of numeric columns are learned on the scenario's training rows (`learning`).
+4. The rows are encoded with these, and written.
+
+What one scenario gets depends on its own rows only (and, for the rule `last_days`, on the days in the table), so each
+site can prepare its own. A run that broke off goes on where a file was finished, if the files and the schema are as
+they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.data.prepare.checks import check_learned, compare_rows, tell_encodings
+from pfmsmtrec_flwr.data.prepare.columns import (
+    NOT_FOUND,
+    SCENARIO,
+    SPLIT,
+    WRONG_LABEL,
+    Output,
+    label_output,
+    outputs_of,
+)
+from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart
+from pfmsmtrec_flwr.data.prepare.scenario_rows import (
+    RowsLayout,
+    ScenarioRows,
+    scenario_arrays,
+)
+from pfmsmtrec_flwr.data.prepare.splits import ByRow, SplitPlan, resolve_split
+from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter, is_spool
+from pfmsmtrec_flwr.data.prepare.vocabularies import Learned, learn
+from pfmsmtrec_flwr.data.prepare.workspace import Workspace, prepared_before, remember
+from pfmsmtrec_flwr.data.prepare.writer import encoded_rows, store_record, store_writer
+from pfmsmtrec_flwr.data.read.progress import progress_bar
+from pfmsmtrec_flwr.data.read.sources import Folder
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema, digest
+from pfmsmtrec_flwr.data.store.store import STORE_VERSION, ScenarioStore
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
+
+_VERSION = 1  # of what is made of the files: a higher one prepares again
+
+
+def prepare(
+    schema: DatasetSchema,
+    source: Path,
+    data_root: Path,
+    *,
+    scenarios: Sequence[str] | None = None,
+    progress: bool = True,
+) -> list[ScenarioStore]:
+    """Read a data set's files and write the stores of its scenarios.
+
+    A scenario that was prepared before, from the same files in the same way, is left as it is.
+
+    Parameters
+    ----------
+    schema
+        What the files hold.
+    source
+        Folder of the files.
+    data_root
+        Stores go to ``<data_root>/<data set>/<scenario>/``; what is there is replaced.
+    scenarios
+        Names of those to prepare; none: all of the schema.
+    progress
+        Show progress bars, where standard error is a terminal.
+
+    Returns
+    -------
+    The stores, sorted by scenario.
+
+    Raises
+    ------
+    UserError
+        Missing file or column, a value that cannot be read, an unknown or empty scenario, an empty split, a task with
+        one class in training, a folder that cannot be written. Scenarios that come from the same files are written
+        all or none.
+    """
+    folder = Folder(source, schema.name)
+    units = schema.units(_chosen(schema, scenarios))
+    _check_files(schema, folder, units)
+    stores: list[ScenarioStore] = []
+    for unit in units:
+        stores += _prepare_unit(schema, folder, data_root, unit, progress)
+    return sorted(stores, key=lambda store: store.scenario)
+
+
+def _prepare_unit(
+    schema: DatasetSchema, folder: Folder, data_root: Path, unit: Sequence[str], progress: bool
+) -> list[ScenarioStore]:
+    """Prepare scenarios that come from the same files, but for those that need not be prepared again."""
+    with Workspace(data_root, schema.name, unit) as workspace:
+        reader = Reader(schema, folder, unit, workspace.path, progress=progress)
+        fingerprint = _fingerprint(schema, reader.parts)
+        stores = {name: prepared_before(data_root, schema.name, name, fingerprint) for name in unit}
+        done = [store for store in stores.values() if store is not None]
+        for store in done:
+            logger.info("%s: prepared from these files before, left as it is", store.scenario)
+        open_scenarios = [name for name, store in stores.items() if store is None]
+        if open_scenarios:
+            job = _Job(schema, open_scenarios, reader, resolve_split(schema, reader.days), workspace, progress)
+            made = job.run(data_root)
+            for store in made:
+                remember(store, fingerprint)
+            done += made
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The work on some scenarios that come from the same files."""
+
+    schema: DatasetSchema
+    scenarios: Sequence[str]
+    reader: Reader
+    plan: SplitPlan
+    workspace: Workspace
+    progress: bool
+
+    def run(self, data_root: Path) -> list[ScenarioStore]:
+        """Do all of it."""
+        spools = self._spool_parts()
+        finished = {name: self._finish(name, spools[name]) for name in self.scenarios}
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(store_writer(self.schema, rows, learned, data_root))
+                for name, (rows, learned) in finished.items()
+            }
+            for name, (rows, learned) in finished.items():
+                with progress_bar(f"writing {name}", len(rows), wanted=self.progress, unit="rows") as advance:
+                    for split, arrays in encoded_rows(self.schema, rows, learned):
+                        writers[name].append(split, **arrays)
+                        advance(len(arrays["labels"]))
+            return [
+                writers[name].commit(store_record(self.schema, self.plan, *finished[name])) for name in self.scenarios
+            ]
+
+    def _spool_parts(self) -> dict[str, list[Spool]]:
+        """Read every file that was not read before."""
+        spools: dict[str, list[Spool]] = {name: [] for name in self.scenarios}
+        fingerprints: list[str] = []
+        for part in self.reader.parts:
+            starts = {name: sum(spool.rows for spool in own) for name, own in spools.items()}
+            plan = [self.plan.description, self.scenarios, starts]
+            fingerprints.append(_fingerprint(self.schema, [part], plan))
+            folder = self.workspace.part(fingerprints[-1])
+            if all(is_spool(folder / name) for name in self.scenarios):
+                logger.info("%s: read before, going on behind it", part.source.name)
+            else:
+                self._spool(part, starts, folder)
+            for name in self.scenarios:
+                spools[name].append(Spool(folder / name))
+        try:
+            self.reader.refuse_unmatched()
+        except UserError:
+            self.workspace.keep_only([])  # another run must find that out again
+            raise
+        self.workspace.keep_only(fingerprints)
+        return spools
+
+    def _spool(self, part: SourcePart, starts: Mapping[str, int], folder: Path) -> None:
+        splitter = self.plan.parts[part.split]
+        outputs = outputs_of(self.schema, self.scenarios, splitter)
+        layouts = {name: RowsLayout.of(self.schema, name) for name in self.scenarios}
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(SpoolWriter(folder / name, layouts[name].arrays())) for name in self.scenarios
+            }
+            dropped = 0
+            for rows in self.reader.rows(part, outputs):
+                self._check_found(rows, outputs)
+                for place, name in enumerate(self.scenarios):
+                    mine = _rows_of(rows, place)
+                    self._check_labels(name, rows, mine, outputs)
+                    count = len(rows) if isinstance(mine, slice) else len(mine)
+                    if isinstance(splitter, ByRow):
+                        first = starts[name] + writers[name].rows
+                        split = splitter.codes(np.arange(first, first + count))
+                    else:
+                        split = rows.arrays[SPLIT][mine]
+                    if count:
+                        writers[name].append(
+                            scenario_arrays(self.schema, name, layouts[name], rows.arrays, mine, split)
+                        )
+                    dropped -= count
+                dropped += len(rows)
+            for writer in writers.values():
+                writer.finish()
+        if dropped:
+            logger.info("%s: %d rows of other scenarios left out", part.source.name, dropped)
+
+    def _check_found(self, rows: DerivedRows, outputs: Sequence[Output]) -> None:
+        """Refuse rows of which a side table tells no scenario, unless such are dropped, or no split."""
+        for output in outputs:
+            if output.name == SCENARIO and self.schema.scenario.others == "error":
+                wrong = rows.arrays[SCENARIO] == NOT_FOUND
+            elif output.name == SPLIT:
+                wrong = rows.arrays[SPLIT] == NOT_FOUND
+                if SCENARIO in rows.arrays:
+                    wrong &= rows.arrays[SCENARIO] >= 0
+            else:
+                continue
+            if wrong.any():
+                raise rows.error(output, wrong, f"expected one for the {output.name}")
+
+    def _check_labels(
+        self, scenario: str, rows: DerivedRows, mine: slice | npt.NDArray[np.int64], outputs: Sequence[Output]
+    ) -> None:
+        by_name = {output.name: output for output in outputs}
+        for task, spec in self.schema.tasks_of(scenario).items():
+            wrong = np.zeros(len(rows), dtype=bool)
+            wrong[mine] = rows.arrays[label_output(task)][mine] == WRONG_LABEL
+            if wrong.any():
+                labels = f"{', '.join(map(str, spec.negative))} or {', '.join(map(str, spec.positive))}"
+                raise rows.error(by_name[label_output(task)], wrong, f"expected a label {labels}")
+
+    def _finish(self, name: str, spools: Sequence[Spool]) -> tuple[ScenarioRows, Learned]:
+        """Make up rows where that is asked for, learn, and check."""
+        rows = ScenarioRows(name, RowsLayout.of(self.schema, name), tuple(spools))
+        compare_rows(self.schema, name, len(rows))
+        spec = self.schema.negatives
+        if spec is not None and name in spec.scenarios and spec.per_positive and len(rows):
+            with progress_bar(f"negatives {name}", len(rows), wanted=self.progress, unit="rows") as advance:
+                rows = add_negatives(spec, rows, self.workspace.path / f"negatives-{name}", advance)
+        with progress_bar(f"learning {name}", len(rows), wanted=self.progress, unit="rows") as advance:
+            learned = learn(self.schema, rows, advance)
+        check_learned(self.schema, name, learned, self.plan)
+        tell_encodings(name, learned)
+        return rows, learned
+
+
+def _chosen(schema: DatasetSchema, scenarios: Sequence[str] | None) -> list[str]:
+    if scenarios is None:
+        return list(schema.scenarios)
+    for name in scenarios:
+        if name not in schema.scenarios:
+            raise UserError(f"scenario '{name}' is unknown to {schema.name}: it has {', '.join(schema.scenarios)}")
+    if not scenarios:
+        raise UserError(f"no scenario was named: {schema.name} has {', '.join(schema.scenarios)}")
+    return sorted(set(scenarios))
+
+
+def _check_files(schema: DatasetSchema, folder: Folder, units: Sequence[Sequence[str]]) -> None:
+    """Refuse missing files before hours are spent on those that are there."""
+    there: list[str] = []
+    problem: UserError | None = None
+    for unit in units:
+        try:
+            Reader(schema, folder, unit, folder.path)
+            there += unit
+        except UserError as error:
+            problem = problem or error
+    if problem is not None:
+        only = " ".join(f"--scenario {name}" for name in there)
+        raise UserError(f"{problem}; to prepare what is there: {only}" if there else str(problem))
+
+
+def _fingerprint(schema: DatasetSchema, parts: Sequence[SourcePart], more: Sequence[Any] = ()) -> str:
+    """Return what is different if the files, the schema or this version are."""
+    files = [
+        [part.split, part.source.identity(), [[source.identity() for source in side] for side in part.sides]]
+        for part in parts
+    ]
+    version = [_VERSION, STORE_VERSION, pfmsmtrec_flwr.__version__]
+    return digest([version, schema.model_dump(mode="json"), files, *more])
+
+
+def _rows_of(rows: DerivedRows, place: int) -> slice | npt.NDArray[np.int64]:
+    if SCENARIO not in rows.arrays:  # the files hold one scenario
+        return slice(None)
+    return np.flatnonzero(rows.arrays[SCENARIO] == place)

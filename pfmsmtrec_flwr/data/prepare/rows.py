@@ -1,0 +1,238 @@
+"""The rows of a data set: its files in order, side tables joined, every column already of fixed width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
+from pfmsmtrec_flwr.data.prepare.joins import SideTable, columns_of
+from pfmsmtrec_flwr.data.read.chunks import Chunk
+from pfmsmtrec_flwr.data.read.diagnosis import missing_column
+from pfmsmtrec_flwr.data.read.parallel import in_order
+from pfmsmtrec_flwr.data.read.progress import progress_bar
+from pfmsmtrec_flwr.data.read.sources import Folder, Source, find_files
+from pfmsmtrec_flwr.data.read.tables import Block, Columns, block_tasks, column_names, read_blocks
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.schema.sections import SCENARIO_MARK, SPLIT_MARK, JoinSpec, TableSpec
+from pfmsmtrec_flwr.data.store.store import Array
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePart:
+    """One file of the main table, and the side tables' files that belong to it."""
+
+    source: Source
+    sides: tuple[tuple[Source, ...], ...]
+    """Files of each join."""
+    split: str | None = None
+    """Word that stands for the split in the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedRows:
+    """Some rows with all that is made of them.
+
+    Attributes
+    ----------
+    chunk
+        The rows of the main table that they come from.
+    arrays
+        Outputs by name, each (n,).
+    origin
+        Row of the chunk behind each of them; None: as in the chunk.
+    """
+
+    chunk: Chunk
+    arrays: dict[str, Array]
+    origin: npt.NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.chunk) if self.origin is None else len(self.origin)
+
+    def error(self, output: Output, wrong: npt.NDArray[np.bool_], expected: str) -> UserError:
+        """Describe the first wrong value of an output."""
+        if output.column not in self.chunk.columns:
+            return UserError(
+                f"{self.chunk.source}: a row finds in its side table no '{output.column}' or a wrong one, {expected}"
+            )
+        if self.origin is not None:
+            rows = np.zeros(len(self.chunk), dtype=bool)
+            rows[self.origin[wrong]] = True
+            wrong = rows
+        return self.chunk.error(output.column, wrong, expected)
+
+
+class Reader:
+    """Reads the files of some scenarios that come from the same files.
+
+    Parameters
+    ----------
+    schema
+        Names the files and their form.
+    folder
+        Holds them.
+    scenarios
+        Which scenarios; a single one where scenarios have files of their own.
+    workspace
+        Where side tables may be written.
+    progress
+        Show progress bars on standard error, where that is a terminal.
+
+    Attributes
+    ----------
+    parts
+        The files, in the order in which they are read.
+
+    Raises
+    ------
+    UserError
+        A file is missing.
+    """
+
+    def __init__(
+        self, schema: DatasetSchema, folder: Folder, scenarios: Sequence[str], workspace: Path, *, progress: bool = True
+    ) -> None:
+        self.schema = schema
+        self.parts = _parts(schema, folder, scenarios)
+        self._workspace = workspace
+        self._progress = progress
+        self._sides: dict[tuple[int, tuple[Source, ...]], SideTable] = {}
+        self._unmatched: list[UserError] = []
+
+    def rows(self, part: SourcePart, outputs: Sequence[Output]) -> Iterator[DerivedRows]:
+        """Go once through a file, with what its side tables add.
+
+        Raises
+        ------
+        UserError
+            A column is missing, or a row or a value cannot be read.
+        """
+        own, sides = self._owners(part, outputs)
+        keys = [key_output(side.join.key) for side in sides]
+        distinct = {key.name: key for key in keys}  # several side tables may have the same key
+        table, source = self.schema.table, part.source
+        with progress_bar(f"reading {source.name}", source.size(), wanted=self._progress) as advance:
+            tasks = block_tasks(source, table, columns_of([*own, *distinct.values()]), advance)
+            made = [*own, *distinct.values()]
+            for rows in in_order(partial(_derived, source, table, made, task) for task in tasks):
+                hashes = {name: rows.arrays.pop(name) for name in distinct}
+                yield _joined(rows, [hashes[key.name] for key in keys], sides)
+
+    def refuse_unmatched(self) -> None:
+        """Refuse side tables whose keys no row has found, after all files that they belong to.
+
+        Raises
+        ------
+        UserError
+            Names both keys.
+        """
+        self._leave(list(self._sides))
+        if self._unmatched:
+            raise self._unmatched[0]
+
+    def days(self, column: str) -> list[str]:
+        """Return the distinct values of a column over all rows of all files.
+
+        Raises
+        ------
+        UserError
+            No table has the column.
+        """
+        found: set[str] = set()
+        for part in self.parts:
+            table, sources = self._having(part, column)
+            for source in sources:
+                with progress_bar(f"days of {source.name}", source.size(), wanted=self._progress) as advance:
+                    for block in read_blocks(source, table, Columns((column,)), advance):
+                        days = Chunk.of(source, table, block).coded(column)
+                        found |= set(days.values[days.counts() > 0])
+        return sorted(found)
+
+    def _owners(self, part: SourcePart, outputs: Sequence[Output]) -> tuple[list[Output], list[SideTable]]:
+        """Return the outputs that the main table makes, and the side tables that make the others."""
+        names = column_names(part.source, self.schema.table)
+        own = [output for output in outputs if output.column in names]
+        remaining = [output for output in outputs if output.column not in names]
+        sides: list[SideTable] = []
+        for place, (join, sources) in enumerate(zip(self.schema.joins, part.sides, strict=True)):
+            there = column_names(sources[0], join)
+            made = [output for output in remaining if output.column in there]
+            remaining = [output for output in remaining if output.column not in there]
+            if made or join.how == "inner":
+                if join.key not in names:
+                    raise missing_column(part.source, self.schema.table, join.key, names)
+                sides.append(self._side(place, join, sources, made))
+        if remaining:
+            raise missing_column(part.source, self.schema.table, remaining[0].column, names)
+        return own, sides
+
+    def _side(self, place: int, join: JoinSpec, sources: tuple[Source, ...], outputs: list[Output]) -> SideTable:
+        found = self._sides.get((place, sources))
+        if found is None or [output.name for output in found.outputs] != [output.name for output in outputs]:
+            self._leave([key for key in self._sides if key[0] == place])  # the last part's
+            found = SideTable(join, sources, outputs, self._workspace / f"side-{place}", progress=self._progress)
+            self._sides[place, sources] = found
+        return found
+
+    def _leave(self, keys: Sequence[tuple[int, tuple[Source, ...]]]) -> None:
+        """Let go of side tables that no further file needs."""
+        left = [self._sides.pop(key) for key in keys]
+        self._unmatched += [error for side in left if (error := side.unmatched()) is not None]
+        for told in filter(None, (side.summary() for side in left)):
+            logger.info(told)
+
+    def _having(self, part: SourcePart, column: str) -> tuple[TableSpec, tuple[Source, ...]]:
+        names = column_names(part.source, self.schema.table)
+        if column in names:
+            return self.schema.table, (part.source,)
+        for join, sources in zip(self.schema.joins, part.sides, strict=True):
+            if column in column_names(sources[0], join):
+                return join, sources
+        raise missing_column(part.source, self.schema.table, column, names)
+
+
+def _parts(schema: DatasetSchema, folder: Folder, scenarios: Sequence[str]) -> list[SourcePart]:
+    rule = schema.split.by_file
+    words = [None] if rule is None else [word for word in (rule.train, rule.validation, rule.test) if word is not None]
+    parts: list[SourcePart] = []
+    for word in words:
+        named = [_named(pattern, scenarios[0], word) for pattern in schema.table.files]
+        sides = tuple(
+            tuple(find_files(folder, [_named(pattern, scenarios[0], word) for pattern in join.files]))
+            for join in schema.joins
+        )
+        for source in find_files(folder, named):
+            if twice := [part for part in parts if part.source.file == source.file]:
+                raise UserError(
+                    f"{source} is taken both for '{twice[0].split}' and for '{word}': make table.files tell them apart"
+                )
+            parts.append(SourcePart(source, sides, word))
+    return parts
+
+
+def _named(pattern: str, scenario: str, split: str | None) -> str:
+    return pattern.replace(SCENARIO_MARK, scenario).replace(SPLIT_MARK, split or "")
+
+
+def _derived(source: Source, table: TableSpec, outputs: Sequence[Output], task: Callable[[], Block]) -> DerivedRows:
+    chunk = Chunk.of(source, table, task())
+    return DerivedRows(chunk, {output.name: output.make(chunk) for output in outputs}, None)
+
+
+def _joined(rows: DerivedRows, keys: Sequence[npt.NDArray[np.uint64]], sides: Sequence[SideTable]) -> DerivedRows:
+    arrays, origin = rows.arrays, rows.origin
+    for key, side in zip(keys, sides, strict=True):
+        match = side.match(key if origin is None else key[origin])
+        if match.main is not None:
+            arrays = {name: values[match.main] for name, values in arrays.items()}
+            origin = match.main if origin is None else origin[match.main]
+        arrays |= side.values(match)
+    return DerivedRows(rows.chunk, arrays, origin)

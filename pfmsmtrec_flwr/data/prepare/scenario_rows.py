@@ -1,0 +1,143 @@
+"""One scenario's rows on disk, before what is learned from its training rows is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
+from pfmsmtrec_flwr.data.prepare.columns import NO_USER, USER, field_output, is_hashed, label_output, number_output
+from pfmsmtrec_flwr.data.prepare.spool import Layout, Spool
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
+from pfmsmtrec_flwr.data.store.store import Array
+
+BLOCK_ROWS = 65_536
+
+SPLIT_CODES, LABELS, ROWS, HASHES, NUMBERS, USERS = "split", "labels", "rows", "hashes", "numbers", "users"
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLayout:
+    """Which column of which array holds what, for one scenario.
+
+    Attributes
+    ----------
+    tasks
+        Columns of the labels.
+    declared
+        Fields whose rows are known at once: columns of the rows.
+    hashed
+        Fields of which hashes are kept: columns of the hashes.
+    numeric
+        Columns of the numbers.
+    users
+        Whether users are kept.
+    """
+
+    tasks: tuple[str, ...]
+    declared: tuple[str, ...]
+    hashed: tuple[str, ...]
+    numeric: tuple[str, ...]
+    users: bool
+
+    @classmethod
+    def of(cls, schema: DatasetSchema, scenario: str) -> RowsLayout:
+        """Return a scenario's layout; all scenarios of a schema have the same fields and numeric columns."""
+        hashed = tuple(name for name, spec in schema.fields.items() if is_hashed(spec))
+        return cls(
+            tasks=tuple(schema.tasks_of(scenario)),
+            declared=tuple(name for name in schema.fields if name not in hashed),
+            hashed=hashed,
+            numeric=tuple(schema.numeric),
+            users=schema.users is not None,
+        )
+
+    def arrays(self) -> Layout:
+        """Return the arrays of the spool."""
+        layout: dict[str, tuple[str, int | None]] = {
+            SPLIT_CODES: ("int8", None),
+            LABELS: ("uint8", len(self.tasks)),
+            ROWS: ("int32", len(self.declared)),
+            HASHES: ("uint64", len(self.hashed)),
+            NUMBERS: ("float64", len(self.numeric)),
+        }
+        return layout | ({USERS: ("int64", None)} if self.users else {})
+
+    def place_of(self, name: str) -> tuple[str, int]:
+        """Return the array and the column that hold a field or numeric column."""
+        for array, names in ((ROWS, self.declared), (HASHES, self.hashed), (NUMBERS, self.numeric)):
+            if name in names:
+                return array, names.index(name)
+        raise KeyError(name)
+
+
+def scenario_arrays(
+    schema: DatasetSchema,
+    scenario: str,
+    layout: RowsLayout,
+    derived: Mapping[str, Array],
+    rows: npt.NDArray[np.int64] | slice,
+    split: npt.NDArray[np.int8],
+) -> dict[str, Array]:
+    """Return what the spool keeps of some rows.
+
+    Parameters
+    ----------
+    schema, scenario, layout
+        Say what the scenario has; what it has not is missing.
+    derived
+        Outputs by name.
+    rows
+        Which of them are the scenario's.
+    split
+        Of these rows (n,).
+    """
+    count = len(split)
+
+    def stacked(outputs: Sequence[tuple[str, bool]], dtype: str, missing: float) -> Array:
+        columns = np.empty((count, len(outputs)), dtype=dtype)
+        for place, (output, there) in enumerate(outputs):
+            columns[:, place] = derived[output][rows] if there else missing
+        return columns
+
+    def fields(names: Sequence[str]) -> list[tuple[str, bool]]:
+        return [(field_output(name), has(schema.fields[name].scenarios, scenario)) for name in names]
+
+    numbers = [(number_output(name), has(schema.numeric[name].scenarios, scenario)) for name in layout.numeric]
+    arrays = {
+        SPLIT_CODES: split,
+        LABELS: stacked([(label_output(task), True) for task in layout.tasks], "uint8", 0),
+        ROWS: stacked(fields(layout.declared), "int32", 0),
+        HASHES: stacked(fields(layout.hashed), "uint64", NO_HASH),
+        NUMBERS: stacked(numbers, "float64", np.nan),
+    }
+    if layout.users:
+        arrays[USERS] = derived[USER][rows] if USER in derived else np.full(count, NO_USER, dtype=np.int64)
+    return arrays
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioRows:
+    """All spooled rows of a scenario, in order."""
+
+    scenario: str
+    layout: RowsLayout
+    spools: tuple[Spool, ...]
+    """From the files."""
+    made_up: Spool | None = None
+    """Sampled negatives, behind them."""
+
+    def __len__(self) -> int:
+        return sum(spool.rows for spool in self.all_spools())
+
+    def all_spools(self) -> tuple[Spool, ...]:
+        """Return the spools, that of made-up rows last."""
+        return self.spools if self.made_up is None else (*self.spools, self.made_up)
+
+    def blocks(self) -> Iterator[dict[str, Array]]:
+        """Go once through all rows."""
+        for spool in self.all_spools():
+            yield from spool.blocks(BLOCK_ROWS)

@@ -1,0 +1,226 @@
+"""Which row goes to training, validation and test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.encode.encoders import Texts, canonical, hash_texts
+from pfmsmtrec_flwr.data.read.chunks import Chunk
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.schema.sections import DateSplit, FileSplit, LastDays
+from pfmsmtrec_flwr.data.store.store import JSON, SPLITS
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.seeds import derive_seed
+
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
+
+_DIGITS = 18
+_DATE = re.compile(r"\d{4}([-/.])\d{2}\1\d{2}(?:[T ]00:00:00(?:\.0+)?)?")
+_MOST_DAYS = 10_000
+
+Codes = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class ByDate:
+    """Held-out days by their values; all earlier ones are for training."""
+
+    column: str
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def codes(self, chunk: Chunk) -> Codes:
+        """Return positions in `SPLITS`.
+
+        Raises
+        ------
+        UserError
+            A day is missing or not like the others, or lies after the first held-out one without being held out: it is
+            not the past.
+        """
+        days = chunk.coded(self.column)
+        if (days.index < 0).any():
+            raise chunk.error(self.column, days.index < 0, "expected a day, for the split")
+        code = np.full(len(days.values), TRAIN, dtype=np.int8)
+        code[np.isin(days.values, self.validation)] = VALIDATION
+        code[np.isin(days.values, self.test)] = TEST
+        held_out = np.array([*self.validation, *self.test], dtype=object)
+        everything = np.concatenate([held_out, days.values])
+        odd = days.lookup(_odd_days(everything)[len(held_out) :], False)
+        if odd.any():
+            raise chunk.error(self.column, odd, f"expected a day as the others, such as {held_out[0]}")
+        order = _order_keys(everything)
+        late = (code == TRAIN) & (order[len(held_out) :] > order[: len(held_out)].min())
+        wrong = days.lookup(late, False)
+        if wrong.any():
+            raise chunk.error(
+                self.column,
+                wrong,
+                "which is after the first held-out day: name it in split.by_date, validation or test",
+            )
+        return days.lookup(code, TRAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of all draws in [0, 1) that are held out."""
+
+    validation: float
+    test: float
+
+    def codes(self, draws: npt.NDArray[np.float64]) -> Codes:
+        """Return the splits of draws, (n,)."""
+        held_out = np.where(draws < self.validation + self.test, TEST, TRAIN)
+        return np.where(draws < self.validation, VALIDATION, held_out).astype(np.int8)
+
+
+@dataclass(frozen=True, slots=True)
+class ByKey:
+    """Shares drawn by the hash of a key, so that equal keys stay together and no other row matters."""
+
+    column: str
+    shares: Shares
+    seed: int
+
+    def codes(self, chunk: Chunk) -> Codes:
+        """Return positions in `SPLITS`."""
+        keys = chunk.coded(self.column)
+        return keys.lookup(self._codes_of(keys.values), self._codes_of(np.array([""], dtype=object))[0])
+
+    def _codes_of(self, values: Texts) -> Codes:
+        return self.shares.codes(hash_texts(values, self.seed) / 2.0**64)
+
+
+@dataclass(frozen=True, slots=True)
+class ByRow:
+    """Shares drawn for each row by its number in the scenario."""
+
+    shares: Shares
+    seed: int
+
+    def codes(self, numbers: npt.NDArray[np.int64]) -> Codes:
+        """Return positions in `SPLITS`."""
+        return self.shares.codes(_draws(numbers, self.seed))
+
+
+Splitter: TypeAlias = ByDate | ByKey | ByRow
+"""Gives every row its split, as a position in `SPLITS`; the first two by a column, the last by its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """The rule as it was resolved.
+
+    Attributes
+    ----------
+    description
+        For the manifest.
+    parts
+        What splits the rows of a file, by the word that takes the place of ``{split}`` in its name; None: any file.
+    """
+
+    description: dict[str, JSON]
+    parts: Mapping[str | None, Splitter]
+
+
+def resolve_split(schema: DatasetSchema, days: Callable[[str], list[str]]) -> SplitPlan:
+    """Make a plan of the schema's rule.
+
+    Parameters
+    ----------
+    schema
+        Has the rule.
+    days
+        Returns the distinct values of a column over all rows; asked for `last_days` only.
+
+    Raises
+    ------
+    UserError
+        There are too few days.
+    """
+    rule = schema.split
+    if rule.by_date is not None:
+        by_date = _by_date(rule.by_date, days)
+        days_of: dict[str, JSON] = {"by_date": by_date.column}
+        days_of |= {"validation": [*by_date.validation], "test": [*by_date.test]}
+        return SplitPlan(days_of, {None: by_date})
+    if rule.by_file is not None:
+        return _by_file(rule.by_file)
+    drawn = rule.random or rule.by_user
+    key = rule.random.key if rule.random is not None else schema.users
+    if drawn is None:
+        raise ValueError("a checked schema has a split rule")
+    shares = Shares(drawn.validation, drawn.test)
+    description: dict[str, JSON] = {"validation": drawn.validation, "test": drawn.test, "seed": drawn.seed}
+    return SplitPlan({"key": key, **description}, {None: _drawn(key, shares, drawn.seed)})
+
+
+def _drawn(key: str | None, shares: Shares, seed: int) -> Splitter:
+    return ByRow(shares, seed) if key is None else ByKey(key, shares, seed)
+
+
+def _by_file(rule: FileSplit) -> SplitPlan:
+    parts: dict[str | None, Splitter] = {rule.test: ByRow(Shares(0.0, 1.0), 0)}
+    description: dict[str, JSON] = {"by_file": [rule.train, rule.test]}
+    if rule.cut is not None:
+        parts[rule.train] = _drawn(rule.cut.key, Shares(rule.cut.share, 0.0), rule.cut.seed)
+        description["validation"] = {"share": rule.cut.share, "key": rule.cut.key, "seed": rule.cut.seed}
+    else:
+        parts[rule.train] = ByRow(Shares(0.0, 0.0), 0)
+        parts[rule.validation] = ByRow(Shares(1.0, 0.0), 0)
+        description["validation"] = rule.validation
+    return SplitPlan(description, parts)
+
+
+def _by_date(rule: DateSplit, days: Callable[[str], list[str]]) -> ByDate:
+    if rule.last_days is None:
+        return ByDate(rule.column, tuple(map(canonical, rule.validation)), tuple(map(canonical, rule.test)))
+    values = np.array(sorted(days(rule.column)), dtype=object)
+    if (odd := _odd_days(values)).any():
+        raise UserError(
+            f"column '{rule.column}': got the days '{values[0]}' and '{values[odd][0]}', expected all like "
+            "20220430 or all like 2022-04-30"
+        )
+    ordered = list(values[np.argsort(_order_keys(values), kind="stable")])
+    validation, test = _last(ordered, rule.last_days, rule.column)
+    return ByDate(rule.column, validation, test)
+
+
+def _last(days: list[str], last: LastDays, column: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    held_out = last.validation + last.test
+    if len(days) > _MOST_DAYS:
+        raise UserError(f"column '{column}' has {len(days):,} days, expected at most {_MOST_DAYS:,}: is it a time?")
+    if len(days) <= held_out:
+        raise UserError(
+            f"column '{column}' has {len(days)} days ({', '.join(days)}), "
+            f"but {held_out} are held out and training needs one more"
+        )
+    return tuple(days[-held_out : -last.test]), tuple(days[-last.test :])
+
+
+def _odd_days(values: Texts) -> npt.NDArray[np.bool_]:
+    """Return which days are not like the first: a number such as 20220430, or a text such as 2022-04-30."""
+    texts = values.astype(str)
+    numbers = np.array([text.isascii() and text.isdecimal() and len(text) <= _DIGITS for text in texts], dtype=bool)
+    dates = np.array([_DATE.fullmatch(text) is not None for text in texts], dtype=bool)
+    return ~numbers if numbers[:1].any() else ~dates
+
+
+def _order_keys(values: Texts) -> npt.NDArray[Any]:
+    """Return keys to compare days by: as numbers, or as text, which is right for 2022-04-30."""
+    texts = values.astype(str)
+    return texts.astype(np.int64) if all(map(str.isdecimal, texts)) else np.unique(texts, return_inverse=True)[1]
+
+
+def _draws(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
+    """Return a draw in [0, 1) for each number, always the same (SplitMix64, Steele et al., OOPSLA 2014)."""
+    mixed = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(derive_seed(seed, "rows"))
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) / 2.0**53

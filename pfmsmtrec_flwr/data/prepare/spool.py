@@ -1,0 +1,152 @@
+"""Columns of numbers on disk, appended block by block and read again block by block or row by row.
+
+What was once read from text is kept so until it is no longer needed: memory stays bounded, whatever the number of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from pfmsmtrec_flwr.data.store.replacing import put_in_place
+from pfmsmtrec_flwr.data.store.store import Array, clear_errors
+
+Layout: TypeAlias = Mapping[str, tuple[str, int | None]]
+"""Of each array: numpy's name of its type, and its columns (None: it has one axis)."""
+
+_DESCRIPTION = "spool.json"
+_UNFINISHED = ".tmp"
+_RELEASED_BYTES = 64 << 20
+
+
+class SpoolWriter:
+    """Writes a spool; a context manager. It is there whole after `finish`, and not at all before.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    layout
+        The arrays, all with the same number of rows.
+
+    Raises
+    ------
+    UserError
+        The disk is full or cannot be written.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path = path
+        self.rows = 0
+        self._layout = dict(layout)
+        self._temporary = path.with_name(path.name + _UNFINISHED)
+        self._stack = ExitStack()
+        self._files: dict[str, Any] = {}
+
+    def __enter__(self) -> SpoolWriter:
+        with clear_errors(self.path):
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            for name in self._layout:
+                self._files[name] = self._stack.enter_context((self._temporary / name).open("wb"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # a full disk has shown before
+            self._stack.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def append(self, arrays: Mapping[str, Array]) -> None:
+        """Add rows; every array of the layout must be there."""
+        with clear_errors(self.path):
+            for name, (dtype, _) in self._layout.items():
+                self._files[name].write(np.ascontiguousarray(arrays[name], dtype=dtype).reshape(-1).view(np.uint8).data)
+        self.rows += len(arrays[next(iter(self._layout))])
+
+    def finish(self) -> Spool:
+        """Put it into place and open it."""
+        with clear_errors(self.path):
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            self._stack.close()
+            description = {"rows": self.rows, "layout": self._layout}
+            (self._temporary / _DESCRIPTION).write_text(json.dumps(description))
+            put_in_place(self._temporary, self.path)
+        return Spool(self.path)
+
+
+class Spool:
+    """A finished spool."""
+
+    def __init__(self, path: Path) -> None:
+        description = json.loads((path / _DESCRIPTION).read_text())
+        self.path = path
+        self.rows: int = description["rows"]
+        self.layout: dict[str, tuple[str, int | None]] = {
+            name: (dtype, columns) for name, (dtype, columns) in description["layout"].items()
+        }
+        self._maps: dict[str, tuple[mmap.mmap | None, Array]] = {}
+
+    def blocks(self, rows: int) -> Iterator[dict[str, Array]]:
+        """Go once through all rows, so many at a time."""
+        with ExitStack() as stack:
+            files = {name: stack.enter_context((self.path / name).open("rb")) for name in self.layout}
+            for start in range(0, self.rows, rows):
+                count = min(rows, self.rows - start)
+                yield {name: self._read(files[name], name, count) for name in self.layout}
+
+    def column(self, name: str) -> Array:
+        """Return one array, mapped."""
+        return self._map(name)[1]
+
+    def size(self, name: str) -> int:
+        """Return the bytes that one array has."""
+        return int(np.prod(self._shape(name, self.rows), dtype=np.int64)) * np.dtype(self.layout[name][0]).itemsize
+
+    def take(self, name: str, rows: Array) -> Array:
+        """Return some rows of one array; what was touched does not stay in this process's memory."""
+        mapped, values = self._map(name)
+        taken: Array = values[rows]
+        if mapped is not None and len(mapped) > _RELEASED_BYTES:
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return taken
+
+    def _map(self, name: str) -> tuple[mmap.mmap | None, Array]:
+        if name not in self._maps:
+            dtype = self.layout[name][0]
+            if 0 in self._shape(name, self.rows):  # an empty file cannot be mapped
+                self._maps[name] = None, np.empty(self._shape(name, self.rows), dtype=dtype)
+            else:
+                with (self.path / name).open("rb") as file:
+                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._maps[name] = mapped, np.frombuffer(mapped, dtype=dtype).reshape(self._shape(name, self.rows))
+        return self._maps[name]
+
+    def _read(self, file: Any, name: str, count: int) -> Array:
+        shape = self._shape(name, count)
+        values = np.fromfile(file, dtype=self.layout[name][0], count=int(np.prod(shape, dtype=np.int64)))
+        return values.reshape(shape)
+
+    def _shape(self, name: str, count: int) -> tuple[int, ...]:
+        columns = self.layout[name][1]
+        return (count,) if columns is None else (count, columns)
+
+
+def is_spool(path: Path) -> bool:
+    """Return whether a finished spool lies there, with all its bytes."""
+    try:
+        spool = Spool(path)
+        return all((path / name).stat().st_size == spool.size(name) for name in spool.layout)
+    except (OSError, ValueError):
+        return False

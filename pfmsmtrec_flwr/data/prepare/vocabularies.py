@@ -1,0 +1,118 @@
+"""What is learned on a scenario's own training rows: vocabularies and moments; and what is counted on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pfmsmtrec_flwr.data.encode.hashes import Buckets, HashCounter, HashedEncoder
+from pfmsmtrec_flwr.data.prepare.columns import UNKNOWN
+from pfmsmtrec_flwr.data.prepare.moments import MomentCollector, Standardiser
+from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, ROWS, SPLIT_CODES, ScenarioRows
+from pfmsmtrec_flwr.data.prepare.splits import TRAIN
+from pfmsmtrec_flwr.data.read.progress import Advance
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.store.store import SPLITS
+
+Counts: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a scenario's rows say.
+
+    Attributes
+    ----------
+    encoders
+        Of each field of which hashes were kept.
+    standardiser
+        Of the numeric columns.
+    rows
+        Of each split (3,).
+    positives
+        Of each split and task (3, T).
+    encodings
+        By field, how its training values fared: see `encoding_report`.
+    """
+
+    encoders: Mapping[str, HashedEncoder]
+    standardiser: Standardiser
+    rows: Counts
+    positives: Counts
+    encodings: dict[str, dict[str, float]]
+
+
+def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learned:
+    """Go once through a scenario's rows.
+
+    Parameters
+    ----------
+    schema
+        Says how each field is encoded.
+    rows
+        All rows; vocabularies, moments and shares come from the training rows alone, vocabularies not from rows that
+        are made up.
+    advance
+        Is told the rows that were gone through.
+    """
+    layout = rows.layout
+    counters = {name: HashCounter() for name in layout.hashed}
+    moments = MomentCollector(len(layout.numeric))
+    unknown = np.zeros(len(layout.declared), dtype=np.int64)
+    counts = np.zeros(len(SPLITS), dtype=np.int64)
+    positives = np.zeros((len(SPLITS), len(layout.tasks)), dtype=np.int64)
+    left = sum(spool.rows for spool in rows.spools)  # rows that are not made up
+    for block in rows.blocks():
+        codes = block[SPLIT_CODES]
+        counts += np.bincount(codes, minlength=len(SPLITS))
+        for code in range(len(SPLITS)):
+            positives[code] += block[LABELS][codes == code].sum(axis=0, dtype=np.int64)
+        training = codes == TRAIN
+        if training.any():
+            for place, name in enumerate(layout.hashed if left > 0 else ()):
+                counters[name].add(block[HASHES][training, place])
+            moments.add(block[NUMBERS][training])
+            unknown += (block[ROWS][training] == UNKNOWN).sum(axis=0)
+        left -= len(codes)
+        advance(len(codes))
+    encoders = {name: _encoder(schema, name, counter) for name, counter in counters.items()}
+    shares = dict(zip(layout.declared, unknown / max(1, counts[TRAIN]), strict=True))
+    return Learned(
+        encoders, moments.standardiser(), counts, positives, encoding_report(schema, counters, encoders, shares)
+    )
+
+
+def encoding_report(
+    schema: DatasetSchema,
+    counters: Mapping[str, HashCounter],
+    encoders: Mapping[str, HashedEncoder],
+    unknown: Mapping[str, float],
+) -> dict[str, dict[str, float]]:
+    """Return, by field, what a reader of the store has to know of its encoding.
+
+    Of a hashed field ``values``, the distinct values of its training rows, and ``colliding``, the share of them that
+    has a row in common with another value. Of a field with declared values or numbers ``unknown``, the share of
+    training rows whose value is none of them.
+    """
+    report: dict[str, dict[str, float]] = {}
+    for name in schema.fields:
+        encoder = encoders.get(name)
+        if isinstance(encoder, Buckets):
+            values = counters[name].values()
+            report[name] = {"values": len(values), "colliding": encoder.colliding(values) / max(1, len(values))}
+        elif name in unknown:
+            report[name] = {"unknown": float(unknown[name])}
+    return report
+
+
+def _encoder(schema: DatasetSchema, name: str, counter: HashCounter) -> HashedEncoder:
+    spec = schema.fields[name]
+    if spec.hash is not None:
+        return Buckets(spec.hash.buckets)
+    if spec.vocabulary is None:
+        raise ValueError(f"hashes of '{name}' were kept, which has no use for them")
+    return counter.vocabulary(spec.vocabulary)

@@ -1,0 +1,142 @@
+"""What preparing leaves on disk besides the stores: finished parts of an interrupted run, and what stores came from."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+from pfmsmtrec_flwr.data.prepare.spool import is_spool
+from pfmsmtrec_flwr.data.schema.document import digest
+from pfmsmtrec_flwr.data.store.replacing import remove_if_stale
+from pfmsmtrec_flwr.data.store.store import MANIFEST, ScenarioStore, clear_errors
+from pfmsmtrec_flwr.errors import UserError
+
+_FOLDER = ".prepare"
+_STALE_SECONDS = 7 * 24 * 3600.0
+
+
+class Workspace:
+    """A folder for the work on some scenarios that come from the same files; a context manager.
+
+    It is removed when the work is done. When the work breaks off, what is finished stays for the next run, for a week.
+
+    Parameters
+    ----------
+    data_root, dataset
+        The data set's stores lie in ``<data_root>/<dataset>/``.
+    scenarios
+        What is worked on.
+
+    Raises
+    ------
+    UserError
+        Another process works on them, or the folder cannot be written.
+    """
+
+    def __init__(self, data_root: Path, dataset: str, scenarios: Iterable[str]) -> None:
+        self._dataset = data_root / dataset
+        self._scenarios = sorted(scenarios)
+        several = f"of-{len(self._scenarios)}-{digest(self._scenarios)[:8]}"
+        self.path = self._dataset / _FOLDER / (self._scenarios[0] if len(self._scenarios) == 1 else several)
+        self._locks = ExitStack()
+
+    def __enter__(self) -> Workspace:
+        with clear_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for name in self._scenarios:
+                self._lock(name)
+            self.path.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self.path.iterdir():  # only finished parts are of use to another run
+            if kind is None or child not in self.parts():
+                shutil.rmtree(child, ignore_errors=True)
+        if not self.parts():
+            shutil.rmtree(self.path, ignore_errors=True)
+        if kind is None:
+            self._remove_stale()
+        self._locks.close()
+        for folder in (self.path.parent, self._dataset):  # if empty
+            with suppress(OSError):
+                folder.rmdir()
+
+    def _lock(self, scenario: str) -> None:
+        """Hold a scenario's lock file, which is removed with the lock."""
+        path = self.path.parent / f"{scenario}.lock"
+        while True:
+            lock = os.open(path, os.O_CREAT | os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(lock)
+                self._locks.close()
+                raise UserError(
+                    f"another process is preparing {scenario} in {self._dataset}: wait for it to end"
+                ) from None
+            with suppress(FileNotFoundError):
+                if os.fstat(lock).st_ino == path.stat().st_ino:
+                    break
+            os.close(lock)  # of a file that its holder has removed meanwhile
+        self._locks.callback(os.close, lock)
+        self._locks.callback(path.unlink, missing_ok=True)  # first, while it is held
+
+    def _remove_stale(self) -> None:
+        """Remove what other runs left behind long ago."""
+        for folder in self.path.parent.iterdir():
+            if folder.is_dir() and folder != self.path:
+                remove_if_stale(folder, _STALE_SECONDS)
+
+    def part(self, fingerprint: str) -> Path:
+        """Return the folder of one part."""
+        return self.path / f"part-{fingerprint}"
+
+    def parts(self) -> list[Path]:
+        """Return the folders of all parts of which something is finished."""
+        return sorted(part for part in self.path.glob("part-*") if any(map(is_spool, part.iterdir())))
+
+    def keep_only(self, fingerprints: Iterable[str]) -> None:
+        """Remove parts that came from other files or another schema."""
+        kept = {self.part(fingerprint) for fingerprint in fingerprints}
+        for folder in self.parts():
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: str) -> ScenarioStore | None:
+    """Return a scenario's store if it was prepared from the same files in the same way, and is still as it was.
+
+    Every array is read and compared with its checksum, so that a damaged store is prepared again.
+    """
+    path = data_root / dataset / scenario
+    try:
+        record = json.loads(_record(path).read_text())
+        manifest = (path / MANIFEST).read_text()
+    except (OSError, ValueError):
+        return None
+    if record != {"fingerprint": fingerprint, "manifest": digest(manifest)}:
+        return None
+    try:
+        return ScenarioStore.open(path, verify=True)
+    except UserError:
+        return None
+
+
+def remember(store: ScenarioStore, fingerprint: str) -> None:
+    """Note what a store was prepared from."""
+    record = {"fingerprint": fingerprint, "manifest": digest((store.path / MANIFEST).read_text())}
+    with clear_errors(store.path):
+        _record(store.path).parent.mkdir(exist_ok=True)
+        _record(store.path).write_text(json.dumps(record))
+
+
+def _record(store: Path) -> Path:
+    return store.parent / _FOLDER / f"{store.name}.json"

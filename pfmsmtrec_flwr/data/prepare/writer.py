@@ -1,0 +1,84 @@
+"""A scenario's rows, encoded with what was learned, as its store takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pfmsmtrec_flwr.data.encode.encoders import declared_encoder
+from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, SPLIT_CODES, USERS, ScenarioRows
+from pfmsmtrec_flwr.data.prepare.splits import SplitPlan
+from pfmsmtrec_flwr.data.prepare.vocabularies import Learned
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.store.store import JSON, SPLITS, Array, Field, StoreWriter
+
+
+def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:
+    """Return the writer of a scenario's store, not yet entered."""
+    fields = [
+        Field(name, _table_rows(schema, name, learned), spec.embedding == "federated")
+        for name, spec in schema.fields.items()
+    ]
+    return StoreWriter(
+        data_root / schema.name / rows.scenario,
+        dataset=schema.name,
+        scenario=rows.scenario,
+        fields=fields,
+        numeric=list(schema.numeric),
+        tasks=list(rows.layout.tasks),
+        schema_hash=schema.schema_hash,
+        users=rows.layout.users,
+    )
+
+
+def _table_rows(schema: DatasetSchema, name: str, learned: Learned) -> int:
+    if name in learned.encoders:
+        return learned.encoders[name].size
+    encoder = declared_encoder(schema.fields[name])
+    if encoder is None:
+        raise ValueError(f"field '{name}' has no encoder")
+    return encoder.size
+
+
+def encoded_rows(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Yield rows of one split as the store takes them."""
+    places = [rows.layout.place_of(name) for name in schema.fields]
+    for block in rows.blocks():
+        categorical = np.empty((len(block[SPLIT_CODES]), len(places)), dtype=np.int32)
+        for column, (name, (array, place)) in enumerate(zip(schema.fields, places, strict=True)):
+            values = block[array][:, place]
+            categorical[:, column] = learned.encoders[name].rows(values) if array == HASHES else np.maximum(values, 0)
+        arrays: dict[str, Array] = {
+            "categorical": categorical,
+            "numeric": learned.standardiser.apply(block[NUMBERS]),
+            "labels": block[LABELS],
+        }
+        if rows.layout.users:
+            arrays["users"] = block[USERS]
+        for code, split in enumerate(SPLITS):
+            mine = block[SPLIT_CODES] == code
+            if mine.all():
+                yield split, arrays
+            elif mine.any():
+                yield split, {name: values[mine] for name, values in arrays.items()}
+
+
+def store_record(schema: DatasetSchema, plan: SplitPlan, rows: ScenarioRows, learned: Learned) -> dict[str, JSON]:
+    """Return what a store's manifest says beside its rows."""
+    moments = learned.standardiser
+    numeric: dict[str, JSON] = {
+        column: {"mean": float(mean), "std": float(deviation)}
+        for column, mean, deviation in zip(schema.numeric, moments.mean, moments.deviation, strict=True)
+    }
+    record: dict[str, JSON] = {
+        "title": schema.title,
+        "split": plan.description,
+        "numeric": numeric,
+        "encodings": {field: dict(report) for field, report in learned.encodings.items()},
+    }
+    spec = schema.negatives
+    if spec is not None and rows.made_up is not None:
+        record["negatives"] = {"task": spec.task, "per_positive": spec.per_positive, "rows": rows.made_up.rows}
+    return record

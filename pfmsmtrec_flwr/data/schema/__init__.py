@@ -1,0 +1,1 @@
+"""What a data set's schema may say, and its checks."""

@@ -1,0 +1,239 @@
+"""What a data set's files hold and what becomes of their columns: ``datasets/NAME.yaml``, typed and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.data.schema.sections import (
+    SCENARIO_MARK,
+    SPLIT_MARK,
+    ColumnName,
+    FieldName,
+    FieldSpec,
+    FolderName,
+    JoinSpec,
+    NegativesSpec,
+    NumericSpec,
+    ScenarioNames,
+    ScenarioSpec,
+    SplitSpec,
+    TableSpec,
+    TaskSpec,
+    expand_columns,
+)
+from pfmsmtrec_flwr.data.store.store import STORE_VERSION
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
+
+DATASETS_FOLDER = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "datasets"
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class DatasetSchema(Section):
+    """One data set."""
+
+    name: FolderName
+    title: str
+    licence: str
+    url: str
+    table: TableSpec
+    joins: Annotated[tuple[JoinSpec, ...], Field(strict=False)] = ()
+    scenario: ScenarioSpec
+    tasks: Annotated[dict[FieldName, TaskSpec], Field(min_length=1)]
+    """Name of the task: its label. Just a column's name means a column of 0 and 1."""
+    users: ColumnName | None = None
+    """Column of the user's id, kept beside the rows for grouped metrics."""
+    split: SplitSpec
+    fields: Annotated[dict[FieldName, FieldSpec], Field(min_length=1)]
+    """Categorical fields. ``c_{1..16}`` stands for a run of them, and its `column` may be a run too."""
+    numeric: dict[FieldName, NumericSpec] = Field(default_factory=dict)
+    """Numeric columns; runs as in `fields`."""
+    negatives: NegativesSpec | None = None
+    expected_rows: dict[FolderName, _Count] = Field(default_factory=dict)
+    """About how many rows the published data set has in a scenario, so that an incomplete copy shows."""
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _columns_of_tasks(cls, tasks: Any) -> Any:
+        if not isinstance(tasks, dict):
+            return tasks
+        return {name: {"column": task} if isinstance(task, str) else task for name, task in tasks.items()}
+
+    @field_validator("fields", "numeric", mode="before")
+    @classmethod
+    def _runs(cls, columns: Any) -> Any:
+        return expand_columns(columns)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetSchema:
+        if self.split.by_user is not None and self.users is None:
+            raise ValueError("split.by_user needs the key users")
+        if both := self.fields.keys() & self.numeric.keys():
+            raise ValueError(
+                f"'{min(both)}' is both in fields and in numeric: give one of them another name and column"
+            )
+        self._check_labels()
+        self._check_marks()
+        self._check_scenarios()
+        self._check_negatives()
+        return self
+
+    def _check_labels(self) -> None:
+        labels = {task.column for task in self.tasks.values()}
+        for name, column in self.feature_columns().items():
+            if column in labels:
+                raise ValueError(f"'{name}' reads the label column '{column}': the label would be a feature")
+
+    def _check_marks(self) -> None:
+        names = self.scenario.names or ()
+        for mark, wanted, why in (
+            (SCENARIO_MARK, len(names) > 1, "several scenario.names"),
+            (SPLIT_MARK, self.split.by_file is not None, "split.by_file"),
+        ):
+            marked = [mark in pattern for pattern in self.table.files]
+            if wanted and not all(marked):
+                raise ValueError(f"{why} needs {mark} in each of table.files")
+            everywhere = marked + [mark in pattern for join in self.joins for pattern in join.files]
+            if not wanted and any(everywhere) and not (mark == SCENARIO_MARK and names):
+                raise ValueError(f"{mark} in the name of a file needs {why}")
+
+    def _check_scenarios(self) -> None:
+        sections = {"tasks": self.tasks, "fields": self.fields, "numeric": self.numeric}
+        named: list[tuple[str, Iterable[str]]] = [
+            (f"{kind}.{name}", spec.scenarios or ())
+            for kind, specs in sections.items()
+            for name, spec in specs.items()  # type: ignore[attr-defined]
+        ]
+        named.append(("expected_rows", self.expected_rows))
+        named.append(("negatives", self.negatives.scenarios if self.negatives else ()))
+        for where, names in named:
+            if unknown := sorted(set(names) - set(self.scenarios)):
+                raise ValueError(f"{where}: scenario '{unknown[0]}' is unknown, there are {', '.join(self.scenarios)}")
+        for scenario in self.scenarios:
+            if not self.tasks_of(scenario):
+                raise ValueError(f"scenario '{scenario}' has no task")
+
+    def _check_negatives(self) -> None:
+        spec = self.negatives
+        if spec is None:
+            return
+        if self.users is None:
+            raise ValueError("negatives needs the key users")
+        if spec.task not in self.tasks:
+            raise ValueError(f"negatives.task: '{spec.task}' is no task, there are {', '.join(self.tasks)}")
+        if lacking := [name for name in spec.scenarios if spec.task not in self.tasks_of(name)]:
+            raise ValueError(f"negatives: scenario '{lacking[0]}' has no task '{spec.task}'")
+        if spec.item not in self.fields:
+            raise ValueError(f"negatives.item: '{spec.item}' is no field")
+        if unknown := [name for name in spec.item_features if name not in self.fields and name not in self.numeric]:
+            raise ValueError(f"negatives.item_features: '{unknown[0]}' is neither a field nor numeric")
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """Names of the scenarios, sorted."""
+        return tuple(sorted(self.scenario.names or (self.scenario.values or {}).values()))
+
+    def tasks_of(self, scenario: str) -> dict[str, TaskSpec]:
+        """Return the tasks that a scenario has."""
+        return {name: task for name, task in self.tasks.items() if has(task.scenarios, scenario)}
+
+    def feature_columns(self) -> dict[str, str]:
+        """Return the column that each field and numeric column is read from."""
+        fields = {name: spec.column or name for name, spec in self.fields.items()}
+        return fields | {name: spec.column or name for name, spec in self.numeric.items()}
+
+    def units(self, chosen: Iterable[str]) -> list[tuple[str, ...]]:
+        """Return the chosen scenarios, those together that come from the same files."""
+        return [(name,) for name in chosen] if self.scenario.names else [tuple(chosen)]
+
+    @property
+    def schema_hash(self) -> str:
+        """Digest of all that must agree between nodes: nothing that is learned locally, no form of a file."""
+        document = {
+            "store_version": STORE_VERSION,
+            "tasks": [[name, sorted(task.scenarios or ())] for name, task in self.tasks.items()],
+            "fields": [
+                [name, "local"] if field.embedding == "local" else _agreed(name, field)
+                for name, field in self.fields.items()
+            ],
+            "numeric": [_agreed(name, spec) for name, spec in self.numeric.items()],
+            "negatives": self.negatives.model_dump(mode="json") if self.negatives else None,
+        }
+        return digest(document)
+
+
+def load_schema(name_or_path: str | Path, *, negatives: int | None = None) -> DatasetSchema:
+    """Read the schema that a name in `datasets/` or a path of a YAML file gives.
+
+    Parameters
+    ----------
+    name_or_path
+        Which schema.
+    negatives
+        Takes the place of `negatives.per_positive`.
+
+    Raises
+    ------
+    UserError
+        There is none (the message lists the known names), it is not valid, or it does not say how to make up negatives.
+    """
+    path = find_schema(str(name_or_path))
+    document = _read_schema(path)
+    if negatives is not None:
+        if not isinstance(document.get("negatives"), dict):
+            raise UserError(f"{path} has no section negatives, which says how rows are made up: leave out --negatives")
+        document["negatives"] = document["negatives"] | {"per_positive": negatives}
+    return parse(DatasetSchema, document, str(path))
+
+
+def _read_schema(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a schema; what it does not say is as in the one that it extends, single fields and numeric columns too."""
+    document = read_yaml(path)
+    if "extends" not in document:
+        return document
+    if path in extending:
+        raise UserError(f"{path}: key 'extends': it extends itself")
+    named = str(document.pop("extends"))
+    beside = path.parent / named
+    base = _read_schema(beside if beside.suffix and beside.is_file() else find_schema(named), (*extending, path))
+    merged: dict[str, Any] = base | document
+    for key in ("fields", "numeric"):
+        if isinstance(base.get(key), dict) and isinstance(document.get(key), dict):
+            try:
+                merged[key] = expand_columns(base[key]) | expand_columns(document[key])
+            except ValueError as error:
+                raise UserError(f"{path}: key '{key}': {error}") from None
+    return merged
+
+
+def find_schema(name_or_path: str) -> Path:
+    """Return the file that a name in `datasets/`, or a path, stands for.
+
+    Raises
+    ------
+    UserError
+        There is none; the message lists the known names.
+    """
+    return find_yaml("data set", name_or_path, DATASETS_FOLDER)
+
+
+def has(scenarios: ScenarioNames | None, scenario: str) -> bool:
+    """Return whether a section that may name its scenarios holds for one."""
+    return scenarios is None or scenario in scenarios
+
+
+def digest(document: Any) -> str:
+    """Return 128 bits that tell one JSON document from another."""
+    return hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _agreed(name: str, section: Section) -> list[Any]:
+    return [name, section.model_dump(mode="json", exclude={"column"})]

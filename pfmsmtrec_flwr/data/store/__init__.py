@@ -1,0 +1,1 @@
+"""The prepared store: its format on disk, its reader and its writer."""

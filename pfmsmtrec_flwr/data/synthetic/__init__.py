@@ -1,0 +1,1 @@
+"""Made-up scenarios, drawn from a known truth."""

@@ -1,0 +1,1 @@
+"""Saved models, and what turns them into probabilities."""

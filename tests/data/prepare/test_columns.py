@@ -1,0 +1,192 @@
+"""Columns of a table to arrays of fixed width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pfmsmtrec_flwr.data.encode.encoders import NO_HASH, hash_texts
+from pfmsmtrec_flwr.data.prepare.columns import (
+    NO_SCENARIO,
+    NO_USER,
+    NOT_FOUND,
+    UNKNOWN,
+    WRONG_LABEL,
+    Output,
+    key_output,
+    outputs_of,
+)
+from pfmsmtrec_flwr.data.prepare.splits import ByKey, ByRow, Shares
+from pfmsmtrec_flwr.data.read.chunks import Chunk
+from pfmsmtrec_flwr.data.read.sources import Source
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.validation import parse
+
+BY_ROW = ByRow(Shares(0.1, 0.1), 0)
+
+
+def schema(**changes: Any) -> DatasetSchema:
+    document: dict[str, Any] = {
+        "name": "shop",
+        "title": "Shop",
+        "licence": "ours",
+        "url": "none",
+        "table": {"files": ["log.csv"]},
+        "scenario": {"column": "country", "values": {1: "NL", "es": "ES", 3: "FR"}},
+        "tasks": {"ctr": "click", "read": {"column": "seconds", "negative": [0, "none"], "positive": [1, 2]}},
+        "users": "user",
+        "split": {"random": {"validation": 0.1, "test": 0.1}},
+        "fields": {
+            "kind": {"values": ["a", "b"], "embedding": "federated", "missing": ["none"]},
+            "hour": {"column": "time", "transform": "hour", "identity": {"size": 24}, "embedding": "federated"},
+            "item": {"hash": {"buckets": 5, "seed": 3}, "embedding": "federated", "missing": [-124]},
+            "tag": {"vocabulary": {}, "transform": "first", "embedding": "local"},
+        },
+        "numeric": {"price": {"column": "cents"}},
+    }
+    return parse(DatasetSchema, document | changes, "shop.yaml")
+
+
+def chunk(header: tuple[str, ...] = (), **columns: list[Any]) -> Chunk:
+    given = {name: pa.array(values) for name, values in columns.items()}
+    arrays = {  # text as the reader gives it
+        name: pa.chunked_array([each.dictionary_encode() if pa.types.is_string(each.type) else each])
+        for name, each in given.items()
+    }
+    rows = len(next(iter(columns.values())))
+    return Chunk(Source("log.csv", Path("log.csv")), TableSpec(files=("x",), header=header), lambda: 1, arrays, rows)
+
+
+def output(name: str, scenarios: tuple[str, ...] = ("ES", "NL"), **changes: Any) -> Output:
+    return {each.name: each for each in outputs_of(schema(**changes), scenarios, BY_ROW)}[name]
+
+
+def made(name: str, values: list[Any], **changes: Any) -> list[Any]:
+    found = output(name, **changes)
+    array = found.make(chunk(**{found.column: values}))
+    assert array.dtype == found.dtype
+    return array.tolist()
+
+
+def hashes(*values: str, seed: int = 0) -> list[int]:
+    return hash_texts(np.array(values, dtype=object), seed).tolist()
+
+
+def test_all_that_is_made() -> None:
+    found = [(each.name, each.column, each.dtype, each.number) for each in outputs_of(schema(), ["NL"], BY_ROW)]
+    assert found == [
+        ("scenario", "country", "int16", False),
+        ("user", "user", "int64", False),
+        ("label:ctr", "click", "uint8", False),
+        ("label:read", "seconds", "uint8", False),
+        ("field:kind", "kind", "int32", False),
+        ("field:hour", "time", "int32", False),
+        ("field:item", "item", "uint64", False),
+        ("field:tag", "tag", "uint64", False),
+        ("number:price", "cents", "float64", True),
+    ]
+    assert output("number:price").missing is np.nan
+    missing = {each.name: each.missing for each in outputs_of(schema(), ["NL"], BY_ROW) if not each.number}
+    assert missing == {
+        "scenario": NOT_FOUND,
+        "user": NO_USER,
+        "label:ctr": WRONG_LABEL,
+        "label:read": WRONG_LABEL,
+        "field:kind": 0,
+        "field:hour": 0,
+        "field:item": NO_HASH,
+        "field:tag": NO_HASH,
+    }
+
+
+def test_only_what_the_scenarios_have_is_made() -> None:
+    changes = {
+        "scenario": {"names": ["NL", "ES"]},
+        "table": {"files": ["{scenario}.csv"]},
+        "tasks": {"ctr": "click", "read": {"column": "seconds", "scenarios": ["ES"]}},
+        "fields": {"kind": {"values": [1], "embedding": "local", "scenarios": ["ES"]}},
+        "numeric": {"price": {"scenarios": ["ES"]}, "size": {"scenarios": ["NL"]}},
+        "users": None,
+    }
+    rule = ByKey("page", Shares(0.1, 0.1), 0)
+    found = {name: [each.name for each in outputs_of(schema(**changes), [name], rule)] for name in ("NL", "ES")}
+    assert found == {
+        "NL": ["split", "label:ctr", "number:size"],
+        "ES": ["split", "label:ctr", "label:read", "field:kind", "number:price"],
+    }
+
+
+def test_the_split_of_a_key() -> None:
+    rule = ByKey("page", Shares(0.3, 0.3), 0)
+    (found,) = [each for each in outputs_of(schema(), ["NL"], rule) if each.name == "split"]
+    rows = chunk(page=[*"abcdefgh"])
+    assert (found.column, found.dtype) == ("page", "int8")
+    np.testing.assert_array_equal(found.make(rows), rule.codes(rows))
+
+
+@pytest.mark.parametrize("values", [["es", "1", "3", " 01"], pa.array(["es", "1", "3", "1.0"]).dictionary_encode()])
+def test_scenarios_by_their_place(values: Any) -> None:
+    assert made("scenario", values) == [0, 1, NO_SCENARIO, 1]
+
+
+def test_other_scenario_values_are_refused_or_dropped() -> None:
+    told = r"^log\.csv, line {}, column 'country': got {}, expected one of 1, es, 3 \(or scenario\.others: drop\){}$"
+    with pytest.raises(UserError, match=told.format(2, "'4'", "")):
+        made("scenario", ["1", "4"])
+    with pytest.raises(UserError, match=told.format(3, "an empty value", "")):
+        made("scenario", ["1", "es", None])
+    hint = r": does the file begin with a header line\? It must not"
+    with pytest.raises(UserError, match=told.format(1, "'country'", hint)):
+        output("scenario").make(chunk(("country",), country=["country", "1"]))
+    drop = schema().scenario.model_dump() | {"others": "drop"}
+    assert made("scenario", ["1", "4", None], scenario=drop) == [1, NO_SCENARIO, NO_SCENARIO]
+
+
+def test_labels() -> None:
+    assert made("label:ctr", ["1", "0", "01", "1.0", "2", "", "yes"]) == [1, 0, 1, 1, *[WRONG_LABEL] * 3]
+    assert made("label:ctr", [1.0, 0.0, 0.5, None]) == [1, 0, WRONG_LABEL, WRONG_LABEL]
+    assert made("label:read", ["none", "2", "1", "3"]) == [0, 1, 1, WRONG_LABEL]
+    assert made("label:ctr", []) == []
+
+
+def test_users_are_63_bits_of_a_hash() -> None:
+    assert made("user", ["a", None, "5.0"]) == [hashes("a")[0] >> 1, NO_USER, hashes("5")[0] >> 1]
+
+
+def test_fields_with_declared_values() -> None:
+    assert made("field:kind", ["b", "a", "c", "none", None, " a"]) == [2, 1, UNKNOWN, 0, 0, 1]
+    assert made("field:hour", ["2359", "5", "2460", None]) == [24, 1, UNKNOWN, 0]
+
+
+def test_fields_of_hashes_keep_every_bit() -> None:
+    assert made("field:item", ["a", "-124", None, "5.0", "a"]) == [
+        *hashes("a", seed=3),
+        NO_HASH,
+        NO_HASH,
+        *hashes("5", "a", seed=3),
+    ]
+    assert made("field:tag", ["a,b", ",b", "c"]) == [hashes("a")[0], NO_HASH, hashes("c")[0]]
+    assert key_output("id").make(chunk(id=["x", None])).tolist() == [hashes("x")[0], NO_HASH]
+
+
+def test_numbers() -> None:
+    nan = pytest.approx(np.nan, nan_ok=True)
+    price = {"column": "cents", "missing": [-1], "clip": [0, 100], "transform": "log1p"}
+    got = made("number:price", [-1.0, -5.0, 99.0, 1e9, None, np.inf, -np.inf], numeric={"price": price})
+    assert got == pytest.approx([nan, 0.0, np.log1p(99), np.log1p(100), nan, nan, nan], nan_ok=True)
+    assert made("number:price", ["1.5", None, " 7", "7"]) == [1.5, nan, 7.0, 7.0]
+
+
+def test_numbers_that_cannot_be_used() -> None:
+    with pytest.raises(UserError, match=r"^log\.csv, line 3, column 'cents': got 'x', expected a number$"):
+        made("number:price", ["1", None, "x", "y"])
+    logs = {"price": {"column": "cents", "transform": "log1p"}}
+    told = r"^log\.csv, line 2, column 'cents': got '-2\.0', but log1p needs values from 0: name it in missing"
+    with pytest.raises(UserError, match=told):
+        made("number:price", [1.0, -2.0], numeric=logs)

@@ -1,0 +1,181 @@
+"""Split rules: by day, by key, by row and by file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pfmsmtrec_flwr.data.prepare.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    ByDate,
+    ByKey,
+    ByRow,
+    Shares,
+    SplitPlan,
+    resolve_split,
+)
+from pfmsmtrec_flwr.data.read.chunks import Chunk
+from pfmsmtrec_flwr.data.read.sources import Source
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.validation import parse
+
+
+def chunk(values: list[Any], header: tuple[str, ...] = ()) -> Chunk:
+    columns = {"key": pa.chunked_array([pa.array(values, type=pa.string())])}
+    table = TableSpec(files=("x",), header=header)
+    return Chunk(Source("log.csv", Path("log.csv")), table, lambda: 1, columns, len(values))
+
+
+def plan(split: dict[str, Any], days: list[str] | None = None) -> SplitPlan:
+    document: dict[str, Any] = {
+        "name": "shop",
+        "title": "Shop",
+        "licence": "ours",
+        "url": "none",
+        "table": {"files": ["{split}.csv" if "by_file" in split else "log.csv"]},
+        "scenario": {"names": ["NL"]},
+        "tasks": {"ctr": "click"},
+        "users": "user",
+        "split": split,
+        "fields": {"item": {"values": [1], "embedding": "local"}},
+    }
+    asked: list[str] = []
+
+    def values_of(column: str) -> list[str]:
+        asked.append(column)
+        return days or []
+
+    found = resolve_split(parse(DatasetSchema, document, "shop.yaml"), values_of)
+    assert asked == (["day"] if days else [])  # they cost a pass over the files
+    return found
+
+
+@pytest.mark.parametrize(
+    ("days", "validation", "test"),
+    [
+        (["10", "8", "9", "11"], ["9", "10"], ["11"]),
+        (["2024-02-29", "2024-03-01", "2024-02-28", "2023-12-31"], ["2024-02-28", "2024-02-29"], ["2024-03-01"]),
+    ],
+)
+def test_last_days_in_the_order_of_numbers_or_of_text(days: list[str], validation: list[str], test: list[str]) -> None:
+    found = plan({"by_date": {"column": "day", "last_days": {"validation": 2, "test": 1}}}, days)
+    assert found.description == {"by_date": "day", "validation": validation, "test": test}
+    assert found.parts == {None: ByDate("day", tuple(validation), tuple(test))}
+
+
+def test_too_few_days() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"^column 'day' has 2 days \(8, 9\), but 2 are held out and training needs one more$",
+    ):
+        plan({"by_date": {"column": "day", "last_days": {}}}, ["8", "9"])
+
+
+def test_given_days() -> None:
+    found = plan({"by_date": {"column": "day", "validation": ["08", 9.0], "test": [10]}})
+    assert found.parts == {None: ByDate("day", ("8", "9"), ("10",))}
+
+
+def test_rows_by_day() -> None:
+    rule = ByDate("key", ("9",), ("10", "12"))
+    assert rule.codes(chunk(["8", "09", "10.0", "7", "12"])).tolist() == [TRAIN, VALIDATION, TEST, TRAIN, TEST]
+    assert rule.codes(chunk([])).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("days", "header", "message"),
+    [
+        (["8", "11"], (), "log.csv, line 2, column 'key': got '11', which is after the first held-out day: name it in "
+         "split.by_date, validation or test"),
+        (["8", None], (), "log.csv, line 2, column 'key': got an empty value, expected a day, for the split"),
+        (["key", "8"], ("key",), "log.csv, line 1, column 'key': got 'key', expected a day as the others, such as 9"
+         ": does the file begin with a header line? It must not"),
+    ],
+)  # fmt: skip
+def test_days_that_do_not_fit(days: list[str | None], header: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        ByDate("key", ("9",), ("10",)).codes(chunk(days, header))
+    assert str(error.value) == message
+
+
+def test_shares_of_draws() -> None:
+    codes = Shares(0.2, 0.3).codes(np.array([0.0, 0.19, 0.2, 0.49, 0.5, 0.99]))
+    assert codes.tolist() == [VALIDATION, VALIDATION, TEST, TEST, TRAIN, TRAIN]
+    assert codes.dtype == np.int8
+
+
+def test_equal_keys_stay_together_whatever_else_is_there() -> None:
+    rule = ByKey("key", Shares(0.3, 0.3), 0)
+    keys = [str(number % 50) for number in range(400)]
+    codes = rule.codes(chunk(keys))
+    assert pd.Series(codes).groupby(keys).nunique().max() == 1
+    assert set(codes) == {TRAIN, VALIDATION, TEST}
+    np.testing.assert_array_equal(rule.codes(chunk(keys[100:130])), codes[100:130])
+    assert rule.codes(chunk(["5.0", " 05"])).tolist() == [codes[5]] * 2
+    assert (ByKey("key", Shares(0.3, 0.3), 1).codes(chunk(keys)) != codes).any()
+
+
+def test_rows_without_a_key_stay_together() -> None:
+    codes = ByKey("key", Shares(0.3, 0.3), 0).codes(chunk([None, "a", "", "  "]))
+    assert len(set(codes[[0, 2, 3]])) == 1
+
+
+def test_rows_by_their_number() -> None:
+    rule = ByRow(Shares(0.1, 0.2), 0)
+    numbers = np.arange(20_000)
+    codes = rule.codes(numbers)
+    np.testing.assert_allclose(np.bincount(codes) / 20_000, [0.7, 0.1, 0.2], atol=0.01)
+    np.testing.assert_array_equal(rule.codes(numbers[777:999]), codes[777:999])
+    assert (ByRow(Shares(0.1, 0.2), 1).codes(numbers) != codes).any()
+
+
+def test_draws_are_pinned() -> None:
+    """They decide which rows sites hold out, and must not change with a version of a library."""
+    assert ByRow(Shares(0.4, 0.3), 7).codes(np.arange(12)).tolist() == [2, 0, 2, 1, 1, 2, 2, 0, 0, 2, 1, 2]
+    keys = chunk([*"abcdefghijkl"])
+    assert ByKey("key", Shares(0.4, 0.3), 7).codes(keys).tolist() == [
+        1,
+        1,
+        1,
+        1,
+        0,
+        0,
+        1,
+        2,
+        0,
+        1,
+        0,
+        1,
+    ]
+
+
+def test_random_and_by_user() -> None:
+    shares = {"validation": 0.1, "test": 0.2, "seed": 3}
+    found = plan({"random": {"key": "page", **shares}})
+    assert found == SplitPlan({"key": "page", **shares}, {None: ByKey("page", Shares(0.1, 0.2), 3)})
+    assert plan({"random": shares}) == SplitPlan({"key": None, **shares}, {None: ByRow(Shares(0.1, 0.2), 3)})
+    assert plan({"by_user": shares}) == SplitPlan({"key": "user", **shares}, {None: ByKey("user", Shares(0.1, 0.2), 3)})
+
+
+def test_files_of_their_own() -> None:
+    found = plan({"by_file": {"train": "tr", "test": "te", "validation": "va"}})
+    assert found.description == {"by_file": ["tr", "te"], "validation": "va"}
+    numbers = np.arange(100)
+    of_file = {word: set(rule.codes(numbers).tolist()) for word, rule in found.parts.items()}  # type: ignore[union-attr,arg-type]
+    assert of_file == {"tr": {TRAIN}, "va": {VALIDATION}, "te": {TEST}}
+
+
+def test_validation_cut_from_the_training_files() -> None:
+    found = plan({"by_file": {"cut": {"share": 0.2, "key": "page", "seed": 5}}})
+    assert found.description == {"by_file": ["train", "test"], "validation": {"share": 0.2, "key": "page", "seed": 5}}
+    assert found.parts == {"test": ByRow(Shares(0.0, 1.0), 0), "train": ByKey("page", Shares(0.2, 0.0), 5)}
+    assert plan({"by_file": {"cut": {"share": 0.2}}}).parts["train"] == ByRow(Shares(0.2, 0.0), 0)

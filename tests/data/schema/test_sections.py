@@ -1,0 +1,142 @@
+"""Sections of a schema: runs of names, and what each section refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pfmsmtrec_flwr.data.schema.sections import (
+    DateSplit,
+    FieldSpec,
+    FileSplit,
+    JoinSpec,
+    NegativesSpec,
+    NumericSpec,
+    RandomSplit,
+    ScenarioSpec,
+    SplitSpec,
+    TableSpec,
+    TaskSpec,
+    expand_columns,
+    expand_run,
+)
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.validation import Section, parse
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x_{1..3}", ["x_1", "x_2", "x_3"]),
+        ("{9..11}_y", ["9_y", "10_y", "11_y"]),
+        ("x{5..5}", ["x5"]),
+        ("x", ["x"]),
+        ("x_{1..}", ["x_{1..}"]),
+        ("{scenario}", ["{scenario}"]),
+    ],
+)
+def test_runs(name: str, expected: list[str]) -> None:
+    assert expand_run(name) == expected
+
+
+def test_a_run_backwards() -> None:
+    with pytest.raises(ValueError, match=r"^'x_\{3\.\.1\}' runs backwards$"):
+        expand_run("x_{3..1}")
+
+
+def test_runs_of_columns() -> None:
+    given: dict[Any, Any] = {
+        "a": {"column": "b"},
+        "x_{1..2}": {"column": "y_{5..6}", "size": 3},
+        "w_{1..2}": None,
+        7: {},
+    }
+    assert expand_columns(given) == {
+        "a": {"column": "b"},
+        "x_1": {"column": "y_5", "size": 3},
+        "x_2": {"column": "y_6", "size": 3},
+        "w_1": None,
+        "w_2": None,
+        7: {},
+    }
+    assert expand_columns("no mapping") == "no mapping"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x_{1..3}": {"column": "y_{1..2}"}}, "'x_{1..3}' stands for 3 names, its column 'y_{1..2}' for 2"),
+        ({"x_{1..2}": {"column": "y"}}, "'x_{1..2}' stands for 2 names, its column 'y' for 1"),
+        ({"x": {"column": "y_{1..2}"}}, "'x' stands for 1 names, its column 'y_{1..2}' for 2"),
+        ({"x_2": {}, "x_{1..3}": {}}, "'x_2' is there twice"),
+    ],
+)
+def test_runs_that_do_not_fit(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        expand_columns(columns)
+    assert str(error.value) == message
+
+
+def test_runs_in_a_header() -> None:
+    assert TableSpec(files=("x",), header=("id", "x_{1..3}")).header == ("id", "x_1", "x_2", "x_3")
+    refuse(TableSpec, {"files": ["x"], "header": ["x_2", "x_{1..3}"]}, "a column's name is there twice")
+
+
+def refuse(kind: type[Section], document: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=rf"^here: .*{message}"):
+        parse(kind, document, "here")
+
+
+def test_defaults() -> None:
+    join = JoinSpec(files=("x",), key="user")
+    assert (join.how, join.key_there, join.delimiter, join.quote, join.missing) == ("left", None, ",", '"', ("",))
+    task = TaskSpec(column="click")
+    assert (task.positive, task.negative, task.scenarios) == ((1,), (0,), None)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "give either column and values, or names"),
+        ({"column": "x"}, "give either column and values, or names"),
+        ({"values": {1: "NL"}}, "give either column and values, or names"),
+        ({"column": "x", "values": {1: "NL"}, "names": ["NL"]}, "give either column and values, or names"),
+        ({"column": "x", "names": ["NL"]}, "give either column and values, or names"),
+        ({"names": ["NL", "ES", "NL"]}, "scenario names must not repeat"),
+        ({"names": []}, "names"),
+        ({"names": ["../NL"]}, "names"),
+    ],
+)
+def test_scenarios(document: dict[str, Any], message: str) -> None:
+    refuse(ScenarioSpec, document, message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "message"),
+    [
+        (TaskSpec, {"column": "x", "positive": [1, 2], "negative": ["2"]}, "2 is both positive and negative"),
+        (TaskSpec, {"column": "x", "positive": []}, "positive"),
+        (TaskSpec, {"column": "x", "scenarios": []}, "scenarios"),
+        (FileSplit, {}, "give exactly one of validation, cut; got none"),
+        (FileSplit, {"validation": "va", "cut": {"share": 0.1}}, "one of validation, cut; got validation, cut"),
+        (FileSplit, {"cut": {"share": 1.0}}, r"key 'cut\.share'"),
+        (RandomSplit, {"validation": 0.5, "test": 0.5}, "leave no training rows"),
+        (DateSplit, {"column": "day", "last_days": {}, "test": [1]}, "give either last_days, or both"),
+        (SplitSpec, {"random": {"validation": 0.1, "test": 0.1}, "by_user": {"validation": 0.1, "test": 0.1}},
+         "got random, by_user"),
+        (FieldSpec, {"embedding": "federated", "vocabulary": {}}, "cannot learn its vocabulary locally"),
+        (NumericSpec, {"clip": [1, 1]}, "the first must be below the second"),
+        (NegativesSpec, {"task": "ctr", "scenarios": ["NL"], "item": "item", "per_positive": -1}, "per_positive"),
+        (NegativesSpec, {"task": "ctr", "scenarios": [], "item": "item"}, "scenarios"),
+        (JoinSpec, {"files": ["x"], "key": "user", "how": "outer"}, "how"),
+        (JoinSpec, {"files": [], "key": "user"}, "files"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(kind: type[Section], document: dict[str, Any], message: str) -> None:
+    refuse(kind, document, message)
+
+
+def test_two_runs_in_one_name() -> None:
+    with pytest.raises(ValueError, match="has two runs"):
+        expand_run("x_{1..2}_{1..2}")

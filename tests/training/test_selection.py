@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from pfmsmtrec_flwr.training.selection import RoundSelection
+
+
+def follow(selection: RoundSelection, rounds: list[dict[str, float | None]]) -> RoundSelection:
+    for number, scores in enumerate(rounds, 1):
+        selection.add(number, scores)
+    return selection
+
+
+ROUNDS: list[dict[str, float | None]] = [{"A": 0.5, "B": 0.7}, {"A": 0.9, "B": 0.6}, {"A": 0.8, "B": 0.65}]
+
+
+def test_each_scenario_has_its_own_best_round() -> None:
+    assert follow(RoundSelection("scenario", 0, 0.0), ROUNDS).selected == {"A": 2, "B": 1}
+
+
+def test_the_best_mean_counts_for_all() -> None:
+    assert follow(RoundSelection("macro", 0, 0.0), ROUNDS).selected == {"A": 2, "B": 2}
+
+
+def test_a_tie_keeps_the_earlier_round() -> None:
+    assert follow(RoundSelection("scenario", 0, 0.0), [{"A": 0.5}, {"A": 0.5}]).selected == {"A": 1}
+    assert follow(RoundSelection("macro", 0, 0.0), [{"A": 0.5}, {"A": 0.5}]).selected == {"A": 1}
+
+
+def test_smoothed_scores_are_compared() -> None:
+    rounds: list[dict[str, float | None]] = [{"A": 0.4}, {"A": 0.8}, {"A": 0.7}]  # smoothed .4, .6, .65
+    assert follow(RoundSelection("scenario", 0, 0.5), rounds).selected == {"A": 3}
+    assert follow(RoundSelection("scenario", 0, 0.0), rounds).selected == {"A": 2}
+    assert follow(RoundSelection("macro", 0, 0.5), rounds).selected == {"A": 3}
+
+
+@pytest.mark.parametrize(("patience", "stops"), [(0, None), (1, 3), (2, 6)])
+def test_patience(patience: int, stops: int | None) -> None:
+    selection = RoundSelection("scenario", patience, 0.0)
+    stopped = None
+    for number, score in enumerate([0.5, 0.6, 0.6, 0.7, 0.1, 0.7, 0.6], 1):
+        selection.add(number, {"A": score})
+        if selection.exhausted and stopped is None:
+            stopped = number
+    assert stopped == stops
+
+
+def test_an_undefined_or_missing_score_keeps_the_choice() -> None:
+    rounds: list[dict[str, float | None]] = [{"A": None, "B": 0.5}, {"A": None, "B": 0.6}, {"B": 0.4}, {"A": 0.1}]
+    assert follow(RoundSelection("scenario", 0, 0.0), rounds).selected == {"A": 4, "B": 2}
+    undefined: list[dict[str, float | None]] = [{"A": None}, {"A": None}]
+    for mode in ("scenario", "macro"):
+        selection = follow(RoundSelection(mode, 1, 0.0), undefined)
+        assert selection.selected == {"A": 1}
+        assert selection.exhausted
+
+
+def test_a_scenario_that_does_not_answer_counts_with_its_last_score() -> None:
+    selection = RoundSelection("macro", patience=2, smoothing=0.0)
+    selection.add(1, {"NL": 0.8, "US": 0.6})
+    selection.add(2, {"NL": 0.79})  # alone its mean would be the best so far
+    assert selection.selected == {"NL": 1, "US": 1}
+    selection.add(3, {"NL": 0.79, "US": 0.6})
+    assert selection.exhausted
