@@ -15,7 +15,7 @@ def test_the_body_is_averaged_as_by_fedavg_and_the_head_stays(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A common output bias and a local one start at different base rates: here all start as they are drawn.
-    for module in ("client", "strategy"):
+    for module in ("client.client", "server.strategy"):
         monkeypatch.setattr(f"pfmsmtrec_flwr.federation.{module}.output_biases", lambda *_: {})
     body, everything, alone = (
         tiny.train(tiny.config(method, federation__rounds=1), tmp_path / method)

@@ -179,9 +179,9 @@ def test_a_side_table_that_is_not_used_is_not_read(source: Path) -> None:
 def test_a_side_table_is_read_once_for_all_files(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
     real = progress.progress_bar
-    for module in ("joining", "reading"):
+    for module in ("joins", "rows"):
         monkeypatch.setattr(
-            f"pfmsmtrec_flwr.data.{module}.progress_bar",
+            f"pfmsmtrec_flwr.data.prepare.{module}.progress_bar",
             lambda title, *more, **keys: titles.append(title) or real(title, *more, **keys),  # type: ignore[func-returns-value]
         )
     read(source)
