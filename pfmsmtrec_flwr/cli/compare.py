@@ -1,0 +1,132 @@
+"""The commands that compare methods and draw what came out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute, check_data
+
+if TYPE_CHECKING:
+    from pfmsmtrec_flwr.comparison.planning import Plan
+
+COMPARISONS_FOLDER = Path("compare")
+
+
+def compare_command(
+    conf: Annotated[str, typer.Argument(metavar="CONF", help="A file conf/NAME.yaml, or the path of a YAML file.")],
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST", help="Methods with commas between, or all.", show_default="CONF's method and its references"
+        ),
+    ] = "",
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Seeds, from that of CONF on.")] = 5,
+    ablations: Annotated[bool, typer.Option("--ablations", help="Also pf-msmtrec with each switch turned.")] = False,
+    tune: Annotated[int, typer.Option(metavar="N", min=0, help="Settings to try for each method; 0: none.")] = 0,
+    tuned: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings of single methods, such as a tuned.yaml.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of all methods; repeatable."),
+    ] = None,
+    data: DataOption = DATA_FOLDER,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the results.", show_default="./compare/CONF")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Runs at once.", show_default="processors")
+    ] = None,
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD", help="What the others are tested against.", show_default="pf-msmtrec, or the first"
+        ),
+    ] = "",
+    join: Annotated[
+        bool, typer.Option("--join", help="Also leave each scenario out, and let it join with a share of its rows.")
+    ] = False,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the scenarios' models.")] = False,
+) -> int:
+    """Run methods side by side with several seeds, tuned if wished, and tabulate and test what comes out."""
+    from pfmsmtrec_flwr.comparison.harness import prepare_plan
+    from pfmsmtrec_flwr.comparison.planning import Options
+    from pfmsmtrec_flwr.config import load_config
+
+    overrides = tuple(settings or ())
+    config = load_config(conf, overrides=overrides)
+    data = absolute(data)
+    check_data(config, data)
+    folder = absolute(output if output is not None else COMPARISONS_FOLDER / Path(conf).stem)
+    options = Options(
+        methods=methods,
+        seeds=seeds,
+        reference=reference,
+        ablations=ablations,
+        trials=tune,
+        tuned=tuned,
+        pinned=frozenset(override.partition("=")[0].strip() for override in overrides),
+        join=join,
+        keep_models=keep_models,
+    )
+    return _compare(prepare_plan(config, options, data, folder), jobs or os.cpu_count() or 1, folder)
+
+
+def report_command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Output folder of a comparison, or of a run that has finished.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page.", show_default="DIR/report.html")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the pictures.", show_default="DIR/figures")
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Formats of the pictures: svg, png, pdf.")
+    ] = "svg,png",
+) -> None:
+    """Draw finished runs: one page, and each of its pictures and tables as a file."""
+    from pfmsmtrec_flwr.report import write_report
+
+    source = absolute(folder)
+    page = write_report(
+        source,
+        absolute(output) if output is not None else source / "report.html",
+        absolute(figures) if figures is not None else source / "figures",
+        [name.strip() for name in formats.split(",")],
+    )
+    Console().print(Text(f"report: {page}"), soft_wrap=True)
+
+
+def _compare(plan: Plan, jobs: int, folder: Path) -> int:
+    """Do what is left of a plan, print its tables, and return the exit status."""
+    from pfmsmtrec_flwr.comparison import tables
+    from pfmsmtrec_flwr.comparison.display import Display
+    from pfmsmtrec_flwr.comparison.harness import compare
+    from pfmsmtrec_flwr.comparison.workers import workers
+
+    console = Console()
+    try:
+        with Display(console) as display, workers(jobs) as executor:
+            comparison = compare(plan, executor, jobs, display.update)
+    except KeyboardInterrupt:
+        said = f"what has finished is kept in {folder}: the same command goes on from there"
+        console.print(Text(said), soft_wrap=True)
+        raise
+    for table in tables.tables(comparison.summary):
+        if console.is_terminal:
+            console.print(tables.rich_table(table))
+        else:  # a file or a pipe is as wide as need be
+            print(f"{tables.text(table)}\n", flush=True)
+    console.print(Text(f"results: {folder}"), soft_wrap=True)
+    for failed in comparison.failures:
+        problem = Text(f"error: {failed.job.name}, {failed.job.folder}: {failed.problem}", style="red")
+        Console(stderr=True).print(problem, soft_wrap=True)
+    return 1 if comparison.failures else 0

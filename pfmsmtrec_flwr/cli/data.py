@@ -1,0 +1,86 @@
+"""The commands that prepare data sets and say what is prepared."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute
+
+
+def prepare_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A file datasets/NAME.yaml, or the path of a YAML file.")],
+    source: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the data set's own files.")],
+    data: DataOption = DATA_FOLDER,
+    scenario: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Prepare this scenario only; repeatable.")
+    ] = None,
+    negatives: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Rows made up per row, where a table holds positive rows only and a schema allows."
+        ),
+    ] = None,
+) -> None:
+    """Turn a data set's own files into a prepared store for each scenario."""
+    from pfmsmtrec_flwr.data.prepare.pipeline import prepare as prepare_stores
+    from pfmsmtrec_flwr.data.schema.document import load_schema
+    from pfmsmtrec_flwr.log import log_to_stderr
+
+    log_to_stderr()
+    root = absolute(data)
+    schema = load_schema(name, negatives=negatives)
+    stores = prepare_stores(schema, absolute(source), root, scenarios=scenario or None, progress=True)
+    console = Console()
+    for store in stores:
+        rows = ", ".join(f"{len(split):,} {which}" for which, split in store.splits.items())
+        console.print(Text(f"{store.dataset} {store.scenario}: {rows}"), soft_wrap=True)
+    console.print(Text(f"prepared in {root}"), soft_wrap=True)
+
+
+def data_init_command(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="A CSV or Parquet file, or a folder whose files are one table.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The schema to write.", show_default="./NAME.yaml")
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the data set.", show_default="the table's")] = "",
+) -> None:
+    """Write a first schema for a table of your own, for you to correct."""
+    from pfmsmtrec_flwr.data.draft import document as drafting
+
+    source = absolute(table)
+    path = drafting.schema_path(source, output, name)
+    draft = drafting.draft(source, name)
+    draft.write(path)
+    console = Console()
+    for line in (
+        f"looked at {draft.rows:,} rows: {draft.summary()}",
+        f"wrote {path}",
+        "next: read and correct every line of it, then",
+        f"  pfmsmtrec prepare {shlex.quote(str(path))} --source {shlex.quote(str(draft.source))}",
+    ):
+        console.print(Text(line), soft_wrap=True)
+
+
+def data_list_command(data: DataOption = DATA_FOLDER) -> None:
+    """List the prepared data sets."""
+    from pfmsmtrec_flwr.data.store import catalog
+
+    Console().print(catalog.datasets_table(absolute(data)))
+
+
+def data_show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a prepared data set.")],
+    data: DataOption = DATA_FOLDER,
+) -> None:
+    """Print a prepared data set's rows, rates and fields."""
+    from pfmsmtrec_flwr.data.store import catalog
+
+    Console().print(catalog.dataset_tables(absolute(data), name))

@@ -1,0 +1,76 @@
+"""The `pfmsmtrec` command: its subcommands put together, its exit status, its error line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from click import ClickException
+from rich.console import Console
+from rich.text import Text
+
+from pfmsmtrec_flwr import __version__
+from pfmsmtrec_flwr.cli.compare import compare_command, report_command
+from pfmsmtrec_flwr.cli.data import data_init_command, data_list_command, data_show_command, prepare_command
+from pfmsmtrec_flwr.cli.methods import methods_command
+from pfmsmtrec_flwr.cli.results import show_command
+from pfmsmtrec_flwr.cli.run import run_command
+from pfmsmtrec_flwr.errors import UserError
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="pfmsmtrec",
+    help="Personalized federated multi-scenario multi-task recommendation (PF-MSMTrec) on Flower.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Say what data is prepared.", no_args_is_help=True)
+
+app.command("run")(run_command)
+app.command("show")(show_command)
+app.command("compare")(compare_command)
+app.command("report")(report_command)
+app.command("methods")(methods_command)
+app.command("prepare")(prepare_command)
+app.add_typer(data_app, name="data")
+data_app.command("init")(data_init_command)
+data_app.command("list")(data_list_command)
+data_app.command("show")(data_show_command)
+
+
+def main() -> None:
+    """Run the command line, and leave with its exit status."""
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error), 1)
+    except ClickException as error:
+        _fail(f"{error.format_message()} (see pfmsmtrec --help)", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:  # some versions of typer return it, others raise
+        _fail("interrupted", _INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"pfmsmtrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    Console(stderr=True).print(Text(f"error: {message}", style="red"), soft_wrap=True)
+    sys.exit(status)

@@ -1,0 +1,35 @@
+"""The command that prints a finished run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pfmsmtrec_flwr.cli.options import absolute
+
+
+def show_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of a run that has finished.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a README.")] = False,
+) -> None:
+    """Print the table of a finished run again."""
+    if markdown:
+        from pfmsmtrec_flwr.results import table
+
+        print(table.markdown(table.Comparison.load(absolute(folder))))
+    else:
+        print_run_table(absolute(folder), Console())
+
+
+def print_run_table(folder: Path, console: Console) -> None:
+    """Print the table of the test figures in a run's output folder."""
+    from pfmsmtrec_flwr.results import table
+
+    comparison = table.Comparison.load(folder)
+    if console.is_terminal:
+        console.print(table.rich_table(comparison))
+    else:  # a file or a pipe is as wide as need be
+        print(f"{table.title(comparison)}\n\n{table.text(comparison)}\n", flush=True)

@@ -1,0 +1,144 @@
+"""The command that trains a method, over Flower's engine or in this process."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute, check_data
+from pfmsmtrec_flwr.cli.results import print_run_table
+from pfmsmtrec_flwr.cli.watch import logged_to, polled, watched
+from pfmsmtrec_flwr.errors import UserError
+
+if TYPE_CHECKING:
+    from pfmsmtrec_flwr.config import RunConfig
+
+RUNS_FOLDER = Path("runs")
+CONFIG_NAME = "config.yaml"
+INLINE_LOG_NAME = "inline.log"
+
+
+class Engine(StrEnum):
+    """What carries the messages between server and clients."""
+
+    FLOWER = "flower"
+    INLINE = "inline"
+
+
+def run_command(
+    conf: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A file conf/NAME.yaml, or the path of a YAML file.")
+    ] = "synthetic",
+    method: Annotated[str, typer.Option(metavar="NAME", help="Method, see `pfmsmtrec methods`.")] = "",
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.002; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the results.", show_default="./runs/CONF-METHOD-seedN-TIME"),
+    ] = None,
+    data: DataOption = DATA_FOLDER,
+    engine: Annotated[
+        Engine, typer.Option(help="Flower's simulation engine, or all clients in this process.")
+    ] = Engine.FLOWER,
+    num_supernodes: Annotated[int, typer.Option(metavar="N", min=1, help="Nodes that host the scenarios.")] = 2,
+    cpus_per_client: Annotated[
+        float | None, typer.Option(metavar="X", help="CPUs that a client takes.", show_default="its train.threads")
+    ] = None,
+    gpus_per_client: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Share of a GPU that a client takes.", show_default="an equal share"),
+    ] = None,
+) -> None:
+    """Train a method, and print the table of its test figures."""
+    from pfmsmtrec_flwr.config import load_config
+
+    config = load_config(conf, method=method, seed=-1 if seed is None else seed, overrides=settings or ())
+    _check_methods(config, engine)
+    data = absolute(data)
+    check_data(config, data)
+    folder = absolute(output if output is not None else RUNS_FOLDER / _run_name(conf, config))
+    _make_output(folder, config)
+    console = Console()
+    console.print(Text(f"{config.method} on {config.data.name}, results in {folder}"), soft_wrap=True)
+    if engine is Engine.INLINE:
+        _run_inline(config, data, folder, num_supernodes, console)
+    else:
+        cpus = cpus_per_client if cpus_per_client is not None else min(config.train.threads, os.cpu_count() or 1)
+        gpus = 0.0 if gpus_per_client is None and config.train.device == "cpu" else gpus_per_client
+        _run_on_flower(config, data, folder, num_supernodes, cpus, gpus, console)
+    print_run_table(folder, console)
+    console.print(Text(f"results: {folder}"), soft_wrap=True)
+
+
+def _run_on_flower(
+    config: RunConfig,
+    data: Path,
+    folder: Path,
+    num_supernodes: int,
+    cpus_per_client: float,
+    gpus_per_client: float | None,
+    console: Console,
+) -> None:
+    from pfmsmtrec_flwr.launch.engine import LOG_NAME, app_folder, run_on_flower, started
+
+    log = folder / LOG_NAME
+    log.unlink(missing_ok=True)
+
+    def phase() -> str:
+        return "waiting for clients" if started(log) else "starting Flower"
+
+    # The configuration as it was checked, not the options that led to it: nothing is left to be read differently.
+    run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}
+    with watched(config, folder, console, phase) as display:
+        run_on_flower(
+            app_folder(),
+            run_config,
+            num_supernodes=num_supernodes,
+            cpus_per_client=cpus_per_client,
+            gpus_per_client=gpus_per_client,
+            output=folder,
+            on_poll=display.update,
+        )
+
+
+def _run_inline(config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console) -> None:
+    from pfmsmtrec_flwr.experiment import run_inline
+
+    with (
+        logged_to(folder / INLINE_LOG_NAME),
+        watched(config, folder, console, lambda: "starting") as display,
+        polled(display),
+    ):
+        run_inline(config, data=data, output=folder, num_supernodes=num_supernodes)
+
+
+def _check_methods(config: RunConfig, engine: Engine) -> None:
+    """Refuse methods that the engine cannot run, before anything starts."""
+    from pfmsmtrec_flwr.methods import federated_method, find_method
+
+    for name in (config.method, *config.federation.reference):
+        (find_method if engine is Engine.INLINE else federated_method)(name)
+
+
+def _make_output(folder: Path, config: RunConfig) -> None:
+    if (folder / "results.json").exists():
+        raise UserError(f"{folder} holds the results of a run already: give another --output, or remove it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _run_name(conf: str, config: RunConfig) -> str:
+    return f"{Path(conf).stem}-{config.method}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"

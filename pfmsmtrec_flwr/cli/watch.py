@@ -1,0 +1,62 @@
+"""What a run shows while it trains: the display, and the log file beside it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from pfmsmtrec_flwr.log import logger
+
+if TYPE_CHECKING:
+    from pfmsmtrec_flwr.config import RunConfig
+    from pfmsmtrec_flwr.results.progress import Display
+
+_POLL_SECONDS = 0.5
+
+
+@contextmanager
+def watched(config: RunConfig, folder: Path, console: Console, phase: Callable[[], str]) -> Iterator[Display]:
+    """Show how far a run and its reference methods are."""
+    from pfmsmtrec_flwr.results.progress import Display, RunWatch
+
+    references = [name for name in config.federation.reference if name != config.method]
+    with Display(RunWatch(folder, config.method, references, opening=phase), console) as display:
+        yield display
+
+
+@contextmanager
+def logged_to(file: Path) -> Iterator[None]:
+    """Send the project's log lines to a file, where they do not cross the display."""
+    handler = logging.FileHandler(file, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def polled(display: Display) -> Iterator[None]:
+    """Keep the display up to date from a thread, while this one computes."""
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(_POLL_SECONDS):
+            display.update()
+
+    poller = threading.Thread(target=poll, name="progress", daemon=True)
+    poller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        poller.join()
+    display.update()
