@@ -150,7 +150,7 @@ def prepare_joined(source: Path) -> int:
 
 def open_store(source: Path) -> int:
     """Open the prepared store."""
-    from pfmsmtrec_flwr.data.store.store import ScenarioStore
+    from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 
     started = time.perf_counter()
     store = ScenarioStore.open(source / "data" / "aliexpress" / "NL")
@@ -161,7 +161,7 @@ def open_store(source: Path) -> int:
 def go_through_batches(source: Path) -> int:
     """Go once through the shuffled training rows, as training does."""
     from pfmsmtrec_flwr.data.batches import batches
-    from pfmsmtrec_flwr.data.store.store import ScenarioStore
+    from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 
     train = ScenarioStore.open(source / "data" / "aliexpress" / "NL").splits["train"]
     rows, most = 0, 0
@@ -174,7 +174,7 @@ def go_through_batches(source: Path) -> int:
 
 def train_files(source: Path) -> list[Path]:
     """Return the files of the training rows."""
-    return sorted((source / "data" / "aliexpress" / "NL").glob("train.*"))
+    return sorted((source / "data" / "aliexpress" / "NL").glob("*/train.*"))
 
 
 MEASURED: dict[str, Callable[[Path], int]] = {

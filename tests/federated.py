@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import Field, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.data.store.manifest import Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.outcome import FederationResult
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy

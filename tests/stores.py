@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pfmsmtrec_flwr.data.store.store import SPLITS, Field, ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.manifest import SPLITS, Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 
 
 def split_of(

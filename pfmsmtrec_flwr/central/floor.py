@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.central.pool import pool_rows
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import Array, Split
+from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.log import logger
 
 _ITERATIONS = 1000

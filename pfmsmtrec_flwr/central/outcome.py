@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.node import describe
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation

@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import SPLITS, Array, Field, ScenarioStore, Split
+from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.store.manifest import SPLITS, Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec

@@ -14,7 +14,7 @@ from torch import Tensor
 from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.central.pool import Identities, Pool, pool_rows
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback

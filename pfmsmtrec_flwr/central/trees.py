@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import Array, Split
+from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.seeds import derive_seed
 

@@ -25,7 +25,7 @@ def absolute(path: Path) -> Path:
 
 def check_data(config: RunConfig, data: Path) -> None:
     """Refuse data that is not prepared, before anything starts."""
-    from pfmsmtrec_flwr.data.store.store import list_scenarios
+    from pfmsmtrec_flwr.data.store.listing import list_scenarios
 
     name = config.data.name
     if name == SYNTHETIC:  # makes itself

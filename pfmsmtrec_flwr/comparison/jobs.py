@@ -116,15 +116,12 @@ def data_fingerprint(config: RunConfig, data: Path) -> str:
     UserError
         The data are not prepared, or a scenario that is to take part is not among them.
     """
-    from pfmsmtrec_flwr.data.store.store import MANIFEST
     from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
 
     parts = []
     for name in sorted(chosen_scenarios(config, data)):
         store = open_store(config.data, data, name)  # made-up rows are made here, before many want them at once
-        manifest = json.loads((store.path / MANIFEST).read_text(encoding="utf-8"))
-        sums = {split: described["checksums"] for split, described in manifest["splits"].items()}
-        parts.append([name, store.schema_hash, sums])
+        parts.append([name, store.schema_hash, store.checksums])
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfmsmtrec_flwr.data.store.store import Array, Split
+from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.store.reader import Split
 
 _BLOCKS_IN_WINDOW = 256
 _WINDOW_BYTES = 256 << 20

@@ -8,7 +8,9 @@ from pathlib import Path
 from flwr.app import Context
 
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
-from pfmsmtrec_flwr.data.store.store import ScenarioStore, list_scenarios
+from pfmsmtrec_flwr.data.store.listing import list_scenarios
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.data.store.versions import current_version
 from pfmsmtrec_flwr.data.synthetic.synthetic import SyntheticSettings, ensure_synthetic
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.locations import data_root, is_simulated, safe_folder
@@ -75,7 +77,8 @@ def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
     """Open a scenario's prepared store below ``root``; a made-up one is made first."""
     if data.name == SYNTHETIC:
         return ensure_synthetic(synthetic_settings(data), scenario, root)
-    return _opened(safe_folder(root, data.name, scenario))
+    path = safe_folder(root, data.name, scenario)
+    return _opened(path, current_version(path))
 
 
 def synthetic_settings(data: DataSettings) -> SyntheticSettings:
@@ -84,8 +87,8 @@ def synthetic_settings(data: DataSettings) -> SyntheticSettings:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: Path) -> ScenarioStore:
-    """Keep a simulation's stores open: they never change once they are written."""
+def _opened(path: Path, version: str) -> ScenarioStore:  # noqa: ARG001
+    """Keep a simulation's stores open: a version never changes once it is written, and a newer one has another name."""
     return ScenarioStore.open(path)
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import ScenarioStore, made_up_rows
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient, training_rows
 from pfmsmtrec_flwr.federation.client.state import LocalState

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pfmsmtrec_flwr.config import RunConfig, Value
-from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.outcome import FederationResult
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy

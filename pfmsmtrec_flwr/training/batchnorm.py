@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch, batches
-from pfmsmtrec_flwr.data.store.store import Split
+from pfmsmtrec_flwr.data.store.reader import Split
 
 
 @torch.no_grad()

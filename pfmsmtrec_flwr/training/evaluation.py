@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.data.batches import batches
-from pfmsmtrec_flwr.data.store.store import Split
+from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.metrics import TaskMetrics, task_metrics
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch, batches
-from pfmsmtrec_flwr.data.store.store import Split
+from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.objective import add_anchor_gradient, task_losses

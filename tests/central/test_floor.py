@@ -11,7 +11,8 @@ from stores import split_of, store_of
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor, fit_rate, train_floor
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
-from pfmsmtrec_flwr.data.store.store import Field, ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.manifest import Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.federation.outcome import RoundRecord
 
 ITEM = [Field("item", 3, True), Field("person", 4, False)]

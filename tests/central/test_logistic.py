@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.central import logistic
 from pfmsmtrec_flwr.central.floor import Example
 from pfmsmtrec_flwr.central.logistic import fit_logistic, indicators
 from pfmsmtrec_flwr.config import BaselineSettings, RunConfig
-from pfmsmtrec_flwr.data.store.store import Split
+from pfmsmtrec_flwr.data.store.reader import Split
 
 
 def test_a_value_has_a_column_and_unseen_has_none() -> None:

@@ -8,7 +8,7 @@ from stores import split_of, store_of
 
 from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import Field
+from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.outcome import RoundRecord
 

@@ -12,7 +12,8 @@ from stores import split_of, store_of
 
 from pfmsmtrec_flwr.central.pool import Pool, pool_rows
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
-from pfmsmtrec_flwr.data.store.store import Field, ScenarioStore
+from pfmsmtrec_flwr.data.store.manifest import Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.model import FieldSpec

@@ -9,7 +9,7 @@ from federated import Tiny
 from pfmsmtrec_flwr.central.pool import pool_rows
 from pfmsmtrec_flwr.central.pooled import PooledTraining, train_pooled
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.model import build_model, output_biases, partition

@@ -9,7 +9,7 @@ from stores import split_of
 from pfmsmtrec_flwr.central.floor import Example
 from pfmsmtrec_flwr.central.trees import fit_trees
 from pfmsmtrec_flwr.config import BaselineSettings, RunConfig
-from pfmsmtrec_flwr.data.store.store import Split
+from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.training.metrics import task_metrics
 

@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import load_schema
-from pfmsmtrec_flwr.data.store.store import SPLITS, ScenarioStore
+from pfmsmtrec_flwr.data.store.manifest import SPLITS
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 
 SLICE = SHARED / "kuairand-pure-slice"

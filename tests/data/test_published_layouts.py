@@ -15,7 +15,8 @@ import pytest
 
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import DATASETS_FOLDER, load_schema
-from pfmsmtrec_flwr.data.store.store import SPLITS, ScenarioStore
+from pfmsmtrec_flwr.data.store.manifest import SPLITS
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.writer import read_metrics, read_results
 
@@ -82,7 +83,7 @@ def stores_of(name: str, source: Path, data: Path, **more: object) -> dict[str, 
 
 
 def arrays(store: ScenarioStore) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in store.path.glob("*.bin")}
+    return {file.name: file.read_bytes() for file in store.folder.glob("*.bin")}
 
 
 def test_aliexpress_rows_labels_and_pages(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_a_site_alone_prepares_the_same(
     keep_only(scenario, source, own)
     alone = stores_of(name, own, tmp_path / "alone", negatives=negatives, scenarios=[scenario])[scenario]
     assert arrays(alone) == arrays(together)
-    assert (alone.path / "manifest.json").read_bytes() == (together.path / "manifest.json").read_bytes()
+    assert (alone.folder / "manifest.json").read_bytes() == (together.folder / "manifest.json").read_bytes()
     assert alone.schema_hash == load_schema(name, negatives=negatives).schema_hash
 
 
@@ -211,7 +212,7 @@ def test_tenrec_with_made_up_negatives_and_unlike_tasks(
         assert "QB-video: " not in printed
     assert pfmsmtrec("data", "list", "--data", data) == 0
     assert "QB-article*" in capsys.readouterr().out.replace("\n", "")
-    manifest = json.loads((data / "tenrec" / "QB-article" / "manifest.json").read_text())
+    manifest = json.loads(next((data / "tenrec" / "QB-article").glob("*/manifest.json")).read_text())
     rows = len(pd.read_csv(source / "QB-article.csv"))
     assert manifest["extra"]["negatives"] == {"task": "click", "per_positive": 3, "rows": 3 * rows}
 

@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation import handshake, node, protocol
 from pfmsmtrec_flwr.federation.client.client import training_rows

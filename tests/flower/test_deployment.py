@@ -87,7 +87,7 @@ def test_two_nodes_and_their_mistakes(flower: Flower, expected: Expected, tmp_pa
         folders = list((run / "pf-msmtrec").iterdir())
         assert {folder.name for folder in folders} == scenarios
         found |= {folder.name: load_file(folder / "model.safetensors") for folder in folders}
-        assert len(list((tmp_path / f"data {number}").glob("*/*/manifest.json"))) == 2
+        assert len(list((tmp_path / f"data {number}").glob("*/*/*/manifest.json"))) == 2
     inline = expected.output / "clients" / "pf-msmtrec"
     assert same(found, {folder.name: load_file(folder / "model.safetensors") for folder in inline.iterdir()})
     assert json.loads((output / "results.json").read_text())["scenarios"].keys() == {"ES", "FR", "NL", "US"}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.config import BaselineSettings, TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
-from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order

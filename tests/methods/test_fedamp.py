@@ -9,7 +9,7 @@ import torch
 from federated import Tiny, same
 from torch import Tensor
 
-from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order, Stage, unpack_replies
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate

@@ -8,7 +8,7 @@ import pytest
 import torch
 from federated import Tiny, same
 
-from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client import client as client_module
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply

@@ -5,7 +5,8 @@ import pytest
 from federated import Tiny
 from stores import split_of, store_of
 
-from pfmsmtrec_flwr.data.store.store import Field, ScenarioStore
+from pfmsmtrec_flwr.data.store.manifest import Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.methods import METHODS, CentralMethod
 from pfmsmtrec_flwr.methods.floor import METHODS as FLOOR
 

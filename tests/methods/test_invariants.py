@@ -359,7 +359,7 @@ def test_no_baseline_sends_what_is_private(tiny: Tiny, method: str) -> None:
 
 
 def test_of_a_table_only_touched_rows_come_back(tiny: Tiny, tmp_path: Path) -> None:
-    from pfmsmtrec_flwr.data.store.store import ScenarioStore
+    from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 
     run = tiny.train(tiny.config(train__max_local_steps=1), tmp_path / "a", nodes=4)
     replies = [unpack_replies(reply.content) for reply in run.grid.replies if reply.metadata.message_type == TRAIN]

@@ -4,7 +4,7 @@ import pytest
 from federated import Tiny
 from stores import split_of, store_of
 
-from pfmsmtrec_flwr.data.store.store import Field
+from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import METHODS, CentralMethod, federated_method
 from pfmsmtrec_flwr.methods.pooled import METHODS as POOLED

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pfmsmtrec_flwr.config import ModelSettings
-from pfmsmtrec_flwr.data.store.store import Split
+from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
 from pfmsmtrec_flwr.training import evaluation
 from pfmsmtrec_flwr.training.evaluation import measure, predict

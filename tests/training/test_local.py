@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
 from pfmsmtrec_flwr.data.batches import batches
-from pfmsmtrec_flwr.data.store.store import Split
+from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
 from pfmsmtrec_flwr.training.local import (
     SMALLEST_BATCH,

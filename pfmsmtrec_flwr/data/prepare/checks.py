@@ -5,7 +5,7 @@ from __future__ import annotations
 from pfmsmtrec_flwr.data.prepare.splits import TRAIN, SplitPlan
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.store.store import SPLITS
+from pfmsmtrec_flwr.data.store.manifest import SPLITS
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 

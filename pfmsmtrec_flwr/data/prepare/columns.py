@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import (
     NO_HASH,
     Coded,
@@ -28,7 +29,6 @@ from pfmsmtrec_flwr.data.prepare.splits import ByRow, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.sections import FieldSpec, NumericSpec, TaskSpec
-from pfmsmtrec_flwr.data.store.store import Array
 
 SCENARIO = "scenario"
 SPLIT = "split"

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter
@@ -22,7 +23,6 @@ from pfmsmtrec_flwr.data.read.progress import ignore, progress_bar
 from pfmsmtrec_flwr.data.read.sources import Source
 from pfmsmtrec_flwr.data.read.tables import Columns, read_blocks
 from pfmsmtrec_flwr.data.schema.sections import JoinSpec
-from pfmsmtrec_flwr.data.store.store import Array
 from pfmsmtrec_flwr.errors import UserError
 
 Rows: TypeAlias = npt.NDArray[np.int64]

@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.prepare.scenario_rows import LABELS, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.read.progress import Advance
 from pfmsmtrec_flwr.data.schema.sections import NegativesSpec
-from pfmsmtrec_flwr.data.store.store import Array
 from pfmsmtrec_flwr.seeds import derive_seed
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]

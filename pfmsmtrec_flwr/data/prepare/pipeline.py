@@ -48,7 +48,8 @@ from pfmsmtrec_flwr.data.prepare.writer import encoded_rows, store_record, store
 from pfmsmtrec_flwr.data.read.progress import progress_bar
 from pfmsmtrec_flwr.data.read.sources import Folder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, digest
-from pfmsmtrec_flwr.data.store.store import STORE_VERSION, ScenarioStore
+from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.joins import SideTable, columns_of
 from pfmsmtrec_flwr.data.read.chunks import Chunk
@@ -20,7 +21,6 @@ from pfmsmtrec_flwr.data.read.sources import Folder, Source, find_files
 from pfmsmtrec_flwr.data.read.tables import Block, Columns, block_tasks, column_names, read_blocks
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.sections import SCENARIO_MARK, SPLIT_MARK, JoinSpec, TableSpec
-from pfmsmtrec_flwr.data.store.store import Array
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
 from pfmsmtrec_flwr.data.prepare.columns import NO_USER, USER, field_output, is_hashed, label_output, number_output
 from pfmsmtrec_flwr.data.prepare.spool import Layout, Spool
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
-from pfmsmtrec_flwr.data.store.store import Array
 
 BLOCK_ROWS = 65_536
 

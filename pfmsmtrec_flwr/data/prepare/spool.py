@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pfmsmtrec_flwr.data.store.replacing import put_in_place
-from pfmsmtrec_flwr.data.store.store import Array, clear_errors
+from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.store.disk import clear_errors, sync_folder
 
 Layout: TypeAlias = Mapping[str, tuple[str, int | None]]
 """Of each array: numpy's name of its type, and its columns (None: it has one axis)."""
@@ -82,7 +82,9 @@ class SpoolWriter:
             self._stack.close()
             description = {"rows": self.rows, "layout": self._layout}
             (self._temporary / _DESCRIPTION).write_text(json.dumps(description))
-            put_in_place(self._temporary, self.path)
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._temporary.rename(self.path)
+            sync_folder(self.path.parent)
         return Spool(self.path)
 
 

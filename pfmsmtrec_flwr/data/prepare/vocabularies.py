@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, R
 from pfmsmtrec_flwr.data.prepare.splits import TRAIN
 from pfmsmtrec_flwr.data.read.progress import Advance
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.store.store import SPLITS
+from pfmsmtrec_flwr.data.store.manifest import SPLITS
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 

@@ -13,8 +13,9 @@ from types import TracebackType
 
 from pfmsmtrec_flwr.data.prepare.spool import is_spool
 from pfmsmtrec_flwr.data.schema.document import digest
-from pfmsmtrec_flwr.data.store.replacing import remove_if_stale
-from pfmsmtrec_flwr.data.store.store import MANIFEST, ScenarioStore, clear_errors
+from pfmsmtrec_flwr.data.store.disk import clear_errors, remove_if_stale
+from pfmsmtrec_flwr.data.store.manifest import MANIFEST
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 
 _FOLDER = ".prepare"
@@ -119,23 +120,22 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
     path = data_root / dataset / scenario
     try:
         record = json.loads(_record(path).read_text())
-        manifest = (path / MANIFEST).read_text()
-    except (OSError, ValueError):
-        return None
-    if record != {"fingerprint": fingerprint, "manifest": digest(manifest)}:
-        return None
-    try:
+        if record != _description(ScenarioStore.open(path), fingerprint):
+            return None
         return ScenarioStore.open(path, verify=True)
-    except UserError:
+    except (OSError, ValueError, UserError):
         return None
 
 
 def remember(store: ScenarioStore, fingerprint: str) -> None:
     """Note what a store was prepared from."""
-    record = {"fingerprint": fingerprint, "manifest": digest((store.path / MANIFEST).read_text())}
     with clear_errors(store.path):
         _record(store.path).parent.mkdir(exist_ok=True)
-        _record(store.path).write_text(json.dumps(record))
+        _record(store.path).write_text(json.dumps(_description(store, fingerprint)))
+
+
+def _description(store: ScenarioStore, fingerprint: str) -> dict[str, str]:
+    return {"fingerprint": fingerprint, "manifest": digest((store.folder / MANIFEST).read_text())}
 
 
 def _record(store: Path) -> Path:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import declared_encoder
 from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, SPLIT_CODES, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.splits import SplitPlan
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.store.store import JSON, SPLITS, Array, Field, StoreWriter
+from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS, Field
+from pfmsmtrec_flwr.data.store.writer import StoreWriter
 
 
 def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:

@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.data.schema.sections import (
     TaskSpec,
     expand_columns,
 )
-from pfmsmtrec_flwr.data.store.store import STORE_VERSION
+from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
 

@@ -10,18 +10,12 @@ from rich.console import Group
 from rich.filesize import decimal
 from rich.table import Table
 
-from pfmsmtrec_flwr.data.store.store import JSON, SPLITS, ScenarioStore, list_scenarios, made_up_rows
+from pfmsmtrec_flwr.data.store.listing import dataset_names, list_scenarios
+from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
 
 _SHOWN = 0.0005
-
-
-def dataset_names(data_root: Path) -> list[str]:
-    """Return the data sets that have at least one prepared scenario, sorted."""
-    if not data_root.is_dir():
-        return []
-    folders = sorted(child.name for child in data_root.iterdir() if child.is_dir())
-    return [name for name in folders if not name.startswith(".") and list_scenarios(data_root, name)]
 
 
 def datasets_table(data_root: Path) -> Table:

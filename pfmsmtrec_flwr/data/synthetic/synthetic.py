@@ -34,7 +34,10 @@ from pydantic import field_validator, model_validator
 from sklearn.metrics import log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from pfmsmtrec_flwr.data.store.store import MANIFEST, SPLITS, STORE_VERSION, Field, ScenarioStore, Split, StoreWriter
+from pfmsmtrec_flwr.data.store.listing import is_store
+from pfmsmtrec_flwr.data.store.manifest import SPLITS, STORE_VERSION, Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.seeds import derive_seed
@@ -187,7 +190,7 @@ def ensure_synthetic(settings: SyntheticSettings, scenario: str, data_root: Path
     """
     _check_scenario(settings, scenario)
     path = data_root / synthetic_dataset_name(settings) / scenario
-    if (path / MANIFEST).exists():
+    if is_store(path):
         try:
             return ScenarioStore.open(path)
         except UserError as error:

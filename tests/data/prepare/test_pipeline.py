@@ -20,7 +20,9 @@ from pfmsmtrec_flwr.data.prepare import rows as reading
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.read import tables
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.store.store import SPLITS, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.data.store.manifest import SPLITS
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 
@@ -75,7 +77,7 @@ def prepared(
 
 
 def files(store: ScenarioStore, only: str = "") -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in store.path.iterdir() if file.name.startswith(only)}
+    return {file.name: file.read_bytes() for file in store.folder.iterdir() if file.name.startswith(only)}
 
 
 def test_rows_labels_and_features_against_a_plain_computation(tmp_path: Path) -> None:
@@ -284,7 +286,7 @@ def test_the_manifest_holds_no_local_value(tmp_path: Path) -> None:
     frame = impressions(400)
     frame["user"] = frame.user.map(lambda number: f"person-{number}")
     store = prepared(frame, tmp_path)["NL"]
-    text = (store.path / "manifest.json").read_text()
+    text = (store.folder / "manifest.json").read_text()
     assert "person-" not in text
     assert str(tmp_path) not in text
     assert json.loads(text)["extra"]["numeric"].keys() == {"price", "weight"}
@@ -402,11 +404,11 @@ def unchanged(status: os.stat_result) -> tuple[int, ...]:
 def test_what_was_prepared_before_is_left_as_it_is(tmp_path: Path, reads: list[str]) -> None:
     source = two_files(tmp_path)
     first = prepare(schema(), source, tmp_path / "data")
-    before = [unchanged(store.path.stat()) for store in first]
+    before = [unchanged(store.folder.stat()) for store in first]
     reads.clear()
     again = prepare(schema(), source, tmp_path / "data")
     assert [(store.scenario, files(store)) for store in again] == [(store.scenario, files(store)) for store in first]
-    assert [unchanged(store.path.stat()) for store in again] == before
+    assert [unchanged(store.folder.stat()) for store in again] == before
     assert reads == []
     os.utime(source / "log2.csv", ns=(1, 1))
     prepare(schema(), source, tmp_path / "data", scenarios=["NL"])
@@ -627,12 +629,11 @@ def test_a_damaged_store_is_prepared_again(tmp_path: Path) -> None:
     frame = impressions(400)
     store = prepared(frame, tmp_path)["NL"]
     whole = files(store)
-    with (store.path / "train.numeric.bin").open("r+b") as file:
+    with (store.folder / "train.numeric.bin").open("r+b") as file:
         file.write(b"\xff")
     with pytest.raises(UserError, match="checksum"):
         ScenarioStore.open(store.path, verify=True)
-    prepared(frame, tmp_path)
-    assert files(store) == whole
+    assert files(prepared(frame, tmp_path)["NL"]) == whole
 
 
 def test_a_file_whose_rows_find_nothing_is_no_error_if_others_do(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.prepare.workspace import Workspace, prepared_before, remember
-from pfmsmtrec_flwr.data.store.store import Field, ScenarioStore, StoreWriter
+from pfmsmtrec_flwr.data.store.manifest import Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.errors import UserError
 
 
@@ -112,12 +114,12 @@ def test_what_a_store_was_prepared_from(tmp_path: Path) -> None:
 def test_a_store_that_changed_is_prepared_again(tmp_path: Path) -> None:
     made = store(tmp_path)
     remember(made, "files")
-    manifest = made.path / "manifest.json"
+    manifest = made.folder / "manifest.json"
     before = manifest.read_text()
     manifest.write_text(json.dumps(json.loads(before) | {"schema_hash": "y"}))
     assert prepared_before(tmp_path, "shop", "NL", "files") is None
     manifest.write_text(before)
-    (made.path / "train.labels.bin").write_bytes(b"")
+    (made.folder / "train.labels.bin").write_bytes(b"")
     assert prepared_before(tmp_path, "shop", "NL", "files") is None
 
 

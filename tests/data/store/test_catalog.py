@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console, RenderableType
 
-from pfmsmtrec_flwr.data.store.catalog import dataset_names, dataset_tables, datasets_table
-from pfmsmtrec_flwr.data.store.store import SPLITS, Field, StoreWriter
+from pfmsmtrec_flwr.data.store.catalog import dataset_tables, datasets_table
+from pfmsmtrec_flwr.data.store.listing import dataset_names
+from pfmsmtrec_flwr.data.store.manifest import SPLITS, Field
+from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.errors import UserError
 
 

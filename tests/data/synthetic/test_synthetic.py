@@ -13,7 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from pfmsmtrec_flwr.data.store.store import SPLITS, Field, ScenarioStore, Split, StoreWriter, list_scenarios
+from pfmsmtrec_flwr.data.store.listing import list_scenarios
+from pfmsmtrec_flwr.data.store.manifest import SPLITS, Field
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.data.synthetic import synthetic
 from pfmsmtrec_flwr.data.synthetic.synthetic import (
     SyntheticSettings,
@@ -255,7 +258,7 @@ def test_an_existing_store_is_opened_not_made_again(tmp_path: Path, monkeypatch:
 
 def test_a_damaged_store_is_made_again(tmp_path: Path) -> None:
     store = ensure_synthetic(small(), "NL", tmp_path)
-    (store.path / "test.labels.bin").write_bytes(b"")
+    (store.folder / "test.labels.bin").write_bytes(b"")
     assert len(ensure_synthetic(small(), "NL", tmp_path).splits["test"]) == 1500
 
 

@@ -9,7 +9,7 @@ import torch
 from federated import Tiny
 from flwr.app import Context, RecordDict
 
-from pfmsmtrec_flwr.data.store.store import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
