@@ -1,4 +1,17 @@
-"""Which scenarios agree: whom a scenario shares a consensus with."""
+"""The agreement between scenarios, which decides who shares a consensus.
+
+Examples
+--------
+In one round, scenarios a and b move in similar directions, while c moves against both.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.aggregation.agreement import Agreement
+>>> agreement = Agreement()
+>>> cosines = torch.tensor([[[1.0, 0.2, -0.1], [0.2, 1.0, -0.1], [-0.1, -0.1, 1.0]]])  # (E, K, K), one expert
+>>> agreement.add(["a", "b", "c"], cosines)
+>>> agreement.among(["a", "b", "c"]).tolist()
+[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+"""
 
 from __future__ import annotations
 
@@ -11,10 +24,10 @@ from torch import Tensor
 class Agreement:
     """Agreement between scenarios, learned from the cosines of their updates over the rounds.
 
-    The cosine of two updates is small even where two scenarios want the same, as each has its own noise. What tells
-    them apart is the mean over rounds and experts, relative to the pair that agrees most:
-    ``a_sj = clip(mean cos(Delta_s, Delta_j) / max of it over all pairs, 0, 1)``, ``a_ss = 1``. Scenarios that pull in
-    opposite directions, or in unrelated ones, have an agreement of zero (ours).
+    The updates of two scenarios are noisy, so their cosine is small even where the scenarios want the same. The
+    agreement is therefore the mean cosine over rounds and experts, relative to the pair that agrees most:
+    ``a_sj = clip(mean cos(Delta_s, Delta_j) / max over all pairs of that mean, 0, 1)``, ``a_ss = 1``. Scenarios whose
+    updates are opposed or unrelated have an agreement of zero (our construction).
     """
 
     def __init__(self) -> None:
@@ -23,21 +36,21 @@ class Agreement:
         self._rounds = torch.zeros(0, 0, dtype=torch.float64)
 
     def add(self, scenarios: Sequence[str], cosines: Tensor) -> None:
-        """Take in a round.
+        """Add the cosines of one round.
 
         Parameters
         ----------
         scenarios
-            Those that reported.
+            Names of the K scenarios that reported in the round.
         cosines
-            Between their updates of each expert (E, K, K).
+            Cosines between their updates, for each expert (E, K, K).
         """
         places = self._places_of(scenarios)
         self._sums[places[:, None], places] += cosines.double().mean(dim=0)
         self._rounds[places[:, None], places] += 1
 
     def among(self, scenarios: Sequence[str]) -> Tensor:
-        """Return the agreement of each pair, (K, K) float64 in [0, 1], symmetric, its diagonal one."""
+        """Return the agreement of each pair, (K, K) float64 in [0, 1], symmetric, with ones on the diagonal."""
         places = self._places_of(scenarios)
         means = (self._sums / self._rounds.clamp(min=1)).fill_diagonal_(0.0).clamp(min=0.0)
         highest = means.max()
@@ -45,7 +58,7 @@ class Agreement:
         return relative[places[:, None], places].fill_diagonal_(1.0)
 
     def _places_of(self, scenarios: Sequence[str]) -> Tensor:
-        """Return the scenarios' places, making room for those that are new."""
+        """Return the positions of the scenarios in the sums, which grow where a scenario is new."""
         for name in scenarios:
             self._places.setdefault(name, len(self._places))
         grown = len(self._places) - len(self._sums)

@@ -1,4 +1,18 @@
-"""Attentive message passing: each scenario gets a mixture of all models in which those near to its own weigh more."""
+"""Attentive message passing: each scenario receives a mixture of all models that favours those close to its own.
+
+Examples
+--------
+Models a and b are close to each other, c is far from both: c keeps its own model, a and b mix.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.aggregation.attentive import attention, mix, squared_distances
+>>> models = torch.tensor([[0.0], [1.0], [10.0]])  # (K, P)
+>>> weights = attention(squared_distances(models), step=0.05, width=0.1)
+>>> [[round(weight, 2) for weight in row] for row in weights.tolist()]
+[[0.58, 0.42, 0.0], [0.42, 0.58, 0.0], [0.0, 0.0, 1.0]]
+>>> [round(value, 2) for value in mix(models, weights).flatten().tolist()]
+[0.42, 0.58, 10.0]
+"""
 
 from __future__ import annotations
 
@@ -18,27 +32,26 @@ def squared_distances(models: Tensor) -> Tensor:
 
 
 def attention(distances: Tensor, step: float, width: float) -> Tensor:
-    """Return how much of each model goes into each scenario's mixture.
+    """Return the weight of each model in each scenario's mixture.
 
-    ``xi_kj = alpha * A'(d_kj)`` for j other than k and ``xi_kk = 1 - sum_j xi_kj``, with
+    ``xi_kj = alpha * A'(d_kj)`` for j ≠ k and ``xi_kk = 1 - sum_j xi_kj``, with
     ``A(d) = 1 - exp(-d / sigma)``, so that the mixtures are one step of gradient descent on the sum of A over all
-    pairs. Distances are measured in their mean over pairs (ours), so that alpha and sigma do not depend on the size of
-    the model. Where alpha would make one of the ``xi_kk`` negative, the largest one that does not is taken instead,
-    for all scenarios.
+    pairs. Distances are divided by their mean over pairs (our choice), so that α and σ do not depend on the size of
+    the model. Where α would make one of the ``xi_kk`` negative, all scenarios use the largest step for which none is.
 
     Parameters
     ----------
     distances
         Squared distances between the models (K, K).
     step
-        alpha.
+        α, the step size.
     width
-        sigma, in mean squared distances.
+        σ, in units of the mean squared distance.
 
     Returns
     -------
     Tensor
-        (K, K), no entry negative, each row summing to one.
+        Weights xi (K, K); no entry is negative, and each row sums to one.
 
     References
     ----------
@@ -53,7 +66,7 @@ def attention(distances: Tensor, step: float, width: float) -> Tensor:
 
 
 def among(weights: Tensor, members: Sequence[int]) -> Tensor:
-    """Return the weights (M, M) among some scenarios only: what each has of the others (K, K) it gives to its own."""
+    """Restrict weights (K, K) to M members, (M, M): the weights of other scenarios go to each member's own model."""
     chosen = torch.tensor(members)
     inner = weights[chosen][:, chosen]
     return inner + torch.diag(1.0 - inner.sum(dim=1))

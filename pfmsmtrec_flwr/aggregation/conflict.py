@@ -1,4 +1,21 @@
-"""Conflict coordination: one update per expert that no scenario's update disagrees with more than it must."""
+"""Conflict coordination: one update per expert that keeps its smallest agreement with a scenario's update high.
+
+Examples
+--------
+The mean of these two updates sets the second scenario back, as their inner product is negative. The coordinated
+update helps both.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.aggregation.conflict import coordinate
+>>> updates = torch.tensor([[[3.0, 0.0]], [[-1.0, 1.0]]])  # (K, E, P): two scenarios, one expert
+>>> coordination = coordinate(updates, radius=0.5)
+>>> [round(value, 2) for value in coordination.direction.flatten().tolist()]  # U
+[0.48, 0.72]
+>>> [round(float(update.flatten() @ updates.mean(dim=0).flatten()), 2) for update in updates]
+[3.0, -0.5]
+>>> [round(float(update.flatten() @ coordination.direction.flatten()), 2) for update in updates]
+[1.45, 0.23]
+"""
 
 from __future__ import annotations
 
@@ -12,16 +29,16 @@ from pfmsmtrec_flwr.aggregation.simplex import minimise_on_simplex
 
 @dataclass(frozen=True, slots=True)
 class Coordination:
-    """Outcome of a coordination.
+    """Coordinated updates of all experts, and how they came about.
 
     Attributes
     ----------
     direction
         U, the coordinated update of each expert (E, P).
     weights
-        w, how much each scenario decides about each expert (E, K).
+        w, the weight of each scenario in the dual problem of each expert (E, K).
     cosines
-        Cosine between the updates of each pair of scenarios, per expert (E, K, K); 0 where an update is zero.
+        Cosine between the updates of each pair of scenarios, for each expert (E, K, K); 0 where an update is zero.
     """
 
     direction: Tensor
@@ -32,18 +49,18 @@ class Coordination:
 def coordinate(updates: Tensor, radius: float) -> Coordination:
     """Coordinate the scenarios' updates, all experts at once.
 
-    For each expert: the U that maximises the smallest agreement ``min_s <update_s, U>`` subject to
-    ``||U - mean|| <= radius * ||mean||``, divided by ``1 + radius^2``. Its dual lives on the simplex and
-    needs the K x K Gram matrix alone: ``w = argmin <update_w, mean> + radius * ||mean|| * ||update_w||``,
+    For each expert, U maximises the smallest agreement ``min_s <update_s, U>`` subject to
+    ``||U - mean|| <= radius * ||mean||``, and is divided by ``1 + radius^2``. The dual problem lies on the simplex and
+    needs only the K x K Gram matrix: ``w = argmin <update_w, mean> + radius * ||mean|| * ||update_w||``,
     ``update_w = sum_s w_s update_s``; then
     ``U = (mean + radius * ||mean|| / ||update_w|| * update_w) / (1 + radius^2)``.
 
     Parameters
     ----------
     updates
-        What each scenario changed in each expert, (K, E, P).
+        Change of each expert's parameters in each scenario (K, E, P).
     radius
-        c, in [0, 1); at 0 U is the mean update.
+        c, in [0, 1); at 0, U is the mean update.
 
     References
     ----------
@@ -68,7 +85,7 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
 
 
 def _gram(updates: Tensor) -> Tensor:
-    """Inner products of the updates of each expert, (E, K, K), in double precision, one expert's copy at a time."""
+    """Return the inner products of each expert's updates (E, K, K) in float64; only one expert is copied at a time."""
     experts = updates.shape[1]
     gram = updates.new_empty((experts, updates.shape[0], updates.shape[0]), dtype=torch.float64)
     for expert in range(experts):

@@ -1,4 +1,17 @@
-"""What the scenarios have in common: weighted means, and the pull of personal parameters towards them."""
+"""The consensus of the scenarios: weighted means, and the pull of personal parameters towards them.
+
+Examples
+--------
+The first scenario has three times the examples of the second, so the consensus of 4 is nearer to its value.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.aggregation.consensus import consensus_weights, mixture_weights, pull_to_consensus
+>>> weights = consensus_weights(mixture_weights([300, 100]), torch.ones(2, 2))  # all scenarios agree
+>>> weights.tolist()
+[[0.75, 0.25], [0.75, 0.25]]
+>>> pull_to_consensus(torch.tensor([2.0, 10.0]), weights, strength=0.5).tolist()
+[3.0, 7.0]
+"""
 
 from __future__ import annotations
 
@@ -9,28 +22,32 @@ from torch import Tensor
 
 
 def mixture_weights(examples: Sequence[int]) -> Tensor:
-    """Return each scenario's share of all examples, (K,) float64; equal shares where there are none."""
+    """Return each scenario's share of all examples, (K,) float64; the shares are equal where there are no examples."""
     counts = torch.tensor(examples, dtype=torch.float64)
     total = counts.sum()
     return counts / total if total > 0 else torch.full_like(counts, 1.0 / len(counts))
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the scenarios of ``values`` (K, ...) with ``weights`` (K,) summing to one; a single one is kept."""
-    if not values.is_floating_point():  # a counter of batches, say
+    """Return the mean over the scenarios of ``values`` (K, ...) with ``weights`` (K,) that sum to one.
+
+    The value of a single scenario stays as it is, and the mean of integers is rounded.
+    """
+    if not values.is_floating_point():  # such as a counter of batches
         return torch.einsum("k,k...->...", weights, values.double()).round().to(values.dtype)
     return torch.einsum("k,k...->...", weights.to(values.dtype), values)
 
 
 def consensus_weights(weights: Tensor, agreement: Tensor) -> Tensor:
-    """Return how much each scenario counts in each scenario's consensus, (K, K), each row summing to one.
+    """Return the weights (K, K) of all scenarios in each scenario's consensus; each row sums to one.
 
     Parameters
     ----------
     weights
-        Of the scenarios (K,), such as their shares of all examples.
+        Weights of the scenarios (K,), such as their shares of all examples.
     agreement
-        Of each pair, in [0, 1], (K, K), its diagonal one; all ones: one consensus for all.
+        Agreement of each pair of scenarios in [0, 1], (K, K), with ones on the diagonal. Where all are one, all
+        scenarios have the same consensus.
     """
     counted = agreement * weights
     return counted / counted.sum(dim=1, keepdim=True)
@@ -39,14 +56,14 @@ def consensus_weights(weights: Tensor, agreement: Tensor) -> Tensor:
 def pull_to_consensus(values: Tensor, weights: Tensor, strength: float) -> Tensor:
     """Pull each scenario's values to its consensus.
 
-    ``(1 - strength) * value_s + strength * sum_j weights_sj * value_j``; 0 keeps every bit.
+    ``(1 - strength) * value_s + strength * sum_j weights_sj * value_j``. A strength of 0 keeps every bit.
 
     Parameters
     ----------
     values
-        (K, ...).
+        Values of each scenario (K, ...).
     weights
-        (K, K), see `consensus_weights`.
+        Weights of all scenarios in each consensus (K, K), see `consensus_weights`.
     strength
         μ in [0, 1].
     """

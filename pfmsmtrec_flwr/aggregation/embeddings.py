@@ -1,4 +1,17 @@
-"""Averages of federated embedding tables, of which each scenario reports the rows that it touched."""
+"""Averages of federated embedding tables, of which each scenario reports the rows that its training touched.
+
+Examples
+--------
+Both scenarios touched row 1; the second one used it three times as often. Row 0 keeps its value.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows
+>>> table = torch.zeros(3, 1)  # (R, d)
+>>> first = RowUpdate(rows=torch.tensor([1]), values=torch.tensor([[4.0]]), counts=torch.tensor([1]))
+>>> second = RowUpdate(torch.tensor([1, 2]), torch.tensor([[8.0], [5.0]]), torch.tensor([3, 1]))
+>>> average_rows(table, [first, second]).flatten().tolist()
+[0.0, 7.0, 5.0]
+"""
 
 from __future__ import annotations
 
@@ -11,16 +24,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class RowUpdate:
-    """The rows of a table that one scenario's training touched.
+    """Rows of a table that one scenario's training touched.
 
     Attributes
     ----------
     rows
-        Their numbers, ascending, each once, (n,) int64.
+        Row numbers, ascending and without repetition, (n,) int64.
     values
-        Their new values (n, d).
+        New values of these rows (n, d).
     counts
-        How often each was used in training (n,) int64.
+        Number of uses of each row in training (n,) int64.
     """
 
     rows: Tensor
@@ -29,18 +42,18 @@ class RowUpdate:
 
 
 def average_rows(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor | None = None) -> Tensor:
-    """Average each row over the scenarios that touched it, weighted by how often; other rows stay.
+    """Average each row over the scenarios that touched it, weighted by their uses of it; other rows stay.
 
-    Plain averaging counts a scenario that never saw a row as one that wants it unchanged, and so dilutes rare rows.
+    Plain averaging counts a scenario that never saw a row as one that keeps it, which dilutes rare rows.
 
     Parameters
     ----------
     table
         The table that the scenarios started from (R, d).
     updates
-        One per scenario, in the fixed order of the scenarios.
+        One update per scenario, in the fixed order of the scenarios.
     weights
-        What each scenario's uses of a row count, (K,), not negative; none given: one.
+        Weight of one use of a row in each scenario (K,), not negative; None: one in all scenarios.
 
     References
     ----------
@@ -53,23 +66,24 @@ def average_rows(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor | 
         totals.index_add_(0, update.rows, weight * update.counts.double())
     averaged = torch.where((totals > 0).unsqueeze(1), 0.0, table)
     for update, weight in counting:
-        share = weight * update.counts.double() / totals[update.rows]  # exactly 1 where a row has one scenario
+        share = weight * update.counts.double() / totals[update.rows]  # exactly 1 if one scenario touched it
         averaged.index_add_(0, update.rows, share.to(table.dtype).unsqueeze(1) * update.values)
     return averaged
 
 
 def use_weights(updates: Sequence[RowUpdate], balance: float) -> Tensor:
-    """Return what one use of a row counts in each scenario, (K,) float64, one at most.
+    """Return the weight of one use of a row in each scenario, (K,) float64, at most one.
 
-    ``(n_min / n_s) ** balance``, n_s all uses of rows by scenario s (ours). Counting each use alike, a row says what
-    it means in the largest scenario; counting shares of uses, what it means in the scenarios on average.
+    The weight is ``(n_min / n_s) ** balance``, where n_s is the number of all uses of rows in scenario s (our
+    construction). With a balance of 0 every use counts alike, and the largest scenario dominates the average. With a
+    balance of 1 every scenario counts alike, by its share of uses.
 
     Parameters
     ----------
     updates
-        One per scenario; those without any use have a weight of one, which nothing is multiplied by.
+        One update per scenario. A scenario without any use has a weight of one, which has no effect.
     balance
-        In [0, 1]; 0: each use counts one.
+        Exponent in [0, 1].
     """
     uses = torch.tensor([float(update.counts.sum()) for update in updates], dtype=torch.float64)
     some = uses > 0
@@ -79,16 +93,16 @@ def use_weights(updates: Sequence[RowUpdate], balance: float) -> Tensor:
 
 
 def average_tables(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
-    """Average whole tables, as FedAvg does: a scenario that did not touch a row counts with the value it started from.
+    """Average whole tables as FedAvg does: a scenario counts with its starting value for a row that it did not touch.
 
     Parameters
     ----------
     table
         The table that the scenarios started from (R, d).
     updates
-        One per scenario.
+        One update per scenario.
     weights
-        Weight of each scenario (K,), summing to one.
+        Weight of each scenario (K,); they sum to one.
     """
     changed = torch.zeros_like(table)
     touched = torch.zeros(len(table), dtype=torch.float64)

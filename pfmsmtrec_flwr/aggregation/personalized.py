@@ -1,4 +1,21 @@
-"""Personalised aggregation: how much of the coordinated update each scenario receives, and how it learns that."""
+"""Personalised aggregation: the share of the coordinated update that each scenario receives, and how it is learned.
+
+Examples
+--------
+The second scenario receives half of the coordinated update, the first one nothing. Then the update of the first
+follows the direction that its share weights, so its share grows; the second moves back, so its share shrinks.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.aggregation.personalized import learn_share, personalize
+>>> end = torch.zeros(2, 1, 3)  # (K, E, P)
+>>> direction = torch.tensor([[1.0, 0.0, 2.0]])  # (E, P)
+>>> share = torch.tensor([[0.0], [0.5]])  # (K, E)
+>>> personalize(end, direction, share).tolist()
+[[[0.0, 0.0, 0.0]], [[0.5, 0.0, 1.0]]]
+>>> update = torch.stack([direction, -direction])  # (K, E, P)
+>>> learn_share(share, update, direction, lr=0.25).tolist()
+[[0.25], [0.25]]
+"""
 
 from __future__ import annotations
 
@@ -7,48 +24,48 @@ from torch import Tensor
 
 
 def personalize(end: Tensor, direction: Tensor, share: Tensor) -> Tensor:
-    """Give each scenario its own share of the coordinated update.
+    """Add each scenario's own share of the coordinated update to its parameters.
 
-    ``theta = theta(end) + share * U``, which is ``theta(start) + update + share * U`` without its rounding, so that a
-    share of zero leaves a scenario's own training untouched to the last bit.
+    ``theta = theta(end) + share * U``. This equals ``theta(start) + update + share * U`` but for rounding: a share of
+    zero leaves the result of a scenario's own training unchanged to the last bit.
 
     Parameters
     ----------
     end
         Parameters after local training (K, E, P).
     direction
-        U: (E, P), the same for all scenarios, or (K, E, P), each scenario's own.
+        U, common to all scenarios (E, P), or one per scenario (K, E, P).
     share
-        α in [0, 1], (K, E).
+        α in [0, 1] of each scenario and expert (K, E).
 
     References
     ----------
-    FedHCA² (Lu et al., CVPR 2024, section 3.4), its hyper aggregation weights, here per scenario and expert.
+    Hyper aggregation weights of FedHCA² (Lu et al., CVPR 2024, section 3.4), here for each scenario and expert.
     """
     return end + share.unsqueeze(-1).to(end.dtype) * direction
 
 
-def learn_share(share: Tensor, update: Tensor, given: Tensor, lr: float) -> Tensor:
+def learn_share(share: Tensor, update: Tensor, received: Tensor, lr: float) -> Tensor:
     """Move the shares along their hyper-gradient.
 
-    A scenario that moves on in the direction that it was given wanted more of it; one that moves back wanted less:
-    ``share <- clip(share + lr * cos(update, given), 0, 1)``. The loss's derivative by the share is
-    ``-<update, given>`` up to the learning rate (FedHCA², section 3.4); the cosine makes the step independent of
-    the scale of the parameters (ours).
+    A scenario that moves on in the direction that it received is better off with more of it, one that moves back with
+    less: ``share <- clip(share + lr * cos(update, received), 0, 1)``. The derivative of the loss by the share is
+    ``-<update, received>`` up to the learning rate (FedHCA², section 3.4). The cosine makes the step independent of
+    the scale of the parameters (our construction).
 
     Parameters
     ----------
     share
-        (K, E).
+        α of each scenario and expert (K, E).
     update
-        The scenarios' updates of this round (K, E, P).
-    given
-        What the shares weighted in the round before, (E, P) or (K, E, P). Where it, or the update, is zero
+        Updates of the scenarios in this round (K, E, P).
+    received
+        Direction that the shares weighted in the round before, (E, P) or (K, E, P). Where it or the update is zero,
         the share stays.
     lr
-        Step.
+        Step of the hyper-gradient.
     """
-    product = (update.double() * given.double()).sum(dim=-1)
-    lengths = update.double().norm(dim=-1) * given.double().norm(dim=-1)
+    product = (update.double() * received.double()).sum(dim=-1)
+    lengths = update.double().norm(dim=-1) * received.double().norm(dim=-1)
     cosine = torch.where(lengths > 0, product / lengths.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
     return (share + lr * cosine.to(share.dtype)).clamp(0.0, 1.0)

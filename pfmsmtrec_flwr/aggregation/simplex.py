@@ -1,4 +1,17 @@
-"""The dual problem of conflict coordination: a linear term and a norm on the simplex, for many problems at once."""
+"""The dual problem of conflict coordination: a linear term plus a norm on the simplex, for many problems at once.
+
+Examples
+--------
+Without the norm the smallest linear coefficient takes all the weight; the norm alone is smallest in the middle.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.aggregation.simplex import minimise_on_simplex
+>>> linear = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)  # (E, K)
+>>> gram = torch.eye(2, dtype=torch.float64).expand(2, 2, 2)  # (E, K, K)
+>>> weights, _ = minimise_on_simplex(linear, gram, radius=torch.tensor([0.0, 1.0], dtype=torch.float64))
+>>> [[round(weight, 3) for weight in row] for row in weights.tolist()]
+[[0.0, 1.0], [0.5, 0.5]]
+"""
 
 from __future__ import annotations
 
@@ -18,25 +31,25 @@ TINY = 1e-300
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """Minimise ``linear @ w + radius * ||w||`` over the simplex, the norm being that of ``gram``; E problems."""
+    """E problems: minimise ``linear @ w + radius * ||w||`` over the simplex, with the norm that ``gram`` defines."""
 
     linear: Tensor  # (E, K)
     gram: Tensor  # (E, K, K)
     radius: Tensor  # (E, 1)
 
     def times(self, vector: Tensor) -> Tensor:
-        """``gram @ vector``, (E, K)."""
+        """Return ``gram @ vector`` (E, K)."""
         return torch.einsum("eij,ej->ei", self.gram, vector)
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """Where the iteration stands: all (E, K), ``level`` (E, 1)."""
+    """Variables of the iteration: all are (E, K), except ``level`` (E, 1)."""
 
     w: Tensor
     slack: Tensor  # multipliers of w >= 0
     level: Tensor  # multiplier of sum(w) = 1
-    unit: Tensor  # w / ||w||, a variable of its own: where w vanishes it is any vector of norm up to 1
+    unit: Tensor  # w / ||w|| as a variable of its own: any vector of norm up to 1 where w vanishes
 
     @property
     def gap(self) -> Tensor:
@@ -46,31 +59,31 @@ class _Point:
 def minimise_on_simplex(linear: Tensor, gram: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
     """Minimise ``linear @ w + radius * sqrt(w @ gram @ w)`` over the simplex, E problems at once.
 
-    A primal-dual interior-point method. The norm has a kink where the weighted update vanishes, which is just where
-    strong conflicts lead; so the direction ``w / ||w||`` is a variable of its own, whose defining equation
-    ``unit * ||w|| = w`` is linearised together with the conditions of optimality. Some fifteen linear systems give
-    a duality gap near 1e-8.
+    This is a primal-dual interior-point method. The norm has a kink where the weighted update vanishes, and strong
+    conflicts lead right there. The direction ``w / ||w||`` is therefore a variable of its own, and its defining
+    equation ``unit * ||w|| = w`` is linearised together with the conditions of optimality. About fifteen linear
+    systems reach a duality gap near 1e-8.
 
     Parameters
     ----------
     linear
-        (E, K) float64.
+        Linear coefficients (E, K) float64.
     gram
-        (E, K, K) float64, positive semidefinite, scaled to a mean diagonal near 1 (or zero).
+        Gram matrices (E, K, K) float64, positive semidefinite, scaled to a mean diagonal near 1 (or zero).
     radius
-        (E,) float64, not negative.
+        Weights of the norm (E,) float64, not negative.
 
     Returns
     -------
     w
-        (E, K): not negative, each row summing to one.
+        Minimiser (E, K); no entry is negative, and each row sums to one.
     unit
-        (E, K): coefficients of the direction of the weighted update, of norm at most 1 under ``gram``; ``w`` divided by
-        its norm wherever that is not zero.
+        Coefficients (E, K) of the direction of the weighted update, with a norm of at most 1 under ``gram``. They are
+        ``w`` divided by its norm wherever that is not zero.
 
     References
     ----------
-    The linearisation: Chan, Golub and Mulet, "A Nonlinear Primal-Dual Method for Total Variation-Based Image
+    The linearisation follows Chan, Golub and Mulet, "A Nonlinear Primal-Dual Method for Total Variation-Based Image
     Restoration", SIAM J. Sci. Comput. 1999, section 3.
     """
     size = linear.shape[1]
@@ -97,13 +110,13 @@ def _converged(problem: _Problem, point: _Point, smoothing: float) -> bool:
 
 
 def _image(problem: _Problem, w: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """``gram @ w`` (E, K) and the smoothed norm of ``w`` (E, 1)."""
+    """Return ``gram @ w`` (E, K) and the smoothed norm of ``w`` (E, 1)."""
     image = problem.times(w)
     return image, ((w * image).sum(dim=1, keepdim=True) + smoothing**2).sqrt()
 
 
 def _advance(problem: _Problem, point: _Point, smoothing: float) -> _Point:
-    """One Newton step on the linearised conditions, shortened to stay inside."""
+    """Take a Newton step on the linearised conditions, shortened to stay in the interior."""
     w, slack, level, unit = point.w, point.slack, point.level, point.unit
     image, length = _image(problem, w, smoothing)
     target = CENTERING * point.gap / w.shape[1]
@@ -128,10 +141,10 @@ def _advance(problem: _Problem, point: _Point, smoothing: float) -> _Point:
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solve symmetric systems after scaling their diagonals to one, which keeps them well conditioned at the edges.
+    """Solve symmetric systems whose diagonals are first scaled to one, which keeps them well conditioned at the edges.
 
-    Where updates depend on each other linearly the best weights are not unique and the matrix is singular to rounding;
-    the ridge then picks one Newton step, whose conditions are checked afterwards like any other's.
+    Where updates depend on each other linearly, the best weights are not unique and the matrix is singular up to
+    rounding. The ridge then selects one Newton step; the iteration checks its conditions like those of any other.
     """
     scale = matrix.diagonal(dim1=1, dim2=2).clamp(min=TINY).rsqrt().unsqueeze(2)
     scaled = matrix * scale * scale.transpose(1, 2)
@@ -141,13 +154,13 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def _longest_positive(value: Tensor, step: Tensor) -> Tensor:
-    """Longest step up to 1 that keeps ``value`` positive, (E, 1)."""
+    """Return the longest step, up to 1, that keeps ``value`` positive, (E, 1)."""
     ratio = torch.where(step < 0, -value / step, torch.inf)
     return (INTERIOR * ratio.amin(dim=1, keepdim=True)).clamp(max=1.0)
 
 
 def _longest_in_ball(problem: _Problem, unit: Tensor, step: Tensor) -> Tensor:
-    """Longest step up to 1 that keeps the norm of ``unit`` at most 1, (E, 1)."""
+    """Return the longest step, up to 1, that keeps the norm of ``unit`` at most 1, (E, 1)."""
     image = problem.times(step)
     square = (step * image).sum(dim=1, keepdim=True)
     along = (unit * image).sum(dim=1, keepdim=True)
