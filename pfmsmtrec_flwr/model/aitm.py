@@ -1,4 +1,22 @@
-"""Tasks as steps of one path, each told what the task before has learned."""
+"""Tasks as steps of one path: each tower receives what the tower of the task before has learned.
+
+Examples
+--------
+The calibrator adds to the loss where a step is more probable than the step before, here by 0.5.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> fields = (FieldSpec("user", rows=5, federated=False), FieldSpec("item", rows=7, federated=True))
+>>> spec = ModelSpec(fields, numeric=1, tasks=("ctr", "ctcvr"))
+>>> model = build_model(spec, ModelSettings(architecture="aitm"), seed=0)
+>>> categorical, numeric = torch.tensor([[1, 2], [3, 4], [0, 6]], dtype=torch.int32), torch.zeros(3, 1)
+>>> model(categorical, numeric).shape  # (B, T)
+torch.Size([3, 2])
+>>> logits = torch.tensor([0.25, 0.75]).logit().unsqueeze(0)
+>>> round(float(model.auxiliary_loss(logits)), 3)  # model.calibrator_weight is 0.6
+0.3
+"""
 
 from __future__ import annotations
 
@@ -18,7 +36,7 @@ from pfmsmtrec_flwr.model.towers import OutputLayer, hidden_layers
 class AITM(ScenarioModel):
     """Shared embeddings, a bottom per task, towers that pass information on, and the calibrator.
 
-    The tasks are in the order of the specification.
+    The path follows the order of the tasks in the specification.
 
     References
     ----------
@@ -33,7 +51,7 @@ class AITM(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
-        """The bottoms, one for each task."""
+        """Return the parts of the bottoms, of which each task has one."""
         return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
@@ -42,9 +60,9 @@ class AITM(ScenarioModel):
         return logits
 
     def auxiliary_loss(self, logits: Tensor) -> Tensor | None:
-        """Return the behavioural expectation calibrator; None if it has no weight or there is one task only.
+        """Return the behavioural expectation calibrator; None if its weight is zero or there is only one task.
 
-        It is the weight times the sum over the tasks of ``max(p_t - p_{t-1}, 0)``, the mean over the rows.
+        It is the weight times the sum over the tasks of ``max(p_t - p_{t-1}, 0)``, averaged over the rows.
         """
         weight = self.settings.calibrator_weight
         if not weight or logits.shape[1] < 2:
@@ -53,7 +71,7 @@ class AITM(ScenarioModel):
 
 
 class TransferTowers(nn.Module):
-    """One tower per task, under the task's name; each but the first receives from the one before."""
+    """One tower per task, under the task's name; each but the first receives information from the one before."""
 
     def __init__(self, tasks: Sequence[str], inputs: int, layers: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -64,7 +82,7 @@ class TransferTowers(nn.Module):
     def forward(self, bottoms: Tensor) -> Tensor:
         """Return the logits (B, T) of ``bottoms`` (B, T, H)."""
         logits: list[Tensor] = []
-        passed = bottoms[:, 0]  # read by nobody: the first tower does not receive
+        passed = bottoms[:, 0]  # unused: the first tower receives nothing
         for index, tower in enumerate(self.of_task.values()):
             logit, passed = tower(bottoms[:, index], passed)
             logits.append(logit)
@@ -74,8 +92,8 @@ class TransferTowers(nn.Module):
 class TransferTower(nn.Module):
     """Hidden layers, the transfer from the task before, and a linear layer to the logit.
 
-    The transfer comes last among the modules, so that a task's other layers have the same positions whether it is
-    the first task of a scenario or not.
+    The transfer is the last of the modules. A task's other layers therefore have the same positions whether or not
+    the task is the first one of its scenario.
     """
 
     def __init__(self, inputs: int, layers: Sequence[int], dropout: float, *, receives: bool) -> None:
@@ -86,17 +104,17 @@ class TransferTower(nn.Module):
         self.transfer = InformationTransfer(width, dropout) if receives else None
 
     def forward(self, bottom: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logit (B, 1) and z_t (B, k), from the task's bottom (B, H) and z_{t-1} (B, k)."""
+        """Return the logit (B, 1) and z_t (B, k) for the task's bottom (B, H) and z_{t-1} (B, k)."""
         own = self.hidden(bottom)
         mixed = own if self.transfer is None else self.transfer(before, own)
         return self.output(mixed), mixed
 
 
 class InformationTransfer(nn.Module):
-    """What a task takes of its own representation, and of what the task before tells: attention over the two.
+    """Attention over a task's own representation and the information from the task before.
 
     ``z_t = sum_u w_u h1(u)`` over u in {p_{t-1}, q_t}, ``w = softmax(<h2(u), h3(u)> / sqrt(k))``, with
-    ``p_{t-1} = g(z_{t-1})``; h1, h2, h3 are linear, g is linear, ReLU, dropout.
+    ``p_{t-1} = g(z_{t-1})``; h1, h2 and h3 are linear layers; g is a linear layer, ReLU and dropout.
     """
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -107,7 +125,7 @@ class InformationTransfer(nn.Module):
         self.query = nn.Linear(width, width)
 
     def forward(self, before: Tensor, own: Tensor) -> Tensor:
-        """Return z_t (B, k) from z_{t-1} and q_t, both (B, k)."""
+        """Return z_t (B, k) for z_{t-1} and q_t, both (B, k)."""
         pair = torch.stack([self.information(before), own], dim=1)  # (B, 2, k)
         scores = (self.key(pair) * self.query(pair)).sum(dim=2, keepdim=True) / pair.shape[2] ** 0.5
         mixed: Tensor = (scores.softmax(dim=1) * self.value(pair)).sum(dim=1)

@@ -1,4 +1,27 @@
-"""What every model of a scenario is: embeddings of the input, and one logit per task."""
+"""The base class of all models of a scenario: embedded input, and one logit per task.
+
+Examples
+--------
+A subclass defines what follows the embedded input.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+>>> from pfmsmtrec_flwr.model.embeddings import FieldSpec
+>>> class Linear(ScenarioModel):
+...     def __init__(self, spec, settings):
+...         super().__init__(spec, settings)
+...         self.output = torch.nn.Linear(self.inputs, len(spec.tasks))
+...
+...     def forward(self, categorical, numeric):
+...         return self.output(self.embed(categorical, numeric))
+>>> spec = ModelSpec(fields=(FieldSpec("item", rows=7, federated=True),), numeric=2, tasks=("ctr", "ctcvr"))
+>>> model = Linear(spec, ModelSettings(embedding_dim=4))
+>>> model.inputs  # D
+6
+>>> model(torch.tensor([[1], [6], [0]], dtype=torch.int32), torch.zeros(3, 2)).shape  # (B, T)
+torch.Size([3, 2])
+"""
 
 from __future__ import annotations
 
@@ -17,7 +40,7 @@ from pfmsmtrec_flwr.model.parts import Part
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What the data say about a model: its inputs and its tasks.
+    """Inputs and tasks of a model, which follow from the data.
 
     Attributes
     ----------
@@ -28,8 +51,8 @@ class ModelSpec:
     tasks
         Names of the tasks, in the order of the logits.
     scenarios
-        Number of scenarios in the rows, if they are of several: their number, from 1 on, is the last categorical
-        column then, and the last field.
+        Number of scenarios if the rows come from several, else 0. The last field, and the last categorical column, is
+        then the number of the row's scenario, counted from 1.
     """
 
     fields: tuple[FieldSpec, ...]
@@ -39,7 +62,7 @@ class ModelSpec:
 
 
 class ScenarioModel(nn.Module):
-    """Embeddings; what follows them is the subclass's.
+    """Embedding tables of a scenario's model; a subclass defines what follows them.
 
     Parameters
     ----------
@@ -51,7 +74,7 @@ class ScenarioModel(nn.Module):
     Attributes
     ----------
     inputs
-        D, the width of the embedded input.
+        Width D of the embedded input.
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
@@ -64,28 +87,28 @@ class ScenarioModel(nn.Module):
 
     @property
     def tables(self) -> tuple[FieldEmbeddings, ...]:
-        """The embedding tables, federated before local."""
+        """Embedding tables, the federated one before the local one."""
         return tuple(table for table in (self.federated_embeddings, self.local_embeddings) if table is not None)
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
-        """Return the parts with an axis of tasks: what lies where depends on the tasks and their order.
+        """Return the parts with an axis of tasks, whose layout depends on the tasks and their order.
 
         Parameters
         ----------
         settings
-            Of the model.
+            Settings of the model.
         """
         return frozenset()
 
     @classmethod
     def rows_of_towers(cls, positives: Sequence[int], rows: Sequence[int]) -> list[int]:  # noqa: ARG003
-        """Return the rows in which each tower's outcome is decided: all of them, unless the tasks are steps of a path.
+        """Return the number of rows that decide each tower's outcome: all, unless the tasks are steps of a path.
 
         Parameters
         ----------
         positives, rows
-            Of each task.
+            Number of positive rows and of all rows of each task.
         """
         return list(rows)
 
@@ -96,29 +119,29 @@ class ScenarioModel(nn.Module):
         Parameters
         ----------
         categorical
-            (B, F) int32, each value below its field's rows.
+            Values of the fields (B, F) int32, each below the number of rows of its field.
         numeric
-            (B, N) float32, standardised.
+            Standardised numeric columns (B, N) float32.
 
         Returns
         -------
         Tensor
-            (B, T)
+            Logits (B, T).
         """
 
     def embed(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """Return the embedded input x (B, D), embeddings first, dropped out in training."""
+        """Return the embedded input x (B, D): the embeddings, with dropout in training, then the numeric columns."""
         embedded = [table(categorical) for table in self.tables]
         if embedded and self.settings.embedding_dropout:
             embedded = [dropout(torch.cat(embedded, 1), self.settings.embedding_dropout, self.training)]
         return torch.cat([*embedded, numeric], dim=1)
 
     def auxiliary_loss(self, logits: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Return what the objective adds to the tasks' cross-entropies for ``logits`` (B, T), a scalar; or None."""
+        """Return the scalar that the objective adds to the cross-entropies for ``logits`` (B, T), or None."""
         return None
 
     def expert_shares(self, categorical: Tensor, numeric: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Return how much each task takes of each expert (B, T, E), each row summing to one; None without gates."""
+        """Return each task's shares of the experts (B, T, E), which sum to one over E; None without gates."""
         return None
 
 

@@ -1,4 +1,16 @@
-"""Where a model's outputs start: at the base rates of its tasks."""
+"""The start of a model's outputs at the base rates of its tasks.
+
+Examples
+--------
+The ctr tower starts at the log-odds of a rate of 10 %.
+
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import ModelSpec, build_model, output_biases, partition
+>>> model = build_model(ModelSpec((), numeric=2, tasks=("ctr",)), ModelSettings(), seed=0)
+>>> biases = output_biases("mmoe", partition(model).values(), ["ctr"], positives=[100], rows=[1000])
+>>> {name: round(float(value), 2) for name, value in biases.items()}
+{'towers.of_task.ctr.4.bias': -2.19}
+"""
 
 from __future__ import annotations
 
@@ -15,26 +27,27 @@ from pfmsmtrec_flwr.model.parts import Part, Slot
 def output_biases(
     architecture: str, slots: Iterable[Slot], tasks: Sequence[str], positives: Sequence[int], rows: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Return a start for the output biases: the log-odds of the tasks' rates.
+    """Return initial output biases: the log-odds of the tasks' rates.
 
-    So the first rounds need not learn how frequent a label is. Half a row of each class is added, which keeps a label
-    of one class finite.
+    With them the first rounds need not learn how frequent a label is. Half a row of each class is added to the counts,
+    which keeps the log-odds finite where all labels are alike.
 
     Parameters
     ----------
     architecture
-        Of the model; one whose towers are steps of a path starts each at the rate among the rows that came so far.
+        Name of the model's architecture. Where the towers are steps of a path, each starts at the rate among the rows
+        that took the step before.
     slots
-        Of the model.
+        Slots of the model.
     tasks
-        In the order of `positives`.
+        Names of the tasks, in the order of `positives`.
     positives, rows
-        Of each task: rows with its label, and rows of the scenarios that have it.
+        Number of positive rows of each task, and number of all rows of the scenarios that have the task.
 
     Returns
     -------
     dict
-        By name, each (1,); that of a tower of all tasks, which has one output for each, (T,).
+        Biases by name, each (1,), or (T,) for a tower that serves all tasks with one output for each.
     """
     decided = ARCHITECTURES[architecture].rows_of_towers(positives, rows)
     odds = [(own + 0.5) / (all_ - own + 0.5) for own, all_ in zip(positives, decided, strict=True)]

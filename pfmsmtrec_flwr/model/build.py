@@ -1,4 +1,18 @@
-"""Build a model by the name of its architecture, every parameter drawn from the seed and its own name."""
+"""Building a model by the name of its architecture, with every parameter drawn from the seed and its own name.
+
+Examples
+--------
+Two scenarios with different users start with the same table of items.
+
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> item = FieldSpec("item", rows=7, federated=True)
+>>> small = ModelSpec((FieldSpec("user", rows=5, federated=False), item), numeric=1, tasks=("ctr",))
+>>> large = ModelSpec((FieldSpec("user", rows=50, federated=False), item), numeric=1, tasks=("ctr",))
+>>> tables = [build_model(spec, ModelSettings(), seed=0).federated_embeddings.weight for spec in (small, large)]
+>>> bool((tables[0] == tables[1]).all())
+True
+"""
 
 from __future__ import annotations
 
@@ -38,16 +52,16 @@ class SelfInitialised(Protocol):
     """A module that draws its own parameters."""
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
-        """Draw them, each with the generator that is given for its name in the module."""
+        """Draw each parameter with the generator of its name in the module."""
 
 
 def parts_by_task(settings: ModelSettings) -> frozenset[Part]:
-    """Return the parts of the settings' architecture that have an axis of tasks; see `ScenarioModel.by_task`."""
+    """Return the parts that have an axis of tasks in the settings' architecture; see `ScenarioModel.by_task`."""
     return ARCHITECTURES[settings.architecture].by_task(settings)
 
 
 def make_model(spec: ModelSpec, settings: ModelSettings) -> ScenarioModel:
-    """Return a model of the settings' architecture, its parameters not drawn yet.
+    """Return a model of the settings' architecture, whose parameters are not drawn yet.
 
     Raises
     ------
@@ -60,8 +74,8 @@ def make_model(spec: ModelSpec, settings: ModelSettings) -> ScenarioModel:
 def build_model(spec: ModelSpec, settings: ModelSettings, seed: int) -> ScenarioModel:
     """Build a model whose every parameter is drawn from the seed and its own name.
 
-    So two scenarios with the same seed start alike in all that they share, whatever the sizes of their local tables
-    and whichever tasks they have.
+    Two scenarios with the same seed therefore start alike in all that they share, whatever their tasks and the sizes
+    of their local tables.
     """
     model = make_model(spec, settings)
     draw_parameters(model, seed)

@@ -1,4 +1,15 @@
-"""Tasks as steps of one path: a task's positives are among those of the task before."""
+"""Tasks as steps of one path, where the positives of a task are among those of the task before.
+
+Examples
+--------
+A step with probability 0.5 after one with probability 0.4 has the probability 0.2.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.model.esmm import product_logits
+>>> steps = torch.tensor([[0.4, 0.5]]).logit()  # (B, T)
+>>> [round(value, 3) for value in product_logits(steps).sigmoid().flatten().tolist()]
+[0.4, 0.2]
+"""
 
 from __future__ import annotations
 
@@ -17,8 +28,8 @@ from pfmsmtrec_flwr.model.towers import Towers
 class ESMM(ScenarioModel):
     """Shared embeddings, a bottom and a tower per task; a task's probability is the product along the path.
 
-    ``p_t = prod_{j <= t} sigmoid(x_j)``, x_j the output of task j's tower, that is the logit of the step from task
-    j - 1 to task j. The tasks are in the order of the specification, such as click, then purchase after a click.
+    ``p_t = prod_{j <= t} sigmoid(x_j)``, where x_j is the output of task j's tower: the logit of the step from task
+    j - 1 to task j. The path follows the order of the tasks in the specification, such as click, then purchase.
 
     References
     ----------
@@ -33,17 +44,17 @@ class ESMM(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
-        """The bottoms, one for each task."""
+        """Return the parts of the bottoms, of which each task has one."""
         return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
 
     @classmethod
     def rows_of_towers(cls, positives: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """The rows that took the step before: the positives of the task before."""
+        """Return the number of rows that took the step before: the positives of the task before."""
         before = [*rows[:1], *positives[:-1]]
         return [max(passed, own) for passed, own in zip(before, positives, strict=True)]
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """Return the logits of the products (B, T)."""
+        """Return the logits (B, T) of the products."""
         steps = self.towers(self.bottoms(self.embed(categorical, numeric)).squeeze(1))
         return product_logits(steps)
 
@@ -51,8 +62,8 @@ class ESMM(ScenarioModel):
 def product_logits(steps: Tensor) -> Tensor:
     """Return the logits of ``prod_{j <= t} sigmoid(steps[:, j])``, (B, T), for ``steps`` (B, T).
 
-    For two factors with the logits a and b, ``1 / p - 1 = exp(-a) + exp(-b) + exp(-a - b)``, whose logarithm is minus
-    the logit of p. It is finite, and so is its gradient, wherever a and b are.
+    For two factors with the logits a and b, ``1 / p - 1 = exp(-a) + exp(-b) + exp(-a - b)``, whose logarithm is the
+    negative logit of p. It and its gradient are finite wherever a and b are.
     """
     logits = [steps[:, 0]]
     for step in steps.unbind(dim=1)[1:]:

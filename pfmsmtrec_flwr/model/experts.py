@@ -1,4 +1,17 @@
-"""The expert networks of a scenario, computed together."""
+"""The expert networks of a scenario, which are computed together.
+
+Examples
+--------
+With a template, each of two tasks has its own composed copy of the four experts.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.model.experts import Experts, plain_experts
+>>> x = torch.zeros(3, 5)  # (B, D)
+>>> Experts(tasks=2, experts=4, inputs=5, layers=[8, 6], dropout=0.0, composition="hadamard")(x).shape  # (B, T, E, H)
+torch.Size([3, 2, 4, 6])
+>>> plain_experts(4, inputs=5, layers=[8, 6], dropout=0.0)(x).shape  # (B, 1, E, H)
+torch.Size([3, 1, 4, 6])
+"""
 
 from __future__ import annotations
 
@@ -13,21 +26,23 @@ from pfmsmtrec_flwr.model.template import Composition, TemplateLinear
 
 
 class Experts(nn.Module):
-    """E perceptrons on one input; each layer linear, batch normalization, ReLU, dropout.
+    """E perceptrons on one input; each layer is linear, with batch normalization, ReLU and dropout.
 
-    With a template each task has its own composed copy of every expert, so that C = T * E networks are computed;
-    without one, C = E networks serve all tasks.
+    With a template, each task has its own composed copy of every expert: C = T * E networks are computed. Without one,
+    C = E networks serve all tasks.
 
     Parameters
     ----------
     tasks, experts
-        T and E.
+        Numbers of tasks T and experts E.
     inputs
         Width of the input.
     layers
-        Widths of the layers; the last one is the experts' output H.
+        Widths of the layers; the last one is the width H of the experts' outputs.
     dropout
         Share of hidden units dropped in training.
+    composition
+        Composition of the template's components; ``none``: plain experts.
     """
 
     def __init__(
@@ -57,9 +72,9 @@ class Experts(nn.Module):
         Parameters
         ----------
         x
-            (B, D), one input for all, or (B, C, D), each network's own.
+            One input for all networks (B, D), or one for each network (B, C, D).
         scales
-            What each layer's outputs are multiplied by, (B, C, O) for each layer; none: they stay as they are.
+            Factors of each layer's outputs, (B, C, O) for each layer; None: the outputs are not scaled.
         """
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             hidden = layer(x)  # (B, C, O)
@@ -72,5 +87,5 @@ class Experts(nn.Module):
 
 
 def plain_experts(experts: int, inputs: int, layers: Sequence[int], dropout: float) -> Experts:
-    """Return E perceptrons without a template; see `Experts`. Their outputs are (B, 1, E, H)."""
+    """Return E perceptrons without a template, with outputs (B, 1, E, H); see `Experts`."""
     return Experts(1, experts, inputs, layers, dropout, "none")

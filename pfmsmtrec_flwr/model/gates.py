@@ -1,4 +1,13 @@
-"""Gates: how much is taken of each expert, or of each hidden unit."""
+"""Gates: each task's shares of the experts, and scales of hidden units.
+
+Examples
+--------
+>>> import torch
+>>> from pfmsmtrec_flwr.model.gates import Gates
+>>> gates = Gates(["ctr", "ctcvr"], experts=4, inputs=5)
+>>> gates(torch.zeros(1, 5)).tolist()  # (B, T, E)
+[[[0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]]]
+"""
 
 from __future__ import annotations
 
@@ -22,12 +31,12 @@ class Gates(nn.Module):
         self.of_task = nn.ModuleDict({task: nn.Linear(inputs, experts, bias=False) for task in tasks})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the shares of the experts (B, T, E), each row summing to one.
+        """Return the shares of the experts (B, T, E), which sum to one over E.
 
         Parameters
         ----------
         x
-            (B, D), one input for all gates, or (B, T, D), each gate's own.
+            One input for all gates (B, D), or one for each gate (B, T, D).
         """
         weights: list[Tensor] = [gate.get_parameter("weight") for gate in self.of_task.values()]
         if x.dim() == 2:
@@ -38,18 +47,18 @@ class Gates(nn.Module):
 
 
 class SharedGate(nn.Linear):
-    """A softmax gate that serves no task: what the next level's shared experts take of this level's."""
+    """A softmax gate that serves no task: it mixes this level's experts for the next level's shared experts."""
 
     def __init__(self, experts: int, inputs: int) -> None:
         super().__init__(inputs, experts, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the shares of the experts (B, E), each row summing to one, for ``x`` (B, D)."""
+        """Return the shares of the experts (B, E), which sum to one over E, for ``x`` (B, D)."""
         return super().forward(x).softmax(dim=1)
 
 
 class GateUnit(nn.Module):
-    """Scales between 0 and γ = 2, drawn from what is known beforehand: linear, ReLU, linear, γ times the sigmoid.
+    """Scales between 0 and γ = 2 that follow from prior information: linear, ReLU, linear, γ times the sigmoid.
 
     References
     ----------

@@ -1,4 +1,21 @@
-"""The Multi-gate Mixture-of-Experts of one scenario."""
+"""The Multi-gate Mixture-of-Experts of one scenario.
+
+Examples
+--------
+Four experts by default, which each task mixes with shares that sum to one.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> fields = (FieldSpec("user", rows=5, federated=False), FieldSpec("item", rows=7, federated=True))
+>>> spec = ModelSpec(fields, numeric=1, tasks=("ctr", "ctcvr"))
+>>> model = build_model(spec, ModelSettings(architecture="mmoe"), seed=0)
+>>> categorical, numeric = torch.tensor([[1, 2], [3, 4], [0, 6]], dtype=torch.int32), torch.zeros(3, 1)
+>>> model(categorical, numeric).shape  # (B, T)
+torch.Size([3, 2])
+>>> model.expert_shares(categorical, numeric).shape  # (B, T, E)
+torch.Size([3, 2, 4])
+"""
 
 from __future__ import annotations
 
@@ -36,7 +53,7 @@ class MMoE(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:
-        """With a template, T and the normalization of each task's copies of the experts."""
+        """Return, with a template, the component T and the normalization of each task's copies of the experts."""
         return frozenset() if settings.template == "none" else frozenset({Part.EXPERT_TASK, Part.NORMALIZATION})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
@@ -48,6 +65,6 @@ class MMoE(ScenarioModel):
         return logits
 
     def expert_shares(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """Return the gates' outputs (B, T, E)."""
+        """Return the outputs of the gates (B, T, E)."""
         shares: Tensor = self.gates(self.embed(categorical, numeric))
         return shares

@@ -1,6 +1,20 @@
-"""Which parameter or buffer of a model belongs to which part.
+"""The partition of a model's parameters and buffers into parts.
 
-A part is found by the type of the module that owns the tensor, never by a piece of its name.
+The part of a tensor follows from the type of the module that owns it, never from a piece of its name.
+
+Examples
+--------
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model, partition
+>>> spec = ModelSpec((FieldSpec("item", rows=7, federated=True),), numeric=1, tasks=("ctr",))
+>>> slots = partition(build_model(spec, ModelSettings(), seed=0))
+>>> slots["federated_embeddings.weight"].part.value
+'federated embedding'
+>>> slot = slots["experts.layers.1.weight_scenario"]
+>>> slot.part.value, slot.layer
+('expert, scenario-specific', 1)
+>>> slots["gates.of_task.ctr.weight"].task
+'ctr'
 """
 
 from __future__ import annotations
@@ -31,12 +45,12 @@ _COMPONENT = {
 
 
 def partition(model: ScenarioModel) -> dict[str, Slot]:
-    """Return the slot of every parameter and persistent buffer of the model, by name, in the state's order.
+    """Return the slot of every parameter and persistent buffer of the model, by name, in the order of its state.
 
     Raises
     ------
     TypeError
-        A tensor's owner is of a type that no part is declared for.
+        A tensor is owned by a module of a type that has no part.
     """
     slots = {slot.name: slot for slot in _slots(model)}
     missing = model.state_dict().keys() - slots.keys()
@@ -46,7 +60,7 @@ def partition(model: ScenarioModel) -> dict[str, Slot]:
 
 
 def _slots(model: ScenarioModel) -> Iterator[Slot]:
-    depth = 0  # layers of the experts so far: those of a later level continue the count
+    depth = 0  # number of expert layers so far; those of a later level continue the count
     for name, owner in model.named_modules():
         if isinstance(owner, _BatchNorm | PartitionedNorm):
             yield from (Slot(f"{name}.{own}", Part.NORMALIZATION) for own in _own(owner))
@@ -58,7 +72,7 @@ def _slots(model: ScenarioModel) -> Iterator[Slot]:
             depth += len(owner.layers)
         elif isinstance(owner, StarLayers):
             yield from _star_slots(name, owner)
-    for name, owner in model.named_modules():  # after the others: a tower's layers and normalization are the tower's
+    for name, owner in model.named_modules():  # last, as a tower's layers and normalization count as tower
         if isinstance(owner, Gates):
             yield from _task_slots(name, owner.of_task, Part.GATE)
         elif isinstance(owner, SharedGate | GateUnit):
@@ -103,7 +117,7 @@ def _layer_part(layer: nn.Module, own: str, part: Part) -> Part:
 
 
 def _own(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers that the module itself holds."""
+    """Return the parameters and persistent buffers that the module itself holds, by name."""
     return {
         name: tensor for name, tensor in module.state_dict().items() if "." not in name and isinstance(tensor, Tensor)
     }

@@ -1,4 +1,13 @@
-"""The parts of a scenario's model: what the methods say about sharing is said of parts."""
+"""The parts of a scenario's model, by which methods say what is shared.
+
+Examples
+--------
+>>> from pfmsmtrec_flwr.model.parts import HEAD_PARTS, Part
+>>> sorted(part.value for part in HEAD_PARTS)
+['tower', 'tower, normalization', 'tower, output bias']
+>>> Part.GATE in HEAD_PARTS
+False
+"""
 
 from __future__ import annotations
 
@@ -17,15 +26,15 @@ class Part(StrEnum):
     GATE = "gate"
     TOWER = "tower"
     OUTPUT_BIAS = "tower, output bias"
-    """Of a tower's last layer: it carries how frequent the task's label is."""
+    """Bias of a tower's last layer, which carries the base rate of the task."""
     NORMALIZATION = "normalization"
-    """Of everything but the towers."""
+    """Normalization of everything but the towers."""
     TOWER_NORMALIZATION = "tower, normalization"
 
 
 TOWER_PARTS = frozenset({Part.TOWER, Part.OUTPUT_BIAS})
 HEAD_PARTS = TOWER_PARTS | {Part.TOWER_NORMALIZATION}
-"""What follows the experts."""
+"""Parts of the layers that follow the experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +44,11 @@ class Slot:
     Attributes
     ----------
     name
-        Its name in the model's state.
+        Name of the tensor in the model's state.
     part
-        Where it belongs.
+        Part that the tensor belongs to.
     task
-        The task that a gate or a tower serves, else None.
+        Task that a gate or a tower serves; None for other parts.
     layer
         Position within its expert or tower, counted from 0 in the order of computation.
     """

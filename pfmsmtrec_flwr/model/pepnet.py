@@ -1,4 +1,19 @@
-"""Embeddings and hidden units scaled by what is known of the scenario and of the person."""
+"""Embeddings and hidden units scaled by what is known of the scenario and of the person.
+
+Examples
+--------
+Rows of two scenarios, whose number is the last categorical column.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> fields = (FieldSpec("item", rows=7, federated=True), FieldSpec("scenario", rows=3, federated=False))
+>>> spec = ModelSpec(fields, numeric=1, tasks=("ctr", "ctcvr"), scenarios=2)
+>>> model = build_model(spec, ModelSettings(architecture="pepnet"), seed=0)
+>>> categorical, numeric = torch.tensor([[2, 1], [4, 2], [6, 1]], dtype=torch.int32), torch.zeros(3, 1)
+>>> model(categorical, numeric).shape  # (B, T)
+torch.Size([3, 2])
+"""
 
 from __future__ import annotations
 
@@ -17,8 +32,8 @@ from pfmsmtrec_flwr.model.towers import Towers
 class PEPNet(ScenarioModel):
     """Embeddings scaled by scenario (EPNet), a network per task with hidden units scaled by person (PPNet).
 
-    The domain's prior is the scenario's embedding, the personal one the embeddings of the local fields or, without
-    them, the embedded input. A task's network has the layers of an expert, then those of a tower.
+    The prior of the domain is the scenario's embedding. The prior of the person is the embeddings of the local fields
+    or, without local fields, the embedded input. A task's network has the layers of an expert, then those of a tower.
 
     References
     ----------
@@ -28,7 +43,7 @@ class PEPNet(ScenarioModel):
     Raises
     ------
     UserError
-        The rows are of a single scenario.
+        The rows come from a single scenario.
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
@@ -47,13 +62,13 @@ class PEPNet(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
-        """The networks, one for each task, and the gates that scale their layers."""
+        """Return the parts of the networks, of which each task has one, and of the gates that scale their layers."""
         return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.GATE})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""
         x = self.embed(categorical, numeric)  # (B, D)
-        # The gates learn from the input as it is; they are not to change it through these paths.
+        # The gates read the input but do not train it: no gradient flows back through these paths.
         scaled = x * self.domain_gate(torch.cat([x[:, self._domain], x.detach()], dim=1))
         known = torch.cat([x[:, self._personal], scaled.detach()], dim=1)
         scales = [gate(known).view(len(x), len(self.spec.tasks), -1) for gate in self.personal_gates]  # (B, T, O)

@@ -1,4 +1,21 @@
-"""Progressive layered extraction: experts of each task's own, and shared ones."""
+"""Progressive layered extraction: experts of each task's own, and shared ones.
+
+Examples
+--------
+Each of the two tasks has one expert of its own and shares the other two: it takes nothing of the other task's expert.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> fields = (FieldSpec("user", rows=5, federated=False), FieldSpec("item", rows=7, federated=True))
+>>> spec = ModelSpec(fields, numeric=1, tasks=("ctr", "ctcvr"))
+>>> model = build_model(spec, ModelSettings(architecture="ple"), seed=0)
+>>> categorical, numeric = torch.tensor([[1, 2], [3, 4], [0, 6]], dtype=torch.int32), torch.zeros(3, 1)
+>>> model(categorical, numeric).shape  # (B, T)
+torch.Size([3, 2])
+>>> model.expert_shares(categorical, numeric)[0].gt(0).tolist()  # (T, E)
+[[True, False, True, True], [False, True, True, True]]
+"""
 
 from __future__ import annotations
 
@@ -20,16 +37,16 @@ from pfmsmtrec_flwr.model.towers import Towers
 
 @dataclass(frozen=True, slots=True)
 class ExpertCounts:
-    """The experts of a level: first those of each task, in the order of the tasks, then the shared ones.
+    """Numbers of a level's experts: first those of each task, in the order of the tasks, then the shared ones.
 
     Attributes
     ----------
     tasks
-        T.
+        Number of tasks T.
     specific
-        Experts of each task's own.
+        Number of each task's own experts.
     shared
-        Experts of all tasks.
+        Number of experts that all tasks share.
     """
 
     tasks: int
@@ -38,19 +55,19 @@ class ExpertCounts:
 
     @property
     def total(self) -> int:
-        """E."""
+        """Number of experts E."""
         return self.tasks * self.specific + self.shared
 
     @property
     def visible(self) -> Tensor:
-        """The experts that each task sees, its own first, (T, specific + shared) int64."""
+        """Numbers of the experts that each task sees, its own first, (T, specific + shared) int64."""
         own = torch.arange(self.tasks * self.specific).view(self.tasks, self.specific)
         shared = torch.arange(self.tasks * self.specific, self.total).expand(self.tasks, -1)
         return torch.cat([own, shared], dim=1)
 
 
 class PLE(ScenarioModel):
-    """Embeddings, levels of extraction, one tower per task; with a single level it is customized gate control.
+    """Embeddings, levels of extraction, one tower per task; a single level is customized gate control (CGC).
 
     References
     ----------
@@ -60,7 +77,7 @@ class PLE(ScenarioModel):
     Raises
     ------
     UserError
-        The tasks' own experts leave none to share.
+        No expert is left to share beside the tasks' own.
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
@@ -77,7 +94,7 @@ class PLE(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:
-        """The experts, if tasks have some of their own, and so the gates over them."""
+        """Return the parts of the experts and the gates over them, if tasks have experts of their own."""
         parts = frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.GATE})
         return parts if settings.specific_experts else frozenset()
 
@@ -87,7 +104,7 @@ class PLE(ScenarioModel):
         return logits
 
     def expert_shares(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """Return the last level's gates (B, T, E), zero for other tasks' experts."""
+        """Return the outputs of the last level's gates (B, T, E), which are zero for other tasks' experts."""
         return self._extract(categorical, numeric).shares
 
     def _extract(self, categorical: Tensor, numeric: Tensor) -> Extracted:
@@ -99,23 +116,23 @@ class PLE(ScenarioModel):
         return extracted
 
     def _inputs_of_experts(self, of_tasks: Tensor, shared: Tensor) -> Tensor:
-        """Each expert's input (B, E, H): its task's mixture (B, T, H), or the shared one (B, H)."""
+        """Return each expert's input (B, E, H): its task's mixture (B, T, H), or the shared one (B, H)."""
         own = of_tasks.repeat_interleave(self.counts.specific, dim=1)
         return torch.cat([own, shared.unsqueeze(1).expand(-1, self.counts.shared, -1)], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What a level gives.
+    """Outputs of a level.
 
     Attributes
     ----------
     outputs
-        Of the experts (B, E, H).
+        Outputs of the experts (B, E, H).
     shares
-        What each task takes of each expert (B, T, E).
+        Shares of the experts in each task's mixture (B, T, E).
     of_tasks
-        Each task's mixture of the experts (B, T, H).
+        Mixture of the experts for each task (B, T, H).
     """
 
     outputs: Tensor
@@ -124,7 +141,7 @@ class Extracted:
 
 
 class Extraction(nn.Module):
-    """One level: experts, and a gate per task over its own and the shared ones.
+    """One level: experts, and a gate per task over its own experts and the shared ones.
 
     Parameters
     ----------
@@ -148,31 +165,31 @@ class Extraction(nn.Module):
         super().__init__()
         self.experts = plain_experts(counts.total, inputs, layers, dropout)
         self.gates = Gates(tasks, counts.specific + counts.shared, inputs)
-        # Not persistent: it follows from the settings, so it is neither saved nor sent.
+        # Not persistent: it follows from the settings, so it need not be saved or sent.
         self.register_buffer("visible", counts.visible, persistent=False)
 
     def forward(self, of_experts: Tensor, of_tasks: Tensor) -> Extracted:
-        """Extract.
+        """Compute the experts, and mix them for each task.
 
         Parameters
         ----------
         of_experts
-            The experts' input (B, D), or each expert's own (B, E, D).
+            One input for all experts (B, D), or one for each expert (B, E, D).
         of_tasks
-            The gates' input (B, D), or each task's own (B, T, D).
+            One input for all gates (B, D), or one for each task's gate (B, T, D).
         """
         outputs = self.experts(of_experts).squeeze(1)  # (B, E, H)
         shares = self._spread(self.gates(of_tasks), outputs.shape[1])
         return Extracted(outputs, shares, shares @ outputs)
 
     def _spread(self, shares: Tensor, experts: int) -> Tensor:
-        """Shares of all experts (B, T, E) from those of the experts that a task sees (B, T, specific + shared)."""
+        """Return shares of all experts (B, T, E) for shares of the visible ones (B, T, specific + shared)."""
         spread = shares.new_zeros(*shares.shape[:2], experts)
         return spread.scatter(2, self.visible.expand(len(shares), -1, -1), shares)
 
 
 def divide(layers: Sequence[int], levels: int) -> list[Sequence[int]]:
-    """Divide layers over levels in order, as evenly as can be; the first levels get what is over."""
+    """Divide layers over levels in order, as evenly as possible; the first levels get the remaining layers."""
     each, over = divmod(len(layers), levels)
     ends = [level * each + min(level, over) for level in range(levels + 1)]
     return [layers[start:end] for start, end in itertools.pairwise(ends)]

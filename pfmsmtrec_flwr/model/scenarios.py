@@ -1,4 +1,19 @@
-"""Rows of several scenarios in one batch: which row is of which, and where the embedded input says so."""
+"""Rows of several scenarios in one batch: sorting them by scenario, and finding scenario columns in the input.
+
+Examples
+--------
+The last column is the number of the row's scenario.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.model.scenarios import order_by_scenario
+>>> rows = order_by_scenario(torch.tensor([[7, 2], [8, 1], [9, 2]]), scenarios=3)
+>>> rows.counts
+[1, 2, 0]
+>>> rows.order.tolist()
+[1, 0, 2]
+>>> rows.restore(torch.tensor([8, 7, 9])).tolist()
+[7, 8, 9]
+"""
 
 from __future__ import annotations
 
@@ -13,12 +28,12 @@ from pfmsmtrec_flwr.model.base import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class ScenarioOrder:
-    """The rows of a batch in the order of their scenarios.
+    """Order of a batch's rows by scenario.
 
     Attributes
     ----------
     order
-        Positions of the rows in the batch, those of the first scenario first, (B,) int64.
+        Positions of the rows in the batch, with those of the first scenario first, (B,) int64.
     counts
         Number of rows of each scenario.
     """
@@ -27,7 +42,7 @@ class ScenarioOrder:
     counts: list[int]
 
     def restore(self, x: Tensor) -> Tensor:
-        """Put the rows of ``x`` (B, ...), which are in the order of the scenarios, back to where they were."""
+        """Return the rows of ``x`` (B, ...), which are in the order of the scenarios, in the order of the batch."""
         return x[self.order.argsort()]
 
 
@@ -37,14 +52,14 @@ def order_by_scenario(categorical: Tensor, scenarios: int) -> ScenarioOrder:
     Parameters
     ----------
     categorical
-        (B, F); the last column is the scenario's number, from 1 on.
+        Values of the fields (B, F); the last column is the number of the scenario, counted from 1.
     scenarios
-        How many there are.
+        Number of scenarios.
 
     Raises
     ------
     ValueError
-        A number is not one of theirs.
+        A row's number is not between 1 and the number of scenarios.
     """
     numbers = categorical[:, -1]
     counts = torch.bincount(numbers, minlength=scenarios + 1).tolist()
@@ -56,12 +71,12 @@ def order_by_scenario(categorical: Tensor, scenarios: int) -> ScenarioOrder:
 
 
 def require_scenarios(spec: ModelSpec, architecture: str) -> None:
-    """Refuse a specification whose rows are of one scenario.
+    """Refuse a specification whose rows come from a single scenario.
 
     Raises
     ------
     UserError
-        It has no scenarios.
+        The specification has no scenarios.
     """
     if not spec.scenarios:
         raise UserError(
@@ -71,13 +86,13 @@ def require_scenarios(spec: ModelSpec, architecture: str) -> None:
 
 
 def scenario_columns(spec: ModelSpec, dim: int) -> slice:
-    """Where the embedded input (B, D) holds the scenario's embedding; federated fields come first in it."""
+    """Return the columns of the scenario's embedding in the embedded input (B, D); federated fields come first."""
     fields = spec.fields if not spec.fields[-1].federated else [field for field in spec.fields if field.federated]
     return slice((len(fields) - 1) * dim, len(fields) * dim)
 
 
 def personal_columns(spec: ModelSpec, dim: int) -> slice:
-    """Where the embedded input (B, D) holds the local fields' embeddings, the scenario's own aside; may be empty."""
+    """Return the columns of the local fields in the embedded input (B, D), without the scenario's own; may be empty."""
     federated = sum(field.federated for field in spec.fields)
     local = sum(not field.federated for field in spec.fields[:-1])
     return slice(federated * dim, (federated + local) * dim)

@@ -1,4 +1,19 @@
-"""A shared bottom, and a tower per task."""
+"""A shared bottom, and a tower per task.
+
+Examples
+--------
+The bottom is a single network, which serves both tasks.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> fields = (FieldSpec("user", rows=5, federated=False), FieldSpec("item", rows=7, federated=True))
+>>> spec = ModelSpec(fields, numeric=1, tasks=("ctr", "ctcvr"))
+>>> model = build_model(spec, ModelSettings(architecture="shared-bottom"), seed=0)
+>>> categorical, numeric = torch.tensor([[1, 2], [3, 4], [0, 6]], dtype=torch.int32), torch.zeros(3, 1)
+>>> model(categorical, numeric).shape  # (B, T)
+torch.Size([3, 2])
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,21 @@
-"""A network for each task, with nothing in common."""
+"""A network for each task, with nothing in common.
+
+Examples
+--------
+The loss of one task has no gradient in the tower of the other.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> fields = (FieldSpec("user", rows=5, federated=False), FieldSpec("item", rows=7, federated=True))
+>>> spec = ModelSpec(fields, numeric=1, tasks=("ctr", "ctcvr"))
+>>> model = build_model(spec, ModelSettings(architecture="single-task"), seed=0)
+>>> categorical, numeric = torch.tensor([[1, 2], [3, 4], [0, 6]], dtype=torch.int32), torch.zeros(3, 1)
+>>> logits = model(categorical, numeric)  # (B, T)
+>>> logits[:, 0].sum().backward()
+>>> float(model.towers.of_task["ctcvr"].get_parameter("0.weight").grad.abs().max())
+0.0
+"""
 
 from __future__ import annotations
 
@@ -13,10 +30,10 @@ from pfmsmtrec_flwr.model.towers import Towers
 
 
 class SingleTask(ScenarioModel):
-    """Embeddings, a bottom and a tower for each task: trained together, they are as if trained apart.
+    """Embeddings, a bottom and a tower for each task; training them together equals training them apart.
 
     The embeddings of all tasks lie side by side in one table of width T times ``embedding_dim``, of which each task
-    reads its slice. No parameter is in the losses of two tasks, and Adam treats each value by itself.
+    reads its slice. No value enters the losses of two tasks, and Adam updates each value by itself.
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
@@ -29,7 +46,7 @@ class SingleTask(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
-        """The bottoms, one for each task, and the tables, whose rows hold the tasks' embeddings side by side."""
+        """Return the parts of the bottoms, one per task, and of the tables, whose rows hold all tasks' embeddings."""
         return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.FEDERATED_EMBEDDING, Part.LOCAL_EMBEDDING})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
@@ -39,7 +56,7 @@ class SingleTask(ScenarioModel):
         return logits
 
     def _apart(self, x: Tensor) -> Tensor:
-        """Return each task's input (B, T, D) from the embedded input of all (B, F * T * dim + N)."""
+        """Return each task's input (B, T, D) for the embedded input of all tasks (B, F * T * dim + N)."""
         tasks, fields = len(self.spec.tasks), len(self.spec.fields)
         embedded, numeric = x.tensor_split([x.shape[1] - self.spec.numeric], dim=1)
         own = embedded.view(len(x), fields, tasks, self.settings.embedding_dim).transpose(1, 2).flatten(2)

@@ -1,4 +1,21 @@
-"""Star topology: each scenario's weights are the shared ones times its own."""
+"""Star topology: the weights of each scenario are the shared weights times its own.
+
+Examples
+--------
+Two scenarios scale the shared weight of 1 by 2 and by 3.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.model.star import StarLinear
+>>> layer = StarLinear(scenarios=2, inputs=1, outputs=1)
+>>> _ = layer.load_state_dict({
+...     "weight": torch.ones(1, 1),
+...     "bias": torch.zeros(1),
+...     "weight_scenario": torch.tensor([2.0, 3.0]).view(2, 1, 1),
+...     "bias_scenario": torch.zeros(2, 1),
+... })
+>>> layer(torch.ones(3, 1), counts=[1, 2]).flatten().tolist()  # one row of the first scenario, two of the second
+[2.0, 3.0, 3.0]
+"""
 
 from __future__ import annotations
 
@@ -21,18 +38,18 @@ from pfmsmtrec_flwr.model.towers import Tower
 class STAR(ScenarioModel):
     """Embeddings, partitioned normalization, star-topology bottom and towers, and the auxiliary network.
 
-    The scenario's embedding is an input of the auxiliary network alone: within a scenario it is a constant, of which
-    partitioned normalization leaves nothing.
+    The scenario's embedding is an input of the auxiliary network alone. It is constant within a scenario, and
+    partitioned normalization would remove it.
 
     References
     ----------
     Sheng et al., "One Model to Serve All: Star Topology Adaptive Recommender for Multi-Domain CTR Prediction", CIKM
-    2021, sections 3.2 to 3.4; a tower per task, and a logit per task of the auxiliary network, are added here.
+    2021, sections 3.2 to 3.4. A tower per task, and a logit per task of the auxiliary network, are added here.
 
     Raises
     ------
     UserError
-        The rows are of a single scenario.
+        The rows come from a single scenario.
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
@@ -48,7 +65,7 @@ class STAR(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
-        """The auxiliary network, which has an output for each task."""
+        """Return the parts of the auxiliary network, which has an output for each task."""
         return TOWER_PARTS
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
@@ -57,7 +74,7 @@ class STAR(ScenarioModel):
         Raises
         ------
         ValueError
-            A row's scenario is not one of the specification's.
+            The specification does not have a row's scenario.
         """
         x = self.embed(categorical, numeric)  # (B, D)
         rows = order_by_scenario(categorical, self.spec.scenarios)
@@ -68,17 +85,17 @@ class STAR(ScenarioModel):
 
 
 class PartitionedNorm(nn.Module):
-    """Normalization with each scenario's statistics: ``(γ γ_s) (z - μ_s) / sqrt(σ_s² + ε) + (β + β_s)``.
+    """Normalization with the statistics of each scenario: ``(γ γ_s) (z - μ_s) / sqrt(σ_s² + ε) + (β + β_s)``.
 
-    A scenario with a single row in a training batch, which has no variance, is normalised with its running statistics,
-    and leaves them as they are.
+    A single row has no variance. A scenario with one row in a training batch is therefore normalised with its running
+    statistics, which stay as they are.
 
     Parameters
     ----------
     scenarios
-        S.
+        Number of scenarios S.
     width
-        D, of the input.
+        Width D of the input.
     """
 
     def __init__(self, scenarios: int, width: int) -> None:
@@ -90,7 +107,7 @@ class PartitionedNorm(nn.Module):
         self.of_scenario = nn.ModuleList(nn.BatchNorm1d(width, affine=False) for _ in range(scenarios))
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Normalise the rows ``x`` (B, D), of which the first scenario has the first ``counts[0]``, and so on."""
+        """Normalise the rows ``x`` (B, D): the first ``counts[0]`` belong to the first scenario, and so on."""
         parts = [
             _normalise(norm, part) if len(part) else part
             for norm, part in zip(self.of_scenario, torch.split(x, list(counts)), strict=True)
@@ -112,9 +129,9 @@ class StarLinear(nn.Module):
     Parameters
     ----------
     scenarios
-        S.
+        Number of scenarios S.
     inputs, outputs
-        Width of the layer's input I and output O.
+        Widths of the layer's input I and output O.
     """
 
     def __init__(self, scenarios: int, inputs: int, outputs: int) -> None:
@@ -125,12 +142,12 @@ class StarLinear(nn.Module):
         self.bias_scenario = nn.Parameter(torch.empty(scenarios, outputs))
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
-        """He initialisation of the shared weight; the scenarios' own start neutral, biases at zero.
+        """Draw the shared weight by He initialisation; set the scenarios' own weights to one and all biases to zero.
 
         Parameters
         ----------
         generator
-            Gives the random generator of a parameter by its name in this module.
+            Function that returns the random generator of a parameter by its name in this module.
         """
         with torch.no_grad():
             self.weight.normal_(0.0, math.sqrt(2.0 / len(self.weight)), generator=generator("weight"))
@@ -139,7 +156,7 @@ class StarLinear(nn.Module):
             self.bias_scenario.zero_()
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return (B, O) for ``x`` (B, I), of which the first scenario has the first ``counts[0]`` rows, and so on."""
+        """Return (B, O) for ``x`` (B, I): the first ``counts[0]`` rows belong to the first scenario, and so on."""
         weight = self.weight * self.weight_scenario  # (S, I, O)
         bias = self.bias + self.bias_scenario  # (S, O)
         parts = zip(torch.split(x, list(counts)), weight, bias, strict=True)
@@ -147,7 +164,7 @@ class StarLinear(nn.Module):
 
 
 class StarLayers(nn.Module):
-    """Hidden layers: star-topology linear, batch normalization over all rows, ReLU, dropout."""
+    """Hidden layers of star topology: linear, batch normalization over all rows, ReLU, dropout."""
 
     def __init__(self, scenarios: int, inputs: int, layers: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -159,7 +176,7 @@ class StarLayers(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in layers)
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return (B, H) for ``x`` (B, I), its rows in the order of the scenarios."""
+        """Return (B, H) for ``x`` (B, I), whose rows are in the order of the scenarios."""
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = dropout(norm(layer(x, counts)).relu(), self.dropout, self.training)
         return x
@@ -174,7 +191,7 @@ class StarTower(nn.Module):
         self.output = StarLinear(scenarios, [inputs, *layers][-1], 1)
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the logit (B, 1) of ``x`` (B, H), its rows in the order of the scenarios."""
+        """Return the logit (B, 1) of ``x`` (B, H), whose rows are in the order of the scenarios."""
         logit: Tensor = self.output(self.hidden(x, counts), counts)
         return logit
 
@@ -189,12 +206,12 @@ class StarTowers(nn.Module):
         self.of_task = nn.ModuleDict({task: StarTower(scenarios, inputs, layers, dropout) for task in tasks})
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return the logits (B, T) of ``x`` (B, H), its rows in the order of the scenarios."""
+        """Return the logits (B, T) of ``x`` (B, H), whose rows are in the order of the scenarios."""
         return torch.cat([tower(x, counts) for tower in self.of_task.values()], dim=1)
 
 
 class AuxiliaryNetwork(Tower):
-    """What the scenario itself says, seen with the other features: added to the logits of the tasks."""
+    """Network on the scenario's embedding and the other features; its outputs are added to the tasks' logits."""
 
     def __init__(self, inputs: int, layers: Sequence[int], dropout: float, tasks: int) -> None:
         super().__init__(inputs, layers, dropout, outputs=tasks)

@@ -1,4 +1,23 @@
-"""The parameter template: expert weights composed of global, task-specific and scenario-specific components."""
+"""The parameter template: expert weights composed of global, task-specific and scenario-specific components.
+
+Examples
+--------
+The weight of each task is the product of G = 2, S = 3 and the task's T, 1 and 10.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.model.template import TemplateLinear
+>>> layer = TemplateLinear(tasks=2, experts=1, inputs=1, outputs=1)
+>>> state = {name: torch.zeros_like(tensor) for name, tensor in layer.state_dict().items()}
+>>> state["weight_global"] += 2
+>>> state["weight_scenario"] += 3
+>>> state["weight_task"] += torch.tensor([1.0, 10.0]).view(2, 1, 1, 1)
+>>> _ = layer.load_state_dict(state)
+>>> weight, bias = layer.compose()  # (C, I, O), (C, O)
+>>> weight.flatten().tolist()
+[6.0, 60.0]
+>>> layer(torch.ones(1, 1)).tolist()  # (B, C, O)
+[[[6.0], [60.0]]]
+"""
 
 from __future__ import annotations
 
@@ -13,25 +32,25 @@ Composition = Literal["hadamard", "additive", "none"]
 
 
 class TemplateLinear(nn.Module):
-    """One linear layer of all experts, its weights decoupled by the template.
+    """One linear layer of all experts, with weights that the template decouples.
 
-    ``hadamard``: ``W[e,t] = G[e] * T[t,e] * S[e]``; ``additive``: ``W[e,t] = G[e] + T[t,e] + S[e]``; bias
-    ``g + t + s`` in both. ``none``: plain experts, whose weight counts as scenario-specific and serves every task.
-    The scenario is the one that holds this module, so the index *s* of the equations does not appear.
+    ``hadamard``: ``W[e,t] = G[e] * T[t,e] * S[e]``; ``additive``: ``W[e,t] = G[e] + T[t,e] + S[e]``. The bias is
+    ``g + t + s`` in both. ``none``: plain experts, whose weights count as scenario-specific and serve every task.
+    Every scenario holds its own module, so the index *s* of the equations does not appear.
 
     Parameters
     ----------
     tasks, experts
-        T and E.
+        Numbers of tasks T and experts E.
     inputs, outputs
-        Width of the layer's input I and output O.
+        Widths of the layer's input I and output O.
     composition
-        How the components combine.
+        Combination of the components.
 
     References
     ----------
-    The decoupling is the paper's (PF-MSMTrec, "parameter template"); the Hadamard product of a shared and a specific
-    matrix is that of STAR (Sheng et al., CIKM 2021), to which a task factor is added here.
+    The decoupling is the paper's (PF-MSMTrec, "parameter template"). The Hadamard product of a shared and a specific
+    matrix is that of STAR (Sheng et al., CIKM 2021); a task factor is added here.
     """
 
     weight_global: nn.Parameter | None
@@ -63,12 +82,12 @@ class TemplateLinear(nn.Module):
             self.bias_task = nn.Parameter(torch.empty(tasks, experts, outputs))
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
-        """He initialisation of the composed weight: G carries it, T and S start neutral, biases at zero.
+        """Draw G by He initialisation of the composed weight; T and S start neutral, and all biases at zero.
 
         Parameters
         ----------
         generator
-            Gives the random generator of a parameter by its name in this module.
+            Function that returns the random generator of a parameter by its name in this module.
         """
         neutral = 1.0 if self.composition == "hadamard" else 0.0
         carrier = "weight_scenario" if self.composition == "none" else "weight_global"
@@ -80,7 +99,7 @@ class TemplateLinear(nn.Module):
                     parameter.fill_(neutral if name.startswith("weight") else 0.0)
 
     def compose(self) -> tuple[Tensor, Tensor]:
-        """Return the weights (C, I, O) and biases (C, O), C = T * E task-major, or E without a template."""
+        """Return the weights (C, I, O) and biases (C, O), where C = T * E, task-major, or C = E without a template."""
         if self.weight_global is None or self.weight_task is None:
             return self.weight_scenario, self.bias_scenario
         if self.composition == "hadamard":
@@ -96,12 +115,12 @@ class TemplateLinear(nn.Module):
         Parameters
         ----------
         x
-            (B, I), one input for all copies, or (B, C, I), each copy's own.
+            One input for all copies (B, I), or one for each copy (B, C, I).
 
         Returns
         -------
         Tensor
-            (B, C, O)
+            Outputs of the copies (B, C, O).
         """
         weight, bias = self.compose()
         if x.dim() == 2:

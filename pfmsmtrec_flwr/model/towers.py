@@ -1,4 +1,13 @@
-"""The task towers: from what a task takes of the experts to its logit."""
+"""The task towers, from a task's mixture of the experts to its logit.
+
+Examples
+--------
+>>> import torch
+>>> from pfmsmtrec_flwr.model.towers import Towers
+>>> towers = Towers(["ctr", "ctcvr"], inputs=6, layers=[4], dropout=0.0)
+>>> towers(torch.zeros(3, 2, 6)).shape  # (B, T, H) to (B, T)
+torch.Size([3, 2])
+"""
 
 from __future__ import annotations
 
@@ -12,7 +21,7 @@ from pfmsmtrec_flwr.model.dropout import Dropout
 
 
 def hidden_layers(inputs: int, layers: Sequence[int], dropout: float) -> list[nn.Module]:
-    """Return the modules of so many hidden layers, each linear, batch normalization, ReLU, dropout."""
+    """Return the modules of hidden layers of the widths `layers`: linear, batch normalization, ReLU, dropout."""
     modules: list[nn.Module] = []
     for before, after in itertools.pairwise([inputs, *layers]):
         modules += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), Dropout(dropout)]
@@ -20,11 +29,11 @@ def hidden_layers(inputs: int, layers: Sequence[int], dropout: float) -> list[nn
 
 
 class OutputLayer(nn.Linear):
-    """The last layer of a tower, to the logits; its bias carries how frequent the labels are."""
+    """Last layer of a tower, whose outputs are logits and whose bias carries the base rate."""
 
 
 class Tower(nn.Sequential):
-    """A small perceptron: hidden layers, and a linear one; its outputs are one logit unless said otherwise."""
+    """A small perceptron: hidden layers, then a linear layer with one logit by default."""
 
     def __init__(self, inputs: int, layers: Sequence[int], dropout: float, outputs: int = 1) -> None:
         last = [inputs, *layers][-1]
