@@ -1,11 +1,11 @@
-"""Where the time of a local epoch and of a round goes, in one process of one thread.
+"""Shares of the time of a local epoch and of a round, in one process with one thread.
 
     python benchmarks/profile_round.py synthetic --data DIR
     python benchmarks/profile_round.py kuairand --data DIR --set model.template=none
 
-All figures are shares of one run, since machines differ. `overhead` is all that is neither training, nor re-estimating
-normalization statistics, nor measuring: state on disk, packing and unpacking, building the model, the server's
-aggregation, and, once a run, the handshake and opening the data.
+All figures are shares of one run, since machines differ. `overhead` is everything but training, re-estimating
+normalization statistics and measuring: state on disk, packing and unpacking messages, building the model, the server's
+aggregation, and, once per run, the handshake and opening the data.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GROUPS = {
 
 
 def profile_epoch(config: RunConfig, data: Path) -> None:
-    """Print the shares of a local epoch of the largest scenario, by kind of operation."""
+    """Print the shares of time in a local epoch of the largest scenario, by kind of operation."""
     context = simulated_contexts(1, 1, {"data": str(data), "output": str(data)})[1]
     sizes = hosting.known_scenarios(config.data, data)
     store = hosting.open_scenario(config, context, max(sizes, key=lambda name: sizes[name]))
@@ -73,7 +73,7 @@ def profile_epoch(config: RunConfig, data: Path) -> None:
 
 
 def profile_rounds(config: RunConfig, data: Path) -> None:
-    """Print the shares of the rounds of a whole run over the in-process grid, by step."""
+    """Print the shares of time in the rounds of a run over the in-process grid, by step."""
     spent: dict[str, float] = defaultdict(float)
 
     def timed(owner: Any, name: str, step: str) -> None:
@@ -116,7 +116,7 @@ def profile_rounds(config: RunConfig, data: Path) -> None:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Profile the configuration that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("conf")
     parser.add_argument("--data", type=lambda text: Path(text).resolve(), required=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line: what was got, what was expected, what to do.
+    """A mistake of the user, described in one line: what was got, what was expected, what to do.
 
     The command line prints the message without a traceback and exits with status 1.
     """

@@ -1,4 +1,4 @@
-"""Every random draw of the project is seeded from words and numbers, never from a global state."""
+"""Seeds of random draws, derived from words and numbers, never from a global state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import hashlib
 def derive_seed(*parts: str | int) -> int:
     """Derive a 63-bit seed from what identifies a draw, such as ``(seed, "shuffle", round, scenario)``.
 
+    Examples
+    --------
     >>> derive_seed(0, "shuffle", 1, "NL") == derive_seed(0, "shuffle", 1, "NL")
     True
     >>> derive_seed(0, "shuffle", 1, "NL") == derive_seed(0, "shuffle", 2, "NL")

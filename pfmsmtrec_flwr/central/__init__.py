@@ -1,1 +1,1 @@
-"""Methods that see the rows themselves, of all scenarios or of each, in one process."""
+"""Methods that see the rows of all scenarios, or of each, in one process."""

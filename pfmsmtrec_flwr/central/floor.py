@@ -1,4 +1,4 @@
-"""Predictors without a network, one for each task, of each scenario's rows alone or of the pooled ones."""
+"""Predictors without a network, one for each task, fitted on each scenario's rows or on the pooled rows."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
 
 Predictor = Callable[[Split], NDArray[np.floating]]
-"""Gives the probabilities (n,) of one task in the rows of a split."""
+"""Function that returns the probabilities (n,) of one task for the rows of a split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What a predictor of one task is fitted on.
+    """Rows that a predictor of one task is fitted on.
 
     Attributes
     ----------
     sizes
-        Of each categorical column: one more than its largest value; 0 is unseen.
+        Number of values of each categorical column, including 0, which stands for unseen values.
     train, validation
-        The rows.
+        Training rows and validation rows.
     task
-        Column of the labels.
+        Column of the task in the labels.
     """
 
     sizes: tuple[int, ...]
@@ -48,11 +48,11 @@ class Example:
 
 
 Fit = Callable[[RunConfig, Example], Predictor]
-"""Fits a predictor; both classes occur in the training rows."""
+"""Function that fits a predictor; both classes occur in the training rows."""
 
 
 def fit_rate(config: RunConfig, example: Example) -> Predictor:  # noqa: ARG001 - nothing to set
-    """Return what predicts the training rows' positive rate for every row."""
+    """Return a predictor of the training rows' positive rate for every row."""
     rate = example.rate
     return lambda rows: np.full(len(rows), rate)
 
@@ -65,22 +65,22 @@ def train_floor(
     fit: Fit,
     pooled: bool = False,
 ) -> FederationResult:
-    """Fit a predictor for each task, and measure it in each scenario; the whole is one round.
+    """Fit a predictor for each task, and measure it in each scenario, as a single round.
 
-    Where a task has one class only in the training rows, its rate is predicted.
+    A task whose training labels are all alike is predicted by its rate.
 
     Parameters
     ----------
     config
-        The run's configuration.
+        Configuration of the run.
     stores
-        The scenarios.
+        Prepared data of the scenarios.
     on_round
-        Called once.
+        Function that is called once, with the record of the round.
     fit
-        Fits one predictor.
+        Function that fits one predictor.
     pooled
-        Whether the predictors are fitted on the rows of all scenarios, with the scenario as one more field.
+        Whether to fit the predictors on the rows of all scenarios, with the scenario as one more field.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def train_floor(
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Rows that share their predictors, and the scenarios in which these are measured."""
+    """Rows that share their predictors, and the scenarios in which the predictors are measured."""
 
     tasks: tuple[str, ...]
     sizes: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Logistic regression on the rows as they are: an indicator for each value, and the numbers."""
+"""Logistic regression on one indicator per value of each field and on the numeric columns."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ITERATIONS = 1000
 
 
 def fit_logistic(config: RunConfig, example: Example) -> Predictor:
-    """Fit a logistic regression with an L2 penalty of strength 1 / C, C being ``baselines.inverse_regularization``."""
+    """Fit a logistic regression with an L2 penalty of 1 / C, where C is ``baselines.inverse_regularization``."""
     model = LogisticRegression(C=config.baselines.inverse_regularization, max_iter=_ITERATIONS)
     labels = np.asarray(example.train.labels[:, example.task])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told below, where it belongs
+        warnings.simplefilter("ignore", ConvergenceWarning)  # logged below
         model.fit(indicators(example.train, example.sizes), labels)
     if model.n_iter_.max() >= _ITERATIONS:
         logger.warning("the logistic regression has not converged after %d iterations", _ITERATIONS)
@@ -38,14 +38,14 @@ def fit_logistic(config: RunConfig, example: Example) -> Predictor:
 
 
 def indicators(rows: Split, sizes: Sequence[int]) -> sparse.csr_matrix:
-    """Return a column for each value from 1 on of each categorical field, then the numeric columns, (n, ...).
+    """Return an indicator column for each value above 0 of each field, then the numeric columns, (n, ...).
 
     Parameters
     ----------
     rows
-        n rows of F categorical and N numeric columns.
+        The n rows.
     sizes
-        Of each field, its values and 0 counted.
+        Number of values of each field, including 0.
     """
     values = np.asarray(rows.categorical)
     starts = np.cumsum([0, *(size - 1 for size in sizes)], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What a central training came to, told as a federation would tell it."""
+"""The outcome of a central training, in the form of a federation's."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pfmsmtrec_flwr.training.metrics import flat_figures
 
 
 def check_rows(stores: Sequence[ScenarioStore]) -> None:
-    """Refuse scenarios that cannot be trained on and measured.
+    """Refuse scenarios that cannot be trained or measured.
 
     Raises
     ------
     UserError
-        There is no scenario, or one has a split without rows.
+        There is no scenario, or a scenario has a split without rows.
     """
     if not stores:
-        raise UserError("got no scenario, expected one at least: name them in federation.scenarios")
+        raise UserError("got no scenario, expected at least one: name them in federation.scenarios")
     for store in stores:
         if empty := sorted(name for name, split in store.splits.items() if len(split) == 0):
             raise UserError(
@@ -35,7 +35,7 @@ def check_rows(stores: Sequence[ScenarioStore]) -> None:
 
 
 def validation_of(probabilities: NDArray[np.float32], split: Split, tasks: Sequence[str]) -> dict[str, TaskValidation]:
-    """Return the figures of predictions (n, T) on a scenario's validation rows, by task."""
+    """Return the metrics of predictions (n, T) on a scenario's validation rows, by task."""
     measured = measure(probabilities, split, tasks)
     return {task: TaskValidation(metrics.auc, metrics.logloss) for task, metrics in measured.items()}
 
@@ -47,16 +47,18 @@ def result_of(
     selected: Mapping[str, int],
     probabilities: Mapping[str, NDArray[np.float32]],
 ) -> FederationResult:
-    """Measure the test rows, and put the result together; its seconds are the caller's.
+    """Measure the test rows and return the result, in which the caller sets the seconds.
 
     Parameters
     ----------
     stores
-        The scenarios.
+        Prepared data of the scenarios.
     config
-        The run's configuration.
-    rounds, selected
-        As in the result.
+        Configuration of the run.
+    rounds
+        Records of the rounds.
+    selected
+        Selected round of each scenario.
     probabilities
         Predictions (n, T) on the test rows of each scenario.
     """

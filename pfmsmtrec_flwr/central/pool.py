@@ -1,4 +1,4 @@
-"""The rows of all scenarios as those of one."""
+"""Pooling: the rows of all scenarios as if they were one scenario's."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
 
 Identities = Literal["private", "shared"]
-"""Whether a person whom two scenarios know is two people in the pool, as in a federation, or one."""
+"""How the pool treats a person whom two scenarios know: as two people, as in a federation, or as one."""
 
 SCENARIO_FIELD = "scenario"
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The rows of several scenarios, one scenario's behind the other's.
+    """Rows of several scenarios, one scenario after the other.
 
     Attributes
     ----------
     spec
-        Of a model of these rows: the scenarios' fields, and the scenario's number, from 1 on, as the last one.
+        Specification of a model of these rows. Its last field is the number of the scenario, counted from 1.
     splits
         All rows of each split.
     ranges
-        Which of them are a scenario's, by split and scenario.
+        Range of each scenario's rows, by split and scenario.
     """
 
     spec: ModelSpec
@@ -42,7 +42,7 @@ class Pool:
     ranges: Mapping[str, Mapping[str, slice]]
 
     def of(self, split: str, scenario: str) -> Split:
-        """Return a scenario's rows of a split; views, no copies."""
+        """Return a scenario's rows of a split as views, without a copy."""
         rows, whole = self.ranges[split][scenario], self.splits[split]
         return Split(
             whole.categorical[rows],
@@ -54,25 +54,25 @@ class Pool:
 
 
 def pool_rows(stores: Sequence[ScenarioStore], config: RunConfig, identities: Identities = "private") -> Pool:
-    """Pool the rows of scenarios; of their training rows those that the run uses.
+    """Pool the rows of scenarios, with those training rows that the run uses.
 
-    Federated fields have one vocabulary in all scenarios already. Each scenario's vocabulary of a local field gets
-    rows of its own in the pool's table; 0, unseen, stays 0.
+    A federated field has the same vocabulary in all scenarios. For a local field, each scenario's vocabulary has rows
+    of its own in the pool's table. The value 0 stays 0, which stands for unseen values.
 
     Parameters
     ----------
     stores
-        The scenarios.
+        Prepared data of the scenarios.
     config
-        The run's configuration.
+        Configuration of the run.
     identities
-        ``shared``: a local field that stands for the user is replaced by one vocabulary of all scenarios' users.
+        ``shared`` replaces a local field that stands for the user by one vocabulary of all scenarios' users.
 
     Raises
     ------
     UserError
-        The scenarios differ in their tasks, fields or schema; or identities are to be shared, and there are no users
-        or no field stands for them.
+        The scenarios differ in their tasks, fields or schema. Or identities are to be shared, but a scenario has no
+        users or no field stands for them.
     """
     _check_alike(stores)
     translations, sizes = _behind_each_other(stores)
@@ -117,9 +117,9 @@ def _described(store: ScenarioStore) -> tuple[str, ...]:
 
 
 def _behind_each_other(stores: Sequence[ScenarioStore]) -> tuple[Array, list[int]]:
-    """Return what is added to each scenario's values of each field (K, F), and the rows of the pool's tables."""
+    """Return the offset of each scenario's values of each field (K, F), and the number of rows of the pool's tables."""
     own = np.array([[field.size - 1 for field in store.fields] for store in stores], dtype=np.int64)
-    own = own.reshape(len(stores), -1)  # without any field too
+    own = own.reshape(len(stores), -1)  # also for stores without fields
     local = np.array([not field.federated for field in stores[0].fields], dtype=bool)
     before = np.where(local, np.cumsum(own, axis=0) - own, 0)
     sizes = 1 + np.where(local, own.sum(axis=0), own[0])
@@ -127,7 +127,7 @@ def _behind_each_other(stores: Sequence[ScenarioStore]) -> tuple[Array, list[int
 
 
 def _translate(part: Split, before: Array, known: Mapping[int, Array], number: int) -> Array:
-    """Return the pool's values of a scenario's rows (n, F + 1), its number last."""
+    """Return the pool's values of a scenario's rows (n, F + 1), with the scenario's number last."""
     values = np.empty((len(part), part.categorical.shape[1] + 1), dtype=np.int32)
     np.add(part.categorical, before, out=values[:, :-1])
     np.copyto(values[:, :-1], 0, where=part.categorical == 0)
@@ -138,17 +138,17 @@ def _translate(part: Split, before: Array, known: Mapping[int, Array], number: i
 
 
 def _numbers(vocabulary: Array, values: Array) -> Array:
-    """Return the place, from 1 on, of each value in an ascending vocabulary; 0 where it is not there."""
+    """Return the position of each value in an ascending vocabulary, counted from 1; 0 for a value that is absent."""
     places = np.searchsorted(vocabulary, values)
     found = vocabulary[np.minimum(places, len(vocabulary) - 1)] == values
     return np.where(found, places + 1, 0)
 
 
 def _identity_columns(stores: Sequence[ScenarioStore]) -> list[int]:
-    """Return the local fields that stand for the user in every scenario."""
+    """Return the columns of the local fields that stand for the user in every scenario."""
     if without := [store.scenario for store in stores if store.splits["train"].users is None]:
         raise UserError(
-            f"identities cannot be shared, for scenario {without[0]} has no users: name their column under the key "
+            f"identities cannot be shared, because scenario {without[0]} has no users: name their column under the key "
             "'users' of the data set's YAML file and prepare it again, or take a method that keeps identities private"
         )
     columns = [
@@ -159,16 +159,16 @@ def _identity_columns(stores: Sequence[ScenarioStore]) -> list[int]:
     if not columns:
         local = _listed([field.name for field in stores[0].fields if not field.federated])
         raise UserError(
-            "identities cannot be shared, for no local field stands for the user, one value for each and each with its "
-            f"own (local fields: {local}): take a method that keeps identities private"
+            "identities cannot be shared, because no local field has exactly one value for each user and another for "
+            f"every other user (local fields: {local}): take a method that keeps identities private"
         )
     return columns
 
 
 def _stands_for_users(rows: Split, column: int) -> bool:
-    """Whether the known values of a field and the users of their rows determine each other."""
+    """Return whether the known values of a field and the users of their rows determine each other."""
     values = np.asarray(rows.categorical[:, column])
-    known = values > 0  # a user too rare for the scenario's vocabulary has none
+    known = values > 0  # users too rare for the vocabulary have the value 0
     users, values = _users_of(rows)[known], values[known]
     if not len(values):
         return False
@@ -181,7 +181,7 @@ def _stands_for_users(rows: Split, column: int) -> bool:
 
 
 def _known_users(stores: Sequence[ScenarioStore], columns: Iterable[int]) -> dict[int, Array]:
-    """Return, for each of the columns, the users that some scenario's vocabulary knows, ascending."""
+    """Return the users that some scenario's vocabulary knows, ascending, for each of the columns."""
     return {
         column: np.unique(
             np.concatenate(

@@ -41,19 +41,19 @@ def train_pooled(
 ) -> FederationResult:
     """Train one model on the rows of all scenarios, and measure it in each.
 
-    A round is a local training of a federation's on the pooled rows. Adam's moments stay from round to round, so that
-    the rounds are one training that is looked at in between.
+    A round is a local training, as in a federation, on the pooled rows. Adam's moments stay from round to round, so
+    the rounds form one training, which is measured in between.
 
     Parameters
     ----------
     config
-        The run's configuration.
+        Configuration of the run.
     stores
-        The scenarios.
+        Prepared data of the scenarios.
     on_round
-        Called after each round.
+        Function that is called after each round, with its record.
     identities
-        See `pool_rows`.
+        Treatment of a person whom several scenarios know, see `pool_rows`.
 
     Raises
     ------
@@ -85,21 +85,21 @@ def train_pooled(
 
 
 class PooledTraining:
-    """A model, its optimiser, and the rows that both work on.
+    """A model, its optimiser, and the pooled rows.
 
     Parameters
     ----------
     config
-        The run's configuration.
+        Configuration of the run.
     pool
-        The rows.
+        Pooled rows.
 
     Attributes
     ----------
     model
-        Trained in place.
+        Model that is trained in place.
     predictor
-        What is measured: the model, or its mean over the rounds.
+        Model that is measured: the trained one, or its mean over the rounds.
     """
 
     def __init__(self, config: RunConfig, pool: Pool) -> None:
@@ -114,7 +114,7 @@ class PooledTraining:
         self._step = GradientStep(self.model, make_optimizer(self.model, config.train), config.train)
 
     def run_round(self, number: int) -> RoundRecord:
-        """Train for a round, and measure the model on the validation rows of each scenario.
+        """Train for one round, and measure the model on the validation rows of each scenario.
 
         Raises
         ------
@@ -129,14 +129,14 @@ class PooledTraining:
         loss = float(report.losses.mean())
         for name in self.pool.ranges["validation"]:
             rows = self.pool.of("validation", name)
-            record.losses[name] = loss  # of all rows: that of a scenario's own is not known
+            record.losses[name] = loss  # of all rows, as the loss of a single scenario is unknown
             record.validation[name] = self._validate(rows)
         return record
 
     def test(
         self, selected: Mapping[str, int], states: Mapping[int, Mapping[str, Tensor]]
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the predictions (n, T) on each scenario's test rows by the model of the round selected for it."""
+        """Return the predictions (n, T) on each scenario's test rows, by the model of its selected round."""
         predictions = {}
         for number, state in states.items():
             self.predictor.load_state_dict(state)
@@ -152,7 +152,7 @@ class PooledTraining:
         self.model.load_state_dict(self.model.state_dict() | biases)
 
     def _average(self, number: int) -> None:
-        """Let the predictor be the mean of the rounds' models, if it is to be."""
+        """Update the predictor to the mean of the rounds' models, if the settings ask for a mean."""
         if memory := self.config.train.averaging:
             self._mean = exponential_mean(self._mean, self.model.state_dict(), memory, number)
             self.predictor.load_state_dict(self._mean)

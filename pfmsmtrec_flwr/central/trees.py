@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on the rows as they are."""
+"""Gradient-boosted trees on the prepared rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.seeds import derive_seed
 
 _TREES = 500
 _PATIENCE = 30
-"""Trees without a better validation log loss before growing stops."""
+"""Number of trees without a better validation log loss after which growing stops."""
 _SEEDS = 2**31
 _PARAMETERS = {
     "objective": "binary",
@@ -32,7 +32,7 @@ _PARAMETERS = {
 
 
 def fit_trees(config: RunConfig, example: Example) -> Predictor:
-    """Grow trees until the log loss on validation rows gets no better; categorical columns are split by sets of values.
+    """Grow trees until the validation log loss no longer improves; categorical columns are split by sets of values.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def fit_trees(config: RunConfig, example: Example) -> Predictor:
 
 
 def _columns(rows: Split) -> Array:
-    """Return all columns (n, F + N), categorical ones first, in doubles: they hold every category exactly."""
+    """Return all columns (n, F + N), categorical ones first, as doubles, which hold every category exactly."""
     return np.concatenate([rows.categorical, rows.numeric], axis=1, dtype=np.float64)
 
 

@@ -1,4 +1,17 @@
-"""The mean of a model over the rounds."""
+"""The mean of a model over the rounds.
+
+Examples
+--------
+The mean is a plain one as long as it spans few rounds.
+
+>>> import torch
+>>> from pfmsmtrec_flwr.training.averaging import exponential_mean
+>>> mean = {}
+>>> for number, value in enumerate([2.0, 4.0, 9.0], start=1):
+...     mean = exponential_mean(mean, {"weight": torch.tensor([value])}, memory=0.9, rounds=number)
+>>> round(float(mean["weight"]), 3)
+5.0
+"""
 
 from __future__ import annotations
 
@@ -12,25 +25,25 @@ from torch import Tensor
 def exponential_mean(
     mean: Mapping[str, Tensor], state: Mapping[str, Tensor], memory: float, rounds: int
 ) -> dict[str, Tensor]:
-    """Return the exponential mean of a model's states with one more of them.
+    """Return the exponential mean of a model's states, updated with one more state.
 
-    ``mean <- m * mean + (1 - m) * state`` with ``m = min(memory, (rounds - 1) / rounds)``, so that it is the plain mean
-    to begin with. What is not a floating point number is the last state's.
+    ``mean <- m * mean + (1 - m) * state`` with ``m = min(memory, (rounds - 1) / rounds)``, which makes it the plain
+    mean in the first rounds. Tensors of integers are copied from the last state.
 
     Parameters
     ----------
     mean
-        Of the states so far, by name; empty before the first.
+        Mean of the states so far, by name; empty before the first state.
     state
-        The one to be added, of the same names and shapes.
+        State to add, with the same names and shapes.
     memory
         Share of the old mean, in [0, 1).
     rounds
-        Number of states, this one included.
+        Number of states, including this one.
 
     References
     ----------
-    Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992; over
+    Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992. Over
     checkpoints: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018.
     """
     share = min(memory, (rounds - 1) / rounds)

@@ -1,4 +1,19 @@
-"""Normalization statistics after the parameters below them changed."""
+"""Re-estimated normalization statistics, for use after the parameters below them have changed.
+
+Examples
+--------
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings
+>>> from pfmsmtrec_flwr.data.batches import Batch
+>>> from pfmsmtrec_flwr.model import ModelSpec, build_model
+>>> from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics
+>>> model = build_model(ModelSpec((), numeric=2, tasks=("ctr",)), ModelSettings(expert_layers=(4,)), seed=0)
+>>> rows = torch.tensor([[1.0, -1.0], [3.0, 1.0]])  # (B, N)
+>>> reestimate_statistics(model, [Batch(torch.zeros(2, 0, dtype=torch.int32), rows, torch.zeros(2, 1))])
+>>> norm, outputs = model.experts.norms[0], model.experts.layers[0](rows).flatten(1)
+>>> bool(torch.allclose(norm.running_mean, outputs.mean(dim=0)))
+True
+"""
 
 from __future__ import annotations
 
@@ -17,18 +32,18 @@ from pfmsmtrec_flwr.data.store.reader import Split
 
 @torch.no_grad()
 def reestimate_statistics(model: nn.Module, batches: Iterable[Batch]) -> None:
-    """Replace running means and variances by those of the given rows under the model's present parameters.
+    """Replace running means and variances by those of the rows under the model's present parameters.
 
-    After an aggregation the statistics that a scenario gathered belong to parameters that are no more. Dropout is off
-    meanwhile, as it is when the statistics are used.
+    After an aggregation, the statistics that a scenario gathered belong to parameters that no longer exist. Dropout is
+    off during the estimate, as it is when the statistics are used.
 
     Parameters
     ----------
     model
-        Taking a batch's ``categorical`` and ``numeric``; left in evaluation mode.
+        Model that takes a batch's ``categorical`` and ``numeric``; it is left in evaluation mode.
     batches
-        Training rows of the scenario. Statistics that none of them reaches stay as they are: with no rows at all, or
-        those of a scenario without rows where a model keeps statistics per scenario.
+        Training rows of the scenario. Statistics that no row reaches stay as they are, such as those of a scenario
+        without rows in a model that keeps statistics per scenario.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     model.eval()
@@ -51,20 +66,20 @@ def reestimate_statistics(model: nn.Module, batches: Iterable[Batch]) -> None:
 def refresh_statistics(
     model: nn.Module, rows: Split, settings: TrainSettings, *, seed: int, device: torch.device
 ) -> None:
-    """Re-estimate the statistics on some of the training rows, drawn at random; nothing where the settings say so.
+    """Re-estimate the statistics on training rows drawn at random, unless the settings switch this off.
 
     Parameters
     ----------
     model
-        As in `reestimate_statistics`.
+        Model, as in `reestimate_statistics`.
     rows
-        Training rows.
+        Training rows of the scenario.
     settings
-        Whether to do it, on how many rows, in batches of which size.
+        Training settings; they hold the switch, the number of rows and the batch size.
     seed
-        Of the draw.
+        Seed of the draw.
     device
-        Of the model.
+        Device of the model.
     """
     if not settings.reestimate_batch_norm:
         return

@@ -1,4 +1,11 @@
-"""Which processor a client computes on."""
+"""The device on which a client computes.
+
+Examples
+--------
+>>> from pfmsmtrec_flwr.training.devices import resolve_device
+>>> resolve_device("cpu")
+device(type='cpu')
+"""
 
 from __future__ import annotations
 
@@ -8,12 +15,12 @@ from pfmsmtrec_flwr.errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that the configuration names; ``auto`` takes a GPU where there is one.
+    """Return the device that the configuration names; ``auto`` selects a GPU where there is one.
 
     Raises
     ------
     UserError
-        A GPU is asked for and this process sees none, or not that one.
+        This process does not see the GPU that the name asks for.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

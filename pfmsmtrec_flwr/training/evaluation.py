@@ -1,4 +1,16 @@
-"""Predictions of a model on a scenario's held-out rows, and their figures."""
+"""Predictions of a model on a scenario's held-out rows, and their metrics.
+
+Examples
+--------
+>>> import numpy as np
+>>> from pfmsmtrec_flwr.data.batches import Split
+>>> from pfmsmtrec_flwr.training.evaluation import measure
+>>> labels = np.array([[0], [0], [1], [1]], dtype=np.uint8)  # (n, T)
+>>> split = Split(np.zeros((4, 0), np.int32), np.zeros((4, 0), np.float32), labels, users=None, probabilities=None)
+>>> probabilities = np.array([[0.1], [0.4], [0.3], [0.9]], dtype=np.float32)  # (n, T)
+>>> measure(probabilities, split, ["ctr"])["ctr"].auc
+0.75
+"""
 
 from __future__ import annotations
 
@@ -18,7 +30,7 @@ EVALUATION_ROWS = 8192
 
 @torch.no_grad()
 def predict(model: ScenarioModel, split: Split, device: torch.device) -> NDArray[np.float32]:
-    """Return the predicted probabilities (n, T) of all rows of the split; the model is left in evaluation mode."""
+    """Return the predicted probabilities (n, T) of all rows of a split; the model is left in evaluation mode."""
     model.eval()
     chunks = [
         model(batch.categorical, batch.numeric).sigmoid().cpu()
@@ -29,7 +41,7 @@ def predict(model: ScenarioModel, split: Split, device: torch.device) -> NDArray
 
 @torch.no_grad()
 def expert_shares(model: ScenarioModel, split: Split, device: torch.device) -> NDArray[np.float32]:
-    """Return each task's mean share of each expert (T, E) over the first rows of the split; (0, 0) without gates."""
+    """Return each task's mean share of each expert (T, E) over the first rows of a split; (0, 0) without gates."""
     model.eval()
     for batch in batches(split, EVALUATION_ROWS, device=device):
         shares = model.expert_shares(batch.categorical, batch.numeric)
@@ -42,12 +54,18 @@ def expert_shares(model: ScenarioModel, split: Split, device: torch.device) -> N
 def measure(
     probabilities: NDArray[np.float32], split: Split, tasks: Sequence[str], *, grouped: bool = False
 ) -> dict[str, TaskMetrics]:
-    """Measure predictions (n, T) on a split, per task.
+    """Return the metrics of predictions on a split, by task.
 
     Parameters
     ----------
+    probabilities
+        Predictions (n, T) for the rows of the split.
+    split
+        Rows with their labels.
+    tasks
+        Names of the tasks, in the order of the columns.
     grouped
-        Whether to compute the AUC within users too, where the split has users.
+        Whether to compute the AUC within users too, if the split has users.
     """
     users = np.asarray(split.users) if grouped and split.users is not None else None
     return {

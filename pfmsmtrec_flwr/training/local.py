@@ -1,4 +1,25 @@
-"""Local training of one scenario in one round."""
+"""Local training of one scenario in one round.
+
+Examples
+--------
+>>> import numpy as np
+>>> import torch
+>>> from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
+>>> from pfmsmtrec_flwr.data.batches import Split
+>>> from pfmsmtrec_flwr.model import ModelSpec, build_model
+>>> from pfmsmtrec_flwr.training.local import GradientStep, train_locally
+>>> from pfmsmtrec_flwr.training.optimizers import make_optimizer
+>>> numeric = np.linspace(-1, 1, 64, dtype=np.float32).reshape(64, 1)
+>>> split = Split(np.zeros((64, 0), np.int32), numeric, (numeric > 0).astype(np.uint8), users=None, probabilities=None)
+>>> model = build_model(ModelSpec((), numeric=1, tasks=("ctr",)), ModelSettings(), seed=0)
+>>> settings = TrainSettings(batch_size=16, local_epochs=5, lr=0.01)
+>>> step = GradientStep(model, make_optimizer(model, settings), settings)
+>>> first, second = (train_locally(step, split, settings, seed=seed, device=torch.device("cpu")) for seed in (1, 2))
+>>> first.steps, first.examples
+(20, 320)
+>>> bool(second.losses.mean() < first.losses.mean())
+True
+"""
 
 from __future__ import annotations
 
@@ -23,25 +44,25 @@ from pfmsmtrec_flwr.training.objective import add_anchor_gradient, task_losses
 from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
 
 SMALLEST_BATCH = 32
-"""Impressions of a batch that is made smaller for `TrainSettings.min_steps`: fewer are too few to normalise by."""
+"""Fewest impressions of a batch that `TrainSettings.min_steps` makes smaller; normalization needs this many."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a local training did.
+    """Outcome of a local training.
 
     Attributes
     ----------
     losses
         Mean cross-entropy of each task over the batches, (T,) on the CPU.
     examples
-        Training rows seen.
+        Number of training rows seen.
     steps
-        Batches.
+        Number of batches.
     seconds
-        Wall-clock time.
+        Wall-clock time in seconds.
     row_counts
-        How often each row of the federated embedding table was used, (rows,) int64 on the CPU; None without a table.
+        Number of uses of each row of the federated embedding table, (rows,) int64 on the CPU; None without a table.
     """
 
     losses: Tensor
@@ -53,7 +74,7 @@ class TrainReport:
 
 @contextmanager
 def trained_only(model: ScenarioModel, names: Iterable[str]) -> Iterator[None]:
-    """Let the optimiser see no parameter of the model but the named ones; afterwards all take part in training."""
+    """Exclude all but the named parameters of the model from training; afterwards all take part again."""
     wanted = set(names)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in wanted)
@@ -64,25 +85,25 @@ def trained_only(model: ScenarioModel, names: Iterable[str]) -> Iterator[None]:
 
 
 class LocalStep(Protocol):
-    """What a local training does with one batch."""
+    """Step that a local training takes for each batch."""
 
     model: ScenarioModel
-    """Trained in place."""
+    """Model that is trained in place."""
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Take one step, and return the loss of each task before it, (T,), detached."""
+        """Take one step; return the loss of each task before it, (T,), detached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Parameters that a local training is pulled to: ``weight / 2 * ||theta - value||^2`` is part of the objective.
+    """Values that a local training is pulled to: ``weight / 2 * ||theta - value||^2`` is part of the objective.
 
     Attributes
     ----------
     values
-        By name; parameters without a value are free.
+        Values by parameter name; parameters without a value are free.
     weight
-        Of the pull.
+        Weight of the pull.
     """
 
     values: Mapping[str, Tensor]
@@ -95,11 +116,11 @@ class GradientStep:
     Parameters
     ----------
     model
-        Trained in place.
+        Model that is trained in place.
     optimizer
-        Over the model's parameters.
+        Optimiser of the model's parameters.
     settings
-        Of the training.
+        Settings of the training.
     anchors
         Pulls that are part of the objective, such as the personalization regularizer.
     """
@@ -122,7 +143,7 @@ class GradientStep:
         ]
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Take one step, and return the loss of each task before it, (T,)."""
+        """Take one step; return the loss of each task before it, (T,)."""
         self._optimizer.zero_grad()
         losses = backward(self.model, batch, mixed_precision=self._mixed_precision)
         for pairs, weight in self._pulls:
@@ -159,22 +180,22 @@ def train_locally(
     Parameters
     ----------
     step
-        What is done with each batch; its model is left in training mode.
+        Step that is taken for each batch; its model is left in training mode.
     split
-        The scenario's training rows.
+        Training rows of the scenario.
     settings
-        Of the training.
+        Settings of the training.
     seed
-        Of the order of the rows and of dropout: one per (run, round, scenario).
+        Seed of dropout and of the order of the rows, unique to the run, the round and the scenario.
     device
-        Of the model.
+        Device of the model.
     steps
-        Batches to train on; None: what the settings' epochs give.
+        Number of batches; None: as many as the settings' epochs need.
 
     Raises
     ------
     FloatingPointError
-        The loss is no longer a number.
+        The loss is not finite.
     ValueError
         The split has fewer than two rows.
     """
@@ -211,26 +232,26 @@ def train_locally(
 
 
 def local_steps(rows: int, settings: TrainSettings) -> int:
-    """Return the number of batches of one round for a scenario of so many rows."""
+    """Return the number of batches in one round of a scenario with this number of training rows."""
     per_epoch = steps_per_epoch(rows, local_batch_size(rows, settings))
     steps = max(1, round(settings.local_epochs * per_epoch))
     return min(steps, settings.max_local_steps) if settings.max_local_steps else steps
 
 
 def local_batch_size(rows: int, settings: TrainSettings) -> int:
-    """Return the impressions of a batch for a scenario of so many rows."""
+    """Return the number of impressions in a batch of a scenario with this number of training rows."""
     if not settings.min_steps:
         return settings.batch_size
     return min(settings.batch_size, max(SMALLEST_BATCH, rows // settings.min_steps))
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Return how many batches `batches` makes of so many rows; a single row left over joins the batch before."""
+    """Return the number of batches that `batches` makes of `rows`; a single row left over joins the last batch."""
     return math.ceil(rows / batch_size) - (1 if rows % batch_size == 1 and rows > 1 else 0)
 
 
 def _passes(split: Split, settings: TrainSettings, seed: int, device: torch.device) -> Iterator[Batch]:
-    """Shuffled batches, pass after pass, without end."""
+    """Yield shuffled batches, pass after pass, without end."""
     generator = np.random.default_rng(derive_seed(seed, "shuffle"))
     size = local_batch_size(len(split), settings)
     while True:
@@ -239,7 +260,7 @@ def _passes(split: Split, settings: TrainSettings, seed: int, device: torch.devi
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw dropout from a seed; the process's own generators are put back afterwards."""
+    """Seed dropout; the process's own random generators are restored afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "dropout"))
         yield

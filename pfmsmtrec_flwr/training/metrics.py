@@ -1,4 +1,17 @@
-"""How good predictions are: AUC, log loss, grouped AUC."""
+"""The metrics of predictions: AUC, log loss, AUC within users, calibration.
+
+Examples
+--------
+Only the first user has rows of both classes, so only these two rows count in the AUC within users.
+
+>>> import numpy as np
+>>> from pfmsmtrec_flwr.training.metrics import task_metrics
+>>> labels = np.array([0, 1, 0, 0], dtype=np.uint8)
+>>> probabilities = np.array([0.2, 0.4, 0.1, 0.5])
+>>> measured = task_metrics(labels, probabilities, users=np.array([1, 1, 2, 2]))
+>>> round(measured.auc, 2), measured.gauc, measured.gauc_coverage, measured.positives
+(0.67, 1.0, 0.5, 1)
+"""
 
 from __future__ import annotations
 
@@ -16,21 +29,21 @@ CLIP = 1e-7
 
 @dataclass(frozen=True, slots=True)
 class TaskMetrics:
-    """Figures of one task on one set of rows.
+    """Metrics of one task on one set of rows.
 
     Attributes
     ----------
     auc
-        Area under the ROC curve; None where the rows have one class only.
+        Area under the ROC curve; None if the rows have one class only.
     logloss
         Mean negative log-likelihood in nats.
     gauc
-        AUC within each user's rows, averaged with the number of rows as weight, over the users that have both classes;
-        None without users or without such a user.
+        AUC within each user's rows, averaged over the users with both classes and weighted by their rows; None if the
+        rows have no users, or no user has both classes.
     gauc_coverage
-        Share of the rows whose users have both classes, and so count in `gauc`; None without users.
+        Share of the rows that count in `gauc`, as their users have both classes; None if the rows have no users.
     calibration
-        Predicted over observed positives; None where none is observed.
+        Predicted over observed positives; None if none is observed.
     positives, examples
         Number of positive rows and of all rows.
     """
@@ -47,7 +60,7 @@ class TaskMetrics:
 def task_metrics(
     labels: NDArray[np.uint8], probabilities: FloatArray, users: NDArray[np.int64] | None = None
 ) -> TaskMetrics:
-    """Measure predicted ``probabilities`` (n,) against 0/1 ``labels`` (n,), grouped by ``users`` (n,) if given."""
+    """Return the metrics of ``probabilities`` (n,) for 0/1 ``labels`` (n,), and those within ``users`` (n,) if any."""
     positives = int(labels.sum())
     both = 0 < positives < len(labels)
     grouped = grouped_auc(labels, probabilities, users) if users is not None else None
@@ -64,7 +77,7 @@ def task_metrics(
 
 
 def flat_figures(measured: Mapping[str, TaskMetrics], prefix: str = "") -> dict[str, float]:
-    """Return the figures of each task as ``<prefix>metric.task``; those that are not defined are left out."""
+    """Return the metrics of each task as ``<prefix>metric.task``, without those that are not defined."""
     return {
         f"{prefix}{metric}.{task}": float(value)
         for task, metrics in measured.items()
@@ -80,9 +93,9 @@ class GroupedAuc:
     Attributes
     ----------
     auc
-        Mean over the users that have both classes, weighted by their rows; None if no user has.
+        Mean over the users with both classes, weighted by their rows; None if there is no such user.
     coverage
-        Share of all rows that are of such users.
+        Share of all rows that belong to such users.
     """
 
     auc: float | None
@@ -90,14 +103,14 @@ class GroupedAuc:
 
 
 def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDArray[np.int64]) -> GroupedAuc:
-    """AUC of each user's rows, averaged with the number of rows as weight, over the users that have both classes.
+    """Return the AUC of each user's rows, averaged over the users with both classes and weighted by their rows.
 
     References
     ----------
     Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017, section 5.1.
     """
     frame = pd.DataFrame({"user": users, "positive": labels.astype(np.int64), "score": probabilities})
-    frame["rank"] = frame.groupby("user")["score"].rank()  # mean rank among equals, as the Mann-Whitney U wants
+    frame["rank"] = frame.groupby("user")["score"].rank()  # equal scores share a mean rank, as in the Mann-Whitney U
     frame["positive_rank"] = frame["rank"] * frame["positive"]
     sums = frame.groupby("user").agg(
         rows=("positive", "size"), positives=("positive", "sum"), ranks=("positive_rank", "sum")

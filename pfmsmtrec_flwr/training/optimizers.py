@@ -1,4 +1,15 @@
-"""The optimisers of a local training: one for the network, one for its embedding tables."""
+"""The optimisers of a local training: one for the network, one for its embedding tables.
+
+Examples
+--------
+>>> from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
+>>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
+>>> from pfmsmtrec_flwr.training.optimizers import make_optimizer
+>>> spec = ModelSpec((FieldSpec("item", rows=7, federated=True),), numeric=1, tasks=("ctr",))
+>>> optimizer = make_optimizer(build_model(spec, ModelSettings(), seed=0), TrainSettings(embedding_optimizer="adagrad"))
+>>> [type(each).__name__ for each in optimizer.optimizers]
+['Adam', 'Adagrad']
+"""
 
 from __future__ import annotations
 
@@ -17,7 +28,7 @@ class LocalOptimizer:
     Parameters
     ----------
     optimizers
-        Each parameter in one of them.
+        Optimisers; each parameter belongs to one of them.
     """
 
     def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
@@ -30,33 +41,33 @@ class LocalOptimizer:
         }
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Move all parameters."""
+        """Update all parameters."""
         for optimizer in self.optimizers:
             optimizer.step()
 
     def moments_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
-        """Return what is remembered of a parameter's gradients, by kind, to be read or filled; none if it is frozen."""
+        """Return the moments of a parameter by name, to be read or filled; they are empty for a frozen parameter."""
         return self._of[parameter].state[parameter] if parameter in self._of else {}
 
 
 def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimizer:
     """Return the optimisers of all parameters that take part in training.
 
-    The network has Adam. The embedding tables have it too, or Adagrad: its steps for a row shrink with the row's own
-    gradients so far, so that a frequent row comes to rest while a rare one still moves far (Duchi et al., JMLR 2011).
-    There is no weight decay beside Adagrad, as that would move rows that no impression has touched.
+    Adam trains the network, and Adam or Adagrad its embedding tables. Adagrad's steps for a row shrink with the row's
+    own gradients so far: a frequent row comes to rest while a rare one still moves far (Duchi et al., JMLR 2011).
+    Adagrad has no weight decay, as that would move rows that no impression has touched.
 
     Parameters
     ----------
     model
-        Those of its parameters that require a gradient take part.
+        Model; those of its parameters that require a gradient take part.
     settings
-        Rates, decay and the kind of optimiser of the tables.
+        Training settings; they hold learning rates, weight decay and the optimiser of the tables.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     apart = {id(table.weight) for table in model.tables} if settings.embedding_optimizer == "adagrad" else set()

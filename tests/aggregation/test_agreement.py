@@ -1,4 +1,4 @@
-"""Who agrees with whom, from the cosines of the rounds so far."""
+"""Agreement of scenarios, from the cosines of the rounds so far."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_two_rounds_by_hand_the_second_without_b() -> None:
     found = agreement.among(["A", "B", "C"])
     torch.testing.assert_close(found, matrix([1, 1, 0.5], [1, 1, 0], [0.5, 0, 1]), rtol=0, atol=1e-7)
     agreement.add(["C", "A"], torch.tensor([[[1.0, 0.9], [0.9, 1.0]], [[1.0, 0.5], [0.5, 1.0]]]))
-    # Over the rounds: AC (0.3 + 0.7) / 2; AB and BC as they were, for B was not there.
+    # Over the rounds: AC (0.3 + 0.7) / 2; AB and BC stay, as B did not report.
     found = agreement.among(["A", "B", "C"])
     torch.testing.assert_close(found, matrix([1, 1, 5 / 6], [1, 1, 0], [5 / 6, 0, 1]), rtol=0, atol=1e-7)
 
@@ -93,7 +93,7 @@ def test_an_update_of_zero_agrees_with_itself_alone() -> None:
 
 
 def test_two_camps_are_told_apart_through_the_noise() -> None:
-    """Within a camp the cosine of two updates is about 0.1: a common aim under nine times as much noise."""
+    """Two camps; the cosine of two updates in a camp is about 0.1: a common aim under nine times as much noise."""
     generator = torch.Generator().manual_seed(0)
     aim = torch.randn(2, 200, generator=generator)
     camps = torch.tensor([1.0, 1.0, -1.0, -1.0])
@@ -115,7 +115,7 @@ def test_it_is_in_the_unit_interval_symmetric_and_one_with_oneself(rounds: list[
     torch.testing.assert_close(found, found.T)
     assert torch.equal(found.diagonal(), torch.ones(4, dtype=torch.float64))
     others = found - torch.eye(4, dtype=torch.float64)
-    assert float(others.max()) in (0.0, 1.0)  # of the pair that agrees most, if one does
+    assert float(others.max()) in (0.0, 1.0)  # one for the pair that agrees most, if any agrees
 
 
 @given(several_rounds(), st.permutations(NAMES))

@@ -38,7 +38,7 @@ def test_each_others_part_is_the_step_times_the_slope() -> None:
 def test_a_step_that_is_too_long_becomes_the_longest_possible_for_all() -> None:
     distances = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 4.0], [1.0, 4.0, 0.0]], dtype=torch.float64)  # mean 2
     near, far = math.exp(-0.5), math.exp(-2.0)
-    step = 1 / (2 * near)  # of the first scenario, whose own part becomes 0
+    step = 1 / (2 * near)  # the step at which the first scenario's own part becomes 0
     weights = attention(distances, step=100.0, width=1.0)
     expected = [
         [0.0, 0.5, 0.5],

@@ -75,14 +75,14 @@ def test_scenarios_without_uses_disturb_no_balance() -> None:
 def test_uses_count_as_much_as_their_scenario_does() -> None:
     averaged = average_rows(TABLE, [FIRST, SECOND], torch.tensor([0.5, 1.0]))
     torch.testing.assert_close(averaged[1], torch.tensor([3.6, 0.4]))  # (1.5 * 2 + 6) / 2.5, (1.5 * 2 - 2) / 2.5
-    assert same_bits(averaged[2], FIRST.values[1])  # a row of one scenario is its value, whatever it counts
+    assert same_bits(averaged[2], FIRST.values[1])  # a row of one scenario has its value, whatever the weight
     assert same_bits(averaged[0], SECOND.values[0])
 
 
 def test_a_scenario_of_weight_zero_does_not_count() -> None:
     averaged = average_rows(TABLE, [FIRST, SECOND], torch.tensor([1.0, 0.0], dtype=torch.float64))
     assert same_bits(averaged, average_rows(TABLE, [FIRST]))
-    assert same_bits(averaged[0], TABLE[0])  # which that scenario alone has touched
+    assert same_bits(averaged[0], TABLE[0])  # which only that scenario touched
     assert same_bits(average_rows(TABLE, [FIRST, SECOND], torch.zeros(2)), TABLE)
 
 

@@ -43,7 +43,7 @@ def test_the_base_rate_of_each_scenario() -> None:
 
 
 class Recorded:
-    """Fits nothing: keeps what it is given, and predicts a half."""
+    """Fit that keeps its arguments and predicts a half."""
 
     def __init__(self) -> None:
         self.examples: list[Example] = []

@@ -42,7 +42,7 @@ def rows() -> Split:
 
 @pytest.mark.parametrize("inverse", [0.01, 1.0])
 def test_the_penalised_likelihood_is_at_its_maximum(rows: Split, inverse: float) -> None:
-    """Against the objective written out: the sum of the losses and ||w||² / 2C, the intercept free."""
+    """Comparison with the objective written out: the sum of the losses and ||w||² / 2C, without the intercept."""
     config = RunConfig(baselines=BaselineSettings(inverse_regularization=inverse))
     predicted = fit_logistic(config, Example((4, 4), rows, rows, 1))(rows)
     inputs, signs = indicators(rows, (4, 4)).toarray(), 2.0 * rows.labels[:, 1] - 1

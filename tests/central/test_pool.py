@@ -49,7 +49,7 @@ def test_private_identities_are_rows_of_their_own(stores: tuple[ScenarioStore, .
         [2, 2, 1, 1],
         [0, 1, 0, 1],
         [3, 0, 2, 1],
-        [4, 5, 4, 2],  # B's vocabularies come behind A's 2 people and 2 towns
+        [4, 5, 4, 2],  # B's vocabularies follow A's 2 people and 2 towns
         [1, 3, 3, 2],
         [2, 4, 3, 2],
     ]
@@ -147,16 +147,18 @@ def test_scenarios_that_differ_are_refused(change: dict[str, Any], message: str)
 @pytest.mark.parametrize(
     ("values", "users"),
     [
-        ([1, 1, 2], [5, 6, 7]),  # two users of one value
+        ([1, 1, 2], [5, 6, 7]),  # two users with one value
         ([1, 2, 3], [5, 5, 7]),  # two values of one user
-        ([0, 0, 0], [5, 6, 7]),  # nothing known at all
+        ([0, 0, 0], [5, 6, 7]),  # no known value
     ],
 )
 def test_a_field_that_is_not_the_user_is_not_shared(values: list[int], users: list[int]) -> None:
     person = [Field("person", 4, False)]
     good = store_of("A", person, split_of([[1], [2], [3]], users=[5, 6, 7]))
     bad = store_of("B", person, split_of([[value] for value in values], users=users))
-    with pytest.raises(UserError, match=r"^identities cannot be shared, for no local field .*\(local fields: person\)"):
+    with pytest.raises(
+        UserError, match=r"^identities cannot be shared, because no local field .*\(local fields: person\)"
+    ):
         pooled(good, bad, shared=True)
 
 
@@ -164,7 +166,7 @@ def test_identities_are_not_shared_without_users() -> None:
     person = [Field("person", 4, False)]
     good = store_of("A", person, split_of([[1], [2]], users=[5, 6]))
     with pytest.raises(
-        UserError, match=r"^identities cannot be shared, for scenario B has no users: name their column"
+        UserError, match=r"^identities cannot be shared, because scenario B has no users: name their column"
     ):
         pooled(good, store_of("B", person, split_of([[1], [2]])), shared=True)
     federated = store_of("A", [Field("person", 4, True)], split_of([[1], [2]], users=[5, 6]))

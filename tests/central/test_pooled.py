@@ -37,7 +37,7 @@ def figures(result: FederationResult) -> list[Any]:
 
 
 def test_it_is_one_continuous_training_on_all_rows(tiny: Tiny, stores: list[ScenarioStore]) -> None:
-    """Against the loop written out: one optimiser, two rounds, each with statistics of its own parameters."""
+    """Comparison with the loop written out: one optimiser, two rounds, each with its own statistics."""
     settings = config(tiny, federation__selection="macro")
     pool = pool_rows(stores, settings)
     model = build_model(pool.spec, settings.model, settings.seed)
@@ -65,7 +65,7 @@ def test_it_is_one_continuous_training_on_all_rows(tiny: Tiny, stores: list[Scen
 def test_each_scenario_is_tested_with_the_model_of_its_own_best_round(tiny: Tiny, stores: list[ScenarioStore]) -> None:
     settings = config(tiny, federation__rounds=12, train__lr=0.05)
     result = train_pooled(settings, stores)
-    assert len(set(result.selected.values())) == 2  # else nothing is shown
+    assert len(set(result.selected.values())) == 2  # otherwise the test shows nothing
     for name, best in result.selected.items():
         scores = [record.score(name) for record in result.rounds]
         assert scores.index(max(score for score in scores if score is not None)) == best - 1

@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.training.metrics import task_metrics
 
 GOOD = (2, 3, 7, 11)
-"""Values that click: no threshold tells them from the others."""
+"""Values that click: no threshold separates them from the others."""
 
 
 def drawn(seed: int, rows: int = 2000, *, signal: bool = True) -> Split:

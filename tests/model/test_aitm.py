@@ -18,7 +18,7 @@ def linear(state: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 
 def transferred(state: dict[str, Tensor], prefix: str, before: Tensor, own: Tensor) -> Tensor:
-    """Attention over what is passed on and what is the task's own, row by row."""
+    """Attention over the information passed on and the task's own, row by row."""
     passed = linear(state, f"{prefix}information.0", before).clamp(min=0)
     rows = []
     for row in range(len(own)):
@@ -92,7 +92,7 @@ def test_the_calibrator_pushes_a_later_task_down_and_the_one_before_up() -> None
     assert loss is not None
     loss.backward()
     assert logits.grad is not None
-    # 0.6 / 2 rows times p (1 - p), in the row where the order is wrong alone
+    # 0.6 / 2 rows times p (1 - p), only in the row where the order is wrong
     torch.testing.assert_close(logits.grad, torch.tensor([[-0.3 * 0.25, 0.3 * 0.21], [0.0, 0.0]]))
 
 

@@ -36,7 +36,7 @@ def test_the_rate_is_within_zero_and_one_and_either_class_is_as_good(positives: 
 def test_steps_of_a_path_start_at_the_rate_among_the_positives_before() -> None:
     slots = [CLICK, LIKE, Slot("share", Part.OUTPUT_BIAS, "share")]
     biases = output_biases("esmm", slots, ["click", "like", "share"], [40, 10, 12], [100, 100, 100])
-    odds = [40.5 / 60.5, 10.5 / 30.5, 12.5 / 0.5]  # the last has positives that are none of the task before
+    odds = [40.5 / 60.5, 10.5 / 30.5, 12.5 / 0.5]  # the last task has positives that the task before has not
     assert [float(bias) for bias in biases.values()] == pytest.approx([math.log(each) for each in odds])
 
 

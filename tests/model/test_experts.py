@@ -28,7 +28,7 @@ def build(composition: Composition, dropout: float = 0.0) -> Experts:
 
 
 def in_a_loop(experts: Experts, x: Tensor) -> Tensor:
-    """Every copy of every expert on its own, as one would write it first."""
+    """Every copy of every expert on its own, in plain loops."""
     outputs = []
     copies = EXPERTS if experts.layers[0].composition == "none" else TASKS * EXPERTS
     for copy in range(copies):

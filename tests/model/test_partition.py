@@ -123,7 +123,7 @@ def test_the_parts_of_an_architecture(architecture: str) -> None:
     slots = partition(model)
     assert list(slots) == list(model.state_dict())
     expected = PARTS | ({Part.GATE} if architecture in GATED else set())
-    if architecture == "pepnet":  # its towers are the last layer alone
+    if architecture == "pepnet":  # its towers are only the last layer
         expected -= {Part.TOWER_NORMALIZATION}
     assert {slot.part for slot in slots.values()} == expected
     normalizations = {
@@ -200,7 +200,7 @@ def test_with_tasks_experts_go_those_of_ple_that_are_shared_or_all_of_them(level
 
 
 def differing_parts(model: ScenarioModel, wider: ScenarioModel) -> set[Part]:
-    """Return the parts of tensors that are there in both, with another shape."""
+    """Return the parts of tensors that both models have with different shapes."""
     slots, others = partition(model), wider.state_dict()
     return {slots[name].part for name, value in model.state_dict().items() if value.shape != others[name].shape}
 

@@ -1,4 +1,4 @@
-"""Scaled embeddings and hidden units: against the plain computation, and which way gradients go."""
+"""Scaled embeddings and hidden units: the plain computation, and the paths of gradients."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_gates_learn_from_the_prior_and_not_through_the_rest_of_the_input() -> N
     assert local is not None
     assert federated is not None
     assert local[:7].any()  # of the user, the personal prior
-    assert not local[7:].any()  # of the scenario: it works on the input, which is without effect here
+    assert not local[7:].any()  # of the scenario: its gate scales the input, which has no effect here
     assert not federated.any()
 
 

@@ -13,7 +13,7 @@ WIDTHS = {"norms.0": 6, "norms.1": 4}
 
 
 def own_part(name: str, value: Tensor, task: int) -> Tensor:
-    """What of a tensor of the two-task model is one task's."""
+    """Return one task's piece of a tensor of the two-task model."""
     if "embeddings" in name:
         return value[:, task * DIM : (task + 1) * DIM]
     if ".layers." in name:

@@ -15,7 +15,7 @@ from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics
 
 
 def star() -> ScenarioModel:
-    """Parameters and statistics away from where they start."""
+    """Move parameters and statistics away from their initial values."""
     model = scatter_parameters(make_model("star"))
     model.train()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Normalization statistics estimated anew."""
+"""Re-estimated normalization statistics."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_without_rows_everything_stays() -> None:
 
 
 class TwoKinds(OneLayer):
-    """Has a normalization for rows of another kind, which does not see these."""
+    """Model with a normalization for rows of another kind, which does not see these."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which device a client computes on."""
+"""The device on which a client computes."""
 
 from __future__ import annotations
 

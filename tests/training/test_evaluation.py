@@ -1,4 +1,4 @@
-"""Predictions on held-out rows and their figures."""
+"""Predictions on held-out rows and their metrics."""
 
 from __future__ import annotations
 

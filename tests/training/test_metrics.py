@@ -1,4 +1,4 @@
-"""Figures against scikit-learn and by hand."""
+"""Metrics against scikit-learn and by hand."""
 
 from __future__ import annotations
 
