@@ -21,12 +21,19 @@ import torch
 from torch import Tensor
 
 SMOOTHING = 1e-6
+"""Final smoothing of the norm at its kink."""
 ITERATIONS = 100
+"""Largest number of Newton steps."""
 TOLERANCE = 1e-8
+"""Largest error of the optimality conditions at the end."""
 CENTERING = 0.1
+"""Target of the duality gap after a step, relative to the gap before it."""
 INTERIOR = 0.99
+"""Share of the way to the boundary that a step may go."""
 RIDGE = 1e-12
+"""Addition to the unit diagonal of each scaled system."""
 TINY = 1e-300
+"""Smallest divisor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.log import logger
 
 _ITERATIONS = 1000
+"""Largest number of iterations of the solver."""
 
 
 def fit_logistic(config: RunConfig, example: Example) -> Predictor:

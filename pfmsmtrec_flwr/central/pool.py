@@ -18,7 +18,7 @@ from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
 
 Identities = Literal["private", "shared"]
-"""How the pool treats a person whom two scenarios know: as two people, as in a federation, or as one."""
+"""Treatment of a person whom two scenarios know: as two people, as in a federation, or as one."""
 
 SCENARIO_FIELD = "scenario"
 

@@ -15,9 +15,11 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.seeds import derive_seed
 
 _TREES = 500
+"""Largest number of trees."""
 _PATIENCE = 30
 """Number of trees without a better validation log loss after which growing stops."""
 _SEEDS = 2**31
+"""Number of seeds that LightGBM accepts."""
 _PARAMETERS = {
     "objective": "binary",
     "min_data_in_leaf": 50,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 _LEVELS = 2**16
+"""Number of values of 16 random bits."""
 
 
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:

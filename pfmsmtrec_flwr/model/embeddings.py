@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 INITIAL_SCALE = 0.05
+"""Standard deviation of the initial embeddings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,6 @@ class Experts(nn.Module):
         composition: Composition,
     ) -> None:
         super().__init__()
-        self.tasks = tasks
         self.experts = experts
         self.dropout = dropout
         widths = [inputs, *layers]

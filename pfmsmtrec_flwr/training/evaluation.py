@@ -3,7 +3,7 @@
 Examples
 --------
 >>> import numpy as np
->>> from pfmsmtrec_flwr.data.batches import Split
+>>> from pfmsmtrec_flwr.data.store.reader import Split
 >>> from pfmsmtrec_flwr.training.evaluation import measure
 >>> labels = np.array([[0], [0], [1], [1]], dtype=np.uint8)  # (n, T)
 >>> split = Split(np.zeros((4, 0), np.int32), np.zeros((4, 0), np.float32), labels, users=None, probabilities=None)
@@ -26,6 +26,7 @@ from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.metrics import TaskMetrics, task_metrics
 
 EVALUATION_ROWS = 8192
+"""Rows of a batch in evaluation."""
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ Examples
 >>> import numpy as np
 >>> import torch
 >>> from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
->>> from pfmsmtrec_flwr.data.batches import Split
+>>> from pfmsmtrec_flwr.data.store.reader import Split
 >>> from pfmsmtrec_flwr.model import ModelSpec, build_model
 >>> from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 >>> from pfmsmtrec_flwr.training.optimizers import make_optimizer

@@ -25,6 +25,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 FloatArray = NDArray[np.floating]
 CLIP = 1e-7
+"""Distance from 0 and 1 that predictions keep in the log loss."""
 
 
 @dataclass(frozen=True, slots=True)

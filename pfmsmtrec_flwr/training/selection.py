@@ -1,4 +1,4 @@
-"""Which round counts, by validation data alone, and when to stop.
+"""Selection of the round that counts, by validation data alone, and early stopping.
 
 Examples
 --------
