@@ -217,11 +217,7 @@ def train_locally(
                 rows = table.rows_of(batch.categorical).flatten().long()
                 counts.index_add_(0, rows, torch.ones_like(rows))
     mean = (losses / wanted).cpu()
-    if not torch.isfinite(mean).all():
-        rates = f"train.lr (now {settings.lr})"
-        if settings.embedding_optimizer == "adagrad":
-            rates += f" or train.embedding_lr (now {settings.embedding_lr})"
-        raise FloatingPointError(f"the training loss became {mean.tolist()}: lower {rates}")
+    _require_finite(mean, settings)
     return TrainReport(
         losses=mean,
         examples=examples,
@@ -248,6 +244,15 @@ def local_batch_size(rows: int, settings: TrainSettings) -> int:
 def steps_per_epoch(rows: int, batch_size: int) -> int:
     """Return the number of batches that `batches` makes of `rows`; a single row left over joins the last batch."""
     return math.ceil(rows / batch_size) - (1 if rows % batch_size == 1 and rows > 1 else 0)
+
+
+def _require_finite(losses: Tensor, settings: TrainSettings) -> None:
+    if torch.isfinite(losses).all():
+        return
+    rates = f"train.lr (now {settings.lr})"
+    if settings.embedding_optimizer == "adagrad":
+        rates += f" or train.embedding_lr (now {settings.embedding_lr})"
+    raise FloatingPointError(f"the training loss became {losses.tolist()}: lower {rates}")
 
 
 def _passes(split: Split, settings: TrainSettings, seed: int, device: torch.device) -> Iterator[Batch]:
