@@ -1,4 +1,4 @@
-"""Conflict coordination: one update per expert that keeps its smallest agreement with a scenario's update high.
+"""Conflict coordination: for each expert, the update whose smallest agreement with a scenario's update is largest.
 
 Examples
 --------
@@ -29,7 +29,7 @@ from pfmsmtrec_flwr.aggregation.simplex import minimise_on_simplex
 
 @dataclass(frozen=True, slots=True)
 class Coordination:
-    """Coordinated updates of all experts, and how they came about.
+    """Coordinated updates of all experts, with the weights and cosines behind them.
 
     Attributes
     ----------

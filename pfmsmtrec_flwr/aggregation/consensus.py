@@ -31,7 +31,7 @@ def mixture_weights(examples: Sequence[int]) -> Tensor:
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Return the mean over the scenarios of ``values`` (K, ...) with ``weights`` (K,) that sum to one.
 
-    The value of a single scenario stays as it is, and the mean of integers is rounded.
+    The mean of integers is rounded.
     """
     if not values.is_floating_point():  # such as a counter of batches
         return torch.einsum("k,k...->...", weights, values.double()).round().to(values.dtype)

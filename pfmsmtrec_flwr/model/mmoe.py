@@ -2,7 +2,7 @@
 
 Examples
 --------
-Four experts by default, which each task mixes with shares that sum to one.
+Each task mixes the four experts with shares that sum to one.
 
 >>> import torch
 >>> from pfmsmtrec_flwr.config import ModelSettings

@@ -72,7 +72,7 @@ def _slots(model: ScenarioModel) -> Iterator[Slot]:
             depth += len(owner.layers)
         elif isinstance(owner, StarLayers):
             yield from _star_slots(name, owner)
-    for name, owner in model.named_modules():  # last, as a tower's layers and normalization count as tower
+    for name, owner in model.named_modules():  # last: the layers and normalization of a tower belong to it
         if isinstance(owner, Gates):
             yield from _task_slots(name, owner.of_task, Part.GATE)
         elif isinstance(owner, SharedGate | GateUnit):

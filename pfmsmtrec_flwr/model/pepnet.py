@@ -2,7 +2,7 @@
 
 Examples
 --------
-Rows of two scenarios, whose number is the last categorical column.
+The last categorical column is the number of the row's scenario, 1 or 2.
 
 >>> import torch
 >>> from pfmsmtrec_flwr.config import ModelSettings
@@ -68,7 +68,7 @@ class PEPNet(ScenarioModel):
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""
         x = self.embed(categorical, numeric)  # (B, D)
-        # The gates read the input but do not train it: no gradient flows back through these paths.
+        # Detached: the gates train their priors, but none of their other inputs.
         scaled = x * self.domain_gate(torch.cat([x[:, self._domain], x.detach()], dim=1))
         known = torch.cat([x[:, self._personal], scaled.detach()], dim=1)
         scales = [gate(known).view(len(x), len(self.spec.tasks), -1) for gate in self.personal_gates]  # (B, T, O)

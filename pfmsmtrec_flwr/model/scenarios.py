@@ -1,4 +1,4 @@
-"""Rows of several scenarios in one batch: sorting them by scenario, and finding scenario columns in the input.
+"""Rows of several scenarios in one batch: their order by scenario, and their columns in the embedded input.
 
 Examples
 --------
