@@ -193,7 +193,7 @@ class DataSettings(Section):
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of each scenario's training rows that is used, drawn at random with the run's seed."""
     synthetic: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the made-up scenarios, see data/synthetic.py."""
+    """Settings of the made-up scenarios, see data/synthetic/settings.py."""
 
 
 class RunConfig(Section):

@@ -11,7 +11,8 @@ from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.data.store.listing import list_scenarios
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.versions import current_version
-from pfmsmtrec_flwr.data.synthetic.synthetic import SyntheticSettings, ensure_synthetic
+from pfmsmtrec_flwr.data.synthetic.made_stores import ensure_synthetic
+from pfmsmtrec_flwr.data.synthetic.settings import SyntheticSettings
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.locations import data_root, is_simulated, safe_folder
 from pfmsmtrec_flwr.validation import parse
