@@ -5,7 +5,7 @@
     done
     python benchmarks/draw_sweep.py 0=dial/0 0.5=dial/0.5 1=dial/1 --setting "conflict between scenarios" --output dial
 
-Bands are one standard deviation between seeds. Methods that some comparison lacks are left out.
+Bands are one standard deviation between seeds. Methods that one of the comparisons lacks are left out.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pfmsmtrec_flwr.comparison.summary import Spread, Summary, read_summary
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.report.figures.style import colour, dash, marker, panels, put_legend, style
+from pfmsmtrec_flwr.results.means import Spread
+from pfmsmtrec_flwr.results.rendering import as_markdown
+from pfmsmtrec_flwr.results.summary import Summary, read_summary
+from pfmsmtrec_flwr.results.tables import Cell, FigureTable, Group, figure_cell, marked
 
 Level = tuple[float, Summary]
 
@@ -72,32 +75,24 @@ def draw(levels: Sequence[Level], methods: Sequence[str], setting: str, stem: Pa
         figure.savefig(f"{stem}.png")
 
 
-def table(levels: Sequence[Level], methods: Sequence[str], setting: str) -> str:
-    """Return the figures as a Markdown table, the best of a row in bold."""
-    lines = [f"| {setting} | task | {' | '.join(methods)} |", "|---" * (len(methods) + 2) + "|"]
+def table_of(levels: Sequence[Level], methods: Sequence[str], setting: str) -> FigureTable:
+    """Return a row for each level and task, the best of a row marked."""
+    rows = []
     for level, summary in levels:
         for task in summary.tasks:
-            found = [spread_of(summary, method, task) for method in methods]
-            best = max((spread.mean for spread in found if spread is not None), default=None)
-            cells = [_cell(spread, best) for spread in found]
-            lines.append(f"| {level:g} | {task} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cell(spread: Spread | None, best: float | None) -> str:
-    if spread is None:
-        return "n/a"
-    text = f"{spread.mean:.4f}" + (f" ± {spread.sd:.4f}" if spread.sd is not None else "")
-    return f"**{text}**" if spread.mean == best else text
+            cells = [figure_cell(spread_of(summary, method, task)) for method in methods]
+            rows.append((Cell(f"{level:g}"), Cell(task), *marked(cells, "higher")))
+    title = f"{levels[0][1].dataset}: test AUC by {setting}, mean over scenarios, ± standard deviation between seeds"
+    return FigureTable("sweep", title, (setting, "task", *methods), 2, (Group("", tuple(rows)),))
 
 
 def main() -> None:
     """Read the comparisons, draw them, print their table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("levels", nargs="+", type=read_level, metavar="VALUE=DIR")
-    parser.add_argument("--setting", default="setting", help="what VALUE is, for the axis and the table")
-    parser.add_argument("--methods", default="", help="names with commas between; none given: all that are common")
-    parser.add_argument("--output", type=Path, default=Path("sweep"), help="files without their ending")
+    parser.add_argument("--setting", default="setting", help="meaning of VALUE, for the axis and the table")
+    parser.add_argument("--methods", default="", help="names with commas between; default: all common ones")
+    parser.add_argument("--output", type=Path, default=Path("sweep"), help="path of the pictures without their ending")
     arguments = parser.parse_args()
     levels = sorted(arguments.levels, key=lambda level: level[0])
     common = common_methods(levels)
@@ -105,7 +100,7 @@ def main() -> None:
     if missing := [name for name in methods if name not in common]:
         parser.error(f"got the methods {', '.join(missing)}, expected some of {', '.join(common)}")
     draw(levels, methods, arguments.setting, arguments.output)
-    print(table(levels, methods, arguments.setting))
+    print(as_markdown(table_of(levels, methods, arguments.setting)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
-from pfmsmtrec_flwr.results import table
+from pfmsmtrec_flwr.results.overviews import run_table
+from pfmsmtrec_flwr.results.rendering import as_text
+from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.schema import (
     Attainable,
     Examples,
@@ -28,7 +30,7 @@ from pfmsmtrec_flwr.results.schema import (
     Traffic,
     results_from,
 )
-from pfmsmtrec_flwr.results.writer import MetricsLog, write_results
+from pfmsmtrec_flwr.results.writer import write_results
 
 CONFIG_NAME = "config.yaml"
 
@@ -36,7 +38,7 @@ Train = Callable[[Method, RunConfig, RoundCallback], FederationResult]
 """Trains a method under its own configuration."""
 
 
-def run_experiment(grid: Grid, config: RunConfig, output: Path) -> table.Comparison:
+def run_experiment(grid: Grid, config: RunConfig, output: Path) -> list[RunResults]:
     """Run the configured method, then its reference methods, over a grid, and write what they give.
 
     Parameters
@@ -59,7 +61,7 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> table.Compari
     return _compare(methods, config, output, lambda method, own, on_round: _train_over(grid, method, own, on_round))
 
 
-def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2) -> table.Comparison:
+def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2) -> list[RunResults]:
     """Run an experiment in this process: the same apps and messages, carried by direct calls.
 
     Methods that need the rows of all scenarios in one place may be among its methods.
@@ -109,7 +111,7 @@ def _names(config: RunConfig) -> list[str]:
     return [config.method, *(name for name in config.federation.reference if name != config.method)]
 
 
-def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: Train) -> table.Comparison:
+def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: Train) -> list[RunResults]:
     method, *references = methods
     write_config(config, output)
     result = _train(train, method, config, output)
@@ -122,9 +124,9 @@ def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: 
     # The main method's file comes last: where it is, the run has finished.
     results = results_of(method, config, result, [reference.name for reference in references])
     write_results(results, output)
-    comparison = table.Comparison(results, tuple(compared))
-    logger.info("%s\n\n%s\n\nresults: %s", table.title(comparison), table.text(comparison), output)
-    return comparison
+    runs = [results, *compared]
+    logger.info("%s\n\nresults: %s", as_text(run_table(runs)), output)
+    return runs
 
 
 def write_config(config: RunConfig, output: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from pfmsmtrec_flwr.comparison.jobs import Job, Stage, digest_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.schema import (
     Examples,
     Family,
@@ -22,7 +23,7 @@ from pfmsmtrec_flwr.results.schema import (
     Traffic,
     results_from,
 )
-from pfmsmtrec_flwr.results.writer import MetricsLog, write_results
+from pfmsmtrec_flwr.results.writer import write_results
 
 BASES = {"alone": 0.60, "fedavg": 0.62, "pf-msmtrec": 0.64}
 """AUC in the first scenario by method; 0.6 for others."""

@@ -6,8 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pfmsmtrec_flwr.results.schema import Examples, RunResults, ScenarioResult, TaskResult, results_from
-from pfmsmtrec_flwr.results.writer import MetricsLog, write_results
+from pfmsmtrec_flwr.results.frame import Figures
+from pfmsmtrec_flwr.results.rounds import MetricsLog
+from pfmsmtrec_flwr.results.schema import (
+    Attainable,
+    Examples,
+    RunResults,
+    ScenarioResult,
+    Seconds,
+    TaskResult,
+    Traffic,
+    results_from,
+)
+from pfmsmtrec_flwr.results.writer import write_results
 
 
 def task(auc: float | None, positives: int) -> TaskResult:
@@ -62,3 +73,26 @@ class RunMaker:
         write_results(results, folder)
         self.log(folder, results.method, results.macro["ctr"].auc or 0.0, learned=learned)
         return folder
+
+    def compared(self) -> list[RunResults]:
+        """Return a comparison of four methods: a floor, and with two seeds one alone and two federated methods."""
+        best = {name: {"ctr": Attainable(auc=0.875, logloss=0.125)} for name in ("NL", "US")}
+        sent = Traffic(up_bytes=2_000_000, down_bytes=3_000_000)
+        took = Seconds(total=12.5, train=9.25)
+        shifts = ((0, -0.01), (1, 0.01))
+        return [
+            self.results("base-rate", 0.5, family="floor", parameters="global"),
+            *(self.results("alone", 0.6 + x, seed=seed, family="alone", best_attainable=best) for seed, x in shifts),
+            *(self.results("fedavg", 0.65 + x, seed=seed, parameters="global", traffic=sent) for seed, x in shifts),
+            *(
+                self.results("pf-msmtrec", 0.7 + x, seed=seed, consensus=True, traffic=sent, seconds=took)
+                for seed, x in shifts
+            ),
+        ]
+
+    def figures(self) -> Figures:
+        """Return the figures of `compared`."""
+        runs: dict[str, list[RunResults]] = {}
+        for results in self.compared():
+            runs.setdefault(results.method, []).append(results)
+        return Figures(runs)

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from pfmsmtrec_flwr.config import load_config
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment, run_inline, run_method
-from pfmsmtrec_flwr.results.writer import read_metrics, read_results
+from pfmsmtrec_flwr.results.rounds import read_metrics
+from pfmsmtrec_flwr.results.writer import read_results
 from server_app import main
 
 SYNTHETIC = (
@@ -25,9 +26,8 @@ SYNTHETIC = (
 def test_an_experiment_and_its_reference_in_files(tiny_conf: Path, tmp_path: Path) -> None:
     config = load_config(str(tiny_conf), overrides=[SYNTHETIC])
     output = tmp_path / "out"
-    comparison = run_inline(config, data=tmp_path / "data", output=output, num_supernodes=3)
-    assert comparison.results.method == "pf-msmtrec"
-    assert [reference.method for reference in comparison.references] == ["alone"]
+    runs = run_inline(config, data=tmp_path / "data", output=output, num_supernodes=3)
+    assert [results.method for results in runs] == ["pf-msmtrec", "alone"]
     assert load_config(str(output / "config.yaml")) == config
     for folder, method in ((output, "pf-msmtrec"), (output / "alone", "alone")):
         results = json.loads((folder / "results.json").read_text())
@@ -119,8 +119,8 @@ def test_made_up_scenarios_are_made_for_a_method_that_sees_all_rows(tiny_conf: P
 
 def test_an_experiment_here_may_compare_families_and_over_a_grid_it_may_not(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny.config("pooled-mmoe", federation__reference=["base-rate", "alone"])
-    comparison = run_inline(config, data=tiny.root, output=tmp_path / "out")
-    assert [results.family for results in (comparison.results, *comparison.references)] == ["pooled", "floor", "alone"]
+    runs = run_inline(config, data=tiny.root, output=tmp_path / "out")
+    assert [results.family for results in runs] == ["pooled", "floor", "alone"]
     for names in (("pooled-mmoe", []), ("fedavg", ["base-rate"])):
         config = tiny.config(names[0], federation__reference=names[1])
         with pytest.raises(UserError, match=r"^method '(pooled-mmoe|base-rate)' needs the rows of all scenarios"):

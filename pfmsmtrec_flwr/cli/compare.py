@@ -107,10 +107,10 @@ def report_command(
 
 def _compare(plan: Plan, jobs: int, folder: Path) -> int:
     """Do what is left of a plan, print its tables, and return the exit status."""
-    from pfmsmtrec_flwr.comparison import tables
     from pfmsmtrec_flwr.comparison.display import Display
     from pfmsmtrec_flwr.comparison.harness import compare
     from pfmsmtrec_flwr.comparison.workers import workers
+    from pfmsmtrec_flwr.results.rendering import show_table
 
     console = Console()
     try:
@@ -120,11 +120,8 @@ def _compare(plan: Plan, jobs: int, folder: Path) -> int:
         said = f"what has finished is kept in {folder}: the same command goes on from there"
         console.print(Text(said), soft_wrap=True)
         raise
-    for table in tables.tables(comparison.summary):
-        if console.is_terminal:
-            console.print(tables.rich_table(table))
-        else:  # a file or a pipe is as wide as need be
-            print(f"{tables.text(table)}\n", flush=True)
+    for table in comparison.tables:
+        show_table(table, console)
     console.print(Text(f"results: {folder}"), soft_wrap=True)
     for failed in comparison.failures:
         problem = Text(f"error: {failed.job.name}, {failed.job.folder}: {failed.problem}", style="red")

@@ -17,19 +17,19 @@ def show_command(
 ) -> None:
     """Print the table of a finished run again."""
     if markdown:
-        from pfmsmtrec_flwr.results import table
+        from pfmsmtrec_flwr.results.overviews import run_table
+        from pfmsmtrec_flwr.results.rendering import as_markdown
+        from pfmsmtrec_flwr.results.writer import read_run
 
-        print(table.markdown(table.Comparison.load(absolute(folder))))
+        print(as_markdown(run_table(read_run(absolute(folder)))), end="")
     else:
         print_run_table(absolute(folder), Console())
 
 
 def print_run_table(folder: Path, console: Console) -> None:
     """Print the table of the test figures in a run's output folder."""
-    from pfmsmtrec_flwr.results import table
+    from pfmsmtrec_flwr.results.overviews import run_table
+    from pfmsmtrec_flwr.results.rendering import show_table
+    from pfmsmtrec_flwr.results.writer import read_run
 
-    comparison = table.Comparison.load(folder)
-    if console.is_terminal:
-        console.print(table.rich_table(comparison))
-    else:  # a file or a pipe is as wide as need be
-        print(f"{table.title(comparison)}\n\n{table.text(comparison)}\n", flush=True)
+    show_table(run_table(read_run(folder)), console)

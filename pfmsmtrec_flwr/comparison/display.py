@@ -14,10 +14,10 @@ from rich.text import Text
 
 from pfmsmtrec_flwr.comparison.jobs import Stage
 from pfmsmtrec_flwr.comparison.schedule import Entry, Schedule, State
+from pfmsmtrec_flwr.results.means import mean
 from pfmsmtrec_flwr.results.progress import clock_face
-from pfmsmtrec_flwr.results.schema import mean
-from pfmsmtrec_flwr.results.table import MISSING
-from pfmsmtrec_flwr.results.writer import read_metrics
+from pfmsmtrec_flwr.results.rounds import read_metrics
+from pfmsmtrec_flwr.results.tables import MISSING
 
 _WORDS = {Stage.TRIAL: "trial", Stage.RUN: "run", Stage.JOIN: "joining"}
 

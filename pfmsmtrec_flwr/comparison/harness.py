@@ -10,27 +10,30 @@ from pathlib import Path
 from pfmsmtrec_flwr.comparison.jobs import Runner, data_fingerprint, train
 from pfmsmtrec_flwr.comparison.planning import Options, Plan, request_of
 from pfmsmtrec_flwr.comparison.schedule import Entry, Observer, Schedule
-from pfmsmtrec_flwr.comparison.summarizing import summarize
-from pfmsmtrec_flwr.comparison.summary import Summary, write_summary
-from pfmsmtrec_flwr.comparison.tables import write_tables
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.hosting import chosen_scenarios
+from pfmsmtrec_flwr.results.overviews import comparison_tables
+from pfmsmtrec_flwr.results.rendering import TABLES_NAME, write_tables
+from pfmsmtrec_flwr.results.summarizing import figures_of, summarize
+from pfmsmtrec_flwr.results.summary import Summary, write_summary
+from pfmsmtrec_flwr.results.tables import FigureTable
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison came to.
+    """Outcome of a comparison.
 
     Attributes
     ----------
-    summary
-        Of the runs that have finished.
+    summary, tables
+        Figures of the runs that have finished.
     failures
-        Jobs that have not.
+        Jobs that have failed.
     """
 
     summary: Summary
+    tables: Sequence[FigureTable]
     failures: Sequence[Entry]
 
 
@@ -40,18 +43,18 @@ def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, 
     Parameters
     ----------
     config
-        What all methods have in common, and settings of single methods.
+        Settings that all methods have in common, and settings of single methods.
     options
-        What is asked for.
+        Request of the user.
     data, output
-        Absolute folders of the prepared data and of everything written.
+        Absolute folders of the prepared data and of all files written.
     run
-        Does a job.
+        Function that runs a job.
 
     Raises
     ------
     UserError
-        A mistake in what is asked for, or the data are not prepared.
+        The request has a mistake, or the data are not prepared.
     """
     scenarios = list(chosen_scenarios(config, data))
     request = request_of(config, options, scenarios, data, output)
@@ -59,14 +62,14 @@ def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, 
 
 
 def compare(plan: Plan, executor: Executor, slots: int, observer: Observer | None = None) -> Comparison:
-    """Do what is left to do of a plan, and write its summary and tables.
+    """Run the jobs of a plan that have not finished, and write its summary and tables.
 
     Parameters
     ----------
     plan
         The jobs.
     executor, slots
-        What does them, and how many at once.
+        Executor of the jobs, and number of jobs at once.
     observer
         Called as jobs begin and end.
 
@@ -86,11 +89,12 @@ def compare(plan: Plan, executor: Executor, slots: int, observer: Observer | Non
             raise UserError(f"no run has finished: {why}")
         notes = [f"{_called(entry)} failed: {entry.problem}" for entry in schedule.failures]
         summary = summarize(finished, plan.request.reference, joined=plan.joined(), notes=notes)
+        tables = comparison_tables(summary, figures_of(finished))
         write_summary(summary, output)
-        write_tables(summary, output)
+        write_tables(tables, output / TABLES_NAME)
     except OSError as error:
         raise UserError(f"cannot write to {output}: {error.strerror}") from None
-    return Comparison(summary, schedule.failures)
+    return Comparison(summary, tables, schedule.failures)
 
 
 def _called(entry: Entry) -> str:

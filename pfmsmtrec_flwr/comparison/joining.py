@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pfmsmtrec_flwr.comparison.jobs import Job, Runner
-from pfmsmtrec_flwr.comparison.summary import Joined
 from pfmsmtrec_flwr.config import AggregationSettings, BaselineSettings, RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import results_of, write_config
@@ -29,7 +28,8 @@ from pfmsmtrec_flwr.methods import FederatedMethod, federated_method
 from pfmsmtrec_flwr.methods.alone import METHOD as ALONE
 from pfmsmtrec_flwr.methods.alone import Alone
 from pfmsmtrec_flwr.model import Part
-from pfmsmtrec_flwr.results.schema import mean
+from pfmsmtrec_flwr.results.means import mean
+from pfmsmtrec_flwr.results.summary import Joined
 from pfmsmtrec_flwr.results.writer import read_results, write_results
 
 CONSENSUS_NAME = "consensus.safetensors"

@@ -11,14 +11,14 @@ from pfmsmtrec_flwr.comparison.jobs import SHOWN_DIGITS, Job, Runner, Stage, dig
 from pfmsmtrec_flwr.comparison.joining import Joining, check_joining, joinings
 from pfmsmtrec_flwr.comparison.schedule import Program
 from pfmsmtrec_flwr.comparison.spaces import space_of
-from pfmsmtrec_flwr.comparison.summarizing import Finished
-from pfmsmtrec_flwr.comparison.summary import Joined
 from pfmsmtrec_flwr.comparison.tuning import TUNED_NAME, Tuned, check_sampler, tune, write_tuned
 from pfmsmtrec_flwr.comparison.variants import ABLATED, Variant, ablations, safe_name
 from pfmsmtrec_flwr.config import RunConfig, Settings
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import METHODS, find_method
 from pfmsmtrec_flwr.results.schema import RunResults
+from pfmsmtrec_flwr.results.summarizing import Finished
+from pfmsmtrec_flwr.results.summary import Joined
 from pfmsmtrec_flwr.results.writer import read_results
 from pfmsmtrec_flwr.validation import parse, read_yaml
 
@@ -287,12 +287,14 @@ class Plan:
         tuned = self._tuned.get(name)
         jobs = {job.config.seed: job for job in planned.jobs if job.finished}
         return Finished(
-            planned.variant,
-            {seed: _results(job, planned.variant) for seed, job in jobs.items()},
-            planned.settings,
-            0 if tuned is None else tuned.trials,
-            None if tuned is None else tuned.score,
-            {seed: job.folder.relative_to(self.request.output).as_posix() for seed, job in jobs.items()},
+            name=planned.variant.name,
+            method=planned.variant.method,
+            runs={seed: _results(job, planned.variant) for seed, job in jobs.items()},
+            what=planned.variant.what,
+            settings=planned.settings,
+            trials=0 if tuned is None else tuned.trials,
+            validation=None if tuned is None else tuned.score,
+            folders={seed: job.folder.relative_to(self.request.output).as_posix() for seed, job in jobs.items()},
         )
 
 

@@ -18,8 +18,8 @@ from pfmsmtrec_flwr.comparison.spaces import combinations, size
 from pfmsmtrec_flwr.config import Settings
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods.base import Space
-from pfmsmtrec_flwr.results.schema import mean
-from pfmsmtrec_flwr.results.writer import read_metrics
+from pfmsmtrec_flwr.results.means import mean
+from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.validation import dump_yaml
 

@@ -1,4 +1,4 @@
-"""The page: its sections put together, the pictures saved, everything written."""
+"""The page of a report: its sections, and its pictures and tables as files."""
 
 from __future__ import annotations
 
@@ -16,35 +16,27 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.report.figures.conflict import draw_conflicts
 from pfmsmtrec_flwr.report.figures.gates import draw_gates
 from pfmsmtrec_flwr.report.figures.learning import draw_learning
-from pfmsmtrec_flwr.report.figures.ranking import draw_rankings, ranked
+from pfmsmtrec_flwr.report.figures.ranking import draw_rankings
 from pfmsmtrec_flwr.report.figures.shares import draw_shares
 from pfmsmtrec_flwr.report.figures.style import Drawing, listed, style
 from pfmsmtrec_flwr.report.figures.traffic import draw_traffic
 from pfmsmtrec_flwr.report.study import Study
-from pfmsmtrec_flwr.report.tables import (
-    LEVELS,
-    Table,
-    as_csv,
-    as_latex,
-    cost_table,
-    data_table,
-    measure_tables,
-    ranking_table,
-)
+from pfmsmtrec_flwr.results.overviews import cost_table, data_table, measure_tables, ranking_table
+from pfmsmtrec_flwr.results.rendering import FORMS, TABLES_NAME, write_tables
+from pfmsmtrec_flwr.results.tables import LEVELS, FigureTable
 
-TABLES_NAME = "tables"
 _TEMPLATE = "page.html.j2"
 _UNDATED: dict[str, dict[str, str | None]] = {
     "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
     "png": {"Software": None},
     "pdf": {"CreationDate": None},
 }
-"""So that the same results give the same files."""
+"""Metadata left out, so that the same results give the same files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture as the page holds it."""
+    """A picture in the form that the page holds."""
 
     name: str
     caption: str
@@ -58,18 +50,18 @@ class Part:
     anchor: str
     title: str
     text: str
-    tables: tuple[Table, ...]
+    tables: tuple[FigureTable, ...]
     drawings: Iterable[Drawing] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The same, with its pictures saved."""
+    """A section of the page with its pictures saved."""
 
     anchor: str
     title: str
     text: str
-    tables: tuple[Table, ...]
+    tables: tuple[FigureTable, ...]
     pictures: tuple[Shown, ...]
 
 
@@ -79,9 +71,9 @@ def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]
     Parameters
     ----------
     study
-        The runs.
+        Finished runs.
     output
-        The page; the tables go to a folder beside it.
+        File of the page; the tables go to a folder beside it.
     figures, formats
         Folder and formats of the pictures.
 
@@ -91,13 +83,12 @@ def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]
         A file cannot be written.
     """
     try:
-        for folder in (output.parent, figures, output.parent / TABLES_NAME):
+        for folder in (output.parent, figures):
             folder.mkdir(parents=True, exist_ok=True)
         with style():
             made = [_section(part, figures, formats) for part in _parts(study)]
         sections = [section for section in made if section.tables or section.pictures]
-        for table in (table for section in sections for table in section.tables):
-            _write_table(table, output.parent / TABLES_NAME)
+        write_tables((table for section in sections for table in section.tables), output.parent / TABLES_NAME)
         output.write_text(_html(study, sections, figures.name, formats), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {error.filename or output}: {error.strerror}") from None
@@ -105,23 +96,24 @@ def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]
 
 
 def _parts(study: Study) -> Iterator[Part]:
+    figures = study.figures
     yield Part(
         "result",
         "The result at a glance",
         "Methods by the mean of their test AUC over scenarios, which all count alike. Personalised: every scenario "
         "ends with a model of its own; global: all with the same; consensus: the mean of the personalised models.",
-        (ranking_table(study),),
-        draw_rankings(study),
+        (ranking_table(figures),),
+        draw_rankings(figures),
     )
     yield Part(
         "auc",
         "AUC by scenario",
         "Test rows, at the round chosen on validation rows; with several seeds mean and standard deviation. The darker "
         "a cell, the nearer to the best of its column; the best is bold and underlined.",
-        tuple(measure_tables(study, "auc")),
+        tuple(measure_tables(figures, "auc")),
     )
     yield Part("learning", "Learning curves", "", (), draw_learning(study))
-    yield Part("traffic", "Traffic and quality", "", (), draw_traffic(study))
+    yield Part("traffic", "Traffic and quality", "", (), draw_traffic(figures))
     yield Part(
         "shares",
         "Learned shares",
@@ -143,16 +135,16 @@ def _parts(study: Study) -> Iterator[Part]:
         "probabilities",
         "Probabilities: log loss and calibration",
         "Log loss: the lower the better. Calibration: above 1 the model promises too many positives.",
-        (*measure_tables(study, "logloss"), *measure_tables(study, "calibration")),
+        (*measure_tables(figures, "logloss"), *measure_tables(figures, "calibration")),
     )
     yield Part(
         "gauc",
         "GAUC: the order within users",
         "AUC within each user, averaged over users by their impressions; only users with both classes count.",
-        tuple(measure_tables(study, "gauc")),
+        tuple(measure_tables(figures, "gauc")),
     )
-    yield Part("cost", "Time and traffic", "", (cost_table(study),))
-    yield Part("data", "The data", "", (data_table(study),))
+    yield Part("cost", "Time and traffic", "", (cost_table(figures),))
+    yield Part("data", "The data", "", (data_table(figures),))
 
 
 def _section(part: Part, figures: Path, formats: Sequence[str]) -> Section:
@@ -161,7 +153,7 @@ def _section(part: Part, figures: Path, formats: Sequence[str]) -> Section:
 
 
 def _shown(drawing: Drawing, figures: Path, formats: Sequence[str]) -> Shown:
-    """Save a picture in each format, and return it as the page holds it."""
+    """Save a picture in each format, and return the form that the page holds."""
     drawing.figure.draw_without_rendering()
     drawing.figure.set_layout_engine("none")  # what is laid out stays so in every format
     svg = _saved(drawing, "svg")
@@ -178,16 +170,16 @@ def _saved(drawing: Drawing, kind: str) -> bytes:
 
 
 def inline_svg(svg: str, name: str, alt: str) -> Markup:
-    """Return an SVG file as an element of a page: its names made the picture's own, its alternative text added.
+    """Return an SVG file as an element of a page, with names of its own and an alternative text.
 
     Parameters
     ----------
     svg
-        The file.
+        Text of the file.
     name
-        Of the picture; no other on the page has it.
+        Name of the picture, unique on the page.
     alt
-        What it shows, in words.
+        Description of the picture in words.
     """
     element = svg[svg.index("<svg ") :]
     element = re.sub(r'\bid="', f'id="{name}-', element)
@@ -207,17 +199,14 @@ def _html(study: Study, sections: Sequence[Section], figures: str, formats: Sequ
     return environment.get_template(_TEMPLATE).render(
         study=study,
         sections=sections,
-        winners=[(task, *ranked(study, task)[0]) for task in study.tasks if ranked(study, task)],
-        one_class=listed([f"{task} in {scenario}" for scenario, task in study.one_class]),
+        winners=[(task, *ranked[0]) for task in study.tasks if (ranked := study.figures.ranked(task))],
+        one_class=listed([f"{task} in {scenario}" for scenario, task in study.figures.one_class]),
+        run_count=len(list(study.results)),
         listed=listed,
         levels=range(LEVELS),
         figures=figures,
         formats=formats,
         tables=TABLES_NAME,
+        forms=FORMS,
         version=__version__,
     )
-
-
-def _write_table(table: Table, folder: Path) -> None:
-    (folder / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8")
-    (folder / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pfmsmtrec_flwr.comparison.summary import read_summary
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.report.study import FAMILIES, Run, Study, Variant
+from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
+from pfmsmtrec_flwr.results.frame import FAMILIES
+from pfmsmtrec_flwr.results.rounds import METRICS_NAME, RoundMetrics, read_metrics
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME
-from pfmsmtrec_flwr.results.writer import METRICS_NAME, RoundMetrics, read_metrics, read_results
+from pfmsmtrec_flwr.results.summary import read_summary
+from pfmsmtrec_flwr.results.writer import read_results
 
 RUNS_NAME = "runs"
 _SEED_FOLDERS = "*/seed*"
@@ -23,13 +25,13 @@ def read_study(folder: Path) -> Study:
     Parameters
     ----------
     folder
-        Of a comparison, with ``runs/VARIANT/seedS-HASH8``, of which those are read that its ``summary.json`` counts; or
-        of a run, its reference methods in folders below.
+        Folder of a comparison, with ``runs/VARIANT/seedS-HASH8``, of which those that its ``summary.json`` counts are
+        read; or folder of a run, with its reference methods in folders below.
 
     Raises
     ------
     UserError
-        There is no finished run, a file is damaged, two runs claim the same place, or the data sets differ.
+        There is no finished run, a file is damaged, two runs have the same variant and seed, or the data sets differ.
     """
     found = _compared(folder) or _single(folder)
     finished = [(name, path) for name, path in found if (path / RESULTS_NAME).is_file()]
@@ -49,7 +51,7 @@ def read_study(folder: Path) -> Study:
 def _compared(folder: Path) -> list[tuple[str, Path]]:
     """Return variant and folder of each run of a comparison: those that its summary counts, and begun ones.
 
-    A folder may hold runs of earlier settings too. Without a summary all are meant.
+    The folder may also hold runs of earlier settings. Without a summary, all runs count.
     """
     paths = sorted(path for path in (folder / RUNS_NAME).glob(_SEED_FOLDERS) if path.is_dir())
     summary = read_summary(folder)
@@ -62,7 +64,7 @@ def _compared(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _place(path: Path) -> tuple[str, str]:
-    """Return variant and seed, as the names of a run's folder say them."""
+    """Return variant and seed from the names of a run's folder."""
     return path.parent.name, path.name.partition("-")[0]
 
 
@@ -73,8 +75,8 @@ def _single(folder: Path) -> list[tuple[str, Path]]:
     return [(results.method, folder), *((name, folder / name) for name in results.reference)]
 
 
-def _variants(finished: Sequence[tuple[str, Path]]) -> tuple[Variant, ...]:
-    runs: dict[str, dict[int, Run]] = {}
+def _variants(finished: Sequence[tuple[str, Path]]) -> tuple[LoggedVariant, ...]:
+    runs: dict[str, dict[int, LoggedRun]] = {}
     places: dict[tuple[str, int], Path] = {}
     for name, path in finished:
         run = _run(path)
@@ -86,14 +88,14 @@ def _variants(finished: Sequence[tuple[str, Path]]) -> tuple[Variant, ...]:
             )
         runs[name][seed] = run
         places[name, seed] = path
-    variants = [Variant(name, tuple(own[seed] for seed in sorted(own))) for name, own in runs.items()]
+    variants = [LoggedVariant(name, tuple(own[seed] for seed in sorted(own))) for name, own in runs.items()]
     return tuple(sorted(variants, key=lambda variant: (FAMILIES.index(variant.family), variant.name)))
 
 
-def _run(folder: Path) -> Run:
+def _run(folder: Path) -> LoggedRun:
     path = folder / METRICS_NAME
     rounds = tuple(read_metrics(folder))
-    return Run(read_results(folder), rounds, tuple(_shares(entry, path) for entry in rounds))
+    return LoggedRun(read_results(folder), rounds, tuple(_shares(entry, path) for entry in rounds))
 
 
 def _shares(entry: RoundMetrics, path: Path) -> dict[str, dict[str, float]]:

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pfmsmtrec_flwr.results.table import MISSING
-from pfmsmtrec_flwr.results.writer import METRICS_NAME, RoundMetrics, read_metrics
+from pfmsmtrec_flwr.results.rounds import METRICS_NAME, RoundMetrics, read_metrics
+from pfmsmtrec_flwr.results.tables import MISSING
 
 
 @dataclass(frozen=True, slots=True)

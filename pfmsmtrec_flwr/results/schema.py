@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
 import pfmsmtrec_flwr
+from pfmsmtrec_flwr.results.means import mean
 from pfmsmtrec_flwr.validation import Section
 
 RESULTS_NAME = "results.json"
@@ -196,10 +197,10 @@ def macro_of(scenarios: Mapping[str, ScenarioResult]) -> dict[str, MacroResult]:
     }
 
 
-def mean(figures: Sequence[float | None]) -> float | None:
-    """Return the mean of the figures that are defined; None when none is."""
-    defined = [figure for figure in figures if figure is not None]
-    return math.fsum(defined) / len(defined) if defined else None
+def notes_of(runs: Iterable[RunResults]) -> list[str]:
+    """Return the remarks on the scenarios' data, each once."""
+    notes = (f"{name}: {own.note}" for run in runs for name, own in run.scenarios.items() if own.note)
+    return list(dict.fromkeys(notes))
 
 
 def versions() -> dict[str, str]:

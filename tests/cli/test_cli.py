@@ -15,8 +15,9 @@ import pytest
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import load_config
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.schema import Examples, RunResults, ScenarioResult, TaskResult, results_from
-from pfmsmtrec_flwr.results.writer import MetricsLog, write_results
+from pfmsmtrec_flwr.results.writer import write_results
 
 Command = Callable[..., int]
 

@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.comparison.display import Display, Progress, drawn, progress
 from pfmsmtrec_flwr.comparison.jobs import Stage
 from pfmsmtrec_flwr.comparison.schedule import Entry, Schedule, State
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.results.writer import MetricsLog
+from pfmsmtrec_flwr.results.rounds import MetricsLog
 
 
 @pytest.fixture

@@ -95,7 +95,8 @@ def test_runs_of_other_settings_in_the_same_folder_are_not_counted(tmp_path: Pat
     }
     assert on_disk == before | now
     study = read_study(tmp_path / "out")
-    assert study.entries[0].figure("A", "ctr", "auc").mean == pytest.approx(0.6105)  # type: ignore[union-attr]
+    figure = study.figures.spread(study.figures.lines[0], "auc", "ctr", "A")
+    assert figure is not None and figure.mean == pytest.approx(0.6105)
     assert study.seeds == (0, 1)
 
 

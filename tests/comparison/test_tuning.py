@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.comparison.tuning import Tuned, check_sampler, tune, validat
 from pfmsmtrec_flwr.config import RunConfig, Settings, load_config
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods.base import Space
-from pfmsmtrec_flwr.results.writer import MetricsLog
+from pfmsmtrec_flwr.results.rounds import MetricsLog
 
 SPACE: Space = {
     "train.lr": (0.003, 0.001, 0.002, 0.004),

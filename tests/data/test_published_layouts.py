@@ -18,7 +18,8 @@ from pfmsmtrec_flwr.data.schema.document import DATASETS_FOLDER, load_schema
 from pfmsmtrec_flwr.data.store.manifest import SPLITS
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.results.writer import read_metrics, read_results
+from pfmsmtrec_flwr.results.rounds import read_metrics
+from pfmsmtrec_flwr.results.writer import read_results
 
 Command = Callable[..., int]
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from reported import RunMaker
 
-from pfmsmtrec_flwr.comparison.summarizing import Finished, summarize
-from pfmsmtrec_flwr.comparison.summary import write_summary
-from pfmsmtrec_flwr.comparison.variants import Variant
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.report.reading import read_study
 from pfmsmtrec_flwr.report.study import Study
+from pfmsmtrec_flwr.results.summarizing import Finished, summarize
+from pfmsmtrec_flwr.results.summary import write_summary
 from pfmsmtrec_flwr.results.writer import read_results
 
 
@@ -104,7 +103,8 @@ def counted(maker: RunMaker, *folders: Path) -> None:
     """Write a summary that counts these runs, each of a variant named as its folder is."""
     finished = [
         Finished(
-            Variant(folder.parent.name, results.method),
+            folder.parent.name,
+            results.method,
             {results.seed: results},
             folders={results.seed: folder.relative_to(maker.root).as_posix()},
         )

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pfmsmtrec_flwr.results.progress import Display, RunWatch, clock_face, line
-from pfmsmtrec_flwr.results.writer import MetricsLog
+from pfmsmtrec_flwr.results.rounds import MetricsLog
 
 SCENARIOS = {"NL": {"validation": {"ctr": {"auc": 0.625}, "ctcvr": {"auc": None}}}}
 

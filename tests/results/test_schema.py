@@ -18,7 +18,6 @@ from pfmsmtrec_flwr.results.schema import (
     TaskResult,
     Traffic,
     finite,
-    mean,
     results_from,
 )
 from pfmsmtrec_flwr.validation import parse
@@ -109,9 +108,3 @@ def test_an_unknown_key_is_named() -> None:
 @given(st.floats())
 def test_finite_keeps_every_number_that_json_knows(value: float) -> None:
     assert finite(value) == (value if math.isfinite(value) else None)
-
-
-@given(st.lists(st.none() | st.floats(-1e6, 1e6)))
-def test_mean_ignores_what_is_not_defined(figures: list[float | None]) -> None:
-    defined = [figure for figure in figures if figure is not None]
-    assert mean(figures) == (pytest.approx(float(np.mean(defined)), abs=1e-6) if defined else None)

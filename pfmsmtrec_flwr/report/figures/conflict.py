@@ -17,14 +17,14 @@ from pfmsmtrec_flwr.report.figures.style import (
     Drawing,
     colour,
     dash,
-    file_name,
     listed,
     panels,
     put_legend,
     whole_rounds,
 )
-from pfmsmtrec_flwr.report.study import Run, Study, Variant
-from pfmsmtrec_flwr.results.writer import RoundMetrics
+from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
+from pfmsmtrec_flwr.results.overviews import file_name
+from pfmsmtrec_flwr.results.rounds import RoundMetrics
 
 _COLOURS = 41
 _PRINTED = 12
@@ -39,7 +39,7 @@ def draw_conflicts(study: Study) -> Iterator[Drawing]:
             yield from _matrices(variant)
 
 
-def _course(variant: Variant) -> Drawing:
+def _course(variant: LoggedVariant) -> Drawing:
     first = variant.runs[0]
     experts = _experts(first)
     figure, (axes,) = panels(1, len(experts) + 1, columns=3, height=1.2 * PANEL)
@@ -63,19 +63,19 @@ def _course(variant: Variant) -> Drawing:
     )
 
 
-def _experts(run: Run) -> list[dict[int, float]]:
+def _experts(run: LoggedRun) -> list[dict[int, float]]:
     """Return each expert's mean cosine by round."""
     told = {entry.round: entry.conflict.mean for entry in run.conflicts if entry.conflict is not None}
     count = min(len(means) for means in told.values())
     return [{number: means[expert] for number, means in told.items()} for expert in range(count)]
 
 
-def _mean_over_experts(run: Run) -> dict[int, float]:
+def _mean_over_experts(run: LoggedRun) -> dict[int, float]:
     experts = _experts(run)
     return {number: sum(series[number] for series in experts) / len(experts) for number in experts[0]}
 
 
-def _matrices(variant: Variant) -> Iterator[Drawing]:
+def _matrices(variant: LoggedVariant) -> Iterator[Drawing]:
     for which, place in (("first", 0), ("last", -1)):
         entries = [run.conflicts[place] for run in variant.runs]
         scenarios, matrix = mean_matrix(entries)
@@ -98,7 +98,7 @@ def mean_matrix(entries: Sequence[RoundMetrics]) -> tuple[list[str], npt.NDArray
 
 
 def _matrix(
-    variant: Variant, which: str, rounds: str, scenarios: Sequence[str], matrix: npt.NDArray[np.float64]
+    variant: LoggedVariant, which: str, rounds: str, scenarios: Sequence[str], matrix: npt.NDArray[np.float64]
 ) -> Drawing:
     figure = Figure(figsize=(WIDTH, 0.9 * WIDTH), layout="constrained")
     axes = figure.subplots()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from pfmsmtrec_flwr.report.study import Spread, spread
+from pfmsmtrec_flwr.results.means import spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +20,20 @@ class Curve:
 
 
 def curve_of(series: Sequence[Mapping[int, float]]) -> Curve | None:
-    """Return the curve of all seeds' series, over the rounds that each of them has; None where there is none.
+    """Return the curve of all seeds over the rounds that each of them has; None if there are none.
 
     A round that only some seeds reached is left out: the mean would jump where a seed ends.
 
     Parameters
     ----------
     series
-        By seed: a figure by round.
+        For each seed, a figure by round.
     """
     common = sorted(set.intersection(*(set(own) for own in series))) if series else []
-    points = [(number, _known(spread([own[number] for own in series]))) for number in common]
+    points = [point for number in common if (point := spread(own[number] for own in series)) is not None]
     if not points:
         return None
-    return Curve(
-        tuple(number for number, _ in points),
-        tuple(point.mean for _, point in points),
-        tuple(point.sd or 0.0 for _, point in points),
-    )
+    return Curve(tuple(common), tuple(point.mean for point in points), tuple(point.sd or 0.0 for point in points))
 
 
 def draw_curve(axes: Axes, curve: Curve, *, colour: str, dash: str, label: str, width: float | None = None) -> None:
@@ -48,9 +44,3 @@ def draw_curve(axes: Axes, curve: Curve, *, colour: str, dash: str, label: str, 
         low = [mean - sd for mean, sd in zip(curve.mean, curve.sd, strict=True)]
         high = [mean + sd for mean, sd in zip(curve.mean, curve.sd, strict=True)]
         axes.fill_between(curve.rounds, low, high, color=colour, alpha=0.15, linewidth=0)
-
-
-def _known(point: Spread | None) -> Spread:
-    if point is None:
-        raise ValueError("a round without figures")
-    return point

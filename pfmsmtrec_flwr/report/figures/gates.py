@@ -15,13 +15,13 @@ from pfmsmtrec_flwr.report.figures.style import (
     Drawing,
     colour,
     dash,
-    file_name,
     listed,
     panels,
     put_legend,
     whole_rounds,
 )
-from pfmsmtrec_flwr.report.study import Run, Study, Variant
+from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
+from pfmsmtrec_flwr.results.overviews import file_name
 
 _WIDE_ENOUGH = 0.09
 """Share from which on a part of a bar has room for its number."""
@@ -46,7 +46,7 @@ def draw_gates(study: Study) -> Iterator[Drawing]:
             yield from _course(study, variant, run)
 
 
-def selected_usage(study: Study, run: Run) -> Usage:
+def selected_usage(study: Study, run: LoggedRun) -> Usage:
     """Return the gates' means in each scenario's selected round; in the last one logged, where that was not logged."""
     usage = {}
     for task in study.tasks:
@@ -58,7 +58,7 @@ def selected_usage(study: Study, run: Run) -> Usage:
     return usage
 
 
-def _bars(variant: Variant, run: Run, usage: Usage) -> Drawing:
+def _bars(variant: LoggedVariant, run: LoggedRun, usage: Usage) -> Drawing:
     experts = max(map(len, usage.values()))
     rows = -(-experts // 3)
     figure = Figure(figsize=(WIDTH, len(usage) * 1.15 * LINE + rows * LINE + 0.75), layout="constrained")
@@ -106,7 +106,7 @@ def _bars(variant: Variant, run: Run, usage: Usage) -> Drawing:
     )
 
 
-def _course(study: Study, variant: Variant, run: Run) -> Iterator[Drawing]:
+def _course(study: Study, variant: LoggedVariant, run: LoggedRun) -> Iterator[Drawing]:
     courses = {task: _over_scenarios(study, run, task) for task in study.tasks}
     drawn = {task: course for task, course in courses.items() if course[0]}
     if not drawn:
@@ -132,7 +132,7 @@ def _course(study: Study, variant: Variant, run: Run) -> Iterator[Drawing]:
     )
 
 
-def _over_scenarios(study: Study, run: Run, task: str) -> tuple[list[int], npt.NDArray[np.float64]]:
+def _over_scenarios(study: Study, run: LoggedRun, task: str) -> tuple[list[int], npt.NDArray[np.float64]]:
     """Return the rounds that all scenarios with gates have, and the shares (scenarios, rounds, experts)."""
     series = [own for own in (run.gates(scenario, task) for scenario in study.scenarios) if own]
     common = sorted(set.intersection(*(set(own) for own in series))) if series else []

@@ -11,14 +11,14 @@ from pfmsmtrec_flwr.report.figures.style import (
     Drawing,
     colour,
     dash,
-    file_name,
     listed,
     marker,
     panels,
     put_legend,
     whole_rounds,
 )
-from pfmsmtrec_flwr.report.study import Study, Variant
+from pfmsmtrec_flwr.report.study import LoggedVariant, Study
+from pfmsmtrec_flwr.results.overviews import file_name
 
 Curves = dict[str, dict[int, Curve]]
 """By task, and by the variant's place in the study."""
@@ -64,7 +64,7 @@ def _learning(study: Study, scenario: str, curves: Curves) -> Drawing:
     )
 
 
-def _mark_selected(panel: Axes, variant: Variant, scenario: str, task: str, place: int) -> None:
+def _mark_selected(panel: Axes, variant: LoggedVariant, scenario: str, task: str, place: int) -> None:
     for run in variant.runs:
         own = run.results.scenarios.get(scenario)
         series = run.validation(scenario, task)

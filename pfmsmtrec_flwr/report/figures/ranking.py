@@ -7,52 +7,48 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pfmsmtrec_flwr.report.figures.style import GREY, LINE, WIDTH, Drawing, colour, file_name
-from pfmsmtrec_flwr.report.study import FAMILIES, Entry, Model, Spread, Study
+from pfmsmtrec_flwr.report.figures.style import GREY, LINE, WIDTH, Drawing, colour
+from pfmsmtrec_flwr.results.frame import FAMILIES, Figures, Line, Model
+from pfmsmtrec_flwr.results.means import Spread
+from pfmsmtrec_flwr.results.overviews import file_name
+
+Ranked = list[tuple[Line, Spread]]
 
 _LONG = 24
-"""Letters of a label from which on there is little room beside it."""
+"""Length of a label, in letters, from which on there is little room beside it."""
 _MARKERS: dict[Model, str] = {"personalised": "o", "global": "s", "consensus": "D"}
 
 
-def ranked(study: Study, task: str) -> list[tuple[Entry, Spread]]:
-    """Return the lines that have a macro AUC, best first."""
-    macros = [(entry, study.macro(entry, task, "auc")) for entry in study.entries]
-    known = [(entry, macro) for entry, macro in macros if macro is not None]
-    return sorted(known, key=lambda pair: -pair[1].mean)
-
-
-def draw_rankings(study: Study) -> Iterator[Drawing]:
+def draw_rankings(figures: Figures) -> Iterator[Drawing]:
     """Draw a picture for each task that has an AUC."""
-    for task in study.tasks:
-        order = ranked(study, task)
+    for task in figures.tasks:
+        order = figures.ranked(task)
         if order:
-            yield _ranking(study, task, order)
+            yield _ranking(task, order, figures.best("auc", task))
 
 
-def _ranking(study: Study, task: str, order: list[tuple[Entry, Spread]]) -> Drawing:
-    best = study.attainable_macro(task, "auc")
+def _ranking(task: str, order: Ranked, best: Spread | None) -> Drawing:
     legend = _legend(order)
     height = len(order) * LINE + (len(legend) + 2) // 3 * LINE + 0.7
-    longest = max(len(entry.label) for entry, _ in order)
+    longest = max(len(line.label) for line, _ in order)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    for place, (entry, macro) in enumerate(order):
-        hue = colour(FAMILIES.index(entry.variant.family))
+    for place, (line, macro) in enumerate(order):
+        hue = colour(FAMILIES.index(line.family))
         axes.errorbar(
             macro.mean,
             place,
             xerr=macro.sd,
-            fmt=_MARKERS[entry.model],
+            fmt=_MARKERS[line.model],
             color=hue,
-            markerfacecolor="white" if entry.model == "consensus" else hue,
+            markerfacecolor="white" if line.model == "consensus" else hue,
             elinewidth=1.0,
             capsize=2.0,
         )
         axes.annotate(f"{macro.mean:.4f}", (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
     if best is not None:  # in words: on the axis it would press the methods together
-        axes.set_title(f"best attainable: {best:.4f}", color=GREY)
-    axes.set_yticks(range(len(order)), [entry.label for entry, _ in order])
+        axes.set_title(f"best attainable: {best.mean:.4f}", color=GREY)
+    axes.set_yticks(range(len(order)), [line.label for line, _ in order])
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.locator_params(axis="x", nbins=4 if longest < _LONG else 2)
     axes.set_xlabel(f"macro AUC, {task}")
@@ -68,9 +64,9 @@ def _ranking(study: Study, task: str, order: list[tuple[Entry, Spread]]) -> Draw
     )
 
 
-def _legend(order: list[tuple[Entry, Spread]]) -> list[Line2D]:
-    families = [family for family in FAMILIES if any(entry.variant.family == family for entry, _ in order)]
-    models = [model for model in _MARKERS if any(entry.model == model for entry, _ in order)]
+def _legend(order: Ranked) -> list[Line2D]:
+    families = [family for family in FAMILIES if any(line.family == family for line, _ in order)]
+    models = [model for model in _MARKERS if any(line.model == model for line, _ in order)]
     return [
         *(Line2D([], [], color=colour(FAMILIES.index(name)), linewidth=3, label=name) for name in families),
         *(

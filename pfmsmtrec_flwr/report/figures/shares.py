@@ -9,13 +9,13 @@ from pfmsmtrec_flwr.report.figures.style import (
     Drawing,
     colour,
     dash,
-    file_name,
     listed,
     panels,
     put_legend,
     whole_rounds,
 )
-from pfmsmtrec_flwr.report.study import Study, Variant
+from pfmsmtrec_flwr.report.study import LoggedVariant, Study
+from pfmsmtrec_flwr.results.overviews import file_name
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
 
@@ -32,12 +32,12 @@ def draw_shares(study: Study) -> Iterator[Drawing]:
             yield _shares(study, variant, drawn)
 
 
-def _curves(study: Study, variant: Variant, name: str) -> dict[str, Curve]:
+def _curves(study: Study, variant: LoggedVariant, name: str) -> dict[str, Curve]:
     found = {scenario: curve_of([run.share(scenario, name) for run in variant.runs]) for scenario in study.scenarios}
     return {scenario: curve for scenario, curve in found.items() if curve is not None}
 
 
-def _shares(study: Study, variant: Variant, curves: dict[str, dict[str, Curve]]) -> Drawing:
+def _shares(study: Study, variant: LoggedVariant, curves: dict[str, dict[str, Curve]]) -> Drawing:
     figure, axes = panels(len(curves), len(study.scenarios), columns=3)
     for panel, (name, own) in zip(axes, curves.items(), strict=True):
         for scenario, curve in own.items():

@@ -1,8 +1,7 @@
-"""How every picture looks: one column of a paper wide, colours that colour-blind people tell apart, and dashes too."""
+"""The look of every picture: one column of a paper wide, with colours and dashes that all readers can tell apart."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 WIDTH = 3.35
-"""Inches."""
+"""Width of a picture, in inches."""
 PANEL = 1.45
 """Height of one panel of curves, in inches."""
 LINE = 0.16
 """Height of a line of a legend or of a row of bars, in inches."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Of Okabe and Ito, without the yellow, which is too pale for a line."""
+"""Colours of Okabe and Ito without the yellow, which is too pale for a line."""
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 GREY = "#6B6B6B"
@@ -66,18 +65,18 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture that is drawn, and not saved yet.
+    """A picture that is drawn and not saved yet.
 
     Attributes
     ----------
     name
         Stem of its files.
     caption
-        What is seen, for everybody.
+        Description for all readers.
     alt
-        What it shows, for those who do not see it.
+        Description for readers who do not see the picture.
     figure
-        Of matplotlib.
+        Figure of matplotlib.
     """
 
     name: str
@@ -88,9 +87,9 @@ class Drawing:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Put the project's looks in force, while pictures are drawn and saved."""
+    """Apply the project's look while pictures are drawn and saved."""
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user has configured
+        matplotlib.rcdefaults()  # the user's own configuration does not count
         matplotlib.rcParams.update(_SETTINGS)
         yield
 
@@ -110,17 +109,8 @@ def marker(place: int) -> str:
     return MARKERS[place % len(MARKERS)]
 
 
-def file_name(*parts: str) -> str:
-    """Return the stem of a file, of letters, digits and hyphens that any system takes.
-
-    >>> file_name("learning", "tab 1/NL")
-    'learning-tab-1-NL'
-    """
-    return re.sub(r"[^\w.-]+", "-", "-".join(parts))
-
-
 def panels(count: int, legend: int, columns: int = 2, height: float = PANEL) -> tuple[Figure, list[Axes]]:
-    """Return panels above each other, with room for a legend of so many entries below."""
+    """Return `count` panels above each other, with room below for a legend of `legend` entries."""
     rows = -(-legend // columns)
     figure = Figure(figsize=(WIDTH, count * height + rows * LINE + 0.25), layout="constrained")
     axes = figure.subplots(count, 1, sharex=True, squeeze=False)
@@ -128,7 +118,7 @@ def panels(count: int, legend: int, columns: int = 2, height: float = PANEL) -> 
 
 
 def put_legend(figure: Figure, *axes: Axes, columns: int = 2) -> None:
-    """Name what is drawn in any of the panels, each once, below them."""
+    """Add a legend below the panels that names each curve once."""
     named: dict[str, Artist] = {}
     for panel in axes:
         handles, labels = panel.get_legend_handles_labels()
@@ -137,13 +127,13 @@ def put_legend(figure: Figure, *axes: Axes, columns: int = 2) -> None:
 
 
 def whole_rounds(axes: Axes) -> None:
-    """Number an axis of rounds by whole numbers."""
+    """Label an axis of rounds with whole numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     axes.set_xlabel("round")
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as a sentence names them.
+    """Return words as an enumeration.
 
     >>> listed(["NL", "ES", "US"])
     'NL, ES and US'

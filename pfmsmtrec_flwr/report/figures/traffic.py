@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 
@@ -12,49 +12,40 @@ from pfmsmtrec_flwr.report.figures.style import (
     PANEL,
     Drawing,
     colour,
-    file_name,
     marker,
     panels,
     put_legend,
 )
-from pfmsmtrec_flwr.report.study import Spread, Study, Variant, spread
-
-MEGABYTE = 1e6
-"""Bytes."""
+from pfmsmtrec_flwr.results.frame import Figures
+from pfmsmtrec_flwr.results.means import Spread
+from pfmsmtrec_flwr.results.overviews import file_name
 
 _TICKS = 6
-"""At most, where powers of ten alone are not more."""
+"""Largest number of ticks, unless powers of ten alone are more."""
 
 Point = tuple[int, Spread, Spread]
-"""Place of the variant, its traffic in MB, its macro AUC."""
+"""Place of the variant, its traffic in MB, its mean AUC over scenarios."""
 
 
-def traffic_of(variant: Variant) -> Spread | None:
-    """Return what a variant sends in a run, both ways, in MB."""
-    totals = [run.results.traffic for run in variant.runs]
-    return spread((total.up_bytes + total.down_bytes) / MEGABYTE for total in totals)
-
-
-def draw_traffic(study: Study) -> Iterator[Drawing]:
-    """Draw a picture for each task; nothing where nothing was sent."""
-    for task in study.tasks:
-        points = _points(study, task)
+def draw_traffic(figures: Figures) -> Iterator[Drawing]:
+    """Draw a picture for each task; none if nothing was sent."""
+    for task in figures.tasks:
+        points = _points(figures, task)
         if any(traffic.mean for _, traffic, _ in points):
-            yield _traffic(study, task, points)
+            yield _traffic([line.variant for line in figures.models], task, points)
 
 
-def _points(study: Study, task: str) -> list[Point]:
-    """Return a point for each variant: of the models its scenarios end with, not of their consensus."""
+def _points(figures: Figures, task: str) -> list[Point]:
+    """Return a point for each variant: the models that its scenarios end with, not their consensus."""
     points = []
-    places = {variant.name: place for place, variant in enumerate(study.variants)}
-    for entry in study.entries:
-        macro, traffic = study.macro(entry, task, "auc"), traffic_of(entry.variant)
-        if entry.model != "consensus" and macro is not None and traffic is not None:
-            points.append((places[entry.variant.name], traffic, macro))
+    for place, line in enumerate(figures.models):
+        macro, traffic = figures.spread(line, "auc", task), figures.spread(line, "megabytes")
+        if macro is not None and traffic is not None:
+            points.append((place, traffic, macro))
     return points
 
 
-def _traffic(study: Study, task: str, points: list[Point]) -> Drawing:
+def _traffic(variants: Sequence[str], task: str, points: list[Point]) -> Drawing:
     figure, (axes,) = panels(1, len(points), height=1.3 * PANEL)
     sent = [traffic.mean for _, traffic, _ in points if traffic.mean]
     nothing = min(sent) / 3
@@ -70,7 +61,7 @@ def _traffic(study: Study, task: str, points: list[Point]) -> Drawing:
             yerr=macro.sd,
             fmt=marker(place),
             color=colour(place),
-            label=study.variants[place].name,
+            label=variants[place],
             elinewidth=0.8,
             capsize=1.5,
         )
@@ -79,14 +70,14 @@ def _traffic(study: Study, task: str, points: list[Point]) -> Drawing:
     axes.set_xlabel("MB sent in a run, up and down")
     axes.set_ylabel(f"macro AUC, {task}")
     put_legend(figure, axes)
-    names = [study.variants[place].name for place, _, _ in points]
-    figures = [f"{traffic.mean:.3g} MB, {macro.mean:.4f}" for _, traffic, macro in points]
-    told = "; ".join(f"{name} {own}" for name, own in zip(names, figures, strict=True))
+    names = [variants[place] for place, _, _ in points]
+    shown = [f"{traffic.mean:.3g} MB, {macro.mean:.4f}" for _, traffic, macro in points]
+    listing = "; ".join(f"{name} {own}" for name, own in zip(names, shown, strict=True))
     return Drawing(
         file_name("traffic", task),
         f"{task}: macro test AUC against the parameters sent, up and down, in one run. "
         "A pooled method moves the rows themselves, which is not counted.",
-        f"Traffic and macro AUC of {task}: {told}.",
+        f"Traffic and macro AUC of {task}: {listing}.",
         figure,
     )
 
@@ -108,7 +99,7 @@ def round_ticks(low: float, high: float) -> list[float]:
 
 
 def _mark_nothing(axes: Axes, place: float) -> None:
-    """Mark where those stand that send nothing: a logarithmic axis has no zero."""
+    """Mark the place of methods that send nothing: a logarithmic axis has no zero."""
     axes.axvline(place, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
     known = [float(tick) for tick in axes.get_xticks() if tick > place]
     axes.set_xticks([place, *known], ["none", *(f"{tick:g}" for tick in known)])

@@ -5,7 +5,7 @@ import pytest
 
 from pfmsmtrec_flwr.report.figures.conflict import draw_conflicts, mean_matrix
 from pfmsmtrec_flwr.report.study import Study
-from pfmsmtrec_flwr.results.writer import ConflictRound, RoundMetrics
+from pfmsmtrec_flwr.results.rounds import ConflictRound, RoundMetrics
 
 
 def entry(scenarios: list[str], cosines: list[list[list[float]]]) -> RoundMetrics:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
-from pfmsmtrec_flwr.report.figures.style import colour, dash, file_name, listed, panels, put_legend, style
+from pfmsmtrec_flwr.report.figures.style import colour, dash, listed, panels, put_legend, style
 
 
 def test_curves_of_the_same_colour_have_other_dashes() -> None:
@@ -16,14 +16,6 @@ def test_the_style_holds_inside_alone() -> None:
     with style():
         assert (matplotlib.rcParams["svg.fonttype"], matplotlib.rcParams["font.size"]) == ("none", 8)
     assert (matplotlib.rcParams["svg.fonttype"], matplotlib.rcParams["font.size"]) == before
-
-
-@pytest.mark.parametrize(
-    ("parts", "name"),
-    [(("learning", "NL"), "learning-NL"), (("auc", "a/b c"), "auc-a-b-c"), (("x", "v1.5_é"), "x-v1.5_é")],
-)
-def test_file_names(parts: tuple[str, ...], name: str) -> None:
-    assert file_name(*parts) == name
 
 
 @pytest.mark.parametrize(

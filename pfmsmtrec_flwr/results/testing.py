@@ -20,17 +20,16 @@ def paired_t(differences: Sequence[float]) -> float | None:
     Parameters
     ----------
     differences
-        One per pair.
+        One difference for each pair.
 
     Returns
     -------
     float or None
-        None with fewer than two pairs; 0 or 1 where all differences are the same, which no test is needed for.
+        None with fewer than two pairs; 0 or 1 where all differences are the same and no test is needed.
     """
     if len(differences) < 2:
         return None
-    deviation = statistics.stdev(differences)
-    centre = statistics.fmean(differences)
+    deviation, centre = statistics.stdev(differences), statistics.fmean(differences)
     if deviation <= _rounding(differences):
         return 1.0 if abs(centre) <= _rounding(differences) else 0.0
     statistic = centre / (deviation / math.sqrt(len(differences)))
@@ -38,14 +37,15 @@ def paired_t(differences: Sequence[float]) -> float | None:
 
 
 def wilcoxon(differences: Sequence[float]) -> float | None:
-    """Return the two-sided p-value of Wilcoxon's signed-rank test, pairs without a difference left out.
+    """Return the two-sided p-value of Wilcoxon's signed-rank test; pairs without a difference are left out.
 
-    Exact where there are few pairs and no ties, else by the normal approximation (Wilcoxon, Biometrics Bulletin 1945).
+    The test is exact where there are few pairs and no ties, and else uses the normal approximation (Wilcoxon,
+    Biometrics Bulletin 1945).
 
     Parameters
     ----------
     differences
-        One per pair.
+        One difference for each pair.
 
     Returns
     -------
@@ -79,13 +79,13 @@ def outcome(differences: Sequence[float]) -> Outcome | None:
     Parameters
     ----------
     differences
-        A method's figure less the reference's, one per seed; a higher figure is the better one.
+        A method's figure less the reference's, one for each seed; a higher figure is the better one.
 
     Returns
     -------
     str or None
-        ``tie`` where the 95 % interval of the mean difference has 0 in it; with one seed the sign alone counts, and
-        with none there is no outcome.
+        ``tie`` where the 95 % interval of the mean difference contains 0. With one seed the sign alone counts; without
+        seeds there is no outcome.
     """
     if not differences:
         return None
@@ -96,15 +96,16 @@ def outcome(differences: Sequence[float]) -> Outcome | None:
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the mean difference, by Student's t; with one difference, that alone."""
+    """Return the 95 % interval of the mean difference by Student's t; with one difference, that difference alone."""
     centre = statistics.fmean(differences)
     if len(differences) < 2:
         return centre, centre
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1))
-    half = quantile * statistics.stdev(differences) / math.sqrt(len(differences))
-    return centre - half, centre + half
+    if statistics.stdev(differences) <= _rounding(differences):
+        return (centre, centre) if abs(centre) > _rounding(differences) else (0.0, 0.0)
+    found = stats.ttest_1samp(differences, 0.0).confidence_interval(CONFIDENCE)
+    return float(found.low), float(found.high)
 
 
 def _rounding(differences: Sequence[float]) -> float:
-    """Return how far equal differences may lie apart by the rounding of their terms, figures of about 1."""
+    """Return how far equal differences may lie apart by the rounding of their terms, which are figures of about 1."""
     return 8 * float(np.finfo(np.float64).eps) * max(1.0, *map(abs, differences))

@@ -1,4 +1,4 @@
-"""What a comparison says: the typed `summary.json`."""
+"""The typed `summary.json`: what the runs of a comparison come to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 from pfmsmtrec_flwr.config import Settings
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.means import Spread
 from pfmsmtrec_flwr.results.schema import Family, Figure, Parameters
 from pfmsmtrec_flwr.validation import Section, parse
 
@@ -18,20 +19,20 @@ Which = Literal["model", "consensus"]
 
 
 class Described(Section):
-    """A variant."""
+    """A variant: a method under settings of its own."""
 
     name: str
     method: str
     family: Family
     parameters: Parameters
     what: str = ""
-    """What differs from the method as it is."""
+    """Difference from the method as it is, in words."""
     settings: Settings
-    """Of its own, the tuned ones included."""
+    """Settings of its own, including the tuned ones."""
     trials: int
-    """Settings tried on validation rows; 0: it was not tuned."""
+    """Number of settings tried on validation rows; 0: not tuned."""
     validation: Figure
-    """Mean validation AUC of the best of them."""
+    """Mean validation AUC of the best trial."""
 
 
 class Measured(Section):
@@ -50,7 +51,7 @@ class Measured(Section):
 
 
 class Cost(Section):
-    """What one run took."""
+    """Rounds, traffic and time of one run."""
 
     variant: str
     seed: int
@@ -61,38 +62,30 @@ class Cost(Section):
 
 
 class Counted(Section):
-    """A run whose figures are here."""
+    """A run whose figures are in the summary."""
 
     variant: str
     seed: int
     folder: str
-    """From that of `summary.json` on, with slashes."""
-
-
-class Spread(Section):
-    """Mean over seeds, and sample standard deviation, which one seed does not have."""
-
-    mean: float
-    sd: Figure = None
-    count: int
+    """Folder of the run, relative to that of `summary.json`, with slashes."""
 
 
 class Worst(Section):
-    """The scenario with the lowest mean AUC over seeds."""
+    """Scenario with the lowest mean AUC over seeds."""
 
     scenario: str
     auc: float
 
 
 class Against(Section):
-    """How a variant stands to the reference in one task, by AUC."""
+    """Comparison of a variant with the reference in one task, by AUC."""
 
     win: int
     tie: int
     loss: int
-    """Scenarios in which the variant is better, level or worse; paired over seeds."""
+    """Number of scenarios in which the variant is better, level or worse; paired over seeds."""
     seeds: int
-    """That both have."""
+    """Number of seeds that both have."""
     difference: Figure
     """Mean over seeds of the difference between the means over scenarios."""
     t_test: Figure
@@ -105,7 +98,7 @@ class Against(Section):
 
 
 class TaskSummary(Section):
-    """One task's means over scenarios."""
+    """Means of one task over scenarios."""
 
     auc: Spread | None
     logloss: Spread | None
@@ -118,8 +111,8 @@ class TaskSummary(Section):
     against: Against | None = None
 
 
-class Line(Section):
-    """A variant's model, or its consensus, over all scenarios."""
+class LineSummary(Section):
+    """Means of a variant's model, or of its consensus."""
 
     variant: str
     which: Which
@@ -127,7 +120,7 @@ class Line(Section):
     scenarios: dict[str, dict[str, Spread | None]]
     """AUC by scenario and task."""
     megabytes: Spread
-    """Sent by and to all clients, in millions of bytes."""
+    """Millions of bytes sent by and to all clients."""
     seconds: Spread
 
 
@@ -135,10 +128,10 @@ class Joined(Section):
     """Test figures of a scenario that trained alone on a share of its rows, from scratch or from a consensus."""
 
     method: str
-    """Whose consensus of the other scenarios it started from."""
+    """Method whose consensus of the other scenarios is the start."""
     scenario: str
     share: float
-    """Of its training rows."""
+    """Share of the scenario's training rows."""
     start: Literal["consensus", "scratch"]
     task: str
     seed: int
@@ -147,7 +140,7 @@ class Joined(Section):
 
 
 class Summary(Section):
-    """The content of `summary.json`."""
+    """Content of `summary.json`."""
 
     dataset: str
     reference: str
@@ -155,15 +148,15 @@ class Summary(Section):
     scenarios: list[str]
     tasks: list[str]
     variants: list[Described]
-    lines: list[Line]
+    lines: list[LineSummary]
     runs: list[Counted]
     figures: list[Measured]
     costs: list[Cost]
     joined: list[Joined]
     notes: list[str]
-    """What a reader of the means has to know."""
+    """Remarks that a reader of the means needs."""
 
-    def line(self, variant: str, which: Which = "model") -> Line | None:
+    def line(self, variant: str, which: Which = "model") -> LineSummary | None:
         """Return the line of a variant; None if it has none."""
         return next((line for line in self.lines if (line.variant, line.which) == (variant, which)), None)
 
@@ -174,7 +167,7 @@ def read_summary(folder: Path) -> Summary | None:
     Raises
     ------
     UserError
-        It is damaged, or not one of this version.
+        The file is damaged, or not one of this version.
     """
     path = folder / SUMMARY_NAME
     try:

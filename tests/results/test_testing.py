@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pfmsmtrec_flwr.comparison.statistics import holm, interval, outcome, paired_t, wilcoxon
+from pfmsmtrec_flwr.results.testing import holm, interval, outcome, paired_t, wilcoxon
 
 DIFFERENCES = [0.012, 0.004, -0.003, 0.009, 0.006]
 

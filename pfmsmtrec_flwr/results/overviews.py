@@ -1,0 +1,304 @@
+"""The tables of a run, of a comparison and of a report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from pfmsmtrec_flwr.results.frame import MEAN, Figures, Line, Metric
+from pfmsmtrec_flwr.results.means import spread
+from pfmsmtrec_flwr.results.schema import RunResults, notes_of
+from pfmsmtrec_flwr.results.summary import Against, Described, Joined, LineSummary, Summary, TaskSummary
+from pfmsmtrec_flwr.results.tables import (
+    MISSING,
+    Better,
+    Cell,
+    FigureTable,
+    Group,
+    Row,
+    figure_cell,
+    marked,
+    share_cell,
+)
+
+BASELINE = "alone"
+"""Method from which the gap to the best attainable figure is measured."""
+TITLES: dict[Metric, str] = {
+    "auc": "AUC",
+    "logloss": "log loss",
+    "gauc": "GAUC",
+    "gauc_coverage": "share of impressions that count in GAUC",
+    "calibration": "calibration, predicted over observed positives",
+}
+_BETTER: dict[Metric, Better] = {"auc": "higher", "gauc": "higher", "logloss": "lower"}
+
+
+def file_name(*parts: str) -> str:
+    """Return the stem of a file, of letters, digits and hyphens that any system takes.
+
+    >>> file_name("learning", "tab 1/NL")
+    'learning-tab-1-NL'
+    """
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts))
+
+
+def gap_closed(auc: float | None, baseline: float | None, best: float | None) -> float | None:
+    """Return the share of the way from `baseline` to `best` that `auc` has made; None where there is no way to make.
+
+    >>> gap_closed(0.65, 0.60, 0.70)
+    0.5
+    """
+    if auc is None or baseline is None or best is None or best <= baseline:
+        return None
+    return round((auc - baseline) / (best - baseline), 9)
+
+
+def run_table(runs: Sequence[RunResults]) -> FigureTable:
+    """Return the table of a run: a comparison with one seed.
+
+    Parameters
+    ----------
+    runs
+        Results of the run's own method, then of its reference methods.
+    """
+    own, *references = runs
+    against = f" against {', '.join(other.method for other in references)}" if references else ""
+    title = (
+        f"{own.method}{against} on {own.dataset}, test data, seed {own.seed}, "
+        f"{own.rounds} round{'' if own.rounds == 1 else 's'}"
+    )
+    figures = Figures({results.method: [results] for results in runs})
+    lines = figures.models
+    return scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes_of(runs))
+
+
+def scenario_table(
+    figures: Figures,
+    lines: Sequence[Line],
+    metrics: Sequence[Metric],
+    title: str,
+    *,
+    gap_of: Line | None = None,
+    notes: Sequence[str] = (),
+) -> FigureTable:
+    """Return a row for each scenario and task, then the means over scenarios; lines stand side by side.
+
+    Parameters
+    ----------
+    figures
+        Test figures.
+    lines
+        Lines to show, beside the best attainable figures if they are known.
+    metrics
+        Figures to show, one after the other.
+    title, notes
+        Words above and below the table.
+    gap_of
+        Line whose share of the way from `BASELINE` to the best attainable AUC is shown; None: no share.
+    """
+    baseline = next((line for line in lines if line.variant == BASELINE and line != gap_of), None)
+    gap = (gap_of, baseline) if gap_of is not None and baseline is not None and figures.has_best else None
+    labels = [*(line.label for line in lines), *(["best"] if figures.has_best else [])]
+    heads = ["scenario", "task"]
+    for metric in metrics:
+        heads += labels if len(metrics) == 1 else [f"{TITLES[metric]}\n{label}" for label in labels]
+        heads += ["gap\nclosed"] if gap and metric == "auc" else []
+
+    def row(task: str, scenario: str) -> Row:
+        cells = [Cell(scenario or "mean"), Cell(task)]
+        for metric in metrics:
+            own = [figure_cell(figures.spread(line, metric, task, scenario)) for line in lines]
+            cells += marked(own, _BETTER.get(metric, "neither"))
+            cells += [figure_cell(figures.best(metric, task, scenario))] if figures.has_best else []
+            if gap and metric == "auc":
+                cells.append(_gap_cell(figures, *gap, task, scenario))
+        return tuple(cells)
+
+    pairs = [(task, name) for name in figures.scenarios for task in figures.tasks if name in figures.having(task)]
+    groups = [Group("", tuple(row(*pair) for pair in pairs))]
+    if len(figures.scenarios) > 1:
+        groups.append(Group("", tuple(row(task, MEAN) for task in figures.tasks)))
+    return FigureTable("scenarios", title, tuple(heads), 2, tuple(groups), tuple(notes))
+
+
+def _gap_cell(figures: Figures, line: Line, baseline: Line, task: str, scenario: str) -> Cell:
+    found = (
+        figures.spread(line, "auc", task, scenario),
+        figures.spread(baseline, "auc", task, scenario),
+        figures.best("auc", task, scenario),
+    )
+    return share_cell(gap_closed(*(None if each is None else each.mean for each in found)))
+
+
+def comparison_tables(summary: Summary, figures: Figures) -> list[FigureTable]:
+    """Return all tables of a comparison."""
+    title = f"{summary.dataset}: AUC on test rows, mean ± sd over {_seeds(summary)}"
+    scenarios = scenario_table(figures, figures.lines, ("auc",), title, notes=summary.notes)
+    return [means_table(summary), scenarios, *([joining_table(summary)] if summary.joined else [])]
+
+
+def means_table(summary: Summary) -> FigureTable:
+    """Return a row for each task and method: means over scenarios, tests against the reference, and costs."""
+    described = {variant.name: variant for variant in summary.variants}
+    rows = [_mean_row(task, line, described[line.variant]) for task in summary.tasks for line in summary.lines]
+    heads = ("task", "method", "family", "parameters", "AUC", "worst scenario", "log loss", "GAUC (coverage)")
+    against = f"win/tie/loss to {summary.reference}"
+    more = ("calibration", against, "p (Holm)", "over alone", "MB", "seconds", "trials")
+    title = f"{summary.dataset}: means over scenarios on test rows, mean ± sd over {_seeds(summary)}"
+    return FigureTable("means", title, heads + more, 4, (Group("", tuple(rows)),), tuple(summary.notes))
+
+
+def _mean_row(task: str, line: LineSummary, variant: Described) -> Row:
+    own = line.tasks[task]
+    consensus = line.which == "consensus"
+    return (
+        Cell(task),
+        Cell(Line(line.variant, "consensus" if consensus else variant.parameters, variant.family).label),
+        Cell(variant.family),
+        Cell("consensus" if consensus else variant.parameters),
+        figure_cell(own.auc),
+        Cell(MISSING if own.worst is None else f"{own.worst.auc:.4f} ({own.worst.scenario})"),
+        figure_cell(own.logloss),
+        _gauc(own),
+        figure_cell(own.calibration, 3),
+        *_against(own.against),
+        Cell(MISSING if own.improvement is None else f"{own.improvement:+.1%}"),
+        figure_cell(line.megabytes, 2),
+        figure_cell(line.seconds, 1),
+        Cell(str(variant.trials)),
+    )
+
+
+def _gauc(own: TaskSummary) -> Cell:
+    if own.gauc is None or own.gauc_coverage is None:
+        return Cell(MISSING)
+    return Cell(f"{figure_cell(own.gauc)} ({own.gauc_coverage.mean:.0%})")
+
+
+def _against(against: Against | None) -> tuple[Cell, Cell]:
+    if against is None:
+        return Cell(""), Cell("")
+    return Cell(f"{against.win}/{against.tie}/{against.loss}"), figure_cell(against.t_test_holm)
+
+
+def _seeds(summary: Summary) -> str:
+    count = len(summary.seeds)
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
+def joining_table(summary: Summary) -> FigureTable:
+    """Return a row for each method, scenario, task and share of rows: AUC from the consensus, and from scratch."""
+    by_key: dict[tuple[str, str, str, float], list[Joined]] = {}
+    for each in summary.joined:
+        by_key.setdefault((each.method, each.scenario, each.task, each.share), []).append(each)
+    rows = []
+    for (method, scenario, task, share), own in by_key.items():
+        starts = (
+            spread(each.auc for each in own if each.start == "consensus"),
+            spread(each.auc for each in own if each.start == "scratch"),
+        )
+        rows.append((Cell(method), Cell(scenario), Cell(task), share_cell(share), *map(figure_cell, starts)))
+    return FigureTable(
+        "joining",
+        f"{summary.dataset}: AUC on test rows of a scenario that joins later and trains alone on a share of its rows, "
+        f"mean ± sd over {_seeds(summary)}",
+        ("method", "scenario", "task", "share of rows", "joined with consensus", "from scratch"),
+        4,
+        (Group("", tuple(rows)),),
+    )
+
+
+def data_table(figures: Figures) -> FigureTable:
+    """Return the scenarios' sizes and, by task, the positives in their test rows."""
+    splits = ("train", "validation", "test")
+    rows = []
+    for name in figures.scenarios:
+        sizes = [figures.fact(split, "", name) for split in splits]
+        positives = [figures.fact("positives", task, name) for task in figures.tasks]
+        rows.append((Cell(name), *(figure_cell(count, 0) for count in (*sizes, *positives))))
+    heads = ("scenario", *splits, *(f"positives of {task} in test" for task in figures.tasks))
+    return FigureTable("data", "Impressions of each scenario", heads, 1, (Group("", tuple(rows)),))
+
+
+def ranking_table(figures: Figures) -> FigureTable:
+    """Return every line's mean AUC over scenarios and its place, by task."""
+    columns = []
+    for task in figures.tasks:
+        places = {line: place for place, (line, _) in enumerate(figures.ranked(task), 1)}
+        columns.append(marked([figure_cell(figures.spread(line, "auc", task)) for line in figures.lines], "higher"))
+        columns.append([Cell(str(places.get(line, MISSING))) for line in figures.lines])
+    columns.append([Cell(str(len(figures.values(line, "rounds")))) for line in figures.lines])
+    heads = [head for task in figures.tasks for head in (task, f"place, {task}")]
+    return FigureTable(
+        "ranking",
+        "Macro AUC on test rows (mean over scenarios), with the standard deviation over seeds",
+        ("method", "model", *heads, "seeds"),
+        2,
+        _by_family(figures.lines, columns),
+    )
+
+
+def measure_tables(figures: Figures, metric: Metric) -> Iterator[FigureTable]:
+    """Return a table for each task in which some line has the figure: lines by scenarios, and their mean.
+
+    Parameters
+    ----------
+    figures
+        Test figures.
+    metric
+        Figure to show; of the calibration, a ratio, there is no mean.
+    """
+    for task in figures.tasks:
+        if figures.counted(metric, task):
+            yield _measure_table(figures, metric, task)
+
+
+def _measure_table(figures: Figures, metric: Metric, task: str) -> FigureTable:
+    names = figures.having(task)
+    shown = names if metric == "calibration" or len(names) < 2 else (*names, MEAN)
+    columns = [
+        marked(
+            [figure_cell(figures.spread(line, metric, task, name)) for line in figures.lines],
+            _BETTER.get(metric, "neither"),
+        )
+        for name in shown
+    ]
+    groups = list(_by_family(figures.lines, columns))
+    best = [figures.best(metric, task, name) for name in shown]
+    if any(figure is not None for figure in best):
+        words = (Cell("best attainable"), Cell("true probabilities"))
+        groups.append(Group("attainable", ((*words, *map(figure_cell, best)),)))
+    if metric == "gauc":
+        covered = [share_cell(figures.fact("gauc_coverage", task, name), 1) if name else Cell("") for name in shown]
+        groups.append(Group("coverage", ((Cell("share of impressions that count"), Cell(""), *covered),)))
+    heads = ("method", "model", *(name or "mean" for name in shown))
+    return FigureTable(file_name(metric, task), f"{task}: {TITLES[metric]} on test rows", heads, 2, tuple(groups))
+
+
+def cost_table(figures: Figures) -> FigureTable:
+    """Return what a run of each method costs."""
+    costs = {
+        "rounds": ("rounds", 1),
+        "total, s": ("seconds", 1),
+        "waiting for training, s": ("train_seconds", 1),
+        "server, s": ("aggregate_seconds", 1),
+        "up, MB": ("up_megabytes", 2),
+        "down, MB": ("down_megabytes", 2),
+    }
+    columns = [
+        [figure_cell(figures.spread(line, metric), digits) for line in figures.models]
+        for metric, digits in costs.values()
+    ]
+    groups = _by_family(figures.models, columns, models=False)
+    return FigureTable("cost", "Rounds, wall-clock time and traffic of one run", ("method", *costs), 1, groups)
+
+
+def _by_family(lines: Sequence[Line], columns: Sequence[Sequence[Cell]], models: bool = True) -> tuple[Group, ...]:
+    """Return a row for each line, grouped by family; lines of a family follow each other."""
+    rows = []
+    for line, cells in zip(lines, zip(*columns, strict=True), strict=True):
+        words = (Cell(line.variant), Cell(line.model)) if models else (Cell(line.variant),)
+        rows.append((line.family, (*words, *cells)))
+    families = groupby(rows, lambda pair: pair[0])
+    return tuple(Group(family, tuple(row for _, row in own)) for family, own in families)

@@ -1,0 +1,205 @@
+"""Write and read `metrics.jsonl`, a line per round."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.schema import Figure
+from pfmsmtrec_flwr.validation import Section, parse
+
+METRICS_NAME = "metrics.jsonl"
+
+
+class Validation(Section):
+    """Validation figures of one task in one scenario."""
+
+    auc: Figure
+    logloss: Figure = None
+
+
+class ScenarioRound(Section):
+    """Report of one scenario in a round."""
+
+    loss: Figure = None
+    """Mean training objective of the round's batches."""
+    validation: dict[str, Validation] = Field(default_factory=dict)
+
+
+class ConflictRound(Section):
+    """Cosines between the scenarios' updates, per expert."""
+
+    scenarios: list[str]
+    """Order of the axes of `cosines`; empty where there are too many scenarios to log all pairs."""
+    mean: list[float]
+    """Mean over pairs of scenarios, for each expert."""
+    cosines: list[list[list[float]]]
+    """Cosine for each expert, scenario and scenario."""
+
+
+class RoundMetrics(Section):
+    """One line of `metrics.jsonl`: one round of one method."""
+
+    method: str
+    round: int
+    rounds: int
+    """Number of rounds configured; early stopping may end the run before."""
+    seconds: float
+    """Seconds since the method started."""
+    scenarios: dict[str, ScenarioRound]
+    macro: dict[str, Figure] = Field(default_factory=dict)
+    """Validation AUC by task, mean over scenarios."""
+    up_bytes: int = 0
+    down_bytes: int = 0
+    alpha: dict[str, Any] | None = None
+    """Learned shares, by scenario."""
+    gates: dict[str, dict[str, list[float]]] | None = None
+    """Mean share of each expert, by scenario and task."""
+    conflict: ConflictRound | None = None
+
+
+class MetricsLog:
+    """Log of a method's rounds; each line can be read by others at once.
+
+    Parameters
+    ----------
+    folder
+        Output folder of the method; made if it is missing.
+    method, rounds
+        Name of the method and number of rounds configured, written into every line.
+    resume
+        Whether to keep the lines that are there and to count the seconds on from the last of them.
+    clock
+        Function that returns seconds from any origin.
+
+    Examples
+    --------
+    >>> log = MetricsLog(Path("runs/mine"), method="fedavg", rounds=20)  # doctest: +SKIP
+    >>> log.append(1, {"NL": {"loss": 0.31, "validation": {"ctr": {"auc": 0.61, "logloss": 0.3}}}})  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        method: str,
+        rounds: int,
+        resume: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / METRICS_NAME
+        self._method = method
+        self._rounds = rounds
+        self._clock = clock
+        before = read_metrics(folder) if resume else []
+        self._origin = clock() - (before[-1].seconds if before else 0.0)
+        # Rewritten even on a resume: a process that died while writing leaves half a line behind.
+        self.path.write_text("".join(_line(entry) for entry in before), encoding="utf-8")
+
+    def append(
+        self,
+        round_number: int,
+        scenarios: Mapping[str, Mapping[str, Any]],
+        *,
+        macro: Mapping[str, float | None] | None = None,
+        up_bytes: int = 0,
+        down_bytes: int = 0,
+        alpha: Mapping[str, Any] | None = None,
+        gates: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+        conflict: Mapping[str, Any] | None = None,
+    ) -> RoundMetrics:
+        """Write one round's line and return it.
+
+        Parameters
+        ----------
+        round_number
+            Number of the round, from 1 on.
+        scenarios
+            Reports by name: ``{"loss": x, "validation": {task: {"auc": x, "logloss": x}}}``; NaN becomes null.
+        macro
+            Validation AUC by task; computed from `scenarios` when None.
+        up_bytes, down_bytes
+            Bytes sent in this round.
+        alpha
+            Learned shares, by scenario.
+        gates
+            Mean share of each expert, by scenario and task.
+        conflict
+            Fields of `ConflictRound`.
+        """
+        reported = {name: parse(ScenarioRound, scenarios[name], f"round {round_number}") for name in sorted(scenarios)}
+        entry = RoundMetrics(
+            method=self._method,
+            round=round_number,
+            rounds=self._rounds,
+            seconds=round(self._clock() - self._origin, 3),
+            scenarios=reported,
+            macro=dict(macro) if macro is not None else _macro(reported),
+            up_bytes=up_bytes,
+            down_bytes=down_bytes,
+            alpha=dict(alpha) if alpha is not None else None,
+            gates=_rounded(gates),
+            conflict=None if conflict is None else parse(ConflictRound, _rounded(conflict), f"round {round_number}"),
+        )
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(_line(entry))
+        return entry
+
+
+def read_metrics(folder: Path) -> list[RoundMetrics]:
+    """Return the rounds logged so far, without a line that is still being written; none if there is no file.
+
+    Raises
+    ------
+    UserError
+        A line is damaged.
+    """
+    path = folder / METRICS_NAME
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return []
+    *whole, _ = content.split(b"\n")
+    return [_entry(line, f"{path}, line {number}") for number, line in enumerate(whole, start=1)]
+
+
+def _macro(scenarios: Mapping[str, ScenarioRound]) -> dict[str, float | None]:
+    by_task: dict[str, list[float]] = {}
+    for scenario in scenarios.values():
+        for task, figures in scenario.validation.items():
+            defined = by_task.setdefault(task, [])
+            if figures.auc is not None:
+                defined.append(figures.auc)
+    return {task: sum(defined) / len(defined) if defined else None for task, defined in by_task.items()}
+
+
+def _rounded(value: Any) -> Any:
+    """Return a nested structure with its numbers rounded: more would only make the file long."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def _entry(line: bytes, source: str) -> RoundMetrics:
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{source} is not valid JSON ({error}): remove the line, or run again") from None
+    return parse(RoundMetrics, document, source)
+
+
+def _line(entry: RoundMetrics) -> str:
+    document = entry.model_dump(mode="json")
+    for optional in ("alpha", "gates", "conflict"):
+        if document[optional] is None:
+            del document[optional]
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"

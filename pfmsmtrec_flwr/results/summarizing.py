@@ -1,0 +1,277 @@
+"""Summary of finished runs: means over scenarios and seeds, and tests between methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from pfmsmtrec_flwr.config import Settings
+from pfmsmtrec_flwr.results.frame import METRICS, Figures, Line
+from pfmsmtrec_flwr.results.means import Spread, mean
+from pfmsmtrec_flwr.results.schema import RunResults, notes_of
+from pfmsmtrec_flwr.results.summary import (
+    Against,
+    Cost,
+    Counted,
+    Described,
+    Joined,
+    LineSummary,
+    Measured,
+    Summary,
+    TaskSummary,
+    Which,
+    Worst,
+)
+from pfmsmtrec_flwr.results.testing import holm, outcome, paired_t, wilcoxon
+
+ALONE = "alone"
+"""Method from which improvements are measured."""
+CHANCE = 0.5
+"""AUC of a model that knows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A variant with all its runs that have finished.
+
+    Attributes
+    ----------
+    name, method
+        Names of the variant and of its method.
+    runs
+        Results by seed.
+    what
+        Difference from the method as it is, in words.
+    settings
+        Settings of its own, tuned or not.
+    trials
+        Number of settings that were tried for its method.
+    validation
+        Mean validation AUC of the best trial.
+    folders
+        Folders of the runs by seed, relative to the comparison's, with slashes.
+    """
+
+    name: str
+    method: str
+    runs: Mapping[int, RunResults]
+    what: str = ""
+    settings: Settings = field(default_factory=dict)
+    trials: int = 0
+    validation: float | None = None
+    folders: Mapping[int, str] = field(default_factory=dict)
+
+
+def figures_of(finished: Sequence[Finished]) -> Figures:
+    """Return the test figures of finished runs."""
+    return Figures({each.name: [each.runs[seed] for seed in sorted(each.runs)] for each in finished})
+
+
+def summarize(
+    finished: Sequence[Finished],
+    reference: str,
+    *,
+    joined: Sequence[Joined] = (),
+    notes: Sequence[str] = (),
+) -> Summary:
+    """Put finished runs together.
+
+    Parameters
+    ----------
+    finished
+        Variants in the order of the tables, each with at least one run.
+    reference
+        Name of the variant that the others are tested against; nothing is tested if it is not among them.
+    joined
+        Figures of scenarios that joined later.
+    notes
+        Remarks to add to those that are found here.
+    """
+    figures = figures_of(finished)
+    return Summary(
+        dataset=next(iter(finished[0].runs.values())).dataset,
+        reference=reference,
+        seeds=list(figures.seeds),
+        scenarios=list(figures.scenarios),
+        tasks=list(figures.tasks),
+        variants=[_described(each) for each in finished],
+        lines=_line_summaries(figures, reference),
+        runs=[
+            Counted(variant=each.name, seed=seed, folder=each.folders[seed])
+            for each in finished
+            for seed in sorted(each.folders)
+        ],
+        figures=list(_measured(figures)),
+        costs=[_cost(each, seed) for each in finished for seed in sorted(each.runs)],
+        joined=list(joined),
+        notes=[*_notes(finished, figures, reference), *notes],
+    )
+
+
+def relative_improvement(auc: float | None, base: float | None) -> float | None:
+    """Return the relative improvement of an AUC over another; None where the other is not above chance.
+
+    >>> round(relative_improvement(0.62, 0.60), 6)
+    0.2
+    """
+    if auc is None or base is None or base <= CHANCE:
+        return None
+    return (auc - CHANCE) / (base - CHANCE) - 1
+
+
+def _which(model: str) -> Which:
+    return "consensus" if model == "consensus" else "model"
+
+
+def _described(finished: Finished) -> Described:
+    first = next(iter(finished.runs.values()))
+    return Described(
+        name=finished.name,
+        method=finished.method,
+        family=first.family,
+        parameters=first.parameters,
+        what=finished.what,
+        settings=finished.settings,
+        trials=finished.trials,
+        validation=finished.validation,
+    )
+
+
+def _cost(finished: Finished, seed: int) -> Cost:
+    run = finished.runs[seed]
+    return Cost(
+        variant=finished.name,
+        seed=seed,
+        rounds=run.rounds,
+        up_bytes=run.traffic.up_bytes,
+        down_bytes=run.traffic.down_bytes,
+        seconds=run.seconds.total,
+    )
+
+
+def _measured(figures: Figures) -> Iterator[Measured]:
+    frame = figures.frame
+    known = frame[frame["metric"].isin(METRICS) & frame["variant"].isin([line.variant for line in figures.lines])]
+    keys = ["variant", "model", "scenario", "task", "seed"]
+    for key, own in known.groupby(keys, sort=False):
+        variant, model, scenario, task, seed = cast("tuple[str, str, str, str, int]", key)
+        values = dict(zip(own["metric"], own["value"], strict=True))
+        yield Measured(variant=variant, which=_which(model), scenario=scenario, task=task, seed=int(seed), **values)
+
+
+def _line_summaries(figures: Figures, reference: str) -> list[LineSummary]:
+    base = next((line for line in figures.lines if line.variant == ALONE), None)
+    standing = {task: _standing(figures, task, reference) for task in figures.tasks}
+    return [
+        LineSummary(
+            variant=line.variant,
+            which=_which(line.model),
+            tasks={task: _task_summary(figures, line, task, base, standing[task].get(line)) for task in figures.tasks},
+            scenarios={
+                name: {
+                    task: figures.spread(line, "auc", task, name)
+                    for task in figures.tasks
+                    if name in figures.having(task)
+                }
+                for name in figures.scenarios
+            },
+            megabytes=_known(figures.spread(line, "megabytes")),
+            seconds=_known(figures.spread(line, "seconds")),
+        )
+        for line in figures.lines
+    ]
+
+
+def _known(found: Spread | None) -> Spread:
+    if found is None:
+        raise TypeError("a variant without a run")
+    return found
+
+
+def _task_summary(figures: Figures, line: Line, task: str, base: Line | None, against: Against | None) -> TaskSummary:
+    means = {metric: figures.spread(line, metric, task) for metric in METRICS}
+    alone = None if base is None else figures.spread(base, "auc", task)
+    return TaskSummary(
+        **means,
+        worst=_worst(figures, line, task),
+        improvement=relative_improvement(_mean_of(means["auc"]), _mean_of(alone)),
+        against=against,
+    )
+
+
+def _mean_of(found: Spread | None) -> float | None:
+    return None if found is None else found.mean
+
+
+def _worst(figures: Figures, line: Line, task: str) -> Worst | None:
+    means = {name: figures.spread(line, "auc", task, name) for name in figures.counted("auc", task)}
+    known = {name: found.mean for name, found in means.items() if found is not None}
+    if not known or len(known) < len(means):
+        return None
+    lowest = min(known, key=lambda name: known[name])
+    return Worst(scenario=lowest, auc=known[lowest])
+
+
+def _standing(figures: Figures, task: str, reference: str) -> dict[Line, Against]:
+    """Compare every other model with the reference in a task; p-values are corrected for their number."""
+    ours = next((line for line in figures.models if line.variant == reference), None)
+    if ours is None:
+        return {}
+    against = {line: _against(figures, line, ours, task) for line in figures.models if line is not ours}
+    t_tests = holm([each.t_test for each in against.values()])
+    ranks = holm([each.wilcoxon for each in against.values()])
+    return {
+        line: each.model_copy(update={"t_test_holm": t_test, "wilcoxon_holm": rank})
+        for (line, each), t_test, rank in zip(against.items(), t_tests, ranks, strict=True)
+    }
+
+
+def _against(figures: Figures, line: Line, reference: Line, task: str) -> Against:
+    scenarios = figures.counted("auc", task)
+    by_scenario = [_differences(figures, line, reference, task, name) for name in scenarios]
+    complete = [differences for differences in by_scenario if differences is not None]
+    outcomes = [outcome(differences) for differences in complete]
+    pairs = [difference for differences in complete for difference in differences]
+    means = _differences(figures, line, reference, task)
+    return Against(
+        win=outcomes.count("win"),
+        tie=outcomes.count("tie"),
+        loss=outcomes.count("loss"),
+        seeds=len(_common_seeds(figures, line, reference)),
+        difference=mean(means) if means else None,
+        t_test=paired_t(means) if means else None,
+        t_test_holm=None,
+        wilcoxon=wilcoxon(pairs) if len(complete) == len(scenarios) else None,
+        wilcoxon_holm=None,
+    )
+
+
+def _common_seeds(figures: Figures, line: Line, reference: Line) -> list[int]:
+    other = figures.values(reference, "seconds").index
+    return [seed for seed in figures.values(line, "seconds").index if seed in other]
+
+
+def _differences(figures: Figures, line: Line, reference: Line, task: str, scenario: str = "") -> list[float] | None:
+    """Return the differences in AUC by seed; None if a figure is missing."""
+    seeds = _common_seeds(figures, line, reference)
+    own, others = (figures.values(each, "auc", task, scenario).loc[seeds] for each in (line, reference))
+    differences = own - others
+    return None if differences.isna().any() else differences.tolist()
+
+
+def _notes(finished: Sequence[Finished], figures: Figures, reference: str) -> list[str]:
+    notes = [
+        f"{scenario}, {task}: one class in the test rows, so no AUC; left out of every mean"
+        for task in figures.tasks
+        for scenario in figures.having(task)
+        if scenario not in figures.counted("auc", task)
+    ]
+    notes += [
+        f"{each.name}: no run with seed {', '.join(missing)}; its means are over the others"
+        for each in finished
+        if (missing := [str(seed) for seed in figures.seeds if seed not in each.runs])
+    ]
+    if len(figures.seeds) < 2 and len(finished) > 1:
+        notes.append(f"one seed: no test, and wins and losses against {reference} are by the sign of the difference")
+    return [*notes, *notes_of(run for each in finished for run in each.runs.values())]

@@ -1,0 +1,310 @@
+"""Tables of a run, of a comparison and of a report."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from compared import run_results
+from hypothesis import given
+from hypothesis import strategies as st
+from reported import RunMaker
+from rich.console import Console
+
+from pfmsmtrec_flwr.results.frame import Figures
+from pfmsmtrec_flwr.results.overviews import (
+    comparison_tables,
+    cost_table,
+    data_table,
+    file_name,
+    gap_closed,
+    joining_table,
+    means_table,
+    measure_tables,
+    ranking_table,
+    run_table,
+)
+from pfmsmtrec_flwr.results.rendering import as_markdown, as_text, rich_table
+from pfmsmtrec_flwr.results.schema import (
+    Attainable,
+    Examples,
+    RunResults,
+    ScenarioResult,
+    TaskResult,
+    results_from,
+)
+from pfmsmtrec_flwr.results.summarizing import Finished, figures_of, summarize
+from pfmsmtrec_flwr.results.summary import Joined, Summary
+from pfmsmtrec_flwr.results.tables import LEVELS, FigureTable
+
+TaskFigures = dict[str, tuple[float | None, float | None]]
+
+
+def run(
+    method: str, figures: dict[str, TaskFigures], *, best: bool = False, reference: tuple[str, ...] = ()
+) -> RunResults:
+    scenarios = {
+        name: ScenarioResult(
+            examples=Examples(train=80, validation=10, test=10),
+            selected_round=2,
+            tasks={
+                task: TaskResult(auc=auc, logloss=loss, positives=1, examples=10) for task, (auc, loss) in tasks.items()
+            },
+        )
+        for name, tasks in figures.items()
+    }
+    attainable = {"NL": {"ctr": Attainable(auc=0.7, logloss=0.1)}, "US": {"ctr": Attainable(auc=0.9, logloss=0.2)}}
+    return results_from(
+        method=method,
+        dataset="synthetic",
+        seed=1,
+        rounds=12,
+        scenarios=scenarios,
+        best_attainable=attainable if best else None,
+        reference=reference,
+    )
+
+
+FULL = [
+    run(
+        "pf-msmtrec",
+        {"NL": {"ctr": (0.65, 0.11), "ctcvr": (None, 0.01)}, "US": {"ctr": (0.75, 0.22)}},
+        best=True,
+        reference=("alone",),
+    ),
+    run("alone", {"NL": {"ctr": (0.6, 0.12), "ctcvr": (None, 0.02)}, "US": {"ctr": (0.8, 0.21)}}),
+]
+TITLE = "pf-msmtrec against alone on synthetic, test data, seed 1, 12 rounds"
+
+
+def test_the_plain_table() -> None:
+    assert as_text(run_table(FULL)) == (
+        f"{TITLE}\n\n"
+        "                        AUC     AUC     AUC     gap    log loss  log loss  log loss\n"
+        "scenario  task   pf-msmtrec   alone    best  closed  pf-msmtrec     alone      best\n"
+        "-----------------------------------------------------------------------------------\n"
+        "NL        ctr        0.6500  0.6000  0.7000     50%      0.1100    0.1200    0.1000\n"
+        "NL        ctcvr         n/a     n/a     n/a     n/a      0.0100    0.0200       n/a\n"
+        "US        ctr        0.7500  0.8000  0.9000    -50%      0.2200    0.2100    0.2000\n"
+        "-----------------------------------------------------------------------------------\n"
+        "mean      ctr        0.7000  0.7000  0.8000      0%      0.1650    0.1650    0.1500\n"
+        "mean      ctcvr         n/a     n/a     n/a     n/a      0.0100    0.0200       n/a"
+    )
+
+
+def test_the_plain_table_of_one_method_and_one_scenario() -> None:
+    assert as_text(run_table([run("fedavg", {"tab0": {"is_click": (0.61234, 0.5)}})])) == (
+        "fedavg on synthetic, test data, seed 1, 12 rounds\n\n"
+        "                       AUC  log loss\n"
+        "scenario  task      fedavg    fedavg\n"
+        "------------------------------------\n"
+        "tab0      is_click  0.6123    0.5000"
+    )
+
+
+def test_the_markdown_table() -> None:
+    assert as_markdown(run_table(FULL[:1])) == (
+        "pf-msmtrec on synthetic, test data, seed 1, 12 rounds.\n\n"
+        "| scenario | task | AUC pf-msmtrec | AUC best | log loss pf-msmtrec | log loss best |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: |\n"
+        "| NL | ctr | 0.6500 | 0.7000 | 0.1100 | 0.1000 |\n"
+        "| NL | ctcvr | n/a | n/a | 0.0100 | n/a |\n"
+        "| US | ctr | 0.7500 | 0.9000 | 0.2200 | 0.2000 |\n"
+        "| mean | ctr | 0.7000 | 0.8000 | 0.1650 | 0.1500 |\n"
+        "| mean | ctcvr | n/a | n/a | 0.0100 | n/a |\n"
+    )
+    lines = as_markdown(run_table(FULL)).splitlines()
+    assert "| gap closed |" in lines[2]
+    assert lines[4].startswith("| NL | ctr | **0.6500** | 0.6000 | 0.7000 | 50% | **0.1100** |")
+
+
+def test_the_terminal_table_shows_the_same_cells_and_marks_the_better_figure() -> None:
+    table = rich_table(run_table(FULL))
+    shown = [[str(cell) for cell in column.cells] for column in table.columns]
+    expected = [[str(cell) for cell in row] for row in run_table(FULL).rows]
+    assert [list(row) for row in zip(*shown, strict=True)] == expected
+    ours, alone = list(table.columns[2].cells), list(table.columns[3].cells)
+    assert [getattr(cell, "style", None) for cell in ours] == ["bold green", "", "", "bold green", ""]
+    assert [getattr(cell, "style", None) for cell in alone] == ["", "", "bold green", "bold green", ""]
+    printed = io.StringIO()
+    Console(width=100, file=printed).print(table)
+    assert printed.getvalue().startswith(TITLE)
+
+
+def cells(table: FigureTable, row: int) -> list[str]:
+    return [str(cell) for cell in table.rows[row][table.words :]]
+
+
+def test_a_mean_over_fewer_scenarios_than_the_others_is_not_shown() -> None:
+    diverged = run("fedavg", {"NL": {"ctr": (0.9, None)}, "US": {"ctr": (0.9, 0.1)}})
+    whole = run("alone", {"NL": {"ctr": (0.6, 0.5)}, "US": {"ctr": (0.8, 0.1)}})
+    assert cells(run_table([diverged, whole]), -1) == ["0.9000", "0.7000", "n/a", "0.3000"]
+
+
+def test_a_scenario_that_a_reference_method_lacks_is_not_available() -> None:
+    ours = run("fedavg", {"NL": {"ctr": (0.9, 0.2)}, "US": {"ctr": (0.9, 0.1)}})
+    table = run_table([ours, run("alone", {"NL": {"ctr": (0.6, 0.5)}})])
+    assert cells(table, 1) == ["0.9000", "n/a", "0.1000", "n/a"]
+
+
+@pytest.mark.parametrize(
+    ("auc", "baseline", "best", "share"),
+    [(0.65, 0.6, 0.7, 0.5), (0.55, 0.6, 0.7, -0.5), (0.8, 0.7, 0.7, None), (None, 0.6, 0.7, None)],
+)
+def test_gap_closed(auc: float | None, baseline: float, best: float, share: float | None) -> None:
+    assert gap_closed(auc, baseline, best) == share
+
+
+@given(st.floats(0.5, 0.7), st.floats(0.71, 1.0))
+def test_the_baseline_closes_nothing_and_the_best_all(baseline: float, best: float) -> None:
+    assert gap_closed(baseline, baseline, best) == 0
+    assert gap_closed(best, baseline, best) == 1
+
+
+@pytest.fixture(scope="module")
+def finished() -> list[Finished]:
+    alone = {
+        seed: run_results("alone", seed, {"A": {"ctr": auc}, "B": {"ctr": 0.6}}, family="alone")
+        for seed, auc in ((0, 0.60), (1, 0.62))
+    }
+    ours = {
+        seed: run_results("ours", seed, {"A": {"ctr": auc}, "B": {"ctr": 0.7}}, traffic=(2_000_000, 1_000_000))
+        for seed, auc in ((0, 0.66), (1, 0.68))
+    }
+    return [Finished("alone", "alone", alone, trials=3), Finished("ours", "ours", ours)]
+
+
+@pytest.fixture(scope="module")
+def summary(finished: list[Finished]) -> Summary:
+    joined = [
+        Joined(method="ours", scenario="A", share=share, start=start, task="ctr", seed=seed, auc=auc, logloss=0.5)
+        for share, start, auc in ((0.01, "consensus", 0.58), (0.01, "scratch", 0.52))
+        for seed in (0, 1)
+    ]
+    return summarize(finished, "ours", joined=joined, notes=["a note"])
+
+
+def test_the_means_as_text(summary: Summary) -> None:
+    lines = as_text(means_table(summary)).splitlines()
+    assert lines == [
+        "made: means over scenarios on test rows, mean ± sd over 2 seeds",
+        "",
+        "task  method  family     parameters                AUC  worst scenario         log loss        GAUC (coverage)"
+        "    calibration  win/tie/loss to ours  p (Holm)  over alone           MB    seconds  trials",
+        "-" * len(lines[2]),
+        "ctr   alone   alone      personalised  0.6050 ± 0.0071      0.6000 (B)  0.3950 ± 0.0071  0.5050 ± 0.0071 (50%)"
+        "  1.000 ± 0.000                 0/0/2    0.0000       +0.0%  0.00 ± 0.00  2.0 ± 0.0       3",
+        "ctr   ours    federated  personalised  0.6850 ± 0.0071      0.6700 (A)  0.3150 ± 0.0071  0.5850 ± 0.0071 (50%)"
+        "  1.000 ± 0.000                                      +76.2%  3.00 ± 0.00  2.0 ± 0.0       0",
+        "",
+        "a note.",
+    ]
+
+
+def test_the_scenarios_as_markdown(summary: Summary, finished: list[Finished]) -> None:
+    scenarios = comparison_tables(summary, figures_of(finished))[1]
+    assert as_markdown(scenarios).splitlines() == [
+        "made: AUC on test rows, mean ± sd over 2 seeds.",
+        "",
+        "| scenario | task | alone | ours |",
+        "| --- | --- | ---: | ---: |",
+        "| A | ctr | 0.6100 ± 0.0141 | **0.6700 ± 0.0141** |",
+        "| B | ctr | 0.6000 ± 0.0000 | **0.7000 ± 0.0000** |",
+        "| mean | ctr | 0.6050 ± 0.0071 | **0.6850 ± 0.0071** |",
+        "",
+        "a note.",
+    ]
+
+
+def test_joining_sets_the_starts_side_by_side(summary: Summary, finished: list[Finished]) -> None:
+    table = joining_table(summary)
+    assert [[str(cell) for cell in row] for row in table.rows] == [
+        ["ours", "A", "ctr", "1%", "0.5800 ± 0.0000", "0.5200 ± 0.0000"]
+    ]
+    figures = figures_of(finished)
+    assert [each.name for each in comparison_tables(summary, figures)] == ["means", "scenarios", "joining"]
+    nobody = summary.model_copy(update={"joined": []})
+    assert [each.name for each in comparison_tables(nobody, figures)] == ["means", "scenarios"]
+
+
+@pytest.fixture(scope="module")
+def figures() -> Figures:
+    return RunMaker(Path()).figures()
+
+
+def shown(table: FigureTable) -> dict[tuple[str, ...], list[str]]:
+    rows = [[cell.text for cell in row] for row in table.rows]
+    return {tuple(row[: table.words]): row[table.words :] for row in rows}
+
+
+def test_the_auc_of_lines_by_scenario_and_task(figures: Figures) -> None:
+    ctr, ctcvr = measure_tables(figures, "auc")
+    assert (ctr.name, ctr.heads[2:]) == ("auc-ctr", ("NL", "US", "mean"))
+    assert [group.name for group in ctr.groups] == ["floor", "alone", "federated", "attainable"]
+    assert shown(ctr) == {
+        ("base-rate", "global"): ["0.6000", "0.4000", "0.5000"],
+        ("alone", "personalised"): ["0.7000", "0.5000", "0.6000"],
+        ("fedavg", "global"): ["0.7500", "0.5500", "0.6500"],
+        ("pf-msmtrec", "personalised"): ["0.8000", "0.6000", "0.7000"],
+        ("pf-msmtrec", "consensus"): ["0.7500", "0.5500", "0.6500"],
+        ("best attainable", "true probabilities"): ["0.8750", "0.8750", "0.8750"],
+    }
+    assert shown(ctcvr)["alone", "personalised"] == ["0.6000", "n/a", "0.6000"]
+
+
+def test_the_shade_tells_where_a_cell_lies_between_worst_and_best(figures: Figures) -> None:
+    column = [row[2] for row in next(measure_tables(figures, "auc")).rows]
+    assert [cell.level for cell in column] == [0, 4, 6, LEVELS - 1, 6, None]
+    assert [cell.best for cell in column] == [False, False, False, True, False, False]
+    assert [cell.sd for cell in column] == ["", "0.0141", "0.0141", "0.0141", "0.0141", ""]
+
+
+def test_a_column_of_equals_and_one_without_a_better_side_have_no_shade(figures: Figures) -> None:
+    for metric in ("logloss", "calibration"):
+        table = next(measure_tables(figures, metric))
+        assert {cell.level for row in table.rows for cell in row} == {None}
+    assert table.heads[2:] == ("NL", "US")  # a mean of ratios would say nothing
+    assert shown(table)["alone", "personalised"] == ["1.1250", "1.1250"]
+
+
+def test_the_coverage_stands_below_the_gauc(figures: Figures) -> None:
+    table = next(measure_tables(figures, "gauc"))
+    assert shown(table)["share of impressions that count", ""] == ["50.0%", "50.0%", ""]
+
+
+def test_the_ranking_by_task(figures: Figures) -> None:
+    table = ranking_table(figures)
+    assert table.heads[2:] == ("ctr", "place, ctr", "ctcvr", "place, ctcvr", "seeds")
+    assert shown(table)["pf-msmtrec", "personalised"] == ["0.7000", "1", "0.7000", "1", "2"]
+    assert shown(table)["base-rate", "global"] == ["0.5000", "5", "0.5000", "5", "1"]
+
+
+def test_the_cost_of_a_run(figures: Figures) -> None:
+    assert shown(cost_table(figures)) == {
+        ("base-rate",): ["3.0", "0.0", "0.0", "0.0", "0.00", "0.00"],
+        ("alone",): ["3.0", "0.0", "0.0", "0.0", "0.00", "0.00"],
+        ("fedavg",): ["3.0", "0.0", "0.0", "0.0", "2.00", "3.00"],
+        ("pf-msmtrec",): ["3.0", "12.5", "9.2", "0.0", "2.00", "3.00"],
+    }
+
+
+def test_the_size_of_the_data(figures: Figures) -> None:
+    assert shown(data_table(figures)) == {
+        ("NL",): ["800", "90", "100", "30", "7"],
+        ("US",): ["800", "90", "100", "30", "0"],
+    }
+
+
+@pytest.mark.parametrize("metric", ["auc", "logloss", "gauc", "calibration"])
+def test_every_line_of_a_table_fills_its_columns(figures: Figures, metric: str) -> None:
+    for table in measure_tables(figures, metric):  # type: ignore[arg-type]
+        assert {len(row) for row in table.rows} == {len(table.heads)}
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [(("learning", "NL"), "learning-NL"), (("auc", "a/b c"), "auc-a-b-c"), (("x", "v1.5_é"), "x-v1.5_é")],
+)
+def test_file_names(parts: tuple[str, ...], name: str) -> None:
+    assert file_name(*parts) == name

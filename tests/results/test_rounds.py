@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.rounds import MetricsLog, read_metrics
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_round_is_a_line_that_others_can_read_at_once(tmp_path: Path) -> None:
+    clock = Clock()
+    log = MetricsLog(tmp_path, method="fedavg", rounds=2, clock=clock)
+    clock.now += 1.5
+    us = {"loss": math.nan, "validation": {"ctr": {"auc": 0.75, "logloss": 0.5}, "ctcvr": {"auc": None}}}
+    log.append(1, {"US": us, "NL": {"loss": 0.25, "validation": {"ctr": {"auc": 0.25}}}}, up_bytes=3, down_bytes=4)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
+        "method": "fedavg",
+        "round": 1,
+        "rounds": 2,
+        "seconds": 1.5,
+        "scenarios": {
+            "NL": {"loss": 0.25, "validation": {"ctr": {"auc": 0.25, "logloss": None}}},
+            "US": {
+                "loss": None,
+                "validation": {"ctr": {"auc": 0.75, "logloss": 0.5}, "ctcvr": {"auc": None, "logloss": None}},
+            },
+        },
+        "macro": {"ctr": 0.5, "ctcvr": None},
+        "up_bytes": 3,
+        "down_bytes": 4,
+    }
+
+
+def test_shares_are_written_where_a_method_learns_them(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, method="pf-msmtrec", rounds=1)
+    log.append(1, {}, macro={"ctr": 0.5}, alpha={"NL": [0.5, 0.25]})
+    assert read_metrics(tmp_path)[0].alpha == {"NL": [0.5, 0.25]}
+    assert read_metrics(tmp_path)[0].macro == {"ctr": 0.5}
+
+
+def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
+    MetricsLog(tmp_path, method="fedavg", rounds=2).append(1, {})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"method": "fed')
+    assert [entry.round for entry in read_metrics(tmp_path)] == [1]
+
+
+def test_a_new_log_starts_afresh_and_a_resumed_one_goes_on(tmp_path: Path) -> None:
+    clock = Clock()
+    first = MetricsLog(tmp_path, method="fedavg", rounds=3, clock=clock)
+    clock.now += 10
+    first.append(1, {})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"half a')
+    clock.now += 1000
+    resumed = MetricsLog(tmp_path, method="fedavg", rounds=3, resume=True, clock=clock)
+    clock.now += 5
+    resumed.append(2, {})
+    assert [(entry.round, entry.seconds) for entry in read_metrics(tmp_path)] == [(1, 10.0), (2, 15.0)]
+    MetricsLog(tmp_path, method="fedavg", rounds=3)
+    assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"method": "fed', r"metrics\.jsonl, line 2 is not valid JSON \(.*\): remove the line, or run again$"),
+        (b"", r"line 2 is not valid JSON"),
+        (b"\xff\xfe\x00", r"line 2 is not valid JSON"),
+        (b'{"method": 1}', r"metrics\.jsonl, line 2: key '"),
+        (b"[]", r"metrics\.jsonl, line 2: key '\(document\)': got \[\]"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    log = MetricsLog(tmp_path, method="fedavg", rounds=2)
+    log.append(1, {})
+    log.append(2, {})
+    whole = log.path.read_bytes()
+    first, second, _ = whole.split(b"\n")
+    log.path.write_bytes(b"\n".join([first, line, second, b""]))
+    with pytest.raises(UserError, match=message) as caught:
+        read_metrics(tmp_path)
+    assert "\n" not in str(caught.value)
+    log.path.write_bytes(whole)
+    assert len(read_metrics(tmp_path)) == 2
