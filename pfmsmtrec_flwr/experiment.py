@@ -1,4 +1,4 @@
-"""One experiment: a method, and the methods it is compared with; their results as files."""
+"""One experiment: a method and those it is compared with, and their results as files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.rendering import as_text
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.schema import (
-    Attainable,
+    AttainableResult,
     Examples,
     RunResults,
     ScenarioResult,
@@ -35,16 +35,16 @@ from pfmsmtrec_flwr.results.writer import write_results
 CONFIG_NAME = "config.yaml"
 
 Train = Callable[[Method, RunConfig, RoundCallback], FederationResult]
-"""Trains a method under its own configuration."""
+"""Function that trains a method under its own configuration."""
 
 
 def run_experiment(grid: Grid, config: RunConfig, output: Path) -> list[RunResults]:
-    """Run the configured method, then its reference methods, over a grid, and write what they give.
+    """Run the configured method, then its reference methods, over a grid, and write their results.
 
     Parameters
     ----------
     grid
-        Carries the messages.
+        Grid that carries the messages.
     config
         The run's configuration.
     output
@@ -54,15 +54,15 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> list[RunResul
     Raises
     ------
     UserError
-        A method is unknown or needs the rows of all scenarios in one place, the scenarios do not fit together, or too
-        few of them answer.
+        A method is unknown or needs the rows of all scenarios in one place, the scenarios do not match, or too few of
+        them answer.
     """
     methods = [federated_method(name) for name in _names(config)]
     return _compare(methods, config, output, lambda method, own, on_round: _train_over(grid, method, own, on_round))
 
 
 def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2) -> list[RunResults]:
-    """Run an experiment in this process: the same apps and messages, carried by direct calls.
+    """Run an experiment in this process: direct calls carry the messages of the same apps.
 
     Methods that need the rows of all scenarios in one place may be among its methods.
 
@@ -71,7 +71,7 @@ def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: i
     data, output
         Absolute folders of the prepared data and of the results.
     num_supernodes
-        Nodes that host the scenarios; the parameters come out the same, bit for bit, whatever their number.
+        Number of nodes that host the scenarios; the parameters do not depend on it, bit for bit.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def run_method(config: RunConfig, *, data: Path, output: Path) -> RunResults:
 
 
 def _names(config: RunConfig) -> list[str]:
-    """The method, and those beside it."""
+    """Return the method and its references."""
     return [config.method, *(name for name in config.federation.reference if name != config.method)]
 
 
@@ -142,7 +142,7 @@ def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> Fed
 
 @contextmanager
 def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Train]:
-    """What trains methods of any family in this process."""
+    """Open a function that trains methods of any family in this process."""
     from client_app import app
 
     run_id = secrets.randbits(31)
@@ -194,14 +194,14 @@ def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback
 def results_of(
     method: Method, config: RunConfig, result: FederationResult, references: list[str] | None = None
 ) -> RunResults:
-    """Return what a training came to as `results.json` has it.
+    """Return the content of `results.json` for a training.
 
     Parameters
     ----------
     method, config
-        What was trained.
+        Method and its configuration.
     result
-        Of the training.
+        Outcome of the training.
     references
         Names of the methods run beside it.
     """
@@ -212,7 +212,7 @@ def results_of(
     }
     best = {
         name: {
-            task: Attainable(auc=figures.get(f"auc.{task}"), logloss=figures[f"logloss.{task}"])
+            task: AttainableResult(auc=figures.get(f"auc.{task}"), logloss=figures[f"logloss.{task}"])
             for task in result.scenarios[name].tasks
         }
         for name, figures in result.best.items()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pfmsmtrec_flwr.comparison.jobs import Job, Stage, digest_of
+from pfmsmtrec_flwr.comparison.jobs import Job, JobStage, digest_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.rounds import MetricsLog
@@ -135,7 +135,13 @@ def quality_of(config: RunConfig) -> float:
 
 
 def job_of(
-    folder: Path, config: RunConfig, run: Any, *, name: str = "it", stage: Stage = Stage.RUN, keep_models: bool = False
+    folder: Path,
+    config: RunConfig,
+    run: Any,
+    *,
+    name: str = "it",
+    stage: JobStage = JobStage.RUN,
+    keep_models: bool = False,
 ) -> Job:
     """Return a job."""
     return Job(name, stage, config, digest_of(config, "rows"), folder, folder.parent, run, keep_models)

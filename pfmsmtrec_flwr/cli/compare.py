@@ -13,7 +13,7 @@ from rich.text import Text
 from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute, check_data
 
 if TYPE_CHECKING:
-    from pfmsmtrec_flwr.comparison.planning import Plan
+    from pfmsmtrec_flwr.comparison.planning import ComparisonPlan
 
 COMPARISONS_FOLDER = Path("compare")
 
@@ -105,16 +105,16 @@ def report_command(
     Console().print(Text(f"report: {page}"), soft_wrap=True)
 
 
-def _compare(plan: Plan, jobs: int, folder: Path) -> int:
+def _compare(plan: ComparisonPlan, jobs: int, folder: Path) -> int:
     """Do what is left of a plan, print its tables, and return the exit status."""
-    from pfmsmtrec_flwr.comparison.display import Display
+    from pfmsmtrec_flwr.comparison.display import ScheduleDisplay
     from pfmsmtrec_flwr.comparison.harness import compare
     from pfmsmtrec_flwr.comparison.workers import workers
     from pfmsmtrec_flwr.results.rendering import show_table
 
     console = Console()
     try:
-        with Display(console) as display, workers(jobs) as executor:
+        with ScheduleDisplay(console) as display, workers(jobs) as executor:
             comparison = compare(plan, executor, jobs, display.update)
     except KeyboardInterrupt:
         said = f"what has finished is kept in {folder}: the same command goes on from there"

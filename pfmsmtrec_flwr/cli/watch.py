@@ -15,18 +15,18 @@ from pfmsmtrec_flwr.log import logger
 
 if TYPE_CHECKING:
     from pfmsmtrec_flwr.config import RunConfig
-    from pfmsmtrec_flwr.results.progress import Display
+    from pfmsmtrec_flwr.results.progress import RunDisplay
 
 _POLL_SECONDS = 0.5
 
 
 @contextmanager
-def watched(config: RunConfig, folder: Path, console: Console, phase: Callable[[], str]) -> Iterator[Display]:
+def watched(config: RunConfig, folder: Path, console: Console, phase: Callable[[], str]) -> Iterator[RunDisplay]:
     """Show how far a run and its reference methods are."""
-    from pfmsmtrec_flwr.results.progress import Display, RunWatch
+    from pfmsmtrec_flwr.results.progress import RunDisplay, RunWatch
 
     references = [name for name in config.federation.reference if name != config.method]
-    with Display(RunWatch(folder, config.method, references, opening=phase), console) as display:
+    with RunDisplay(RunWatch(folder, config.method, references, opening=phase), console) as display:
         yield display
 
 
@@ -44,7 +44,7 @@ def logged_to(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def polled(display: Display) -> Iterator[None]:
+def polled(display: RunDisplay) -> Iterator[None]:
     """Keep the display up to date from a thread, while this one computes."""
     ended = threading.Event()
 

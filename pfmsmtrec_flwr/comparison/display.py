@@ -1,4 +1,4 @@
-"""Shows how far a comparison is."""
+"""Progress of a comparison on the console."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pfmsmtrec_flwr.comparison.jobs import Stage
-from pfmsmtrec_flwr.comparison.schedule import Entry, Schedule, State
+from pfmsmtrec_flwr.comparison.jobs import JobStage
+from pfmsmtrec_flwr.comparison.schedule import Entry, JobState, Schedule
 from pfmsmtrec_flwr.results.means import mean
 from pfmsmtrec_flwr.results.progress import clock_face
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.tables import MISSING
 
-_WORDS = {Stage.TRIAL: "trial", Stage.RUN: "run", Stage.JOIN: "joining"}
+_WORDS = {JobStage.TRIAL: "trial", JobStage.RUN: "run", JobStage.JOIN: "joining"}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a variant is.
+    """Progress of a variant.
 
     Attributes
     ----------
     name, stage
-        Whose jobs, and what for.
+        Name of the variant, and purpose of its jobs.
     done, failed, total
-        Jobs; those still unknown do not count.
+        Numbers of jobs known so far.
     auc
-        Mean validation AUC of the job that runs, at its last round; None where there is none.
+        Mean validation AUC of the job that is running, at its last round; None if there is none.
     seconds
-        That its jobs took, on average; None before one has finished.
+        Mean duration of its finished jobs; None before one has finished.
     left
-        Seconds that its other jobs will take; None before that can be told.
+        Seconds that its other jobs will take; None while that is unknown.
     """
 
     name: str
-    stage: Stage
+    stage: JobStage
     done: int
     failed: int
     total: int
@@ -51,8 +51,8 @@ class Progress:
 
 
 def progress(schedule: Schedule) -> list[Progress]:
-    """Return how far each variant is, in the order of their coming."""
-    groups: dict[tuple[str, Stage], list[Entry]] = {}
+    """Return the progress of each variant, in the order of their arrival."""
+    groups: dict[tuple[str, JobStage], list[Entry]] = {}
     for entry in schedule.entries.values():
         groups.setdefault((entry.job.name, entry.job.stage), []).append(entry)
     overall = _mean_seconds(list(schedule.entries.values()))
@@ -60,33 +60,33 @@ def progress(schedule: Schedule) -> list[Progress]:
 
 
 def time_left(schedule: Schedule) -> float | None:
-    """Return the seconds that all known jobs will still take beside each other; None before that can be told."""
+    """Return the seconds that all known jobs will still take side by side; None while that is unknown."""
     parts = [each.left for each in progress(schedule)]
     known = [left for left in parts if left is not None]
     return sum(known) / schedule.slots if known and len(known) == len(parts) else None
 
 
-class Display:
-    """Shows a schedule: redrawn in place on a terminal, a line per finished job otherwise.
+class ScheduleDisplay:
+    """Display of a schedule: redrawn in place on a terminal, a line per finished job otherwise.
 
     Use it as a context manager, and have the schedule call `update`.
 
     Parameters
     ----------
     console
-        Where to.
+        Console to print to.
     clock
-        Seconds, from any origin.
+        Function that returns seconds from any origin.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
         self._origin = clock()
-        self._told: set[Path] = set()
+        self._shown: set[Path] = set()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> ScheduleDisplay:
         if self._live is not None:
             self._live.start()
         return self
@@ -96,29 +96,29 @@ class Display:
             self._live.stop()
 
     def update(self, schedule: Schedule) -> None:
-        """Show the schedule as it is now."""
+        """Show the current state of the schedule."""
         elapsed = self._clock() - self._origin
         if self._live is not None:
-            self._live.update(drawn(schedule, elapsed), refresh=True)
+            self._live.update(schedule_drawing(schedule, elapsed), refresh=True)
             return
         for folder, entry in schedule.entries.items():
-            if entry.settled and not entry.earlier and folder not in self._told:
-                self._told.add(folder)
-                self._console.print(Text(line(schedule, entry, elapsed)), soft_wrap=True)
+            if entry.settled and not entry.earlier and folder not in self._shown:
+                self._shown.add(folder)
+                self._console.print(Text(job_line(schedule, entry, elapsed)), soft_wrap=True)
 
 
-def line(schedule: Schedule, entry: Entry, elapsed: float) -> str:
-    """Return what there is to say of a job that has ended."""
+def job_line(schedule: Schedule, entry: Entry, elapsed: float) -> str:
+    """Return a line about a job that has ended."""
     settled = sum(each.settled for each in schedule.entries.values())
     job = entry.job
-    said = f"failed: {entry.problem}" if entry.state is State.FAILED else _said(entry)
+    said = f"failed: {entry.problem}" if entry.state is JobState.FAILED else _said(entry)
     return (
         f"{job.name}, {_WORDS[job.stage]} {job.folder.name}: {said}; {settled} of {len(schedule.entries)} done, "
         f"{_times(elapsed, time_left(schedule))}"
     )
 
 
-def drawn(schedule: Schedule, elapsed: float) -> RenderableType:
+def schedule_drawing(schedule: Schedule, elapsed: float) -> RenderableType:
     """Return the schedule as a table."""
     table = Table(box=None, pad_edge=False)
     table.add_column("method")
@@ -138,22 +138,22 @@ def drawn(schedule: Schedule, elapsed: float) -> RenderableType:
     return Group(table, Text(_times(elapsed, time_left(schedule))))
 
 
-def _progress(name: str, stage: Stage, entries: Sequence[Entry], overall: float | None) -> Progress:
+def _progress(name: str, stage: JobStage, entries: Sequence[Entry], overall: float | None) -> Progress:
     own = _mean_seconds(entries)
     each = own if own is not None else overall
     open_ = sum(not entry.settled for entry in entries)
     left = 0.0 if not open_ else None if each is None else open_ * each
-    done = sum(entry.state is State.FINISHED for entry in entries)
-    failed = sum(entry.state is State.FAILED for entry in entries)
+    done = sum(entry.state is JobState.FINISHED for entry in entries)
+    failed = sum(entry.state is JobState.FAILED for entry in entries)
     return Progress(name, stage, done, failed, len(entries), _current_auc(entries), own, left)
 
 
 def _mean_seconds(entries: Sequence[Entry]) -> float | None:
-    return mean([entry.seconds for entry in entries if entry.state is State.FINISHED])
+    return mean([entry.seconds for entry in entries if entry.state is JobState.FINISHED])
 
 
 def _current_auc(entries: Sequence[Entry]) -> float | None:
-    running = [entry for entry in entries if entry.state is State.RUNNING]
+    running = [entry for entry in entries if entry.state is JobState.RUNNING]
     return _last_auc(running[-1]) if running else None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfmsmtrec_flwr.comparison.jobs import Runner, data_fingerprint, train
-from pfmsmtrec_flwr.comparison.planning import Options, Plan, request_of
+from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
 from pfmsmtrec_flwr.comparison.schedule import Entry, Observer, Schedule
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
@@ -37,7 +37,7 @@ class Comparison:
     failures: Sequence[Entry]
 
 
-def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, run: Runner = train) -> Plan:
+def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, run: Runner = train) -> ComparisonPlan:
     """Return the plan of a comparison; made-up rows are made.
 
     Parameters
@@ -58,10 +58,10 @@ def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, 
     """
     scenarios = list(chosen_scenarios(config, data))
     request = request_of(config, options, scenarios, data, output)
-    return Plan(request, data_fingerprint(config, data), run)
+    return ComparisonPlan(request, data_fingerprint(config, data), run)
 
 
-def compare(plan: Plan, executor: Executor, slots: int, observer: Observer | None = None) -> Comparison:
+def compare(plan: ComparisonPlan, executor: Executor, slots: int, observer: Observer | None = None) -> Comparison:
     """Run the jobs of a plan that have not finished, and write its summary and tables.
 
     Parameters

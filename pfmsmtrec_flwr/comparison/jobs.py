@@ -1,4 +1,4 @@
-"""One training of a comparison: what it is, where it lies, and how a worker does it."""
+"""One training of a comparison: its settings, its folder, and its execution by a worker."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CLIENTS_NAME = "clients"
 SHOWN_DIGITS = 8
 
 
-class Stage(IntEnum):
-    """What a job is for; the lower comes first, as others may wait for it."""
+class JobStage(IntEnum):
+    """Purpose of a job; lower stages run first, as other jobs may wait for them."""
 
     TRIAL = 0
     RUN = 1
@@ -34,7 +34,7 @@ class Stage(IntEnum):
 
 
 class Runner(Protocol):
-    """Trains, and leaves `results.json` in a folder."""
+    """Function that trains and leaves `results.json` in a folder."""
 
     def __call__(self, config: RunConfig, *, data: Path, output: Path) -> object:
         """Run one configuration.
@@ -42,7 +42,7 @@ class Runner(Protocol):
         Parameters
         ----------
         config
-            In force as it is.
+            Configuration of the run.
         data, output
             Absolute folders of the prepared data and of the results.
         """
@@ -55,23 +55,23 @@ class Job:
     Attributes
     ----------
     name
-        Whose it is: a variant's.
+        Variant that this job belongs to.
     stage
-        What it is for.
+        Purpose of the job.
     config
-        All of its settings, method and seed among them.
+        All settings of the job, including method and seed.
     digest
-        Of all that its results depend on: jobs of the same digest have the same results.
+        Digest of everything that the results depend on: jobs of the same digest have the same results.
     folder, data
-        Of its results, and of the prepared data.
+        Folders of the results and of the prepared data.
     run
-        Does it.
+        Function that runs the job.
     keep_models
-        Whether the scenarios' models stay.
+        Whether the scenarios' models are kept.
     """
 
     name: str
-    stage: Stage
+    stage: JobStage
     config: RunConfig
     digest: str
     folder: Path
@@ -81,13 +81,13 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether its results are there."""
+        """Whether the results exist."""
         return (self.folder / RESULTS_NAME).is_file()
 
 
 def train(config: RunConfig, *, data: Path, output: Path) -> object:
     """Run the configured method; the runner of a real comparison."""
-    from pfmsmtrec_flwr.experiment import run_method  # torch and flwr: the workers need them, not who sends them jobs
+    from pfmsmtrec_flwr.experiment import run_method  # imports torch and flwr, which only the workers need
 
     return run_method(config, data=data, output=output)
 
@@ -98,35 +98,35 @@ def digest_of(config: RunConfig, fingerprint: str, *more: str) -> str:
     Parameters
     ----------
     config
-        Its configuration.
+        Configuration of the job.
     fingerprint
-        Of the data.
+        Fingerprint of the data.
     more
-        What else its results depend on.
+        Further facts that the results depend on.
     """
     parts = (pfmsmtrec_flwr.__version__, fingerprint, config.to_yaml(), *more)
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def data_fingerprint(config: RunConfig, data: Path) -> str:
-    """Return what tells the rows of a run from others: the stores' checksums, or what made-up rows are made from.
+    """Return a digest of the rows of a run, computed from the checksums of the prepared stores.
 
     Raises
     ------
     UserError
-        The data are not prepared, or a scenario that is to take part is not among them.
+        The data are not prepared, or lack a scenario that takes part.
     """
     from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
 
     parts = []
     for name in sorted(chosen_scenarios(config, data)):
-        store = open_store(config.data, data, name)  # made-up rows are made here, before many want them at once
+        store = open_store(config.data, data, name)  # makes made-up rows here, before many jobs need them at once
         parts.append([name, store.schema_hash, store.checksums])
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def perform(job: Job) -> str:
-    """Do a job afresh, and return what went wrong, in one line; empty where nothing did."""
+    """Run a job afresh, and return its error in one line; empty if there was none."""
     shutil.rmtree(job.folder, ignore_errors=True)
     try:
         job.folder.mkdir(parents=True)
@@ -141,13 +141,13 @@ def perform(job: Job) -> str:
 
 
 def tidy(job: Job) -> None:
-    """Remove the scenarios' models, unless they are to stay."""
+    """Remove the scenarios' models, unless the job keeps them."""
     if not job.keep_models:
         shutil.rmtree(job.folder / CLIENTS_NAME, ignore_errors=True)
 
 
 def adopt(job: Job, source: Path) -> None:
-    """Give a job the results of another of the same digest."""
+    """Copy the results of another job of the same digest."""
     shutil.rmtree(job.folder, ignore_errors=True)
     unfinished = job.folder.with_name(f".{job.folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -160,7 +160,7 @@ def _problem(job: Job) -> str:
         job.run(job.config, data=job.data, output=job.folder)
     except UserError as error:
         return str(error)
-    except Exception as error:  # one defect must not cost the other methods' results; the log has the traceback
+    except Exception as error:  # one defect must not cost the results of other methods; the log has the traceback
         logger.exception("%s failed", job.name)
         return str(UserError(f"{type(error).__name__}: {error} (see {job.folder / LOG_NAME})"))
     return ""
@@ -168,7 +168,7 @@ def _problem(job: Job) -> str:
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Send log lines and warnings to a file, where they do not cross the display."""
+    """Send log lines and warnings to a file, so that they do not disturb the display."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     listened = (logger, logging.getLogger("py.warnings"))

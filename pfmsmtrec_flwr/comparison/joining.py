@@ -1,4 +1,4 @@
-"""A scenario that joins later: from what the others have in common, it trains alone on a share of its rows."""
+"""A scenario that joins later: it starts from the consensus of the others and trains alone on a share of its rows."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from pfmsmtrec_flwr.results.writer import read_results, write_results
 
 CONSENSUS_NAME = "consensus.safetensors"
 SHARES = (0.01, 0.05, 0.25, 1.0)
-"""Of the joining scenario's training rows."""
+"""Shares of the joining scenario's training rows."""
 _PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """A training of the scenario that joins."""
+    """One training of the scenario that joins."""
 
     job: Job
     share: float
@@ -54,11 +54,11 @@ class Joining:
     Attributes
     ----------
     method, scenario
-        Their names.
+        Names of the method and of the scenario left out.
     source
-        The training of the other scenarios.
+        Training of the other scenarios.
     trainings
-        Those of the scenario, alone.
+        Trainings of the scenario alone.
     """
 
     method: str
@@ -68,11 +68,11 @@ class Joining:
 
     @property
     def followers(self) -> list[Job]:
-        """The jobs that can be done now: without a consensus, those from scratch alone."""
+        """Jobs that can be run now: without a consensus, only those from scratch."""
         return [each.job for each in self.trainings if each.start == "scratch" or self.source.finished]
 
     def figures(self) -> list[Joined]:
-        """Return the test figures of what has finished."""
+        """Return the test figures of the trainings that have finished."""
         return [figures for each in self.trainings if each.job.finished for figures in self._figures(each)]
 
     def _figures(self, training: Follower) -> list[Joined]:
@@ -93,26 +93,26 @@ class Joining:
 
 
 class JobMaker(Protocol):
-    """Makes a job of a configuration."""
+    """Function that makes a job of a configuration."""
 
     def __call__(self, config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
-        """Make it.
+        """Make a job.
 
         Parameters
         ----------
         config
-            Of the job.
+            Configuration of the job.
         run
-            Does it; None: whatever does the others.
+            Function that runs the job; None: that of the other jobs.
         what
-            What it is, for the name of its folder.
+            Description of the job, for the name of its folder.
         more
-            What its results depend on beside the configuration.
+            Further facts that its results depend on.
         """
 
 
 def check_joining(scenarios: Sequence[str]) -> None:
-    """Refuse to let a scenario join nobody.
+    """Check that there is a scenario to join.
 
     Raises
     ------
@@ -131,17 +131,17 @@ def joinings(config: RunConfig, scenarios: Sequence[str], job_of: JobMaker) -> l
     Parameters
     ----------
     config
-        Of the method's own run.
+        Configuration of the method's own run.
     scenarios
-        All that take part.
+        Names of all scenarios that take part.
     job_of
-        Makes the jobs.
+        Function that makes the jobs.
     """
     return [_joining(config, scenario, scenarios, job_of) for scenario in scenarios]
 
 
 def train_keeping(config: RunConfig, *, data: Path, output: Path) -> None:
-    """Run a federated method, and keep what its scenarios have in common at the best round by their mean."""
+    """Run a federated method, and keep the consensus of the round with the best mean validation AUC."""
     method = federated_method(config.method)
     keeper = _Keeper()
     strategy = method.strategy(method.configure(config), on_round=keeper.look)
@@ -151,33 +151,33 @@ def train_keeping(config: RunConfig, *, data: Path, output: Path) -> None:
 
 
 def train_from(config: RunConfig, *, data: Path, output: Path, start: Path) -> None:
-    """Train scenarios alone, each from a consensus that `train_keeping` kept."""
+    """Train each scenario alone, from a consensus that `train_keeping` kept."""
     result = _start(Newcomer(ALONE.configure(config), Consensus.load(start)), data, output)
     _write(ALONE, config, result, output)
 
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """What scenarios have in common.
+    """Parameters that scenarios have in common.
 
     Attributes
     ----------
     tensors
-        By name.
+        Tensors by name.
     parts
-        Of the model that they belong to.
+        Parts of the model that the tensors belong to.
     """
 
     tensors: Tensors
     parts: frozenset[Part]
 
     def save(self, path: Path) -> None:
-        """Write it to a file."""
+        """Write the consensus to a file."""
         save_file(self.tensors, path, metadata={_PARTS: json.dumps(sorted(self.parts))})
 
     @classmethod
     def load(cls, path: Path) -> Consensus:
-        """Read it.
+        """Read a consensus from a file.
 
         Raises
         ------
@@ -193,14 +193,14 @@ class Consensus:
 
 
 class Newcomer(Alone):
-    """Training alone, from a consensus; parts that it lacks are drawn as ever.
+    """Training alone from a consensus; parts that it lacks are drawn as usual.
 
     Parameters
     ----------
     config
         The run's configuration.
     start
-        What the other scenarios have in common.
+        Consensus of the other scenarios.
     """
 
     def __init__(self, config: RunConfig, start: Consensus) -> None:
@@ -210,25 +210,25 @@ class Newcomer(Alone):
 
     @property
     def has_consensus(self) -> bool:
-        """No: there is one scenario, and what travels is its own."""
+        """Always false: there is one scenario, and its own parameters travel."""
         return False
 
     def begin(self, federation: Federation) -> None:
-        """Draw the initial parameters, and put the consensus in their place.
+        """Draw the initial parameters, and put the consensus in place of those that it has.
 
         Raises
         ------
         UserError
-            It does not fit the scenario's model.
+            The consensus does not fit the scenario's model.
         """
         super().begin(federation)
         for scenario, own in self.parameters.personal.items():
-            given = {name: tensor for name, tensor in self._start.tensors.items() if name in own}
-            check_tensors(given, {name: own[name] for name in given}, f"consensus for scenario {scenario}")
-            own |= given
+            known = {name: tensor for name, tensor in self._start.tensors.items() if name in own}
+            check_tensors(known, {name: own[name] for name in known}, f"consensus for scenario {scenario}")
+            own |= known
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:  # noqa: ARG002 - one stage only
-        """Give every scenario back what it sent."""
+        """Return to every scenario what it sent."""
         for update in updates:
             own = self.parameters.personal[update.scenario]
             own |= update.end
@@ -237,19 +237,19 @@ class Newcomer(Alone):
 
 
 class _Keeper:
-    """Keeps the consensus of the round with the best mean validation AUC, and of the rounds not measured yet."""
+    """Keeps the consensus of the best round by mean validation AUC, and of the rounds not measured yet."""
 
     def __init__(self) -> None:
         self._of_round: dict[int, Tensors] = {}
         self._best: tuple[float, Tensors] | None = None
 
     def take(self, number: int, arrays: ArrayRecord) -> MetricRecord | None:
-        """Take the consensus of a round; the strategy calls it before the round is measured."""
+        """Take the consensus of a round; the strategy calls this before the round is measured."""
         self._of_round[number] = unpack_tensors(arrays)
         return None
 
     def look(self, record: RoundRecord) -> None:
-        """Take in a round's figures."""
+        """Take the figures of a round."""
         score = mean([record.score(name) for name in record.validation])
         tensors = self._of_round.pop(record.round)
         if self._best is None or (score is not None and score > self._best[0]):
@@ -281,14 +281,14 @@ def _of_scenarios(config: RunConfig, names: Sequence[str]) -> RunConfig:
 
 
 def _alone(config: RunConfig, scenario: str, share: float) -> RunConfig:
-    """Return the configuration of one scenario alone; what only a server reads is left at its default."""
+    """Return the configuration of one scenario alone; settings that only a server reads keep their defaults."""
     data = config.data.model_copy(update={"train_fraction": share * config.data.train_fraction})
     own = {"method": ALONE.name, "data": data, "aggregation": AggregationSettings(), "baselines": BaselineSettings()}
     return _of_scenarios(config, [scenario]).model_copy(update=own)
 
 
 def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper | None = None) -> FederationResult:
-    """Run a strategy in this process; its scenarios live on one node."""
+    """Run a strategy in this process, with all scenarios on one node."""
     from client_app import app
 
     run_id = 1

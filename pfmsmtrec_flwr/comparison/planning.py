@@ -1,4 +1,4 @@
-"""From what is asked for to the jobs that answer it."""
+"""Plan of a comparison: the jobs that answer a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pfmsmtrec_flwr.comparison.jobs import SHOWN_DIGITS, Job, Runner, Stage, digest_of, train
+from pfmsmtrec_flwr.comparison.jobs import SHOWN_DIGITS, Job, JobStage, Runner, digest_of, train
 from pfmsmtrec_flwr.comparison.joining import Joining, check_joining, joinings
 from pfmsmtrec_flwr.comparison.schedule import Program
 from pfmsmtrec_flwr.comparison.spaces import space_of
@@ -30,28 +30,28 @@ JOINING_NAME = "joining"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is asked for, as it is asked.
+    """Options of a comparison, as the user sets them.
 
     Attributes
     ----------
     methods
         Names with commas between; ``all``; empty: the configuration's method and its references.
     seeds
-        So many, from the configuration's on.
+        Number of seeds, from the configuration's seed on.
     reference
-        The method that the others are tested against; empty: PF-MSMTrec if it is there, else the first.
+        Method that the others are tested against; empty: PF-MSMTrec if it takes part, else the first.
     ablations
         Whether PF-MSMTrec is also run with each of its switches turned.
     trials
-        Settings to try for each method; 0: none is tuned.
+        Number of settings to try for each method; 0: no tuning.
     tuned
-        A file of settings of single methods, under the key ``methods``.
+        File of settings of single methods, under the key ``methods``.
     pinned
-        Keys that are as the configuration has them, for every method: they are not tuned.
+        Keys whose values in the configuration hold for every method: they are not tuned.
     join
         Whether each scenario is also left out and joins later.
     keep_models
-        Whether the scenarios' models stay.
+        Whether the scenarios' models are kept.
     """
 
     methods: str = ""
@@ -73,12 +73,12 @@ class Options:
         return tuple(dict.fromkeys(name.strip() for name in self.methods.split(",")))
 
     def with_tuned(self, config: RunConfig) -> RunConfig:
-        """Return the configuration with the settings of the file, where nothing pins them.
+        """Return the configuration with the settings of the file `tuned`, except those that are pinned.
 
         Raises
         ------
         UserError
-            The file cannot be read, or is not one of settings of methods.
+            The file cannot be read, or does not hold settings of methods.
         """
         if self.tuned is None:
             return config
@@ -97,20 +97,20 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be compared, where everything is known.
+    """A complete request for a comparison.
 
     Attributes
     ----------
     config
-        What all methods have in common, and settings of single methods.
+        Settings that all methods have in common, and settings of single methods.
     options
-        What is asked for.
+        Options of the user.
     methods, reference
         Names of the methods, and of the one that the others are tested against.
     scenarios
-        Names of all that take part.
+        Names of all scenarios that take part.
     data, output
-        Absolute folders of the prepared data and of everything written.
+        Absolute folders of the prepared data and of all files written.
     """
 
     config: RunConfig
@@ -128,12 +128,12 @@ class Request:
 
 
 def request_of(config: RunConfig, options: Options, scenarios: Sequence[str], data: Path, output: Path) -> Request:
-    """Complete what is asked for from the configuration.
+    """Complete the options from the configuration.
 
     Raises
     ------
     UserError
-        The reference is not among the methods, or the file of tuned settings is not one.
+        The reference is not among the methods, or the file of tuned settings is damaged.
     """
     config = options.with_tuned(config)
     methods = options.names(config)
@@ -153,34 +153,34 @@ def request_of(config: RunConfig, options: Options, scenarios: Sequence[str], da
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A variant and its runs, one for each seed."""
+    """A variant with its settings, and a job for each seed."""
 
     variant: Variant
     settings: Settings
     jobs: tuple[Job, ...]
 
 
-class Plan:
-    """The jobs of a request; those of a tuned method are known only once it is tuned.
+class ComparisonPlan:
+    """Jobs of a request; those of a tuned method are known only after its tuning.
 
     Parameters
     ----------
     request
-        What is asked for.
+        Request to answer.
     fingerprint
-        Of the data.
+        Fingerprint of the data.
     run
-        Does a job.
+        Function that runs a job.
 
     Attributes
     ----------
     request
-        What is asked for.
+        Request to answer.
 
     Raises
     ------
     UserError
-        A method is unknown, its settings are impossible, or there is nothing to tune with.
+        A method is unknown, its settings are impossible, or the package that tunes is missing.
     """
 
     def __init__(self, request: Request, fingerprint: str, run: Runner = train) -> None:
@@ -193,27 +193,27 @@ class Plan:
         self._check()
 
     def programs(self) -> list[Program]:
-        """Return one program per method: its trials, then its runs."""
+        """Return one program for each method: its trials, then its runs."""
         return [self._program(name) for name in self.request.methods]
 
     def finished(self) -> list[Finished]:
-        """Return the variants with the runs that have finished; those without any are left out."""
+        """Return the variants that have finished runs."""
         found = [self._finished(name, planned) for name, all_ in self._planned.items() for planned in all_]
         return [each for each in found if each.runs]
 
     def joined(self) -> list[Joined]:
-        """Return the figures of scenarios that joined later, as far as they have finished."""
+        """Return the figures of scenarios that joined later, of the trainings that have finished."""
         all_ = (joining for joinings_ in self._joinings.values() for joining in joinings_)
         return [figures for joining in all_ for figures in joining.figures()]
 
     def configure(self, method: str, settings: Settings, seed: int) -> RunConfig:
-        """Return the whole configuration of a method's run with settings of its own."""
+        """Return the whole configuration of a run of a method with settings of its own."""
         config = self.request.config
         own = config.model_copy(update={"methods": {method: {**config.methods.get(method, {}), **settings}}})
         return _comparable(find_method(method).configure(own), seed)
 
     def _check(self) -> None:
-        """Have every mistake show before anything starts."""
+        """Raise every error before anything starts."""
         options = self.request.options
         if options.trials:
             check_sampler()
@@ -244,7 +244,7 @@ class Plan:
         for seed in self.request.seeds:
             config = self.configure(variant.method, chosen, seed)
             config = config.with_settings(variant.settings, variant.name)
-            jobs.append(self._job(variant.name, Stage.RUN, config, Path(RUNS_NAME, variant.folder)))
+            jobs.append(self._job(variant.name, JobStage.RUN, config, Path(RUNS_NAME, variant.folder)))
         own = {**self.request.config.methods.get(variant.method, {}), **chosen, **variant.settings}
         return Planned(variant, own, tuple(jobs))
 
@@ -254,7 +254,7 @@ class Plan:
         space = space_of(find_method(name), self.configure(name, {}, seed), request.options.pinned)
 
         def job_of(settings: Settings) -> Job:
-            return self._job(name, Stage.TRIAL, self.configure(name, settings, seed), Path(TRIALS_NAME, name))
+            return self._job(name, JobStage.TRIAL, self.configure(name, settings, seed), Path(TRIALS_NAME, name))
 
         self._tuned[name] = yield from tune(space, request.options.trials, seed, job_of)
         tuned = {method: self._tuned[method] for method in request.methods if method in self._tuned}
@@ -270,14 +270,14 @@ class Plan:
 
     def _joining_job(self, name: str, config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
         where = Path(JOINING_NAME, name, safe_name(what))
-        return self._job(name, Stage.JOIN, config, where, run, *more)
+        return self._job(name, JobStage.JOIN, config, where, run, *more)
 
     def _job(
-        self, name: str, stage: Stage, config: RunConfig, where: Path, run: Runner | None = None, *more: str
+        self, name: str, stage: JobStage, config: RunConfig, where: Path, run: Runner | None = None, *more: str
     ) -> Job:
         digest = digest_of(config, self._fingerprint, *more)
         short = digest[:SHOWN_DIGITS]
-        own = short if stage is Stage.TRIAL else f"seed{config.seed}-{short}"
+        own = short if stage is JobStage.TRIAL else f"seed{config.seed}-{short}"
         folder = self.request.output / where / own
         return Job(
             name, stage, config, digest, folder, self.request.data, run or self._run, self.request.options.keep_models
@@ -306,7 +306,7 @@ def _results(job: Job, variant: Variant) -> RunResults:
 
 
 def _comparable(config: RunConfig, seed: int) -> RunConfig:
-    """Return the configuration as a comparison runs it: alone in a process of one thread, its consensus measured."""
+    """Return the configuration of a run in a comparison: one thread, no references, the consensus measured."""
     federation = config.federation.model_copy(update={"reference": (), "evaluate_consensus": True})
     train_ = config.train.model_copy(update={"threads": 1})
     return config.model_copy(update={"seed": seed, "federation": federation, "train": train_})

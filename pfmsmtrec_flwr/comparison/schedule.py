@@ -1,4 +1,4 @@
-"""Jobs in the order in which they can be done, beside each other, each once."""
+"""Schedule of jobs: several at once, each run once and after those that it needs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.writer import read_results
 
 Program = Iterator[Sequence[Job]]
-"""Jobs that may be done at once, then those that need their results, and so on."""
+"""Batches of jobs: each batch needs the results of those before it."""
 
 _POLL_SECONDS = 0.5
 
 
-class State(Enum):
-    """How far a job is."""
+class JobState(Enum):
+    """State of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -38,49 +38,49 @@ class Entry:
     job
         The job.
     state
-        How far it is.
+        State of the job.
     earlier
-        Whether its results were there before.
+        Whether the results existed before.
     seconds
-        That it took, once it has finished.
+        Duration of the job, once it has finished.
     problem
-        Why it failed.
+        Reason of its failure.
     """
 
     job: Job
-    state: State = State.WAITING
+    state: JobState = JobState.WAITING
     earlier: bool = False
     seconds: float = 0.0
     problem: str = ""
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more happens to it."""
-        return self.state in (State.FINISHED, State.FAILED)
+        """Whether the job has finished or failed."""
+        return self.state in (JobState.FINISHED, JobState.FAILED)
 
 
 Observer = Callable[["Schedule"], None]
 
 
 class Schedule:
-    """Runs programs beside each other.
+    """Runs programs side by side.
 
-    Whatever the number of processes, the same jobs are done; only their order in time differs. A job whose results are
-    there is not done again, and of jobs of the same digest one is done and the others get its results.
+    The number of processes changes only the order of the jobs in time, not which jobs are run. A job whose results
+    exist is not run again. Of jobs of the same digest one is run, and the others get its results.
 
     Parameters
     ----------
     executor
-        Calls `perform`.
+        Executor that calls `perform`.
     slots
-        Jobs at once.
+        Number of jobs at once.
     observer
-        Called now and then, and whenever a job has ended.
+        Function called at intervals, and whenever a job has ended.
 
     Attributes
     ----------
     entries
-        All jobs that are known by now, by folder, in the order of their coming.
+        All jobs known so far, by folder, in the order of their arrival.
     """
 
     def __init__(self, executor: Executor, slots: int, observer: Observer | None = None) -> None:
@@ -95,10 +95,10 @@ class Schedule:
     @property
     def failures(self) -> list[Entry]:
         """Jobs that failed."""
-        return [entry for entry in self.entries.values() if entry.state is State.FAILED]
+        return [entry for entry in self.entries.values() if entry.state is JobState.FAILED]
 
     def run(self, programs: Iterable[Program]) -> None:
-        """Do all jobs of all programs.
+        """Run all jobs of all programs.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Schedule:
             self._advance(program)
 
     def _advance(self, program: Program) -> None:
-        """Take a program's jobs, until there are some to wait for or no more."""
+        """Enter a program's jobs until some of them have to be waited for."""
         for jobs in program:
             batch = [self._enter(job) for job in jobs]
             if not all(entry.settled for entry in batch):
@@ -143,7 +143,7 @@ class Schedule:
         return entry
 
     def _finish(self, entry: Entry) -> None:
-        entry.state = State.FINISHED
+        entry.state = JobState.FINISHED
         entry.seconds = read_results(entry.job.folder).seconds.total
         self._done.setdefault(entry.job.digest, entry.job.folder)
 
@@ -152,15 +152,15 @@ class Schedule:
         self._finish(entry)
 
     def _submit(self) -> None:
-        """Start jobs while there are processes for them: trials first, as others wait for them."""
+        """Start jobs while there are free processes: trials first, as other jobs wait for them."""
         busy = {entry.job.digest for entry, _ in self._running.values()}
-        waiting = [entry for entry in self.entries.values() if entry.state is State.WAITING]
+        waiting = [entry for entry in self.entries.values() if entry.state is JobState.WAITING]
         for entry in sorted(waiting, key=lambda entry: entry.job.stage):
             if len(self._running) >= self.slots:
                 return
             if entry.job.digest not in busy:
                 busy.add(entry.job.digest)
-                entry.state = State.RUNNING
+                entry.state = JobState.RUNNING
                 self._running[self._call(entry.job)] = (entry, time.monotonic())
 
     def _call(self, job: Job) -> Future[str]:
@@ -178,11 +178,11 @@ class Schedule:
         same = [
             other
             for other in self.entries.values()
-            if other.state is State.WAITING and other.job.digest == entry.job.digest
+            if other.state is JobState.WAITING and other.job.digest == entry.job.digest
         ]
         if problem:
             for failed in (entry, *same):
-                failed.state, failed.problem = State.FAILED, problem
+                failed.state, failed.problem = JobState.FAILED, problem
             return
         self._finish(entry)
         entry.seconds = time.monotonic() - began

@@ -1,7 +1,7 @@
-"""Choose a method's settings by validation figures, within a number of trials that is the same for all methods.
+"""Choice of a method's settings by validation figures, with the same number of trials for every method.
 
-Nothing is stored but the trials' own folders: a tuning that was broken off asks the sampler the same questions again,
-and gives it the answers that are there.
+Only the trials' own folders are stored: a tuning that was interrupted asks the sampler the same questions again and
+answers them from these folders.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from pfmsmtrec_flwr.validation import dump_yaml
 TUNED_NAME = "tuned.yaml"
 _SEEDS = 2**32
 _REPEATS = 50
-"""Questions that the sampler may answer with settings tried already, before the next untried ones are taken."""
+"""Number of proposals in a row that may have been tried already, before the next untried settings are taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A method's settings as chosen.
+    """Chosen settings of a method.
 
     Attributes
     ----------
     settings
-        By dotted key.
+        Settings by dotted key.
     score
         Mean validation AUC over scenarios and tasks, at the best round; None if no trial has one.
     trials
-        Settings that were tried.
+        Number of settings that were tried.
     """
 
     settings: Settings
@@ -49,34 +49,34 @@ class Tuned:
 
 
 Tuning = Generator[Sequence[Job], None, Tuned]
-"""Yields trials, and goes on when they have been done."""
+"""Generator that yields trials and goes on when they have been run."""
 
 
 def check_sampler() -> None:
-    """Refuse to tune without the package that proposes settings.
+    """Check that the package that proposes settings is installed.
 
     Raises
     ------
     UserError
-        It is not installed.
+        The package is not installed.
     """
     if find_spec("optuna") is None:
         raise UserError("tuning needs optuna: pip install 'pfmsmtrec-flwr[compare]'")
 
 
 def tune(space: Space, trials: int, seed: int, job_of: Callable[[Settings], Job]) -> Tuning:
-    """Try settings, the configuration's own first, and return the best.
+    """Try settings, those of the configuration first, and return the best.
 
     Parameters
     ----------
     space
-        Choices by key, the configuration's own first. If it has no more combinations than trials, all are tried.
+        Choices by key, that of the configuration first. If it has no more combinations than trials, all are tried.
     trials
-        Different settings to try.
+        Number of different settings to try.
     seed
-        Of the sampler, a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011).
+        Seed of the sampler, a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011).
     job_of
-        Makes a trial of settings.
+        Function that makes a trial of settings.
     """
     tried: list[tuple[Settings, float | None]] = []
     if size(space) <= trials:
@@ -98,18 +98,18 @@ def validation_score(job: Job) -> float | None:
 
 
 def write_tuned(path: Path, settings: Mapping[str, Settings], tuned: Mapping[str, Tuned], source: str) -> None:
-    """Write chosen settings as a configuration file has them.
+    """Write chosen settings in the form of a configuration file.
 
     Parameters
     ----------
     path
-        The file.
+        File to write.
     settings
-        All that a method has of its own, the chosen included, by method.
+        Settings of single methods, including the chosen ones, by method.
     tuned
-        What was chosen.
+        Chosen settings by method.
     source
-        What it was chosen on, for a comment.
+        Rows on which they were chosen, for a comment.
     """
     lines = [f"# Chosen on validation rows of {source}.", "methods:" if tuned else "methods: {}"]
     for name, chosen in tuned.items():
@@ -127,7 +127,7 @@ def _sample(
     job_of: Callable[[Settings], Job],
     tried: list[tuple[Settings, float | None]],
 ) -> Generator[Sequence[Job], None, None]:
-    """Try what the sampler proposes, one after the other; what it proposes again is answered and not counted."""
+    """Try the sampler's proposals one after the other; a repeated proposal is answered and not counted."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -16,7 +16,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @contextmanager
 def workers(count: int) -> Iterator[Executor]:
-    """Give an executor of so many processes; when the block is left by an exception, they end at once."""
+    """Open an executor of `count` processes, which end at once if an exception leaves the block."""
     before = set(active_children())
     with _one_thread_each():
         pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)

@@ -1,4 +1,4 @@
-"""The report of a comparison or of a run: one page, its pictures and its tables."""
+"""Report of a comparison or of a run: one page, with its pictures and tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from pfmsmtrec_flwr.errors import UserError
 
 FORMATS = ("svg", "png", "pdf")
-"""Of the pictures beside the page."""
+"""Formats of the pictures beside the page."""
 NEEDED = ("matplotlib", "jinja2")
 
 
@@ -21,16 +21,16 @@ def write_report(folder: Path, output: Path, figures: Path, formats: Sequence[st
     folder
         Output folder of a comparison, or of a run that has finished.
     output
-        The page.
+        File of the page.
     figures
-        Folder of the pictures; made when missing.
+        Folder of the pictures; made if it is missing.
     formats
-        Of the pictures, some of `FORMATS`; the page has them in itself anyway.
+        Formats of the pictures, some of `FORMATS`; the page contains the pictures in any case.
 
     Returns
     -------
     Path
-        The page.
+        File of the page.
 
     Raises
     ------

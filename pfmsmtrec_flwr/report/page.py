@@ -44,7 +44,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PagePart:
     """A section of the page; left out where it has neither tables nor pictures."""
 
     anchor: str
@@ -55,7 +55,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A section of the page with its pictures saved."""
 
     anchor: str
@@ -95,9 +95,9 @@ def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]
     return output
 
 
-def _parts(study: Study) -> Iterator[Part]:
+def _parts(study: Study) -> Iterator[PagePart]:
     figures = study.figures
-    yield Part(
+    yield PagePart(
         "result",
         "The result at a glance",
         "Methods by the mean of their test AUC over scenarios, which all count alike. Personalised: every scenario "
@@ -105,16 +105,16 @@ def _parts(study: Study) -> Iterator[Part]:
         (ranking_table(figures),),
         draw_rankings(figures),
     )
-    yield Part(
+    yield PagePart(
         "auc",
         "AUC by scenario",
         "Test rows, at the round chosen on validation rows; with several seeds mean and standard deviation. The darker "
         "a cell, the nearer to the best of its column; the best is bold and underlined.",
         tuple(measure_tables(figures, "auc")),
     )
-    yield Part("learning", "Learning curves", "", (), draw_learning(study))
-    yield Part("traffic", "Traffic and quality", "", (), draw_traffic(figures))
-    yield Part(
+    yield PagePart("learning", "Learning curves", "", (), draw_learning(study))
+    yield PagePart("traffic", "Traffic and quality", "", (), draw_traffic(figures))
+    yield PagePart(
         "shares",
         "Learned shares",
         "α: share of the coordinated update that a scenario's experts receive; β: share of the attended update that "
@@ -122,7 +122,7 @@ def _parts(study: Study) -> Iterator[Part]:
         (),
         draw_shares(study),
     )
-    yield Part(
+    yield PagePart(
         "conflict",
         "Conflict between scenarios",
         "The cosine between two scenarios' updates: 1 where they agree, 0 where they have nothing to do with each "
@@ -130,26 +130,26 @@ def _parts(study: Study) -> Iterator[Part]:
         (),
         draw_conflicts(study),
     )
-    yield Part("gates", "Use of the experts", "", (), draw_gates(study))
-    yield Part(
+    yield PagePart("gates", "Use of the experts", "", (), draw_gates(study))
+    yield PagePart(
         "probabilities",
         "Probabilities: log loss and calibration",
         "Log loss: the lower the better. Calibration: above 1 the model promises too many positives.",
         (*measure_tables(figures, "logloss"), *measure_tables(figures, "calibration")),
     )
-    yield Part(
+    yield PagePart(
         "gauc",
         "GAUC: the order within users",
         "AUC within each user, averaged over users by their impressions; only users with both classes count.",
         tuple(measure_tables(figures, "gauc")),
     )
-    yield Part("cost", "Time and traffic", "", (cost_table(figures),))
-    yield Part("data", "The data", "", (data_table(figures),))
+    yield PagePart("cost", "Time and traffic", "", (cost_table(figures),))
+    yield PagePart("data", "The data", "", (data_table(figures),))
 
 
-def _section(part: Part, figures: Path, formats: Sequence[str]) -> Section:
+def _section(part: PagePart, figures: Path, formats: Sequence[str]) -> PageSection:
     pictures = tuple(_shown(drawing, figures, formats) for drawing in part.drawings)
-    return Section(part.anchor, part.title, part.text, part.tables, pictures)
+    return PageSection(part.anchor, part.title, part.text, part.tables, pictures)
 
 
 def _shown(drawing: Drawing, figures: Path, formats: Sequence[str]) -> Shown:
@@ -188,7 +188,7 @@ def inline_svg(svg: str, name: str, alt: str) -> Markup:
     return Markup(element.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1))
 
 
-def _html(study: Study, sections: Sequence[Section], figures: str, formats: Sequence[str]) -> str:
+def _html(study: Study, sections: Sequence[PageSection], figures: str, formats: Sequence[str]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

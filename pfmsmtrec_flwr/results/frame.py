@@ -19,7 +19,7 @@ METRICS: tuple[Metric, ...] = ("auc", "logloss", "gauc", "gauc_coverage", "calib
 FAMILIES: tuple[Family, ...] = ("floor", "alone", "pooled", "federated")
 Model = Literal["personalised", "global", "consensus", "true probabilities"]
 MEGABYTE = 1e6
-"""Bytes."""
+"""Bytes in a megabyte."""
 MEAN = ""
 """Scenario of the means over scenarios."""
 
@@ -49,7 +49,7 @@ class Line:
 
     @property
     def label(self) -> str:
-        """The variant's name; a consensus is told apart from the scenarios' models."""
+        """The variant's name; that of a consensus says so."""
         return f"{self.variant} (consensus)" if self.model == "consensus" else self.variant
 
 
@@ -128,7 +128,7 @@ class Figures:
             One of `METRICS`, or a cost of a run: rounds, seconds, train_seconds, aggregate_seconds, up_megabytes,
             down_megabytes, megabytes.
         task, scenario
-            Where it was measured; by default the mean over scenarios, or the whole run.
+            Place of the measurement; by default the mean over scenarios, or the whole run.
         """
         own = self._by_line[line.variant, line.model]
         key = (metric, task, scenario)

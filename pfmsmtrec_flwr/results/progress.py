@@ -1,4 +1,4 @@
-"""How far a run is, read from the files in its output folder."""
+"""Progress of a run, read from the files in its output folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pfmsmtrec_flwr.results.tables import MISSING
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """One look at a run.
+class RunState:
+    """State of a run at one moment.
 
     Attributes
     ----------
     phase
-        What it is doing, in words.
+        Current activity in words.
     elapsed, left
-        Seconds since the start, and at most still to come; None before that can be told.
+        Seconds since the start, and upper bound of the seconds left; None while it is unknown.
     done
         Share of all configured rounds that is done, from 0 to 1.
     current
-        The last round logged, of the method that is running.
+        Last round logged by the method that is running.
     """
 
     phase: str
@@ -41,20 +41,20 @@ class State:
 
 
 class RunWatch:
-    """Reads a run's files as they grow.
+    """Watch over the files of a run as they grow.
 
     Parameters
     ----------
     output
-        Output folder; the methods other than `method` log in folders of their names below it.
+        Output folder; methods other than `method` log in folders of their names below it.
     method
-        The method that the run is about.
+        The run's own method.
     references
         Methods run beside it.
     clock
-        Seconds, from any origin.
+        Function that returns seconds from any origin.
     opening
-        Tells the phase while no round is logged yet.
+        Function that returns the phase while no round is logged yet.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class RunWatch:
         self._opening = opening
         self._clock = clock
         self._origin = clock()
-        # A run that failed here before left its lines behind; they count as none until they change.
+        # A run that failed here earlier left its lines behind; they do not count until they change.
         self._stale = {name: _stamp(folder) for name, folder in self._folders.items()}
 
-    def look(self) -> State:
-        """Return the state of the run now."""
+    def look(self) -> RunState:
+        """Return the current state of the run."""
         elapsed = self._clock() - self._origin
         logs = {name: self._read(name) for name in self._folders}
         begun = {name: rounds for name, rounds in logs.items() if rounds}
         if not begun:
-            return State(self._opening(), elapsed, None, 0.0, None)
+            return RunState(self._opening(), elapsed, None, 0.0, None)
         name = max(begun, key=lambda key: _stamp(self._folders[key]))
         current = begun[name][-1]
         each = _seconds_per_round(begun[name])
@@ -89,7 +89,7 @@ class RunWatch:
         passed = (len(begun) - 1) + current.round / current.rounds
         ended = current.round == current.rounds and not waiting
         phase = "finishing" if ended else f"round {current.round} of {current.rounds}"
-        return State(phase, elapsed, left, passed / len(self._folders), current)
+        return RunState(phase, elapsed, left, passed / len(self._folders), current)
 
     def _read(self, name: str) -> list[RoundMetrics]:
         folder = self._folders[name]
@@ -97,8 +97,8 @@ class RunWatch:
         return read_metrics(folder) if stamp and stamp != self._stale[name] else []
 
 
-class Display:
-    """Shows a run: redrawn in place on a terminal, a line per round otherwise.
+class RunDisplay:
+    """Display of a run: redrawn in place on a terminal, a line per round otherwise.
 
     Use it as a context manager, and call `update` often.
     """
@@ -109,7 +109,7 @@ class Display:
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._last = ""
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> RunDisplay:
         if self._live is not None:
             self._live.start()
         self.update()
@@ -120,18 +120,18 @@ class Display:
             self._live.stop()
 
     def update(self) -> None:
-        """Draw the state of the run now."""
+        """Draw the current state of the run."""
         state = self._watch.look()
         if self._live is not None:
-            self._live.update(drawn(state), refresh=True)
+            self._live.update(run_drawing(state), refresh=True)
             return
         key = _where(state)
         if key != self._last:
             self._last = key
-            self._console.print(Text(line(state)), soft_wrap=True)
+            self._console.print(Text(run_line(state)), soft_wrap=True)
 
 
-def line(state: State) -> str:
+def run_line(state: RunState) -> str:
     """Return the state as one line of text."""
     parts = [_where(state)]
     if state.current is not None and state.current.macro:
@@ -141,7 +141,7 @@ def line(state: State) -> str:
     return ", ".join(parts)
 
 
-def drawn(state: State) -> RenderableType:
+def run_drawing(state: RunState) -> RenderableType:
     """Return the state as a bar with the last round's validation AUC per scenario and task."""
     head = Table.grid(padding=(0, 2))
     head.add_row(
@@ -173,12 +173,12 @@ def clock_face(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _where(state: State) -> str:
+def _where(state: RunState) -> str:
     return state.phase if state.current is None else f"{state.current.method}: {state.phase}"
 
 
-def _times(state: State) -> str:
-    # Early stopping may end it before, hence "at most".
+def _times(state: RunState) -> str:
+    # Early stopping may end the run earlier, hence "at most".
     left = f", at most {clock_face(state.left)} left" if state.left is not None else ""
     return f"{clock_face(state.elapsed)} elapsed{left}"
 

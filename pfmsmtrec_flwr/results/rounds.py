@@ -58,9 +58,9 @@ class RoundMetrics(Section):
     up_bytes: int = 0
     down_bytes: int = 0
     alpha: dict[str, Any] | None = None
-    """Learned shares, by scenario."""
+    """Learned shares by scenario."""
     gates: dict[str, dict[str, list[float]]] | None = None
-    """Mean share of each expert, by scenario and task."""
+    """Mean share of each expert by scenario and task."""
     conflict: ConflictRound | None = None
 
 

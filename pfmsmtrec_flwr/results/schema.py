@@ -1,4 +1,4 @@
-"""What a finished run says: the typed `results.json`."""
+"""The typed `results.json`: sizes, test figures and costs of a finished run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS_NAME = "results.json"
 
 
 def finite(value: Any) -> float | None:
-    """Return `value` as a float, or None where there is none: JSON knows neither NaN nor infinity."""
+    """Return `value` as a float; None for None, NaN and infinity, which JSON does not know."""
     if value is None:
         return None
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):  # numpy's numbers are welcome
@@ -28,7 +28,7 @@ def finite(value: Any) -> float | None:
 
 
 Figure = Annotated[float | None, BeforeValidator(finite)]
-"""A measured number; None where it is not defined, such as an AUC over one class."""
+"""Measured number; None where it is not defined, such as an AUC over one class."""
 Total = Annotated[int, Field(ge=0)]
 Family = Literal["floor", "alone", "pooled", "federated"]
 Parameters = Literal["personalised", "global"]
@@ -40,17 +40,17 @@ class TaskResult(Section):
     auc: Figure
     logloss: Figure
     gauc: Figure = None
-    """AUC within each user, averaged over users by their impressions."""
+    """AUC within each user, averaged over users with their impressions as weights."""
     gauc_coverage: Figure = None
-    """Share of the impressions whose users have both classes, and so count in `gauc`."""
+    """Share of the impressions whose users have both classes and so count in `gauc`."""
     calibration: Figure = None
-    """Predicted over observed positives: above 1 the model promises too many."""
+    """Predicted over observed positives; above 1 the model predicts too many."""
     positives: Total
     examples: Total
 
 
 class Examples(Section):
-    """Impressions of one scenario in each split."""
+    """Number of impressions of one scenario in each split."""
 
     train: Total
     validation: Total
@@ -58,28 +58,28 @@ class Examples(Section):
 
 
 class ScenarioResult(Section):
-    """One scenario's sizes and test figures."""
+    """Sizes and test figures of one scenario."""
 
     examples: Examples
     selected_round: Total
-    """The round that the test figures are from, chosen on validation data."""
+    """Round of the test figures, chosen on validation data."""
     tasks: dict[str, TaskResult]
     consensus: dict[str, TaskResult] = Field(default_factory=dict)
-    """The same of the model that the scenarios have in common, with the scenario's own normalization; empty where it
-    was not measured, or is the scenario's model anyway."""
+    """Test figures of the model that the scenarios have in common, with the scenario's own normalization; empty where
+    it was not measured, or where it is the scenario's model anyway."""
     note: str = ""
-    """What a reader of the figures has to know of the scenario's data, such as sampled negatives."""
+    """Remark on the scenario's data that a reader of the figures needs, such as sampled negatives."""
 
 
-class Attainable(Section):
-    """Test figures of the true probabilities, known for made-up data only: no model does better but by chance."""
+class AttainableResult(Section):
+    """Test figures of the true probabilities, known for made-up data only; no model does better except by chance."""
 
     auc: Figure
     logloss: Figure
 
 
 class MacroResult(Section):
-    """Means over the scenarios; of AUC and GAUC over those in which they are defined."""
+    """Means over the scenarios, by the rule of `pfmsmtrec_flwr.results.means`."""
 
     auc: Figure
     logloss: Figure
@@ -94,7 +94,7 @@ class Traffic(Section):
 
 
 class Seconds(Section):
-    """Wall-clock time of the whole run, of waiting for local training, and of the server's own work."""
+    """Wall-clock time of the whole run, of waiting for local training and of the server's own work."""
 
     total: float = 0.0
     train: float = 0.0
@@ -102,7 +102,7 @@ class Seconds(Section):
 
 
 class RunResults(Section):
-    """The content of `results.json`."""
+    """Content of `results.json`."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
@@ -110,23 +110,23 @@ class RunResults(Section):
     method: str
     family: Family = "federated"
     parameters: Parameters
-    """Whether each scenario ends with parameters of its own, or all with the same."""
+    """Whether each scenario ends with parameters of its own, or all end with the same."""
     dataset: str
     seed: int
     rounds: Total
-    """Rounds that were run, which early stopping may have ended before those configured."""
+    """Number of rounds run; early stopping may have ended the run before the configured number."""
     scenarios: dict[str, ScenarioResult]
     macro: dict[str, MacroResult]
-    best_attainable: dict[str, dict[str, Attainable | None]] | None = None
+    best_attainable: dict[str, dict[str, AttainableResult | None]] | None = None
     reference: list[str] = Field(default_factory=list)
-    """Methods run beside this one; their results lie in the folder of that name beside this file."""
+    """Methods run beside this one; the results of each lie in a folder of its name beside this file."""
     traffic: Traffic = Traffic()
     seconds: Seconds = Seconds()
     versions: dict[str, str]
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Every task of any scenario, in the order in which scenarios name them."""
+        """All tasks, in the order in which scenarios name them."""
         return tuple(dict.fromkeys(task for scenario in self.scenarios.values() for task in scenario.tasks))
 
 
@@ -139,27 +139,27 @@ def results_from(
     scenarios: Mapping[str, ScenarioResult],
     family: Family = "federated",
     parameters: Parameters = "personalised",
-    best_attainable: Mapping[str, Mapping[str, Attainable | None]] | None = None,
+    best_attainable: Mapping[str, Mapping[str, AttainableResult | None]] | None = None,
     reference: Sequence[str] = (),
     traffic: Traffic | None = None,
     seconds: Seconds | None = None,
 ) -> RunResults:
-    """Put a run's results together; the means over scenarios and the versions are added here.
+    """Return a run's results, with the means over scenarios and the versions of packages.
 
     Parameters
     ----------
     method, dataset, seed, rounds
-        What was run, and how many rounds.
+        Names of method and data set, the seed, and the number of rounds run.
     scenarios
-        By scenario name; stored in the order of the names.
+        Results by scenario; stored in the order of the names.
     family, parameters
-        What kind of method it is, and whether each scenario ends with parameters of its own.
+        Kind of method, and whether each scenario ends with parameters of its own.
     best_attainable
-        By scenario and task, where the true probabilities are known.
+        Figures of the true probabilities by scenario and task, where they are known.
     reference
         Methods whose results lie in folders beside these.
     traffic, seconds
-        What the run cost.
+        Costs of the run.
     """
     ordered = {name: scenarios[name] for name in sorted(scenarios)}
     best = {name: dict(best_attainable[name]) for name in sorted(best_attainable)} if best_attainable else None
@@ -181,7 +181,7 @@ def results_from(
 
 
 def macro_of(scenarios: Mapping[str, ScenarioResult]) -> dict[str, MacroResult]:
-    """Return each task's means over the scenarios that have it, weighted alike."""
+    """Return the means of each task over the scenarios that have it, weighted equally."""
     by_task: dict[str, list[TaskResult]] = {}
     for scenario in scenarios.values():
         for task, result in scenario.tasks.items():
@@ -189,7 +189,7 @@ def macro_of(scenarios: Mapping[str, ScenarioResult]) -> dict[str, MacroResult]:
     return {
         task: MacroResult(
             auc=mean([result.auc for result in results]),
-            # A missing log loss is a model that has diverged, and its scenario must not drop out of the mean unseen.
+            # A missing log loss means that a model has diverged: its scenario must not drop out of the mean unseen.
             logloss=None if any(result.logloss is None for result in results) else mean([r.logloss for r in results]),
             gauc=mean([result.gauc for result in results]),
         )
@@ -204,7 +204,7 @@ def notes_of(runs: Iterable[RunResults]) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computed the results."""
+    """Return the versions of the packages that computed the results."""
     found = {"python": platform.python_version(), "pfmsmtrec-flwr": pfmsmtrec_flwr.__version__}
     for package in ("flwr", "torch", "numpy"):
         try:

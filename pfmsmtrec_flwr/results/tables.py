@@ -60,7 +60,7 @@ class FigureTable:
     name
         Stem of its files.
     title
-        What it shows, without a full stop.
+        Title without a full stop.
     heads
         Headings of all columns; a line break in a heading is a space where a form has one line for it.
     words

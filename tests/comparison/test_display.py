@@ -7,9 +7,9 @@ import pytest
 from compared import Direct, Fake, job_of, program
 from rich.console import Console
 
-from pfmsmtrec_flwr.comparison.display import Display, Progress, drawn, progress, time_left
-from pfmsmtrec_flwr.comparison.jobs import Stage
-from pfmsmtrec_flwr.comparison.schedule import Entry, Schedule, State
+from pfmsmtrec_flwr.comparison.display import Progress, ScheduleDisplay, progress, schedule_drawing, time_left
+from pfmsmtrec_flwr.comparison.jobs import JobStage
+from pfmsmtrec_flwr.comparison.schedule import Entry, JobState, Schedule
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 
@@ -19,15 +19,15 @@ def schedule(tmp_path: Path) -> Schedule:
     """Three runs of one variant, two of another: one finished after 30 s, one runs, one failed, two wait."""
     made = Schedule(Direct(), 2)
     states = (
-        ("alone", State.FINISHED),
-        ("alone", State.RUNNING),
-        ("alone", State.WAITING),
-        ("fedavg", State.FAILED),
-        ("fedavg", State.WAITING),
+        ("alone", JobState.FINISHED),
+        ("alone", JobState.RUNNING),
+        ("alone", JobState.WAITING),
+        ("fedavg", JobState.FAILED),
+        ("fedavg", JobState.WAITING),
     )
     for number, (name, state) in enumerate(states):
         job = job_of(tmp_path / f"seed{number}", RunConfig(method=name, seed=number), None, name=name)
-        made.entries[job.folder] = Entry(job, state, seconds=30.0 if state is State.FINISHED else 0.0)
+        made.entries[job.folder] = Entry(job, state, seconds=30.0 if state is JobState.FINISHED else 0.0)
     log = MetricsLog(tmp_path / "seed1", method="alone", rounds=3)
     log.append(1, {"A": {"validation": {"ctr": {"auc": 0.6}, "cvr": {"auc": 0.7}}}})
     return made
@@ -35,21 +35,21 @@ def schedule(tmp_path: Path) -> Schedule:
 
 def test_progress_is_told_by_variant(schedule: Schedule) -> None:
     assert progress(schedule) == [
-        Progress("alone", Stage.RUN, 1, 0, 3, pytest.approx(0.65), 30.0, 60.0),
-        Progress("fedavg", Stage.RUN, 0, 1, 2, None, None, 30.0),  # the mean of all, as none of its own has finished
+        Progress("alone", JobStage.RUN, 1, 0, 3, pytest.approx(0.65), 30.0, 60.0),
+        Progress("fedavg", JobStage.RUN, 0, 1, 2, None, None, 30.0),  # the mean of all, as none of its own has finished
     ]
     assert time_left(schedule) == 45.0  # 90 s of work for two at once
 
 
 def test_no_time_is_told_before_a_job_has_finished(schedule: Schedule) -> None:
-    next(iter(schedule.entries.values())).state = State.WAITING
+    next(iter(schedule.entries.values())).state = JobState.WAITING
     assert [each.left for each in progress(schedule)] == [None, None]
     assert time_left(schedule) is None
 
 
 def test_a_terminal_has_a_table(schedule: Schedule) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None, _environ={})
-    console.print(drawn(schedule, 75.0))
+    console.print(schedule_drawing(schedule, 75.0))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     rows = [line.split() for line in shown.splitlines()]
     assert ["alone", "run", "1", "of", "3", "0.6500", "0:30", "1:00"] in rows
@@ -59,7 +59,7 @@ def test_a_terminal_has_a_table(schedule: Schedule) -> None:
 
 def test_a_terminal_is_redrawn_and_left_clean(schedule: Schedule) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, _environ={"TERM": "xterm"})
-    with Display(console, clock=lambda: 0.0) as display:
+    with ScheduleDisplay(console, clock=lambda: 0.0) as display:
         display.update(schedule)
         display.update(schedule)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
@@ -70,10 +70,10 @@ def test_a_pipe_has_a_line_for_each_job_that_ended(tmp_path: Path) -> None:
     fake = Fake(tmp_path / "journal", fails=("fedavg",))
     earlier = job_of(tmp_path / "earlier", RunConfig(method="alone", seed=1), fake, name="alone")
     Schedule(Direct(), 1).run([program([earlier])])
-    good = job_of(tmp_path / "seed0-12345678", RunConfig(method="alone"), fake, name="alone", stage=Stage.TRIAL)
+    good = job_of(tmp_path / "seed0-12345678", RunConfig(method="alone"), fake, name="alone", stage=JobStage.TRIAL)
     bad = job_of(tmp_path / "seed0-87654321", RunConfig(method="fedavg"), fake, name="[fedavg]")
     console = Console(file=io.StringIO(), width=20)
-    with Display(console, clock=lambda: 0.0) as display:
+    with ScheduleDisplay(console, clock=lambda: 0.0) as display:
         Schedule(Direct(), 1, display.update).run([program([earlier, good, bad])])
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "alone, trial seed0-12345678: validation AUC 0.6000, 0:00; 2 of 3 done, 0:00 elapsed, about 0:01 left",

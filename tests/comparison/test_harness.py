@@ -8,7 +8,7 @@ import pytest
 from compared import Direct, Fake
 
 from pfmsmtrec_flwr.comparison.harness import Comparison, compare
-from pfmsmtrec_flwr.comparison.planning import Options, Plan, request_of
+from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
 from pfmsmtrec_flwr.comparison.workers import workers
 from pfmsmtrec_flwr.config import RunConfig, load_config
 from pfmsmtrec_flwr.errors import UserError
@@ -31,7 +31,7 @@ class Compared:
     def __init__(self, folder: Path, fake: Fake | None = None, **options: Any) -> None:
         self.output = folder / "out"
         self.fake = fake or Fake(folder / "journal")
-        self.plan = Plan(
+        self.plan = ComparisonPlan(
             request_of(CONFIG, Options(**{"seeds": 2, **options}), ["A", "B"], folder, self.output), "rows", self.fake
         )
 

@@ -9,7 +9,7 @@ from federated import RecordingGrid, Tiny, same
 from flwr.app import ArrayRecord
 from safetensors.torch import load_file
 
-from pfmsmtrec_flwr.comparison.jobs import Job, Runner, Stage, digest_of
+from pfmsmtrec_flwr.comparison.jobs import Job, JobStage, Runner, digest_of
 from pfmsmtrec_flwr.comparison.joining import (
     CONSENSUS_NAME,
     SHARES,
@@ -141,7 +141,7 @@ def test_every_scenario_is_left_out_once_and_joins_with_every_share(tmp_path: Pa
 
     def make(config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
         digest = digest_of(config, "rows", *more)
-        return Job("fedavg", Stage.JOIN, config, digest, tmp_path / what / digest[:8], tmp_path, run or fake)
+        return Job("fedavg", JobStage.JOIN, config, digest, tmp_path / what / digest[:8], tmp_path, run or fake)
 
     config = RunConfig(method="fedavg").with_settings(
         {"train.lr": 0.5, "aggregation.pull": 0.1, "data.train_fraction": 0.5, "federation.min_scenarios": 3}, "test"

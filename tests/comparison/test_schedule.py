@@ -10,8 +10,8 @@ import pytest
 from compared import Direct, Fake, job_of, program
 
 from pfmsmtrec_flwr.comparison import schedule
-from pfmsmtrec_flwr.comparison.jobs import Job, Stage
-from pfmsmtrec_flwr.comparison.schedule import Schedule, State
+from pfmsmtrec_flwr.comparison.jobs import Job, JobStage
+from pfmsmtrec_flwr.comparison.schedule import JobState, Schedule
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 
@@ -60,7 +60,7 @@ def test_a_program_goes_on_when_its_jobs_are_done(tmp_path: Path, fake: Fake) ->
     plan = Schedule(Direct(), 2)
     plan.run([steps()])
     assert seen == [(True, True), (True,)]
-    assert [entry.state for entry in plan.entries.values()] == [State.FINISHED] * 3
+    assert [entry.state for entry in plan.entries.values()] == [JobState.FINISHED] * 3
     assert not plan.failures
 
 
@@ -103,7 +103,7 @@ def test_trials_come_first_and_slots_are_the_most_at_once(
     monkeypatch.setattr(schedule, "_POLL_SECONDS", 0.0)
     executor = Holding()
     runs = [job_of(tmp_path / f"run{seed}", config(seed), fake) for seed in range(4)]
-    trial = job_of(tmp_path / "trial", config(9), fake, stage=Stage.TRIAL)
+    trial = job_of(tmp_path / "trial", config(9), fake, stage=JobStage.TRIAL)
     Schedule(executor, 2, executor.release).run([program(runs), program([trial])])
     assert executor.folders == [trial.folder, *(job.folder for job in runs)]
     assert executor.most == 2

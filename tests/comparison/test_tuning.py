@@ -8,7 +8,7 @@ import pytest
 from compared import Fake, job_of
 
 from pfmsmtrec_flwr.comparison import tuning
-from pfmsmtrec_flwr.comparison.jobs import Job, Stage, digest_of, perform
+from pfmsmtrec_flwr.comparison.jobs import Job, JobStage, digest_of, perform
 from pfmsmtrec_flwr.comparison.spaces import combinations, size
 from pfmsmtrec_flwr.comparison.tuning import Tuned, check_sampler, tune, validation_score, write_tuned
 from pfmsmtrec_flwr.config import RunConfig, Settings, load_config
@@ -36,7 +36,7 @@ class Trials:
     def job_of(self, settings: Settings) -> Job:
         self.asked.append(settings)
         config = RunConfig(method=self.method).with_settings(settings, "test")
-        return job_of(self.folder / digest_of(config, "")[:8], config, self.fake, stage=Stage.TRIAL)
+        return job_of(self.folder / digest_of(config, "")[:8], config, self.fake, stage=JobStage.TRIAL)
 
     def tune(self, space: Space, trials: int, *, seed: int = 0, most: int = 1000) -> Tuned | None:
         """Tune to the end, or do no more than so many jobs."""

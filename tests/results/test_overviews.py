@@ -27,7 +27,7 @@ from pfmsmtrec_flwr.results.overviews import (
 )
 from pfmsmtrec_flwr.results.rendering import as_markdown, as_text, rich_table
 from pfmsmtrec_flwr.results.schema import (
-    Attainable,
+    AttainableResult,
     Examples,
     RunResults,
     ScenarioResult,
@@ -54,7 +54,10 @@ def run(
         )
         for name, tasks in figures.items()
     }
-    attainable = {"NL": {"ctr": Attainable(auc=0.7, logloss=0.1)}, "US": {"ctr": Attainable(auc=0.9, logloss=0.2)}}
+    attainable = {
+        "NL": {"ctr": AttainableResult(auc=0.7, logloss=0.1)},
+        "US": {"ctr": AttainableResult(auc=0.9, logloss=0.2)},
+    }
     return results_from(
         method=method,
         dataset="synthetic",

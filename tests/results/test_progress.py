@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pfmsmtrec_flwr.results.progress import Display, RunWatch, clock_face, line
+from pfmsmtrec_flwr.results.progress import RunDisplay, RunWatch, clock_face, run_line
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 
 SCENARIOS = {"NL": {"validation": {"ctr": {"auc": 0.625}, "ctcvr": {"auc": None}}}}
@@ -38,7 +38,7 @@ def log(tmp_path: Path, clock: Clock) -> Callable[[str], MetricsLog]:
 def test_before_the_first_round_the_caller_names_the_phase(tmp_path: Path, clock: Clock) -> None:
     watch = RunWatch(tmp_path, "pf-msmtrec", opening=lambda: "waiting for clients", clock=clock)
     clock.now = 9.4
-    assert line(watch.look()) == "waiting for clients, 0:09 elapsed"
+    assert run_line(watch.look()) == "waiting for clients, 0:09 elapsed"
 
 
 def test_the_time_left_follows_from_the_rounds_after_the_first(
@@ -53,7 +53,7 @@ def test_the_time_left_follows_from_the_rounds_after_the_first(
     ours.append(2, SCENARIOS)
     state = watch.look()
     assert (state.left, state.done) == (4, 0.5)
-    assert line(state) == (
+    assert run_line(state) == (
         "pf-msmtrec: round 2 of 4, validation AUC ctr 0.6250 ctcvr n/a, 0:22 elapsed, at most 0:04 left"
     )
 
@@ -93,7 +93,7 @@ def test_without_a_terminal_each_round_is_one_line(
     tmp_path: Path, clock: Clock, log: Callable[[str], MetricsLog]
 ) -> None:
     printed = io.StringIO()
-    with Display(RunWatch(tmp_path, "pf-msmtrec", clock=clock), Console(file=printed, width=40)) as display:
+    with RunDisplay(RunWatch(tmp_path, "pf-msmtrec", clock=clock), Console(file=printed, width=40)) as display:
         display.update()
         ours = log("pf-msmtrec")
         clock.now = 1
@@ -111,7 +111,7 @@ def test_a_terminal_shows_every_scenario_and_task(
 ) -> None:
     printed = io.StringIO()
     console = Console(file=printed, force_terminal=True, width=100, color_system=None)
-    with Display(RunWatch(tmp_path, "pf-msmtrec", clock=clock), console) as display:
+    with RunDisplay(RunWatch(tmp_path, "pf-msmtrec", clock=clock), console) as display:
         log("pf-msmtrec").append(1, SCENARIOS | {"US": {"validation": {"ctr": {"auc": 0.75}}}})
         display.update()
     words = [row.split() for row in printed.getvalue().splitlines()]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.schema import (
-    Attainable,
+    AttainableResult,
     Examples,
     MacroResult,
     RunResults,
@@ -42,7 +42,7 @@ def test_the_document_is_the_one_that_the_design_draws() -> None:
         seed=3,
         rounds=4,
         scenarios={"US": scenario(0.5), "NL": scenario(None)},
-        best_attainable={"US": {"ctr": Attainable(auc=0.75, logloss=0.2)}, "NL": {"ctr": None}},
+        best_attainable={"US": {"ctr": AttainableResult(auc=0.75, logloss=0.2)}, "NL": {"ctr": None}},
         reference=("alone",),
         traffic=Traffic(up_bytes=5, down_bytes=7),
         seconds=Seconds(total=2.0, train=1.0, aggregate=0.5),

@@ -1,4 +1,4 @@
-"""How far the scenarios' updates of each expert disagree."""
+"""Conflict between the scenarios' updates of each expert."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from pfmsmtrec_flwr.results.rounds import RoundMetrics
 
 _COLOURS = 41
 _PRINTED = 12
-"""Scenarios up to which the cells of a matrix are wide enough for a number."""
+"""Largest number of scenarios for which the cells of a matrix have room for a number."""
 
 
 def draw_conflicts(study: Study) -> Iterator[Drawing]:
-    """Draw, for each method that looks at the conflict, its course and its first and last matrix."""
+    """Draw the conflict of each method that logs it: over the rounds, and in the first and last round."""
     for variant in study.variants:
         if all(run.conflicts for run in variant.runs):
             yield _course(variant)
@@ -65,9 +65,9 @@ def _course(variant: LoggedVariant) -> Drawing:
 
 def _experts(run: LoggedRun) -> list[dict[int, float]]:
     """Return each expert's mean cosine by round."""
-    told = {entry.round: entry.conflict.mean for entry in run.conflicts if entry.conflict is not None}
-    count = min(len(means) for means in told.values())
-    return [{number: means[expert] for number, means in told.items()} for expert in range(count)]
+    logged = {entry.round: entry.conflict.mean for entry in run.conflicts if entry.conflict is not None}
+    count = min(len(means) for means in logged.values())
+    return [{number: means[expert] for number, means in logged.items()} for expert in range(count)]
 
 
 def _mean_over_experts(run: LoggedRun) -> dict[int, float]:
@@ -87,7 +87,7 @@ def _matrices(variant: LoggedVariant) -> Iterator[Drawing]:
 def mean_matrix(entries: Sequence[RoundMetrics]) -> tuple[list[str], npt.NDArray[np.float64]]:
     """Return scenarios, and the cosines between their updates (K, K), mean over experts and entries.
 
-    No scenarios where an entry does not tell all cosines, or where the entries are about different scenarios.
+    There are no scenarios if an entry lacks cosines, or if the entries are about different scenarios.
     """
     conflicts = [entry.conflict for entry in entries if entry.conflict is not None]
     scenarios = conflicts[0].scenarios

@@ -1,4 +1,4 @@
-"""Curves over rounds: the mean over seeds, and a band of one standard deviation."""
+"""Curves over rounds: the mean over seeds, with a band of one standard deviation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each task takes of each expert."""
+"""Share of each expert in the gates of each task."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
 
 _WIDE_ENOUGH = 0.09
-"""Share from which on a part of a bar has room for its number."""
+"""Smallest share whose part of a bar has room for its number."""
 _HATCHES = ("", "////", "....", "xxxx")
 _DARK = (COLOURS[0], COLOURS[-1])
-"""Colours on which white is read better than black."""
+"""Colours on which white text is easier to read than black."""
 
 Usage = dict[tuple[str, str], list[float]]
-"""By scenario and task: the share of each expert."""
+"""Share of each expert, by scenario and task."""
 
 
 def draw_gates(study: Study) -> Iterator[Drawing]:
-    """Draw, for each method that has gates, their use in the selected rounds and its course.
+    """Draw the gates of each method that has some: in the selected rounds, and over all rounds.
 
-    Both of the first seed: experts of different seeds have nothing to do with each other.
+    Both are of the first seed, as experts of different seeds do not correspond.
     """
     for variant in study.variants:
         run = variant.runs[0]
@@ -47,7 +47,7 @@ def draw_gates(study: Study) -> Iterator[Drawing]:
 
 
 def selected_usage(study: Study, run: LoggedRun) -> Usage:
-    """Return the gates' means in each scenario's selected round; in the last one logged, where that was not logged."""
+    """Return the mean gates of each scenario's selected round, or of the last one logged if that was not logged."""
     usage = {}
     for task in study.tasks:
         for scenario in study.scenarios:

@@ -21,11 +21,11 @@ from pfmsmtrec_flwr.report.study import LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
 
 Curves = dict[str, dict[int, Curve]]
-"""By task, and by the variant's place in the study."""
+"""Curve by task, and by the variant's place in the study."""
 
 
 def draw_learning(study: Study) -> Iterator[Drawing]:
-    """Draw a picture for each scenario, a panel for each task; a method that logs a single round has no curve."""
+    """Draw a picture for each scenario with a panel for each task; a method with a single round has no curve."""
     for scenario in study.scenarios:
         curves = {task: _curves(study, scenario, task) for task in study.tasks}
         drawn = {task: own for task, own in curves.items() if own}

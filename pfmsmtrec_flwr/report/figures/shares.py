@@ -24,7 +24,7 @@ def draw_shares(study: Study) -> Iterator[Drawing]:
     """Draw a picture for each method that learns shares: a panel for each share, a curve for each scenario."""
     for variant in study.variants:
         names = dict.fromkeys(
-            name for run in variant.runs for told in run.shares for own in told.values() for name in own
+            name for run in variant.runs for shares in run.shares for own in shares.values() for name in own
         )
         curves = {name: _curves(study, variant, name) for name in names}
         drawn = {name: own for name, own in curves.items() if own}
@@ -58,5 +58,5 @@ def _shares(study: Study, variant: LoggedVariant, curves: dict[str, dict[str, Cu
 
 
 def symbol(name: str) -> str:
-    """Return how the papers write a share."""
+    """Return the symbol of a share in the papers."""
     return _SYMBOLS.get(name, name)
