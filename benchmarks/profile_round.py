@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from pfmsmtrec_flwr.config import RunConfig, load_config
 from pfmsmtrec_flwr.experiment import run_inline
 from pfmsmtrec_flwr.federation import hosting, node
-from pfmsmtrec_flwr.federation.client import client, state
+from pfmsmtrec_flwr.federation.client import client, measurements, state, trainer
 from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.federation.server import strategy
@@ -88,10 +88,10 @@ def profile_rounds(config: RunConfig, data: Path) -> None:
 
         setattr(owner, name, wrapper)
 
-    timed(client, "train_locally", "training")
-    timed(client, "reestimate_statistics", "normalization statistics")
-    timed(client, "predict", "measuring")
-    timed(client, "measure", "measuring")
+    timed(trainer, "train_locally", "training")
+    timed(measurements, "refresh_statistics", "normalization statistics")
+    timed(measurements, "predict", "measuring")
+    timed(measurements, "measure", "measuring")
     timed(client, "make_model", "overhead: building the model")
     for name in ("load", "save", "save_evaluated"):
         timed(state.LocalState, name, "overhead: state on disk")

@@ -1,4 +1,4 @@
-"""A mixture of the global model and a model of the scenario's own, whose share is learned."""
+"""A mixture of the global model and each scenario's own model, with a learned share."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from torch import Tensor
 from pfmsmtrec_flwr.config import BaselineSettings, RunConfig, TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.federation.client.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.memory import Memory
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Tensors
+from pfmsmtrec_flwr.federation.client.trainer import Fitted
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.local import backward
 from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
 
-_OWN = "own/"
-_SHARE = "mixture/share"
+_OWN = "own"
+_SHARE = "share"
 
 
 class APFL(FedAvg):
@@ -34,18 +36,18 @@ class APFL(FedAvg):
 
 @dataclass(slots=True)
 class Mixture:
-    """``a * v + (1 - a) * w`` of two models of the same shape.
+    """Mixture ``α * v + (1 - α) * w`` of two models of the same shape.
 
     Attributes
     ----------
     travelling
         w, the scenario's copy of the global model.
     own
-        v.
+        v, the scenario's own model.
     mixed
-        Their mixture; its normalization statistics are its own.
+        Mixture of both; its normalization statistics are its own.
     share
-        a, in [0, 1].
+        α in [0, 1].
     """
 
     travelling: ScenarioModel
@@ -55,13 +57,13 @@ class Mixture:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Make the mixture of the two models as they are; a share of 0 or 1 gives one of them to the last bit."""
+        """Mix the two models as they are; a share of 0 or 1 gives one of them to the last bit."""
         for w, v, mixed in zip(*self._parameters(), strict=True):
             mixed.copy_(torch.lerp(w, v, self.share))
 
     @torch.no_grad()
     def slope(self) -> float:
-        """Return the derivative by the share ``<v - w, grad F(mixture)>``, of the gradient that the mixture holds."""
+        """Return ``<v - w, grad F(mixture)>``, the derivative of the loss by α, from the gradient in the mixture."""
         products = [
             torch.sum((v - w) * mixed.grad, dtype=torch.float64)
             for w, v, mixed in zip(*self._parameters(), strict=True)
@@ -71,7 +73,7 @@ class Mixture:
 
     @torch.no_grad()
     def pass_gradient(self) -> None:
-        """Give v its gradient ``a * grad F(mixture)``, by the chain rule."""
+        """Set the gradient of v to ``α * grad F(mixture)``, by the chain rule."""
         for v, mixed in zip(self.own.parameters(), self.mixed.parameters(), strict=True):
             v.grad = None if mixed.grad is None else mixed.grad * self.share
 
@@ -84,16 +86,16 @@ class Mixture:
 
 
 class MixtureStep:
-    """One step of w down its own gradient, of v down the gradient at the mixture, and of the share.
+    """Step that moves w along its own gradient, and v and α along the gradient at the mixture.
 
     Parameters
     ----------
     mixture
-        The models, trained in place.
+        Models to train in place.
     optimizers
-        Of w and of v.
+        Optimisers of w and of v.
     train, baselines
-        Settings.
+        Settings of the training and of the method.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class MixtureStep:
         mixture.update()
         mixture.mixed.zero_grad(set_to_none=True)
         device = batch.labels.device
-        # Both see the same dropout, and as much of it is drawn as if there were one model alone.
+        # Both models see the same dropout, and the generator advances as if there were one model alone.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             backward(mixture.mixed, batch, mixed_precision=self._mixed_precision)
         self.model.zero_grad(set_to_none=True)
@@ -130,15 +132,15 @@ class MixtureStep:
 
 
 class APFLClient(ScenarioClient):
-    """Trains w as FedAvg does, its own v by the mixture of both, and the mixture's share; the mixture predicts.
+    """Trains w as FedAvg does, and v and the share α through the mixture, which predicts.
 
-    v and the share stay on the scenario's disk, and v's place for normalization statistics holds the mixture's: v
-    itself is never applied.
+    v and α stay on the scenario's disk. v itself is never applied, so its normalization statistics are those of the
+    mixture.
 
     Attributes
     ----------
     mixture
-        w, v and their mixture.
+        Both models and their mixture.
     """
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
@@ -150,27 +152,28 @@ class APFLClient(ScenarioClient):
         """The mixture."""
         return self.mixture.mixed
 
-    def recall(self, saved: Tensors) -> None:
-        """Bring v and the share back, and mix v with w as received.
+    def restore_predictor(self, memory: Memory) -> None:
+        """Restore v and α, and mix v with w as received.
 
-        Before the first training v is w, at the scenario's own base rates.
+        Before the first training v is w with the scenario's own base rates.
         """
-        self.restore(self.mixture.own, saved, _OWN)
-        if _SHARE in saved:
-            self.mixture.share = float(saved[_SHARE])
+        self.restore(self.mixture.own, memory, _OWN)
+        self.mixture.share = memory.scope(_OWN).figures.get(_SHARE, self.mixture.share)
         self.mixture.mixed.load_state_dict(self.mixture.own.state_dict())
         self.mixture.update()
 
-    def fit(self, order: Order, incoming: Incoming, saved: Tensors) -> Fitted:  # noqa: ARG002 - nothing pulls
-        """Train all three; the report is of w, which is what travels."""
-        own = self.mixture.own
-        optimizers = self.resume_optimizer(self.model, saved), self.resume_optimizer(own, saved, _OWN)
-        step = MixtureStep(self.mixture, optimizers, self.config.train, self.config.baselines)
-        report = self.run_steps(step, order)
-        moments = self.optimizer_state(optimizers[0], self.model) | self.optimizer_state(optimizers[1], own, _OWN)
-        kept = self.mixture.mixed.state_dict() | dict(own.named_parameters())
-        share = torch.tensor(self.mixture.share, dtype=torch.float64)
-        return Fitted(report, moments | {f"{_OWN}{name}": value for name, value in kept.items()} | {_SHARE: share})
+    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:  # noqa: ARG002 - nothing pulls
+        """Train w, v and α; the report covers w, which travels."""
+        trainer, own = self.trainer, self.mixture.own
+        of_w = trainer.resume_optimizer(self.model, memory)
+        of_v = trainer.resume_optimizer(own, memory.scope(_OWN))
+        report = trainer.run(MixtureStep(self.mixture, (of_w, of_v), self.config.train, self.config.baselines), order)
+        kept = Memory(
+            model=self.mixture.mixed.state_dict() | dict(own.named_parameters()),
+            optimizer=trainer.moments(of_v, own),
+            figures={_SHARE: self.mixture.share},
+        )
+        return Fitted(report, Memory(optimizer=trainer.moments(of_w, self.model)).with_scope(_OWN, kept))
 
 
 METHOD = FederatedMethod(

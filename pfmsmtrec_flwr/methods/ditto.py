@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.federation.client.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.memory import Memory
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Tensors
+from pfmsmtrec_flwr.federation.client.trainer import Fitted
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.local import Anchor
 
-_PERSONAL = "personal/"
+_PERSONAL = "personal"
 
 
 class Ditto(FedAvg):
@@ -25,15 +29,15 @@ class Ditto(FedAvg):
 
 
 class DittoClient(ScenarioClient):
-    """Trains the global model w as FedAvg does, and on the same batches its own v, which predicts.
+    """Trains the global model w as FedAvg does and, on the same batches, a personal model v, which predicts.
 
-    v minimises ``F_k(v) + lambda / 2 * ||v - w^t||^2``, w^t the model received with the round. It stays on the
-    scenario's disk. Where w has no received value, in private embeddings, v is free.
+    v minimises ``F_k(v) + λ / 2 * ||v - w^t||^2``, where w^t is the model received with the round. v stays on the
+    scenario's disk. Private embeddings of v are free, as no value of w is received for them.
 
     Attributes
     ----------
     personal
-        v.
+        Personal model v.
     """
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
@@ -45,17 +49,17 @@ class DittoClient(ScenarioClient):
         """The personal model."""
         return self.personal
 
-    def recall(self, saved: Tensors) -> None:
-        """Bring v back; before the first training it is the global model, at the scenario's own base rates."""
-        self.restore(self.personal, saved, _PERSONAL)
+    def restore_predictor(self, memory: Memory) -> None:
+        """Restore v; before the first training it is the global model, with the scenario's own base rates."""
+        self.restore(self.personal, memory, _PERSONAL)
 
-    def fit(self, order: Order, incoming: Incoming, saved: Tensors) -> Fitted:
-        """Train both; the report is of the global model, which is what travels."""
-        travelling = super().fit(order, incoming, saved)
+    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
+        """Train both models; the report covers the global one, which travels."""
+        travelling = super().fit(order, incoming, memory)
         pull = Anchor(self.received(incoming), self.config.baselines.proximal_weight)
-        own = self.fit_model(self.personal, order, [pull], saved, prefix=_PERSONAL)
-        kept = {f"{_PERSONAL}{name}": value for name, value in self.personal.state_dict().items()}
-        return Fitted(travelling.report, travelling.remembered | own.remembered | kept)
+        personal = self.trainer.fit(self.personal, order, [pull], memory.scope(_PERSONAL))
+        kept = replace(personal.memory, model=self.personal.state_dict())
+        return Fitted(travelling.report, travelling.memory.with_scope(_PERSONAL, kept))
 
 
 METHOD = FederatedMethod(

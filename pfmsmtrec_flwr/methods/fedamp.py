@@ -8,7 +8,9 @@ import torch
 
 from pfmsmtrec_flwr.aggregation import attentive
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.federation.client.client import Fitted, ScenarioClient
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Stage, Tensors
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -17,7 +19,7 @@ from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 from pfmsmtrec_flwr.training.local import Anchor
 
-_OWN = "own/"
+_OWN = "own"
 _ATTENDED = frozenset({Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS})
 
 
@@ -64,27 +66,27 @@ class FedAMP(ScenarioStrategy):
 
 
 class FedAMPClient(ScenarioClient):
-    """Goes on with its own w_k, pulled to the mixture u_k that it received.
+    """Continues with its own model w_k, pulled to the received mixture u_k.
 
-    It minimises ``F_k(w) + lambda / (2 * alpha_k) * ||w - u_k||^2``; ``baselines.proximal_weight`` is the whole
-    ``lambda / alpha_k``. w_k stays on the scenario's disk, and it predicts.
+    It minimises ``F_k(w) + λ / (2 * α_k) * ||w - u_k||^2``; ``baselines.proximal_weight`` is ``λ / α_k``. w_k stays on
+    the scenario's disk, and it predicts.
     """
 
-    def recall(self, saved: Tensors) -> None:
-        """Put w_k, as it was left, in the place of the mixture; before the first training it is that."""
-        self.restore(self.model, saved, _OWN)
+    def restore_predictor(self, memory: Memory) -> None:
+        """Replace the mixture by w_k as the last exchange left it; before the first training both are the same."""
+        self.restore(self.model, memory, _OWN)
 
     def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
-        """Pull the attended parameters to the mixture; the tables, the same for all, are free."""
+        """Pull the attended parameters to the mixture; the common tables are free."""
         mixture = self.received(Incoming({}, incoming.personal))
         return [Anchor(mixture, self.config.baselines.proximal_weight)]
 
-    def fit(self, order: Order, incoming: Incoming, saved: Tensors) -> Fitted:
-        """Train w_k, and remember it: the next message brings its mixture."""
-        fitted = super().fit(order, incoming, saved)
+    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
+        """Train w_k, and remember it, as the next message brings its mixture."""
+        fitted = super().fit(order, incoming, memory)
         state = self.model.state_dict()
-        kept = {f"{_OWN}{name}": state[name] for name in incoming.personal.get(self.store.scenario, {})}
-        return Fitted(fitted.report, fitted.remembered | kept)
+        own = Memory(model={name: state[name] for name in incoming.personal.get(self.store.scenario, {})})
+        return Fitted(fitted.report, fitted.memory.with_scope(_OWN, own))
 
 
 METHOD = FederatedMethod(

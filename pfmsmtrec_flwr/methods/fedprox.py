@@ -1,4 +1,4 @@
-"""Federated averaging whose scenarios are held near to the model that they received."""
+"""Federated averaging with a proximal term that pulls each scenario to the received model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pfmsmtrec_flwr.training.local import Anchor
 
 
 class FedProxClient(ScenarioClient):
-    """Minimises ``F_k(w) + mu / 2 * ||w - w^t||^2``, w^t the model received with the round (equation 2)."""
+    """Minimises ``F_k(w) + μ / 2 * ||w - w^t||^2``, where w^t is the model received with the round (equation 2)."""
 
     def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
-        """Pull every parameter that was received to its received value; what is private has none, and is free."""
+        """Pull every parameter to its received value; private parameters have none, and are free."""
         return [Anchor(self.received(incoming), self.config.baselines.proximal_weight)]
 
 

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from pfmsmtrec_flwr.federation.client.client import Fitted, ScenarioClient
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Tensors
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.trainer import Fitted
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedper import FedPer
 from pfmsmtrec_flwr.model import HEAD_PARTS
 from pfmsmtrec_flwr.training.local import local_steps, trained_only
 
+_HEAD = "head"
+
 
 class FedRepClient(ScenarioClient):
     """Trains in two phases, each on batches drawn by a seed of its own.
 
-    The head, the towers, is fitted on the body as received for ``baselines.head_epochs`` passes; then the body, with
-    the private embeddings, for ``train.local_epochs`` passes under the head as fitted. What is frozen still normalises
-    by the batch, so its running statistics move; its parameters do not.
+    The head (the towers) is fitted on the received body for ``baselines.head_epochs`` passes. Then the body and the
+    private embeddings are trained under the fitted head for ``train.local_epochs`` passes. Frozen layers still
+    normalise by the batch: their running statistics move, their parameters do not.
     """
 
-    def fit(self, order: Order, incoming: Incoming, saved: Tensors) -> Fitted:  # noqa: ARG002 - nothing pulls
-        """Fit the head, then the body; the report is of the body, which is what travels."""
+    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:  # noqa: ARG002 - nothing pulls
+        """Fit the head, then the body; the report covers the body, which travels."""
         head = names_of(self.slots, HEAD_PARTS)
-        remembered = self._fit_head(head, order, saved)
+        head_memory = self._fit_head(head, order, memory.scope(_HEAD))
         with trained_only(self.model, self.slots.keys() - head):
-            body = self.fit_model(self.model, order, (), saved)
-        return Fitted(body.report, remembered | body.remembered)
+            body = self.trainer.fit(self.model, order, (), memory)
+        return Fitted(body.report, body.memory.with_scope(_HEAD, head_memory))
 
-    def _fit_head(self, head: list[str], order: Order, saved: Tensors) -> Tensors:
+    def _fit_head(self, head: list[str], order: Order, memory: Memory) -> Memory:
         epochs = self.config.baselines.head_epochs
         if not epochs:
-            return {}
+            return Memory()
         steps = local_steps(len(self.train_rows), self.config.train.model_copy(update={"local_epochs": epochs}))
         with trained_only(self.model, head):
-            return self.fit_model(
-                self.model, order, (), saved, prefix="head/", purpose="train head", steps=steps
-            ).remembered
+            return self.trainer.fit(self.model, order, (), memory, purpose="train head", steps=steps).memory
 
 
 METHOD = FederatedMethod(

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from federated import Tiny, same
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pfmsmtrec_flwr.config import BaselineSettings, TrainSettings
@@ -135,8 +134,8 @@ def test_what_the_scenario_learned_is_remembered(tiny: Tiny, tmp_path: Path) -> 
     store = ScenarioStore.open(tiny.root / "tiny" / "US")
     first = APFLClient(store, config, LocalState(tmp_path / "US"))
     first.train(Order(config.model_dump_json(), "apfl", 1, 1), Incoming({}, {}))
-    saved = load_file(tmp_path / "US" / "state-1.safetensors")
-    assert float(saved["mixture/share"]) == first.mixture.share != 0.5
+    own = first.state.load(1).scope("own")
+    assert own.figures["share"] == first.mixture.share != 0.5
     second = APFLClient(store, config, LocalState(tmp_path / "US"))
     second.validate(Order(config.model_dump_json(), "apfl", 2, 2), Incoming({}, {}))
     assert second.mixture.share == first.mixture.share

@@ -9,7 +9,7 @@ import torch
 from federated import Tiny, same
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.federation.client import client as client_module
+from pfmsmtrec_flwr.federation.client import trainer
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply
 from pfmsmtrec_flwr.federation.sharing import names_of
@@ -46,7 +46,7 @@ def trained(tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch, **setting
         phases.append(Phase(seed, report.steps, changed))
         return report
 
-    monkeypatch.setattr(client_module, "train_locally", watch)
+    monkeypatch.setattr(trainer, "train_locally", watch)
     config = tiny.config("fedrep", **settings)
     client = FedRepClient(ScenarioStore.open(tiny.root / "tiny" / "US"), config, LocalState(folder / "US"))
     parts = tuple(sorted(METHOD.strategy.sharing_of(config).parts))
@@ -90,10 +90,11 @@ def test_a_head_phase_is_bounded_as_the_bodys_is(tiny: Tiny, tmp_path: Path, mon
 def test_the_moments_of_both_are_kept_apart(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"train__optimizer_state": "keep", "baselines__head_epochs": 2.0}
     kept = trained(tiny, tmp_path, monkeypatch, **settings).client.state.load(1)
-    assert kept["head/optimizer/step/towers.of_task.click.0.weight"].item() == 6
-    assert kept["optimizer/step/gates.of_task.click.weight"].item() == 3
-    assert "optimizer/step/towers.of_task.click.0.weight" not in kept
-    assert "head/optimizer/step/gates.of_task.click.weight" not in kept
+    body, head = kept.optimizer, kept.scope("head").optimizer
+    assert head["towers.of_task.click.0.weight"]["step"].item() == 6
+    assert body["gates.of_task.click.weight"]["step"].item() == 3
+    assert "towers.of_task.click.0.weight" not in body
+    assert "gates.of_task.click.weight" not in head
 
 
 def test_it_is_neither_fedper_nor_the_other_optimizer_state(tiny: Tiny) -> None:

@@ -1,1 +1,1 @@
-"""One scenario's side of the federation: its client, what it remembers, what it measures."""
+"""One scenario's side of the federation: the client that answers orders, its memory, training and measurements."""

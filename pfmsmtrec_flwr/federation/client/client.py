@@ -1,21 +1,22 @@
-"""One scenario's side of the federation: install what comes, measure it, train, answer."""
+"""One scenario's side of the federation: it answers the server's orders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client.installing import install
+from pfmsmtrec_flwr.federation.client.measurements import Figures, Measurements
+from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.replies import update_reply
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors, check_tensors
+from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
 from pfmsmtrec_flwr.model import (
     HEAD_PARTS,
@@ -31,62 +32,39 @@ from pfmsmtrec_flwr.model import (
 )
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
 from pfmsmtrec_flwr.seeds import derive_seed
-from pfmsmtrec_flwr.training.averaging import exponential_mean
-from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
 from pfmsmtrec_flwr.training.devices import resolve_device
-from pfmsmtrec_flwr.training.evaluation import expert_shares, measure, predict
-from pfmsmtrec_flwr.training.local import (
-    Anchor,
-    GradientStep,
-    LocalStep,
-    TrainReport,
-    train_locally,
-    trained_only,
-)
-from pfmsmtrec_flwr.training.metrics import flat_figures
-from pfmsmtrec_flwr.training.optimizers import LocalOptimizer, make_optimizer
+from pfmsmtrec_flwr.training.local import Anchor, trained_only
 
-_OPTIMIZER = "optimizer/"
-_AVERAGE = "average/"
 _EXPERT_OR_TOWER = (Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, *TOWER_PARTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What a local training came to.
-
-    Attributes
-    ----------
-    report
-        Of the training whose parameters are sent.
-    remembered
-        What the scenario has to remember beyond its own parts of the model, by names with a slash, such as
-        ``optimizer/...``.
-    """
-
-    report: TrainReport
-    remembered: Tensors = field(default_factory=dict)
-
-
 class ScenarioClient:
-    """A scenario taking part in one method of one run.
+    """A scenario that takes part in one method of one run.
 
     A method whose scenarios do more than train what they received has a subclass, which overrides `anchors`, `fit`,
-    or what `recall` and `predictor` say about the model that predicts.
+    or `predictor` and `restore_predictor`.
 
     Parameters
     ----------
     store
-        The scenario's rows.
+        Rows of the scenario.
     config
-        The run's configuration.
+        Configuration of the run.
     state
-        The scenario's files.
+        Files of the scenario.
 
     Attributes
     ----------
     model
-        The one whose parts travel.
+        Model whose parts travel.
+    slots
+        Part of the model to which each of its tensors belongs.
+    train_rows
+        Training rows that the run uses.
+    trainer
+        Local training on these rows.
+    measurements
+        Measuring on the scenario's rows.
     """
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
@@ -97,164 +75,96 @@ class ScenarioClient:
         self.device = resolve_device(config.train.device)
         self.model = self.make_model()
         self.slots = partition(self.model)
+        self.train_rows = training_rows(store, config)
+        self.trainer = LocalTrainer(store.scenario, self.train_rows, config, self.device)
+        self.measurements = Measurements(store, self.train_rows, config, self.device)
 
-    # What a method may change ---------------------------------------------------------------------------------------
+    # A method may override these ------------------------------------------------------------------------------------
 
     @property
     def predictor(self) -> ScenarioModel:
-        """The model that is measured, and that is the scenario's in the end."""
+        """The model that is measured, and that is saved as the scenario's model in the end."""
         return self.model
 
-    def recall(self, saved: Tensors) -> None:
-        """Bring back, from what the last exchange left, what `predictor` needs beyond the received model."""
+    def restore_predictor(self, memory: Memory) -> None:
+        """Restore what `predictor` needs beside the received model."""
 
     def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
-        """Return what the local training of `model` is pulled to: the consensus, by the personalization regularizer."""
-        return [Anchor(self._consensus(incoming), self.config.train.consensus_weight)]
+        """Return what `model` is pulled to in training: the consensus, by the personalization regularizer."""
+        return [Anchor(_consensus(self, incoming), self.config.train.consensus_weight)]
 
-    def fit(self, order: Order, incoming: Incoming, saved: Tensors) -> Fitted:
+    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
         """Train `model` in place for one exchange.
 
         Parameters
         ----------
         order
-            What is asked for.
+            Order of the server.
         incoming
-            What came.
-        saved
+            Received parameters.
+        memory
             What the last exchange left.
         """
-        return self.fit_model(self.model, order, self.anchors(incoming), saved)
+        return self.trainer.fit(self.model, order, self.anchors(incoming), memory)
 
-    # Used by them ---------------------------------------------------------------------------------------------------
+    # A method may use these -----------------------------------------------------------------------------------------
 
     def make_model(self) -> ScenarioModel:
-        """Return a model of the scenario's, not drawn yet."""
+        """Return a model for this scenario; its parameters are not drawn yet."""
         return make_model(model_spec(self.store), self.config.model).to(self.device)
 
     def received(self, incoming: Incoming) -> Tensors:
-        """Return what came of the model's parameters, buffers left out."""
+        """Return the received values of the model's parameters, without buffers."""
         came = incoming.common | incoming.personal.get(self.store.scenario, {})
         return {name: came[name] for name, _ in self.model.named_parameters() if name in came}
 
     def base_rates(self) -> Tensors:
-        """Return where the output biases start if they stay in the scenario: at its own rates."""
+        """Return the initial output biases where they stay in the scenario: the logits of its own base rates."""
         rows, tasks = self.train_rows, self.store.tasks
         counts = rows.positives(), [len(rows)] * len(tasks)
         return output_biases(self.config.model.architecture, self.slots.values(), tasks, *counts)
 
-    def restore(self, model: ScenarioModel, saved: Tensors, prefix: str) -> None:
-        """Put back what of a model was saved below a prefix; the rest becomes as `model` is, or at first as alone."""
-        state = self.model.state_dict() | (self.base_rates() if not saved else {})
-        model.load_state_dict({name: saved.get(f"{prefix}{name}", value) for name, value in state.items()})
+    def restore(self, model: ScenarioModel, memory: Memory, scope: str) -> None:
+        """Restore a second model from a scope of the memory.
 
-    def fit_model(
-        self,
-        model: ScenarioModel,
-        order: Order,
-        anchors: Sequence[Anchor],
-        saved: Tensors,
-        *,
-        prefix: str = "",
-        purpose: str = "train",
-        steps: int | None = None,
-    ) -> Fitted:
-        """Train a model in place; its optimisers' moments are remembered, below a prefix, if they are to be kept.
-
-        Parameters
-        ----------
-        model
-            Trained as far as its parameters take part in training.
-        order
-            What is asked for.
-        anchors
-            What the model is pulled to.
-        saved
-            What the last exchange left.
-        prefix
-            Of the names of what is remembered.
-        purpose
-            Trainings of one exchange with the same purpose see the same batches and the same dropout.
-        steps
-            Batches; none given: what the configuration's epochs are.
+        What the scope lacks becomes as in `model`, the travelling one; at the first exchange output biases start at
+        the scenario's own base rates.
         """
-        optimizer = self.resume_optimizer(model, saved, prefix)
-        step = GradientStep(model, optimizer, self.config.train, anchors)
-        report = self.run_steps(step, order, steps, purpose=purpose)
-        return Fitted(report, self.optimizer_state(optimizer, model, prefix))
-
-    def resume_optimizer(self, model: ScenarioModel, saved: Tensors, prefix: str = "") -> LocalOptimizer:
-        """Return the optimisers of a model, with the moments saved below a prefix if those are to be kept."""
-        optimizer = make_optimizer(model, self.config.train)
-        if self.config.train.optimizer_state == "keep":
-            _load_optimizer(optimizer, model, saved, f"{prefix}{_OPTIMIZER}")
-        return optimizer
-
-    def optimizer_state(self, optimizer: LocalOptimizer, model: ScenarioModel, prefix: str = "") -> Tensors:
-        """Return what is to be remembered of the moments, below a prefix; nothing if they start anew each round."""
-        keep = self.config.train.optimizer_state == "keep"
-        return _optimizer_state(optimizer, model, f"{prefix}{_OPTIMIZER}") if keep else {}
-
-    def run_steps(
-        self, step: LocalStep, order: Order, steps: int | None = None, *, purpose: str = "train"
-    ) -> TrainReport:
-        """Take so many steps on training rows; none given: what the configuration's epochs are.
-
-        Raises
-        ------
-        UserError
-            Training diverged.
-        """
-        try:
-            return train_locally(
-                step,
-                self.train_rows,
-                self.config.train,
-                seed=derive_seed(self.config.seed, purpose, order.exchange, self.store.scenario),
-                device=self.device,
-                steps=steps,
-            )
-        except FloatingPointError as error:
-            raise UserError(f"scenario {self.store.scenario}, round {order.round}: {error}") from None
-
-    @cached_property
-    def train_rows(self) -> Split:
-        """The training rows that are used."""
-        return training_rows(self.store, self.config)
+        state = self.model.state_dict() | (self.base_rates() if memory.is_empty else {})
+        model.load_state_dict(state | memory.scope(scope).model)
 
     # Orders ---------------------------------------------------------------------------------------------------------
 
     def train(self, order: Order, incoming: Incoming) -> Reply:
-        """Install what the order brings, measure it if asked to, train, and return the parts that it wants.
+        """Install what the order brings, measure it if asked to, train, and return the parts that the order names.
 
         Raises
         ------
         UserError
-            What came does not fit this scenario's model, or training diverged.
+            Received parameters do not fit this scenario's model, or training diverged.
         """
         if private := set(order.parts) & PRIVATE:  # before anything is done for such an order
             raise UserError(f"the server asks for {sorted(private)}, which never leaves scenario {self.store.scenario}")
-        saved = self.state.load(order.exchange - 1)
-        received = self._install(incoming, saved)
-        average = self._average(order, saved)
-        figures: dict[str, float] = {}
-        if order.evaluate:
-            figures |= self._measure_received(order, average)
+        memory = self.state.load(order.exchange - 1)
+        received = self._install(incoming, memory)
+        average = self.measurements.average(self.predictor, order, memory)
+        measured = self._measure(order, average) if order.evaluate else {}
         if order.stage is Stage.TOWERS:
             if not order.evaluate:
-                self._refresh_statistics(self.model, order)
-            fitted = self._fit_towers(order, saved)
+                self.measurements.refresh_statistics(self.model, order)
+            fitted = self._fit_towers(order, memory)
         else:
-            fitted = self.fit(order, incoming, saved)
-        remembered = fitted.remembered | {f"{_AVERAGE}{name}": tensor for name, tensor in average.items()}
-        self.state.save(order.exchange, self._kept(received) | remembered)
-        return self._reply(order, figures, fitted.report)
+            fitted = self.fit(order, incoming, memory)
+        # The next message brings the received names again.
+        kept = {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
+        self.state.save(order.exchange, replace(fitted.memory, model=kept, average=average))
+        return update_reply(self.model, self.slots, order.parts, fitted.report, self.store.tasks, measured)
 
     def validate(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings and measure it on validation rows; nothing is trained."""
-        saved = self.state.load(order.exchange - 1)
-        self._install(incoming, saved)
-        return Reply(self._measure_received(order, self._average(order, saved)))
+        memory = self.state.load(order.exchange - 1)
+        self._install(incoming, memory)
+        return Reply(self._measure(order, self.measurements.average(self.predictor, order, memory)))
 
     def test(self, order: Order, incoming: Incoming) -> Reply:
         """Measure the selected round's model on test rows, and save it as this scenario's model.
@@ -262,9 +172,9 @@ class ScenarioClient:
         Parameters
         ----------
         order
-            Names the selected round.
+            Order that names the selected round.
         incoming
-            The consensus of that round, if it is to be measured too.
+            Consensus of that round, if it is to be measured too.
 
         Raises
         ------
@@ -274,134 +184,46 @@ class ScenarioClient:
         selected = order.selected.get(self.store.scenario, 0)
         tensors = self.state.load_evaluated(selected)
         self.predictor.load_state_dict(tensors)
-        figures = self._test("test", grouped=True)
-        truth = self.store.splits["test"].probabilities
-        if truth is not None:
-            best = measure(np.asarray(truth), self.store.splits["test"], self.store.tasks)
-            figures |= flat_figures(best, "best.")
+        figures = self.measurements.test(self.predictor, "test") | self.measurements.best_attainable()
         if consensus := incoming.personal.get(self.store.scenario):
             own = self.predictor.state_dict()
             self.predictor.load_state_dict(own | {name: value for name, value in consensus.items() if name in own})
-            self._refresh_statistics(self.predictor, order)
-            figures |= self._test("consensus", grouped=True)
-        self.state.save_model(tensors, self._describe_model(selected).to_json())
+            self.measurements.refresh_statistics(self.predictor, order)
+            figures |= self.measurements.test(self.predictor, "consensus")
+        self.state.save_model(tensors, _describe_model(self, selected).to_json())
         return Reply(figures)
 
-    # Steps of them --------------------------------------------------------------------------------------------------
+    # Steps of an order ----------------------------------------------------------------------------------------------
 
-    def _install(self, incoming: Incoming, saved: Tensors) -> set[str]:
-        """Put local state and received parameters into the models; return the names of those received."""
-        own = self._first_state() if not saved else self.model.state_dict()
-        mine = incoming.personal.get(self.store.scenario, {})
-        # A scenario may lack a task that others have; what is common names the towers of all tasks.
-        common = {name: tensor for name, tensor in incoming.common.items() if name in own}
-        received = common | mine
-        check_tensors(
-            received, {name: own[name] for name in received if name in own}, f"scenario {self.store.scenario}"
-        )
-        kept = {name: tensor for name, tensor in saved.items() if "/" not in name}
-        self.model.load_state_dict(own | kept | received)
-        self.recall(saved)
-        return set(received)
+    def _install(self, incoming: Incoming, memory: Memory) -> set[str]:
+        """Install received and remembered parameters, and return the names of the received ones."""
+        first: Tensors = {}
+        if memory.is_empty:
+            draw_parameters(self.model, self.config.seed)
+            first = self.base_rates()
+        received = install(self.model, first, memory.model, incoming, self.store.scenario)
+        self.restore_predictor(memory)
+        return received
 
-    def _first_state(self) -> Tensors:
-        """Return the model's state at the first exchange; later ones find every tensor either kept or received."""
-        draw_parameters(self.model, self.config.seed)
-        return self.model.state_dict() | self.base_rates()
-
-    def _average(self, order: Order, saved: Tensors) -> Tensors:
-        """Return the mean over rounds of what the scenario predicts with, what came included; empty if unused."""
-        memory = self.config.train.averaging
-        if not memory:
-            return {}
-        before = {
-            name.removeprefix(_AVERAGE): value.to(self.device)
-            for name, value in saved.items()
-            if name.startswith(_AVERAGE)
-        }
-        if not order.evaluate:
-            return before
-        return exponential_mean(before, self.predictor.state_dict(), memory, order.round - 1)
-
-    def _measure_received(self, order: Order, average: Tensors) -> dict[str, float]:
-        """Measure what came on validation rows, or its average where there is one."""
-        if not average:
-            return self._measure_predictor(order)
-        came = {name: value.clone() for name, value in self.predictor.state_dict().items()}
-        self.predictor.load_state_dict(average)
-        figures = self._measure_predictor(order)
-        self.predictor.load_state_dict(came)
-        return figures
-
-    def _measure_predictor(self, order: Order) -> dict[str, float]:
-        self._refresh_statistics(self.predictor, order)
-        figures = self._validate()
+    def _measure(self, order: Order, average: Tensors) -> Figures:
+        """Measure and save the model that predicts, or its mean over the rounds where there is one."""
+        model = self.predictor
+        present = {name: value.clone() for name, value in model.state_dict().items()} if average else {}
+        if average:
+            model.load_state_dict(average)
+        self.measurements.refresh_statistics(model, order)
+        figures = self.measurements.validation(model)
         selected = order.selected.get(self.store.scenario, 0)
-        self.state.save_evaluated(order.round - 1, self.predictor.state_dict(), selected)
+        self.state.save_evaluated(order.round - 1, model.state_dict(), selected)
+        if average:
+            model.load_state_dict(present)
         return figures
 
-    def _kept(self, received: set[str]) -> Tensors:
-        """What this scenario has to remember: all that will not come with the next message."""
-        return {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
-
-    def _consensus(self, incoming: Incoming) -> Tensors:
-        """Consensus of the experts' and towers' federated parameters, as received with the round.
-
-        Empty where the server sends none: a scenario without company, or a method without personal parameters.
-        """
-        if not self.config.train.consensus_weight or not incoming.consensus:
-            return {}
-        own = dict(self.model.named_parameters())
-        regularized = set(names_of(self.slots, _EXPERT_OR_TOWER)) & own.keys()
-        common = {name: tensor for name, tensor in incoming.common.items() if name in regularized}
-        return common | {name: tensor for name, tensor in incoming.consensus.items() if name in regularized}
-
-    def _refresh_statistics(self, model: ScenarioModel, order: Order) -> None:
-        seed = derive_seed(self.config.seed, "statistics", order.round, self.store.scenario)
-        refresh_statistics(model, self.train_rows, self.config.train, seed=seed, device=self.device)
-
-    def _validate(self) -> dict[str, float]:
-        split = self.store.splits["validation"]
-        probabilities = predict(self.predictor, split, self.device)
-        shares = expert_shares(self.predictor, split, self.device)
-        return flat_figures(measure(probabilities, split, self.store.tasks), "validation.") | {
-            f"gate.{task}.{expert}": float(share)
-            for task, row in zip(self.store.tasks, shares, strict=False)
-            for expert, share in enumerate(row)
-        }
-
-    def _test(self, prefix: str, *, grouped: bool) -> dict[str, float]:
-        split = self.store.splits["test"]
-        probabilities = predict(self.predictor, split, self.device)
-        return flat_figures(measure(probabilities, split, self.store.tasks, grouped=grouped), f"{prefix}.")
-
-    def _fit_towers(self, order: Order, saved: Tensors) -> Fitted:
-        """Fit the towers, and nothing else, on the experts as they are."""
+    def _fit_towers(self, order: Order, memory: Memory) -> Fitted:
+        """Train the towers alone, with an optimiser of their own; the remembered moments stay as they are."""
         with trained_only(self.model, names_of(self.slots, HEAD_PARTS)):
-            optimizer = make_optimizer(self.model, self.config.train)
-            step = GradientStep(self.model, optimizer, self.config.train)
-            report = self.run_steps(step, order, self.config.aggregation.tower_steps)
-        return Fitted(report, {name: value for name, value in saved.items() if name.startswith(_OPTIMIZER)})
-
-    def _reply(self, order: Order, figures: dict[str, float], report: TrainReport) -> Reply:
-        state = self.model.state_dict()
-        wanted = names_of(self.slots, order.parts)
-        tables = set(names_of(self.slots, [Part.FEDERATED_EMBEDDING]))
-        figures |= {"examples": report.examples, "steps": report.steps, "seconds": report.seconds}
-        figures |= {f"loss.{task}": float(loss) for task, loss in zip(self.store.tasks, report.losses, strict=True)}
-        rows = {name: _touched(state[name], report) for name in wanted if name in tables}
-        return Reply(figures, {name: state[name] for name in wanted if name not in tables}, rows)
-
-    def _describe_model(self, selected: int) -> ModelDescription:
-        return ModelDescription(
-            scenario=self.store.scenario,
-            dataset=self.store.dataset,
-            method=self.config.method,
-            seed=self.config.seed,
-            selected_round=selected,
-            spec=self.predictor.spec,
-            settings=self.config.model,
-        )
+            fitted = self.trainer.fit(self.model, order, (), Memory(), steps=self.config.aggregation.tower_steps)
+        return Fitted(fitted.report, Memory(optimizer=memory.optimizer))
 
 
 def model_spec(store: ScenarioStore) -> ModelSpec:
@@ -416,28 +238,26 @@ def training_rows(store: ScenarioStore, config: RunConfig) -> Split:
     return store.splits["train"].fraction(config.data.train_fraction, seed)
 
 
-def _touched(table: Tensor, report: TrainReport) -> RowUpdate:
-    """Return the rows of a table that the training used; no other row of it leaves the scenario."""
-    if report.row_counts is None:
-        raise TypeError("an embedding table without counts of its rows")
-    rows = report.row_counts.nonzero().flatten()
-    return RowUpdate(rows, table.detach().cpu()[rows], report.row_counts[rows])
+def _consensus(client: ScenarioClient, incoming: Incoming) -> Tensors:
+    """Return the consensus of the experts' and towers' federated parameters, as received with the round.
+
+    It is empty where the server sends none: a scenario without company, or a method without personal parameters.
+    """
+    if not client.config.train.consensus_weight or not incoming.consensus:
+        return {}
+    own = dict(client.model.named_parameters())
+    regularized = set(names_of(client.slots, _EXPERT_OR_TOWER)) & own.keys()
+    came = incoming.common | incoming.consensus
+    return {name: tensor for name, tensor in came.items() if name in regularized}
 
 
-def _optimizer_state(optimizer: LocalOptimizer, model: ScenarioModel, prefix: str) -> Tensors:
-    """The optimisers' moments and step counts, by name."""
-    return {
-        f"{prefix}{key}/{name}": value
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.moments_of(parameter).items()
-    }
-
-
-def _load_optimizer(optimizer: LocalOptimizer, model: ScenarioModel, saved: Tensors, prefix: str) -> None:
-    parameters = dict(model.named_parameters())
-    for key, value in saved.items():
-        if key.startswith(prefix):
-            kind, _, name = key.removeprefix(prefix).partition("/")
-            parameter = parameters[name]
-            # The count too: a fused step wants it there.
-            optimizer.moments_of(parameter)[kind] = value.to(parameter.device)
+def _describe_model(client: ScenarioClient, selected: int) -> ModelDescription:
+    return ModelDescription(
+        scenario=client.store.scenario,
+        dataset=client.store.dataset,
+        method=client.config.method,
+        seed=client.config.seed,
+        selected_round=selected,
+        spec=client.predictor.spec,
+        settings=client.config.model,
+    )

@@ -1,8 +1,8 @@
-"""What a scenario keeps on its own disk between messages.
+"""Files of a scenario on its own disk.
 
-Local parameters, batch normalization and the optimiser's moments live in one file per exchange; a file appears whole or
-not at all, and the last two are kept, so that an exchange that has to be repeated starts from the same state. Flower's
-own client state is lost at a restart and travels with every message.
+Its memory (local parameters, batch normalization, optimiser state) lies in one file per exchange. A file appears whole
+or not at all, and the last two are kept, so that a repeated exchange starts from the same memory. Flower's own client
+state is lost at a restart and travels with every message.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client.memory import Memory
 
 GENERATIONS = 2
 _STATE = re.compile(r"state-(\d+)\.safetensors")
@@ -26,24 +27,24 @@ _EVALUATED = re.compile(r"evaluated-(\d+)\.safetensors")
 
 
 class LocalState:
-    """A scenario's files of one method of one run.
+    """Files of a scenario for one method of one run.
 
     Parameters
     ----------
     folder
-        Made when the first file is written.
+        Folder of the files, made when the first one is written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, exchange: int) -> dict[str, Tensor]:
-        """Return the state that the given exchange left; one that this scenario missed left it as it was before.
+    def load(self, exchange: int) -> Memory:
+        """Return the memory that an exchange left; an exchange that this scenario missed changed nothing.
 
         Returns
         -------
-        dict
-            By name; empty before the first exchange.
+        Memory
+            Empty before the first exchange.
 
         Raises
         ------
@@ -51,14 +52,14 @@ class LocalState:
             The file is damaged.
         """
         done = [number for number in _numbers(self.folder, _STATE) if number <= exchange]
-        return _load(self.folder / f"state-{max(done)}.safetensors") if done else {}
+        return Memory.from_tensors(_load(self.folder / f"state-{max(done)}.safetensors")) if done else Memory()
 
-    def save(self, exchange: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the state that an exchange left and the one before it; drop all others.
+    def save(self, exchange: int, memory: Memory) -> None:
+        """Keep the memory that an exchange left and the one before it; drop all others.
 
-        Later ones are of a run that was broken off in the same folder, or are repeated now.
+        Files of later exchanges come from a run that was broken off in the same folder, or are made again now.
         """
-        _save(self.folder / f"state-{exchange}.safetensors", tensors)
+        _save(self.folder / f"state-{exchange}.safetensors", memory.to_tensors())
         numbers = _numbers(self.folder, _STATE)
         kept = [number for number in numbers if number <= exchange][-GENERATIONS:]
         for number in set(numbers) - set(kept):
@@ -77,7 +78,7 @@ class LocalState:
         Raises
         ------
         UserError
-            It is not there, or damaged.
+            The model is missing or damaged.
         """
         path = self.folder / f"evaluated-{round_number}.safetensors"
         if not path.exists():
@@ -87,19 +88,19 @@ class LocalState:
         return _load(path)
 
     def save_model(self, tensors: Mapping[str, Tensor], description: str) -> Path:
-        """Write the final model, its description beside it, and drop what was kept only for further rounds.
+        """Write the final model and its description, and drop the files that only further rounds would need.
 
         Parameters
         ----------
         tensors
-            The model's state by name.
+            State of the model, by name.
         description
-            JSON: what it takes to build the model.
+            JSON text from which the model can be built again.
 
         Returns
         -------
         Path
-            Of the parameters.
+            File of the parameters.
         """
         path = self.folder / "model.safetensors"
         _save(path, tensors)

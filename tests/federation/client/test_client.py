@@ -12,6 +12,7 @@ from flwr.app import Context, RecordDict
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.memory import Memory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.node import answer, describe
@@ -73,20 +74,20 @@ def test_what_is_received_is_not_kept_twice(client: ScenarioClient) -> None:
     towers = {name: t.clone() for name, t in client.model.state_dict().items() if client.slots[name].part is Part.TOWER}
     client.train(order_of(client), Incoming({}, {"US": towers}))
     kept = client.state.load(1)
-    assert not towers.keys() & kept.keys()
-    rest = client.slots.keys() - towers.keys()
-    assert rest <= kept.keys()
-    moments = {name for name in kept if name.startswith("optimizer/")}
-    assert kept.keys() == rest | moments
-    assert {name.split("/")[1] for name in moments} == {"step", "exp_avg", "exp_avg_sq"}
-    assert kept[f"optimizer/step/{next(iter(towers))}"].item() == 3
+    assert kept.model.keys() == client.slots.keys() - towers.keys()
+    assert not kept.average
+    assert not kept.figures
+    assert not kept.scopes
+    assert all(moments.keys() == {"step", "exp_avg", "exp_avg_sq"} for moments in kept.optimizer.values())
+    assert kept.optimizer[next(iter(towers))]["step"].item() == 3
 
 
 def test_moments_that_are_reset_are_not_kept(tiny: Tiny, tmp_path: Path) -> None:
     store = ScenarioStore.open(tiny.root / "tiny" / "US")
     client = ScenarioClient(store, tiny.config(train__optimizer_state="reset"), LocalState(tmp_path / "US"))
     client.train(order_of(client), NOTHING)
-    assert client.state.load(1).keys() == client.slots.keys()
+    kept = client.state.load(1)
+    assert kept.to_tensors().keys() == {f"model/{name}" for name in client.slots}
 
 
 def test_training_goes_on_from_the_kept_state(client: ScenarioClient, tmp_path: Path) -> None:
@@ -96,10 +97,11 @@ def test_training_goes_on_from_the_kept_state(client: ScenarioClient, tmp_path: 
     for number in (1, 2):  # as deployed: a new process for every message
         each = ScenarioClient(client.store, client.config, fresh)
         each.train(order_of(each, round=number, exchange=number), NOTHING)
-    one, other = client.state.load(2), fresh.load(2)
+    one, other = client.state.load(2).to_tensors(), fresh.load(2).to_tensors()
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert not torch.equal(one["gates.of_task.click.weight"], fresh.load(1)["gates.of_task.click.weight"])
+    name = "gates.of_task.click.weight"
+    assert not torch.equal(one[f"model/{name}"], fresh.load(1).model[name])
 
 
 def test_adagrads_sums_are_kept_and_change_the_next_round(tiny: Tiny, tmp_path: Path) -> None:
@@ -111,12 +113,12 @@ def test_adagrads_sums_are_kept_and_change_the_next_round(tiny: Tiny, tmp_path: 
         for number in (1, 2):
             client.train(order_of(client, round=number, exchange=number), NOTHING)
         ends[kept] = client.state.load(2)
-    sums = {name for name in ends["keep"] if name.startswith("optimizer/sum/")}
-    assert sums == {"optimizer/sum/federated_embeddings.weight", "optimizer/sum/local_embeddings.weight"}
-    assert ends["keep"]["optimizer/step/local_embeddings.weight"].item() == 6
-    assert not any(name.startswith("optimizer/") for name in ends["reset"])
     table = "local_embeddings.weight"
-    assert not torch.equal(ends["keep"][table], ends["reset"][table])
+    sums = {name for name, moments in ends["keep"].optimizer.items() if "sum" in moments}
+    assert sums == {"federated_embeddings.weight", table}
+    assert ends["keep"].optimizer[table]["step"].item() == 6
+    assert not ends["reset"].optimizer
+    assert not torch.equal(ends["keep"].model[table], ends["reset"].model[table])
 
 
 def test_a_scenario_that_was_never_measured_cannot_be_tested(client: ScenarioClient) -> None:
@@ -175,13 +177,13 @@ def test_server_and_scenario_start_at_the_same_base_rates(tiny: Tiny, tmp_path: 
 
 
 def test_an_output_bias_that_nobody_sends_starts_at_the_scenarios_rate(client: ScenarioClient) -> None:
-    client._install(NOTHING, {})
+    client._install(NOTHING, Memory())
     state = client.model.state_dict()
     for task, positives in zip(client.store.tasks, client.store.positives("train"), strict=True):
         expected = math.log((positives + 0.5) / (48 - positives + 0.5))
         assert state[f"towers.of_task.{task}.4.bias"].tolist() == pytest.approx([expected])
     name = "towers.of_task.click.4.bias"
-    client._install(Incoming({name: torch.tensor([0.25])}, {}), {})
+    client._install(Incoming({name: torch.tensor([0.25])}, {}), Memory())
     assert client.model.state_dict()[name].tolist() == [0.25]
 
 
@@ -243,13 +245,14 @@ def test_the_mean_is_kept_beside_the_model_from_the_first_measurement_on(
 ) -> None:
     first = averaging()
     first.train(order_of(first), NOTHING)
-    assert first.state.load(1).keys() == first.slots.keys()  # no round has ended yet
+    left = first.state.load(1)
+    assert left.model.keys() == first.slots.keys()
+    assert not left.average  # no round has ended yet
     second = averaging()
     second.train(order_of(second, round=2, exchange=2, evaluate=True), NOTHING)
     kept = second.state.load(2)
-    assert kept.keys() == second.slots.keys() | {f"average/{name}" for name in second.slots}
-    left = first.state.load(1)
-    assert all(torch.equal(kept[f"average/{name}"], left[name]) for name in second.slots)
+    assert kept.model.keys() == kept.average.keys() == second.slots.keys()
+    assert all(torch.equal(kept.average[name], left.model[name]) for name in second.slots)
 
 
 def test_an_exchange_that_is_repeated_counts_once(averaging: Callable[[], ScenarioClient]) -> None:
@@ -262,18 +265,19 @@ def test_an_exchange_that_is_repeated_counts_once(averaging: Callable[[], Scenar
         replies.append(client.train(order_of(client, round=3, exchange=3, evaluate=True), NOTHING))
         states.append(client.state.load(3))
     assert replies[0].figures | {"seconds": 0.0} == replies[1].figures | {"seconds": 0.0}
-    assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
+    once, again = (state.to_tensors() for state in states)
+    assert all(torch.equal(once[name], value) for name, value in again.items())
     before = client.state.load(2)
     name = "gates.of_task.click.weight"
-    half = (before[f"average/{name}"] + before[name]) / 2
-    torch.testing.assert_close(states[1][f"average/{name}"], half)
+    half = (before.average[name] + before.model[name]) / 2
+    torch.testing.assert_close(states[1].average[name], half)
     # To be measured is not to be counted: the last round's order trains on nothing, and leaves nothing behind.
     measured = averaging()
     measured.validate(order_of(measured, round=4, exchange=4, evaluate=True), NOTHING)
     torch.testing.assert_close(
-        measured.state.load_evaluated(3)[name], 0.6 * half + 0.4 * states[1][name], rtol=1e-5, atol=1e-7
+        measured.state.load_evaluated(3)[name], 0.6 * half + 0.4 * states[1].model[name], rtol=1e-5, atol=1e-7
     )
-    assert measured.state.load(4)[f"average/{name}"].equal(states[1][f"average/{name}"])
+    assert measured.state.load(4).average[name].equal(states[1].average[name])
 
 
 def test_a_scenario_that_was_not_asked_at_first_starts_its_mean_when_it_is(
@@ -285,5 +289,5 @@ def test_a_scenario_that_was_not_asked_at_first_starts_its_mean_when_it_is(
     kept = client.state.load(3)
     name = "gates.of_task.click.weight"
     draw_parameters(client.model, client.config.seed)
-    assert torch.equal(kept[f"average/{name}"], client.model.state_dict()[name])
+    assert torch.equal(kept.average[name], client.model.state_dict()[name])
     assert torch.equal(evaluated[name], client.model.state_dict()[name])

@@ -10,11 +10,16 @@ import torch
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client import state
+from pfmsmtrec_flwr.federation.client.memory import Memory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 
 
 def one(value: float) -> dict[str, torch.Tensor]:
     return {"w": torch.tensor([value]), "count": torch.tensor(int(value))}
+
+
+def memory_of(value: float) -> Memory:
+    return Memory(model=one(value))
 
 
 def files(folder: Path) -> list[str]:
@@ -27,35 +32,35 @@ def kept(tmp_path: Path) -> LocalState:
 
 
 def test_the_last_two_exchanges_are_kept(kept: LocalState) -> None:
-    assert kept.load(0) == {}
+    assert kept.load(0).is_empty
     for exchange in (1, 2, 3, 10):
-        kept.save(exchange, one(exchange))
+        kept.save(exchange, memory_of(exchange))
     assert files(kept.folder) == ["state-10.safetensors", "state-3.safetensors"]
-    assert kept.load(10)["w"].tolist() == [10]
-    assert kept.load(9)["w"].tolist() == [3]  # a missed exchange left all as it was
-    assert kept.load(3)["count"].item() == 3
+    assert kept.load(10).model["w"].tolist() == [10]
+    assert kept.load(9).model["w"].tolist() == [3]  # a missed exchange left all as it was
+    assert kept.load(3).model["count"].item() == 3
 
 
 def test_a_repeated_exchange_starts_from_the_same_state(kept: LocalState) -> None:
     for exchange in (1, 2, 3):
-        kept.save(exchange, one(exchange))
-    kept.save(3, one(33))
-    assert kept.load(2)["w"].tolist() == [2]
-    assert kept.load(3)["w"].tolist() == [33]
+        kept.save(exchange, memory_of(exchange))
+    kept.save(3, memory_of(33))
+    assert kept.load(2).model["w"].tolist() == [2]
+    assert kept.load(3).model["w"].tolist() == [33]
 
 
 def test_later_exchanges_of_a_broken_off_run_go(kept: LocalState) -> None:
     for exchange in (7, 8):
-        kept.save(exchange, one(exchange))
-    assert kept.load(0) == {}
-    kept.save(1, one(1))
+        kept.save(exchange, memory_of(exchange))
+    assert kept.load(0).is_empty
+    kept.save(1, memory_of(1))
     assert files(kept.folder) == ["state-1.safetensors"]
-    kept.save(2, one(2))
-    assert kept.load(1)["w"].tolist() == [1]
+    kept.save(2, memory_of(2))
+    assert kept.load(1).model["w"].tolist() == [1]
 
 
 def test_a_failure_while_writing_leaves_the_old_state(kept: LocalState, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept.save(1, one(1))
+    kept.save(1, memory_of(1))
 
     def half(_: Any, path: Path) -> None:
         Path(path).write_bytes(b"half a fi")
@@ -63,9 +68,9 @@ def test_a_failure_while_writing_leaves_the_old_state(kept: LocalState, monkeypa
 
     monkeypatch.setattr(state, "save_file", half)
     with pytest.raises(RuntimeError, match="killed"):
-        kept.save(1, one(5))
+        kept.save(1, memory_of(5))
     assert files(kept.folder) == ["state-1.safetensors"]
-    assert kept.load(1)["w"].tolist() == [1]
+    assert kept.load(1).model["w"].tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_a_full_disk_is_said_in_one_line(kept: LocalState, monkeypatch: pytest.M
 
     monkeypatch.setattr(state, "save_file", full)
     with pytest.raises(UserError) as caught:
-        kept.save(1, one(1))
+        kept.save(1, memory_of(1))
     assert str(caught.value) == (
         f"cannot write {kept.folder / 'state-1.safetensors'}: the disk is full: free some space"
     )
@@ -88,11 +93,11 @@ def test_a_full_disk_is_said_in_one_line(kept: LocalState, monkeypatch: pytest.M
 def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"^cannot write .*NL/state-1.safetensors: .*Not a directory"):
-        LocalState(tmp_path / "file" / "NL").save(1, one(1))
+        LocalState(tmp_path / "file" / "NL").save(1, memory_of(1))
 
 
 def test_a_damaged_file_is_said_in_one_line(kept: LocalState) -> None:
-    kept.save(1, one(1))
+    kept.save(1, memory_of(1))
     (kept.folder / "state-1.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"state-1.safetensors cannot be read .*: delete its folder and start"):
         kept.load(1)
@@ -108,7 +113,7 @@ def test_of_measured_models_the_last_and_the_selected_are_kept(kept: LocalState)
 
 
 def test_the_final_model_stays_alone(kept: LocalState) -> None:
-    kept.save(1, one(1))
+    kept.save(1, memory_of(1))
     kept.save_evaluated(1, one(1), 0)
     path = kept.save_model(one(4), json.dumps({"seed": 3}))
     assert files(kept.folder) == ["model.json", "model.safetensors"]

@@ -1,0 +1,80 @@
+"""Figures that a scenario measures on its own rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
+from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.protocol import Order, Tensors
+from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.seeds import derive_seed
+from pfmsmtrec_flwr.training.averaging import exponential_mean
+from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
+from pfmsmtrec_flwr.training.evaluation import expert_shares, measure, predict
+from pfmsmtrec_flwr.training.metrics import flat_figures
+
+Figures = dict[str, float]
+
+
+class Measurements:
+    """Measures models on a scenario's rows.
+
+    Parameters
+    ----------
+    store
+        Rows of the scenario.
+    rows
+        Training rows, from which normalization statistics are re-estimated.
+    config
+        Configuration of the run.
+    device
+        Device of the models.
+    """
+
+    def __init__(self, store: ScenarioStore, rows: Split, config: RunConfig, device: torch.device) -> None:
+        self.store = store
+        self.rows = rows
+        self.config = config
+        self.device = device
+
+    def refresh_statistics(self, model: ScenarioModel, order: Order) -> None:
+        """Re-estimate the normalization statistics of a model as it is, if the configuration asks for it."""
+        seed = derive_seed(self.config.seed, "statistics", order.round, self.store.scenario)
+        refresh_statistics(model, self.rows, self.config.train, seed=seed, device=self.device)
+
+    def average(self, model: ScenarioModel, order: Order, memory: Memory) -> Tensors:
+        """Return the mean over the rounds of a model, its present state included; empty if ``train.averaging`` is 0."""
+        share = self.config.train.averaging
+        if not share:
+            return {}
+        before = {name: value.to(self.device) for name, value in memory.average.items()}
+        if not order.evaluate:
+            return before
+        return exponential_mean(before, model.state_dict(), share, order.round - 1)
+
+    def validation(self, model: ScenarioModel) -> Figures:
+        """Return the figures on validation rows, and the mean share of each expert in each task."""
+        split = self.store.splits["validation"]
+        probabilities = predict(model, split, self.device)
+        shares = expert_shares(model, split, self.device)
+        return flat_figures(measure(probabilities, split, self.store.tasks), "validation.") | {
+            f"gate.{task}.{expert}": float(share)
+            for task, row in zip(self.store.tasks, shares, strict=False)
+            for expert, share in enumerate(row)
+        }
+
+    def test(self, model: ScenarioModel, prefix: str) -> Figures:
+        """Return the figures on test rows, with metrics by user, below a prefix."""
+        split = self.store.splits["test"]
+        probabilities = predict(model, split, self.device)
+        return flat_figures(measure(probabilities, split, self.store.tasks, grouped=True), f"{prefix}.")
+
+    def best_attainable(self) -> Figures:
+        """Return the test figures of the true probabilities, which only made-up rows have; else nothing."""
+        split = self.store.splits["test"]
+        if split.probabilities is None:
+            return {}
+        return flat_figures(measure(np.asarray(split.probabilities), split, self.store.tasks), "best.")
