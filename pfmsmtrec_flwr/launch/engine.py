@@ -158,6 +158,8 @@ def gpu_share(num_supernodes: int, cpus_per_client: int, *, gpus: int | None = N
     gpus, cpus
         How many there are; None: as seen on this machine.
 
+    Examples
+    --------
     >>> gpu_share(4, 1, gpus=1, cpus=16), gpu_share(3, 1, gpus=2, cpus=16), gpu_share(4, 1, gpus=0, cpus=16)
     (0.25, 0.5, 0.0)
     """
