@@ -7,11 +7,11 @@ import shlex
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from pfmsmtrec_flwr.config import load_config
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment
 from pfmsmtrec_flwr.federation.locations import output_folder
 from pfmsmtrec_flwr.log import log_to_stderr, logger
+from pfmsmtrec_flwr.methods.configuration import load_config
 
 log_to_stderr()
 app = ServerApp()

@@ -48,18 +48,18 @@ CONF = {
 TURNED = {
     "hadamard": ["model.template=hadamard"],
     "additive": ["model.template=additive"],
-    "plain-bottom-up": ["model.template=none", "aggregation.schedule=bottom-up", "train.consensus_weight=0.1"],
-    "one-table": ["aggregation.personal_embeddings=false", "aggregation.row_balance=0.5"],
-    "plain-tables": ["aggregation.embeddings=plain", "aggregation.consensus=examples"],
+    "plain-bottom-up": ["model.template=none", "pf-msmtrec.schedule=bottom-up", "pf-msmtrec.regularization=0.1"],
+    "one-table": ["pf-msmtrec.personalized_tables=false", "pf-msmtrec.row_balance=0.5"],
+    "plain-tables": ["federation.tables=plain", "pf-msmtrec.consensus=examples"],
     "all-federated": [
-        "aggregation.gates=federated",
-        "aggregation.normalization=federated",
-        "aggregation.output_bias=federated",
-        "train.averaging=0.7",
+        "pf-msmtrec.gates=federated",
+        "pf-msmtrec.normalization=federated",
+        "pf-msmtrec.output_bias=federated",
+        "train.ema_decay=0.7",
     ],
-    "all-local": ["aggregation.average_global=false", "aggregation.towers=local", "aggregation.embeddings=local"],
+    "all-local": ["pf-msmtrec.average_global=false", "pf-msmtrec.towers=local", "federation.tables=local"],
     "kept-moments": ["train.optimizer_state=keep", "train.embedding_optimizer=adagrad", "train.min_steps=8"],
-    "macro": ["federation.selection=macro", "federation.patience=1", "aggregation.share_lr=0.5"],
+    "macro": ["federation.selection=macro", "federation.patience=1", "pf-msmtrec.hyper_lr=0.5"],
 }
 """Settings of PF-MSMTrec by the name of the pin."""
 REFUSED = "method:pooled-mmoe-shared-ids"

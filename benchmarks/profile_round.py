@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from pfmsmtrec_flwr.config import RunConfig, load_config
+from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.experiment import run_inline
 from pfmsmtrec_flwr.federation import hosting, node
 from pfmsmtrec_flwr.federation.client import client, measurements, state, trainer
@@ -30,6 +30,7 @@ from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.federation.server import strategy
 from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import build_model
 from pfmsmtrec_flwr.training.local import GradientStep, train_locally

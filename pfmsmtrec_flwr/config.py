@@ -1,15 +1,19 @@
-"""Typed configuration of a run: every knob with its unit, its range and its default."""
+"""Settings that hold for every method, each with its type, its range and its default.
+
+What is a single method's own is declared in that method's file, by a subclass of `MethodSettings`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.upgrades import refuse_old_key, refuse_old_keys
 from pfmsmtrec_flwr.validation import Section, dump_yaml, find_yaml, load_yaml, parse, read_yaml
 
 CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
@@ -19,35 +23,54 @@ NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+"""A count whose value 0 has a meaning of its own, which the setting states."""
 Widths = Annotated[tuple[Count, ...], Field(strict=False)]
-
+Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 Value = str | int | float | bool
 Settings = dict[str, Value]
-"""Values by dotted key, such as ``train.lr``."""
+"""Values by key: a dotted key such as ``train.lr`` is common to all methods, another is a method's own."""
 
 
-class ModelSettings(Section):
-    """Sizes and regularisation of a scenario's model."""
+class SettingsSection(Section):
+    """Base of a group of settings: the docstring below a field is its description for users."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class MethodSettings(SettingsSection):
+    """Settings of one method; each method that has any declares a subclass in its file."""
+
+
+M = TypeVar("M", bound=MethodSettings)
+
+
+class ModelSettings(SettingsSection):
+    """Sizes and regularization of a scenario's model."""
 
     architecture: Literal["mmoe", "single-task", "shared-bottom", "ple", "aitm", "esmm", "star", "pepnet"] = "mmoe"
+    """Architecture of the model; the methods `alone-*` and `pooled-*` set their own."""
     embedding_dim: Count = 8
+    """Width of an embedding vector."""
     experts: Count = 4
-    """Of an MMoE; of a PLE, the specific ones included."""
-    specific_experts: Annotated[int, Field(ge=0)] = 1
-    """Of each task in a PLE; the rest of its experts, one at least, are shared."""
+    """Number of experts of an MMoE, or of a PLE with its specific ones included."""
+    specific_experts: CountOrNone = 1
+    """Number of experts that each task of a PLE has for itself; at least one expert must be left to share."""
     extraction_levels: Count = 1
-    """Of a PLE: into so many levels its expert layers are divided, in order; the first levels get what is over."""
+    """Number of levels of a PLE, into which its expert layers are divided in order; the first levels get the rest."""
     calibrator_weight: NotNegative = 0.6
-    """Of AITM's calibrator; 0 where a task's positives are not among those of the task before."""
+    """Weight of AITM's calibrator; 0 suits tasks whose positives are not among those of the task before."""
     expert_layers: Annotated[Widths, Field(min_length=1)] = (64, 32)
+    """Widths of the layers of an expert."""
     tower_layers: Widths = (32,)
+    """Widths of the hidden layers of a tower."""
     dropout: Dropout = 0.1
-    """Of the hidden layers of experts and towers."""
+    """Share of the hidden units of experts and towers that is dropped in training."""
     embedding_dropout: Dropout = 0.0
-    """Of the embedded input."""
+    """Share of the embedded input that is dropped in training."""
     template: Literal["hadamard", "additive", "none"] = "hadamard"
-    """Of an MMoE's experts; other architectures have plain ones."""
+    """Composition of an MMoE expert's weights of G, T and S: product, sum, or plain weights."""
 
     @model_validator(mode="after")
     def _a_layer_for_each_level(self) -> Self:
@@ -59,64 +82,64 @@ class ModelSettings(Section):
         return self
 
 
-class TrainSettings(Section):
+class TrainSettings(SettingsSection):
     """Local training in one scenario."""
 
     lr: Positive = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     weight_decay: NotNegative = 0.0
-    """L2 penalty in Adam's gradients."""
+    """Weight of the L2 penalty in Adam's gradients."""
     embedding_optimizer: Literal["adam", "adagrad"] = "adam"
-    """Of the embedding tables; Adagrad has no weight decay."""
+    """Optimizer of the embedding tables; Adagrad uses no weight decay."""
     embedding_lr: Positive = 0.05
-    """Of Adagrad."""
+    """Learning rate of Adagrad."""
     batch_size: Annotated[int, Field(ge=2)] = 1024
-    """Impressions."""
-    min_steps: Annotated[int, Field(ge=0)] = 0
-    """Batches in a pass, at least: few rows make smaller batches, of 32 impressions or more; 0: no bound."""
+    """Number of impressions in a batch."""
+    min_steps: CountOrNone = 0
+    """Smallest number of batches in a pass: batches shrink to reach it, down to 32 impressions; 0 sets no bound."""
     local_epochs: Positive = 1.0
-    """Passes over the scenario's training rows in one round; 0.5 is half of them."""
-    max_local_steps: Annotated[int, Field(ge=0)] = 0
-    """Upper bound of batches in one round; 0: none."""
+    """Number of passes over the scenario's training rows in one round; 0.5 is half a pass."""
+    max_local_steps: CountOrNone = 0
+    """Largest number of batches in one round; 0 sets no bound."""
     optimizer_state: Literal["keep", "reset"] = "reset"
-    """What becomes of the optimisers' moments from one round to the next."""
-    consensus_weight: NotNegative = 0.0
-    """The personalization regularizer's λ."""
-    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """What a scenario predicts with is an exponential mean over rounds: the share of the old value in it; 0: none."""
+    """Whether the optimizers' moments are kept from one round to the next."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the old value in the exponential mean over rounds that a scenario predicts with; 0 turns it off."""
     reestimate_batch_norm: bool = True
-    """Re-estimate normalization statistics on local training rows before evaluating."""
+    """Whether normalization statistics are re-estimated on local training rows before a model is measured."""
     reestimate_rows: Count = 32_768
-    """Training rows used for that, at most."""
+    """Largest number of training rows that serve to re-estimate normalization statistics."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Device of the computation: auto, cpu, cuda, or one GPU such as cuda:0."""
     threads: Count = 1
-    """Threads of a client; results depend on it in the last bit."""
+    """Number of threads of a client; the last bits of results depend on it."""
     mixed_precision: bool = False
-    """bfloat16 matrix products."""
+    """Whether matrix products are computed in bfloat16."""
 
 
-class FederationSettings(Section):
-    """Rounds, their deadline and the choice of the round that counts."""
+class FederationSettings(SettingsSection):
+    """Rounds, their deadlines, embedding tables, and the choice of the round that counts."""
 
     rounds: Count = 20
-    patience: Annotated[int, Field(ge=0)] = 5
-    """Rounds without a better macro validation AUC before stopping; 0: never stop early."""
+    """Largest number of rounds."""
+    patience: CountOrNone = 5
+    """Number of rounds without a better mean validation AUC after which training stops; 0 never stops it early."""
     selection: Literal["scenario", "macro"] = "scenario"
-    """The round that counts: chosen by each scenario's own validation AUC, or one for all by their mean."""
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Exponential smoothing of the validation AUC before the choice; 0: none."""
+    """Validation AUC that chooses the round that counts: each scenario's own, or the mean over all scenarios."""
+    tables: Literal["rows", "plain", "local"] = "rows"
+    """Average of the federated embedding tables: over touched rows, over whole tables, or none, so they stay local."""
     round_timeout: Positive = 3600.0
     """Seconds to wait for the replies of one exchange."""
     node_timeout: Positive = 120.0
-    """Seconds to wait for all scenarios to be hosted by some node."""
-    min_scenarios: Annotated[int, Field(ge=0)] = 0
-    """Fewest scenarios that must reply for a round to count; 0: all of them."""
-    scenarios: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Scenarios that take part; empty: all that are hosted."""
+    """Seconds to wait until every scenario is hosted by a node."""
+    min_scenarios: CountOrNone = 0
+    """Smallest number of scenarios that must reply for a round to count; 0 requires all of them."""
+    scenarios: Names = ()
+    """Names of the scenarios that take part; an empty list takes all that are hosted."""
     evaluate_consensus: bool = False
-    """Measure the scenarios' consensus on test rows too, beside the personalised models."""
-    reference: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Methods run beside the main one for comparison."""
+    """Whether the scenarios' consensus is measured on test rows too, beside the personalized models."""
+    reference: Names = ()
+    """Names of the methods that are run beside the main one for comparison."""
 
     @field_validator("scenarios", "reference")
     @classmethod
@@ -126,101 +149,59 @@ class FederationSettings(Section):
         return names
 
 
-class AggregationSettings(Section):
-    """What PF-MSMTrec does with the updates on the server."""
-
-    schedule: Literal["fused", "bottom-up"] = "fused"
-    tower_steps: Count = 10
-    """Batches on which the towers are fitted in the second exchange of a bottom-up round."""
-    conflict_radius: Annotated[float, Field(ge=0, lt=1)] = 0.4
-    """c: how far the coordinated update may lie from the mean update, relative to its length."""
-    alpha: Fraction = 0.5
-    """Initial share of the coordinated expert update that a scenario receives."""
-    beta: Fraction = 0.5
-    """Initial share of the attended tower update that a scenario receives."""
-    share_lr: NotNegative = 0.1
-    """Step of the hyper-gradient that learns α and β; 0: they stay as they start."""
-    pull: Fraction = 0.5
-    """μ: pull of the personal parameters to the consensus."""
-    consensus: Literal["agreement", "examples"] = "agreement"
-    """Whom a scenario is pulled to: those that it agrees with, by the cosines of their updates so far, or all alike;
-    by their examples in both."""
-    average_global: bool = True
-    """Average the template's global component G over the scenarios; false: it stays local."""
-    gates: Literal["local", "federated"] = "local"
-    normalization: Literal["local", "federated"] = "local"
-    """Federated batch normalization keeps it local; averaged, it shows what that is worth."""
-    towers: Literal["attended", "local"] = "attended"
-    """Cross-attention of the towers' updates, or towers that stay where they are."""
-    output_bias: Literal["local", "federated"] = "local"
-    """Of the towers' last layer: it carries the scenario's base rate."""
-    embeddings: Literal["rows", "plain", "local"] = "rows"
-    """Average of federated embedding tables: by touched row, plain, or none at all."""
-    row_balance: Fraction = 0.0
-    """With tables averaged by touched row, how a scenario's uses of a row count: 0, each as one; 1, as a share of all
-    its uses, so that a small scenario has as much to say as a large one; between: over all its uses to this power."""
-    personal_embeddings: bool = True
-    """With tables averaged by touched row, each scenario's are of those that it agrees with; false: one for all."""
-
-
-class BaselineSettings(Section):
-    """Knobs of the baselines, under the names of their papers."""
-
-    proximal_weight: NotNegative = 0.1
-    """FedProx's μ, Ditto's λ, FedAMP's λ/α: pull of a local model to the one that it is to stay near."""
-    head_epochs: NotNegative = 1.0
-    """FedRep: passes over the training rows in which the head is fitted before the body is."""
-    mixture: Fraction = 0.5
-    """APFL's α to begin with: share of the scenario's own model in the mixture."""
-    mixture_lr: NotNegative = 0.1
-    """APFL: step in which α is learned; 0: it stays."""
-    attention_step: Positive = 1.0
-    """FedAMP's α_k."""
-    attention_width: Positive = 1.0
-    """FedAMP's σ, relative to the mean squared distance between the scenarios' models."""
-    inverse_regularization: Positive = 0.1
-    """Logistic regression's C: the inverse of the L2 penalty's weight beside the sum of the rows' losses."""
-    leaves: Annotated[int, Field(ge=2)] = 15
-    """Of a boosted tree, at most."""
-    tree_lr: Positive = 0.05
-    """Share of each boosted tree that is added."""
-
-
-class DataSettings(Section):
-    """Which scenarios are trained on."""
+class DataSettings(SettingsSection):
+    """Data that is trained on."""
 
     name: Annotated[str, Field(min_length=1)] = "synthetic"
+    """Name of the prepared data set; synthetic is made up on the spot."""
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of each scenario's training rows that is used, drawn at random with the run's seed."""
     synthetic: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the made-up scenarios, see data/synthetic/settings.py."""
+    """Settings of the made-up scenarios."""
 
 
-class RunConfig(Section):
+class RunConfig(SettingsSection):
     """One experiment."""
 
     method: Annotated[str, Field(min_length=1)] = "pf-msmtrec"
+    """Name of the method that is run."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every random draw."""
     data: DataSettings = DataSettings()
+    """Data that is trained on."""
     model: ModelSettings = ModelSettings()
+    """Sizes and regularization of a scenario's model."""
     train: TrainSettings = TrainSettings()
+    """Local training in one scenario."""
     federation: FederationSettings = FederationSettings()
-    aggregation: AggregationSettings = AggregationSettings()
-    baselines: BaselineSettings = BaselineSettings()
+    """Rounds, their deadlines, embedding tables, and the choice of the round that counts."""
     methods: dict[str, Settings] = Field(default_factory=dict)
-    """Settings of single methods, such as ``fedavg: {train.lr: 0.002}``: they hold when that method runs."""
+    """Settings of single methods by name: an undotted key is the method's own, a dotted one overrides a common setting
+    while the method runs."""
 
     def for_method(self, name: str) -> RunConfig:
-        """Return the configuration of one method: this one with the method's own settings in force.
+        """Return the configuration of one method: its dotted settings in force, its own the only ones in `methods`.
 
         Raises
         ------
         UserError
-            One of these settings is unknown or impossible.
+            One of the method's settings is unknown or impossible.
         """
-        own = self.methods.get(name, {})
-        what = f"settings of method {name} ({', '.join(own) or 'none'})"
-        return parse(RunConfig, self.model_dump() | {"method": name, "methods": {}}, what).with_settings(own, what)
+        settings = self.methods.get(name, {})
+        source = f"settings of method {name} ({', '.join(settings) or 'none'})"
+        plain = parse(RunConfig, self.model_dump() | {"method": name, "methods": {}}, source)
+        return plain.with_own(settings, source)
+
+    def own(self, kind: type[M]) -> M:
+        """Return the settings of `method` that are its own, as its file declares them.
+
+        Raises
+        ------
+        UserError
+            One of them is unknown or impossible.
+        """
+        values = {key: value for key, value in self.methods.get(self.method, {}).items() if "." not in key}
+        return parse(kind, values, f"settings of method {self.method}", prefix=f"{self.method}.")
 
     def with_settings(self, settings: Mapping[str, Value], source: str) -> RunConfig:
         """Return this configuration with other values of some keys.
@@ -228,9 +209,9 @@ class RunConfig(Section):
         Parameters
         ----------
         settings
-            Values by dotted key.
+            Values by key, such as ``train.lr`` or, with the name of its method before it, ``fedprox.mu``.
         source
-            Where they are from, for the message of an error.
+            Origin of the values, for the message of an error.
 
         Raises
         ------
@@ -242,22 +223,51 @@ class RunConfig(Section):
             _assign(document, key, value)
         return parse(RunConfig, document, source)
 
+    def with_own(self, settings: Mapping[str, Value], source: str) -> RunConfig:
+        """Return this configuration with settings of `method`, spelt as under ``methods``.
+
+        Parameters
+        ----------
+        settings
+            Values by key, such as ``train.lr`` or, of the method itself, ``mu``.
+        source
+            Origin of the values, for the message of an error.
+
+        Raises
+        ------
+        UserError
+            One of these settings is unknown or impossible.
+        """
+        for key in settings:
+            section, dot, _ = key.partition(".")
+            if dot and section not in SECTIONS:
+                known = ", ".join(SECTIONS)
+                raise UserError(f"{source}: unknown key '{key}'; a dotted key begins with one of {known}")
+        full = {key if "." in key else f"{self.method}.{key}": value for key, value in settings.items()}
+        return self.with_settings(full, source)
+
     def to_yaml(self) -> str:
-        """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
+        """Return the configuration, defaults included, as YAML that `read_config` reads."""
         return dump_yaml(self.model_dump(mode="json"))
 
 
-def load_config(conf: str, *, method: str = "", seed: int = -1, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a configuration, apply overrides, and check all of it.
+SECTIONS = ("data", "model", "train", "federation")
+"""Names of the groups of common settings."""
+
+
+def read_config(conf: str, *, method: str = "", seed: int = -1, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration, apply overrides, and check all common settings.
+
+    Settings of single methods are checked by `load_config`, which knows the methods.
 
     Parameters
     ----------
     conf
         Name of a file in `conf/` without its ending, or the path of a YAML file.
     method, seed
-        Override the file's; empty and -1 leave them.
+        Values that replace those of the file; an empty name and -1 leave them.
     overrides
-        ``key=value`` with dots between nested keys; the value is read as YAML.
+        Settings as ``key=value``, with dots between nested keys; the value is read as YAML.
 
     Raises
     ------
@@ -268,15 +278,18 @@ def load_config(conf: str, *, method: str = "", seed: int = -1, overrides: Seque
     document = read_yaml(path)
     for override in overrides:
         _apply(document, override)
+    source = source_of(path, overrides)
+    refuse_old_keys(document, source)
     if method:
         document["method"] = method
     if seed >= 0:
         document["seed"] = seed
-    source = f"{path}" + (f" with {' '.join(overrides)}" if overrides else "")
-    config = parse(RunConfig, document, source)
-    for name in {config.method, *config.federation.reference, *config.methods}:
-        config.for_method(name)  # so that a mistake in a method's settings shows before anything starts
-    return config
+    return parse(RunConfig, document, source)
+
+
+def source_of(path: Path, overrides: Sequence[str]) -> str:
+    """Return the origin of a configuration, for the messages of errors."""
+    return f"{path}" + (f" with {' '.join(overrides)}" if overrides else "")
 
 
 def find_conf(conf: str) -> Path:
@@ -295,6 +308,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
     key = key.strip()
     if not equals or not key:
         raise UserError(f"got the setting '{override}', expected KEY=VALUE such as train.lr=0.002")
+    refuse_old_key(key, "--set")
     try:
         value = load_yaml(text)
     except yaml.YAMLError:
@@ -303,13 +317,27 @@ def _apply(document: dict[str, Any], override: str) -> None:
     methods = document.get("methods")
     for own in methods.values() if isinstance(methods, dict) else ():
         if isinstance(own, dict):
-            own.pop(key, None)  # what is said on the command line holds for every method
+            own.pop(key, None)  # what the command line says holds for every method
 
 
 def _assign(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value of a nested document; a dotted key that begins with no section is a method's."""
+    first, _, rest = key.partition(".")
+    if first == "methods" and rest:
+        key = rest
+        first, _, rest = key.partition(".")
+    if rest and first not in RunConfig.model_fields:
+        methods = _inner(document, "methods", key)
+        methods[first] = {**_inner(methods, first, key), rest: value}  # a copy: YAML's aliases share one mapping
+        return
     *sections, last = key.split(".")
     for section in sections:
-        document = document.setdefault(section, {})
-        if not isinstance(document, dict):
-            raise UserError(f"setting '{key}': '{section}' is a value, not a section")
+        document = _inner(document, section, key)
     document[last] = value
+
+
+def _inner(document: dict[str, Any], name: str, key: str) -> dict[str, Any]:
+    inner = document.setdefault(name, {})
+    if not isinstance(inner, dict):
+        raise UserError(f"setting '{key}': '{name}' is a value, not a section")
+    return inner

@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
+from pfmsmtrec_flwr.methods.configuration import complete
 from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.rendering import as_text
 from pfmsmtrec_flwr.results.rounds import MetricsLog
@@ -132,7 +133,7 @@ def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: 
 def write_config(config: RunConfig, output: Path) -> None:
     """Write the whole configuration into the folder of a run, which is made."""
     output.mkdir(parents=True, exist_ok=True)
-    (output / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
+    (output / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")
 
 
 def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> FederationResult:

@@ -25,7 +25,7 @@ _SHOWN = 100
 S = TypeVar("S", bound=Section)
 
 
-def parse(kind: type[S], document: Mapping[str, Any], source: str) -> S:
+def parse(kind: type[S], document: Mapping[str, Any], source: str, *, prefix: str = "") -> S:
     """Check `document` against `kind`.
 
     Parameters
@@ -33,23 +33,25 @@ def parse(kind: type[S], document: Mapping[str, Any], source: str) -> S:
     kind
         The section's class.
     document
-        Nested mapping, as YAML gives it.
+        Nested mapping, as read from YAML.
     source
-        Where it came from, for the message: a file's path, say.
+        Origin of the document, such as a file's path, for the message of an error.
+    prefix
+        Text before each key in the message of an error.
 
     Raises
     ------
     UserError
-        Names the key, the source, what was got and what was expected.
+        The message names the key, the source, what was got and what was expected.
     """
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first_line(kind, error)}") from None
+        raise UserError(f"{source}: {_first_line(kind, error, prefix)}") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose numbers are what people write, 1e-3 too (in YAML 1.1 it is text), and whose keys do not repeat."""
+    """Loader of YAML that also reads 1e-3 as a number (in YAML 1.1 it is text) and refuses a key that repeats."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep=deep)
@@ -59,7 +61,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes the text that the loader would take for a number."""
+    """Dumper that quotes the text that the loader would take for a number."""
 
 
 for _kind in (_Loader, _Dumper):
@@ -71,12 +73,12 @@ for _kind in (_Loader, _Dumper):
 
 
 def load_yaml(text: str) -> Any:
-    """Read YAML text; `yaml.YAMLError` where it is none."""
+    """Read YAML text; raise `yaml.YAMLError` if it is none."""
     return yaml.load(text, Loader=_Loader)  # a SafeLoader
 
 
 def dump_yaml(document: Mapping[str, Any]) -> str:
-    """Write YAML text that `load_yaml` reads back as it was."""
+    """Return YAML text that `load_yaml` reads back unchanged."""
     return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False)
 
 
@@ -102,7 +104,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def find_yaml(kind: str, name_or_path: str, folder: Path) -> Path:
-    """Return the file that a name in `folder`, or a path, stands for; `kind` says what it is, for the message.
+    """Return the file that a name in `folder`, or a path, stands for; `kind` is its kind, for the message.
 
     Raises
     ------
@@ -116,13 +118,13 @@ def find_yaml(kind: str, name_or_path: str, folder: Path) -> Path:
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.resolve()
     known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-    raise UserError(f"{kind} '{name_or_path}' not found: give one of {known}, or the path of a YAML file")
+    raise UserError(f"{kind} '{name_or_path}' not found: expected one of {known}, or the path of a YAML file")
 
 
-def _first_line(kind: type[Section], error: ValidationError) -> str:
+def _first_line(kind: type[Section], error: ValidationError, prefix: str) -> str:
     problems = error.errors(include_url=False, include_context=True)
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"]) or "(document)"
+    key = prefix + ".".join(str(part) for part in first["loc"]) or "(document)"
     if first["type"] == "extra_forbidden":
         line = f"unknown key '{key}'{_suggest(kind, first['loc'])}"
     elif first["type"] == "missing":

@@ -131,7 +131,8 @@ def quality_of(config: RunConfig) -> float:
     quality = BASES.get(config.method, 0.6) + 0.001 * config.seed
     quality += {0.001: 0.0, 0.002: 0.01, 0.004: 0.02}.get(config.train.lr, 0.005)
     quality += 0.01 if config.train.batch_size == 256 else 0.0
-    return quality - (0.03 if config.aggregation.pull == 0 else 0.0)
+    own = config.methods.get(config.method, {})
+    return quality - (0.03 if own.get("interpolation") == 0 else 0.0)
 
 
 def job_of(

@@ -14,7 +14,7 @@ from flwr.clientapp import ClientApp
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.config import SECTIONS, RunConfig
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.writer import StoreWriter
@@ -64,7 +64,10 @@ class Tiny:
     _known: dict[str, Trained] = field(default_factory=dict)
 
     def config(self, method: str = "pf-msmtrec", **settings: Any) -> RunConfig:
-        """Return a small configuration, of two scenarios unless others are given; ``train__lr=0.1`` sets `train.lr`."""
+        """Return a small configuration, of two scenarios by default.
+
+        ``train__lr=0.1`` sets `train.lr`, and ``pf_msmtrec__gates="federated"`` the setting `gates` of that method.
+        """
         document: dict[str, Any] = {
             "method": method,
             "data": {"name": self.dataset},
@@ -74,7 +77,10 @@ class Tiny:
         }
         for key, value in settings.items():
             section, _, name = key.rpartition("__")
-            (document.setdefault(section, {}) if section else document)[name] = value
+            if section and section not in SECTIONS:
+                document.setdefault("methods", {}).setdefault(section.replace("_", "-"), {})[name] = value
+            else:
+                (document.setdefault(section, {}) if section else document)[name] = value
         return parse(RunConfig, document, "test").for_method(method)
 
     def write(

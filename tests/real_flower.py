@@ -24,7 +24,8 @@ data:
     ctr: 0.3
     conversions_per_click: 0.4
 model: {embedding_dim: 2, experts: 2, expert_layers: [8], tower_layers: [4]}
-train: {batch_size: 64, device: cpu, consensus_weight: 0.01}
+train: {batch_size: 64, device: cpu}
+methods: {pf-msmtrec: {regularization: 0.01}}
 federation: {rounds: 2, node_timeout: 60}
 """
 

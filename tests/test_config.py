@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.config import (
     CONF_FOLDER,
-    AggregationSettings,
     FederationSettings,
+    Fraction,
+    MethodSettings,
     ModelSettings,
     RunConfig,
     TrainSettings,
     find_conf,
-    load_config,
+    read_config,
 )
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import load_yaml, parse
@@ -31,29 +32,29 @@ def conf(tmp_path: Path) -> Path:
 
 def message_of(conf: Path, *overrides: str) -> str:
     with pytest.raises(UserError) as caught:
-        load_config(str(conf), overrides=overrides)
+        read_config(str(conf), overrides=overrides)
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
 def test_a_file_changes_what_it_names_and_nothing_else(conf: Path) -> None:
-    assert load_config(str(conf)) == RunConfig(method="fedavg", seed=3, train=TrainSettings(lr=1e-3, batch_size=64))
+    assert read_config(str(conf)) == RunConfig(method="fedavg", seed=3, train=TrainSettings(lr=1e-3, batch_size=64))
 
 
 def test_a_small_number_is_a_number(conf: Path) -> None:
     conf.write_text("train: {lr: 2e-3, weight_decay: 1E-6}")
-    train = load_config(str(conf)).train
+    train = read_config(str(conf)).train
     assert (train.lr, train.weight_decay) == (0.002, 1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in CONF_FOLDER.glob("*.yaml")))
 def test_every_conf_that_comes_along_is_sound(name: str) -> None:
-    assert load_config(name) == load_config(str(CONF_FOLDER / f"{name}.yaml"))
+    assert read_config(name) == read_config(str(CONF_FOLDER / f"{name}.yaml"))
 
 
 def test_overrides(conf: Path) -> None:
-    config = load_config(
+    config = read_config(
         str(conf),
         overrides=[
             "train.lr=2e-3",
@@ -72,9 +73,9 @@ def test_overrides(conf: Path) -> None:
 
 
 def test_method_and_seed_win_over_file_and_overrides(conf: Path) -> None:
-    config = load_config(str(conf), method="fedbn", seed=0, overrides=["seed=9", "method=alone"])
+    config = read_config(str(conf), method="fedbn", seed=0, overrides=["seed=9", "method=alone"])
     assert (config.method, config.seed) == ("fedbn", 0)
-    config = load_config(str(conf), overrides=["seed=9", "method=alone"])
+    config = read_config(str(conf), overrides=["seed=9", "method=alone"])
     assert (config.method, config.seed) == ("alone", 9)
 
 
@@ -95,7 +96,7 @@ def test_settings_that_cannot_be_read(conf: Path, override: str, message: str) -
     ("override", "message"),
     [
         ("train.lrr=1", "unknown key 'train.lrr'; did you mean 'lr'?"),
-        ("trian.lr=1", "unknown key 'trian'; did you mean 'train'?"),
+        ("trian=1", "unknown key 'trian'; did you mean 'train'?"),
         ("train.lr=fast", "key 'train.lr': got 'fast'; input should be a valid number"),
         ("train.lr=", "key 'train.lr': got None; input should be a valid number"),
         ("train.lr=0", "key 'train.lr': got 0; input should be greater than 0"),
@@ -107,7 +108,7 @@ def test_settings_that_cannot_be_read(conf: Path, override: str, message: str) -
             "key 'model.expert_layers.1': got 0; input should be greater than or equal to 1",
         ),
         ("model.dropout=1", "key 'model.dropout': got 1; input should be less than 1"),
-        ("aggregation.alpha=1.5", "key 'aggregation.alpha': got 1.5; input should be less than or equal to 1"),
+        ("data.train_fraction=1.5", "key 'data.train_fraction': got 1.5; input should be less than or equal to 1"),
         ("federation.scenarios=[a, a]", "key 'federation.scenarios': got ['a', 'a']; names must not repeat"),
         ("seed=true", "key 'seed': got True; input should be a valid integer"),
     ],
@@ -128,7 +129,7 @@ IMPOSSIBLE = [
     (TrainSettings, "local_epochs", 0),
     (TrainSettings, "max_local_steps", -1),
     (TrainSettings, "optimizer_state", "drop"),
-    (TrainSettings, "consensus_weight", -1),
+    (TrainSettings, "ema_decay", 1.0),
     (TrainSettings, "reestimate_batch_norm", 1),
     (TrainSettings, "reestimate_rows", 0),
     (TrainSettings, "device", "gpu"),
@@ -137,19 +138,10 @@ IMPOSSIBLE = [
     (FederationSettings, "rounds", 0),
     (FederationSettings, "patience", -1),
     (FederationSettings, "selection", "best"),
-    (FederationSettings, "smoothing", 1.0),
+    (FederationSettings, "tables", "column"),
     (FederationSettings, "round_timeout", 0),
     (FederationSettings, "node_timeout", 0),
     (FederationSettings, "min_scenarios", -1),
-    (AggregationSettings, "schedule", "top-down"),
-    (AggregationSettings, "tower_steps", 0),
-    (AggregationSettings, "conflict_radius", 1.0),
-    (AggregationSettings, "conflict_radius", -0.1),
-    (AggregationSettings, "beta", -0.1),
-    (AggregationSettings, "share_lr", -0.1),
-    (AggregationSettings, "pull", 1.1),
-    (AggregationSettings, "gates", "shared"),
-    (AggregationSettings, "embeddings", "column"),
 ]
 
 
@@ -169,7 +161,7 @@ def test_an_unknown_conf_names_the_known_ones(name: str) -> None:
     with pytest.raises(UserError) as caught:
         find_conf(name)
     known = ", ".join(sorted(file.stem for file in CONF_FOLDER.glob("*.yaml")))
-    assert str(caught.value) == f"conf '{name}' not found: give one of {known}, or the path of a YAML file"
+    assert str(caught.value) == f"conf '{name}' not found: expected one of {known}, or the path of a YAML file"
 
 
 def test_a_conf_by_name_or_path(conf: Path, home: Path) -> None:
@@ -189,20 +181,20 @@ def test_a_file_of_another_kind_is_no_conf(tmp_path: Path) -> None:
 def test_infinity_is_refused(conf: Path) -> None:
     conf.write_text("train: {lr: .inf}")
     with pytest.raises(UserError, match=r"key 'train\.lr': got inf"):
-        load_config(str(conf))
+        read_config(str(conf))
 
 
 @pytest.mark.parametrize("text", ["methods: 3", "methods: {fedavg: 3}", "methods: {fedavg: {train: {lr: 0.5}}}"])
 def test_methods_that_are_no_mapping_of_settings_are_refused(conf: Path, text: str) -> None:
     conf.write_text(text)
     with pytest.raises(UserError, match="key 'methods"):
-        load_config(str(conf), overrides=["train.lr=0.1"])
+        read_config(str(conf), overrides=["train.lr=0.1"])
 
 
 def test_a_key_that_is_there_twice_is_refused(conf: Path) -> None:
     conf.write_text("seed: 1\nseed: 2\n")
     with pytest.raises(UserError, match="a key is there twice"):
-        load_config(str(conf))
+        read_config(str(conf))
 
 
 @given(
@@ -217,7 +209,13 @@ def test_a_key_that_is_there_twice_is_refused(conf: Path) -> None:
         federation=st.builds(
             FederationSettings, scenarios=st.sampled_from([(), ("NL", "NO"), ("1", "true"), ("0", "é"), ("1e3",)])
         ),
-        aggregation=st.builds(AggregationSettings, alpha=st.floats(0, 1), average_global=st.booleans()),
+        methods=st.dictionaries(
+            st.sampled_from(["fedavg", "no", "1"]),
+            st.dictionaries(
+                st.sampled_from(["mu", "train.lr", "y"]),
+                st.one_of(st.booleans(), st.integers(), st.floats(0, 1), st.text("e1no: ")),
+            ),
+        ),
     )
 )
 def test_what_is_written_is_read_back(config: RunConfig) -> None:
@@ -226,7 +224,7 @@ def test_what_is_written_is_read_back(config: RunConfig) -> None:
 
 def test_a_methods_own_settings_hold_for_that_method_alone(conf: Path) -> None:
     conf.write_text("train: {lr: 0.1, batch_size: 8}\nmethods: {fedavg: {train.lr: 2e-3, model.experts: 2}}")
-    config = load_config(str(conf))
+    config = read_config(str(conf))
     own, other = config.for_method("fedavg"), config.for_method("alone")
     assert own == RunConfig(
         method="fedavg", train=TrainSettings(lr=0.002, batch_size=8), model=ModelSettings(experts=2)
@@ -236,19 +234,77 @@ def test_a_methods_own_settings_hold_for_that_method_alone(conf: Path) -> None:
 
 def test_a_setting_on_the_command_line_holds_for_every_method(conf: Path) -> None:
     conf.write_text("methods: {fedavg: {train.lr: 0.5, train.threads: 2}}")
-    own = load_config(str(conf), overrides=["train.lr=0.25"]).for_method("fedavg")
+    own = read_config(str(conf), overrides=["train.lr=0.25"]).for_method("fedavg")
     assert (own.train.lr, own.train.threads) == (0.25, 2)
 
 
 def test_a_mistake_in_a_methods_settings(conf: Path) -> None:
     conf.write_text("methods: {fedavg: {train.lr: -1}}")
     with pytest.raises(UserError) as caught:
-        load_config(str(conf)).for_method("fedavg")
+        read_config(str(conf)).for_method("fedavg")
     message = "settings of method fedavg (train.lr): key 'train.lr': got -1; input should be greater than 0"
     assert str(caught.value) == message
 
 
 def test_everything_is_written() -> None:
     text = RunConfig().to_yaml()
-    for section in (ModelSettings, TrainSettings, FederationSettings, AggregationSettings):
+    for section in (ModelSettings, TrainSettings, FederationSettings):
         assert all(f"\n  {key}:" in text for key in section.model_fields)
+
+
+def test_a_methods_settings_on_the_command_line(conf: Path) -> None:
+    conf.write_text("methods:\n  fedavg: &shared {train.lr: 0.5}\n  fedprox: *shared\n")
+    overrides = ["fedprox.mu=0.01", "fedprox.train.lr=0.25", "methods.ditto.lam=1", "pf-msmtrec.gates=federated"]
+    assert read_config(str(conf), overrides=overrides).methods == {
+        "fedavg": {"train.lr": 0.5},
+        "fedprox": {"train.lr": 0.25, "mu": 0.01},
+        "ditto": {"lam": 1},
+        "pf-msmtrec": {"gates": "federated"},
+    }
+    assert read_config(str(conf), overrides=[*overrides, "train.lr=0.125"]).for_method("fedprox") == RunConfig(
+        method="fedprox", train=TrainSettings(lr=0.125), methods={"fedprox": {"mu": 0.01}}
+    )
+
+
+@pytest.mark.parametrize("override", ["fedprox.mu=1", "methods.fedprox.mu=1"])
+def test_a_value_in_the_place_of_a_methods_settings_is_refused(conf: Path, override: str) -> None:
+    key = override.removeprefix("methods.").removesuffix("=1")
+    for text, value in (("methods: 3", "methods"), ("methods: {fedprox: 3}", "fedprox")):
+        conf.write_text(text)
+        assert message_of(conf, override) == f"setting '{key}': '{value}' is a value, not a section"
+
+
+class OwnSettings(MethodSettings):
+    """Settings of a made-up method."""
+
+    weight: Fraction = 0.5
+    """Weight of something."""
+
+
+def test_own_settings_are_typed_and_have_defaults() -> None:
+    config = RunConfig(method="mine", methods={"mine": {"weight": 0.25, "train.lr": 0.5}, "other": {"weight": 1.0}})
+    assert config.own(OwnSettings) == OwnSettings(weight=0.25)
+    assert RunConfig().own(OwnSettings) == OwnSettings(weight=0.5)
+    assert config.for_method("mine") == RunConfig(
+        method="mine", train=TrainSettings(lr=0.5), methods={"mine": {"weight": 0.25}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": 2.0}, "key 'mine.weight': got 2.0; input should be less than or equal to 1"),
+        ({"weight": "x"}, "key 'mine.weight': got 'x'; input should be a valid number"),
+        ({"wieght": 0.5}, "unknown key 'mine.wieght'; did you mean 'weight'?"),
+    ],
+)
+def test_mistakes_in_own_settings(settings: dict[str, float | str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        RunConfig(method="mine", methods={"mine": settings}).own(OwnSettings)
+    assert str(caught.value) == f"settings of method mine: {message}"
+
+
+def test_settings_of_another_method_cannot_hide_under_a_method() -> None:
+    config = RunConfig(methods={"fedavg": {"fedprox.mu": 1.0}})
+    with pytest.raises(UserError, match=r"unknown key 'fedprox\.mu'; a dotted key begins with one of data, model, tr"):
+        config.for_method("fedavg")

@@ -18,7 +18,8 @@ from typer.main import get_command
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.cli import app
-from pfmsmtrec_flwr.config import RunConfig, load_config
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.methods.configuration import load_config
 
 ROOT = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent
 PAGES = [

@@ -9,9 +9,9 @@ from federated import Tiny, same
 from flwr.app import Context, RecordDict
 from safetensors.torch import load_file
 
-from pfmsmtrec_flwr.config import load_config
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment, run_inline, run_method
+from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
 from server_app import main

@@ -12,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor
-from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.log import logger
@@ -21,9 +20,9 @@ _ITERATIONS = 1000
 """Largest number of iterations of the solver."""
 
 
-def fit_logistic(config: RunConfig, example: Example) -> Predictor:
-    """Fit a logistic regression with an L2 penalty of 1 / C, where C is ``baselines.inverse_regularization``."""
-    model = LogisticRegression(C=config.baselines.inverse_regularization, max_iter=_ITERATIONS)
+def fit_logistic(example: Example, inverse: float) -> Predictor:
+    """Fit a logistic regression with an L2 penalty of 1 / C, where C is `inverse`."""
+    model = LogisticRegression(C=inverse, max_iter=_ITERATIONS)
     labels = np.asarray(example.train.labels[:, example.task])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # logged below

@@ -64,7 +64,7 @@ def train_pooled(
     check_rows(stores)
     training = PooledTraining(config, pool_rows(stores, config, identities))
     settings = config.federation
-    selection = RoundSelection(settings.selection, settings.patience, settings.smoothing)
+    selection = RoundSelection(settings.selection, settings.patience)
     rounds: list[RoundRecord] = []
     states: dict[int, dict[str, Tensor]] = {}
     for number in range(1, settings.rounds + 1):
@@ -109,7 +109,7 @@ class PooledTraining:
         self.device = resolve_device(config.train.device)
         self.model = build_model(pool.spec, config.model, config.seed).to(self.device)
         self._start_at_base_rates()
-        self.predictor = deepcopy(self.model) if config.train.averaging else self.model
+        self.predictor = deepcopy(self.model) if config.train.ema_decay else self.model
         self._mean: dict[str, Tensor] = {}
         self._step = GradientStep(self.model, make_optimizer(self.model, config.train), config.train)
 
@@ -153,7 +153,7 @@ class PooledTraining:
 
     def _average(self, number: int) -> None:
         """Update the predictor to the mean of the rounds' models, if the settings ask for a mean."""
-        if memory := self.config.train.averaging:
+        if memory := self.config.train.ema_decay:
             self._mean = exponential_mean(self._mean, self.model.state_dict(), memory, number)
             self.predictor.load_state_dict(self._mean)
 

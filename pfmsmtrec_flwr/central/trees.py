@@ -33,8 +33,19 @@ _PARAMETERS = {
 }
 
 
-def fit_trees(config: RunConfig, example: Example) -> Predictor:
+def fit_trees(config: RunConfig, example: Example, *, num_leaves: int, learning_rate: float) -> Predictor:
     """Grow trees until the validation log loss no longer improves; categorical columns are split by sets of values.
+
+    Parameters
+    ----------
+    config
+        Configuration of the run, for its seed and its threads.
+    example
+        Rows of one task.
+    num_leaves
+        Largest number of leaves of a tree.
+    learning_rate
+        Share of each tree's prediction that is added.
 
     Raises
     ------
@@ -43,8 +54,8 @@ def fit_trees(config: RunConfig, example: Example) -> Predictor:
     """
     lightgbm = _lightgbm()
     parameters = _PARAMETERS | {
-        "num_leaves": config.baselines.leaves,
-        "learning_rate": config.baselines.tree_lr,
+        "num_leaves": num_leaves,
+        "learning_rate": learning_rate,
         "num_threads": config.train.threads,
         "seed": derive_seed(config.seed, "trees", example.task) % _SEEDS,
     }

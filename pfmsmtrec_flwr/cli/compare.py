@@ -57,7 +57,7 @@ def compare_command(
     """Run methods side by side with several seeds, tuned if wished, and tabulate and test what comes out."""
     from pfmsmtrec_flwr.comparison.harness import prepare_plan
     from pfmsmtrec_flwr.comparison.planning import Options
-    from pfmsmtrec_flwr.config import load_config
+    from pfmsmtrec_flwr.methods.configuration import load_config
 
     overrides = tuple(settings or ())
     config = load_config(conf, overrides=overrides)

@@ -60,7 +60,7 @@ def run_command(
     ] = None,
 ) -> None:
     """Train a method, and print the table of its test figures."""
-    from pfmsmtrec_flwr.config import load_config
+    from pfmsmtrec_flwr.methods.configuration import load_config
 
     config = load_config(conf, method=method, seed=-1 if seed is None else seed, overrides=settings or ())
     _check_methods(config, engine)
@@ -131,11 +131,13 @@ def _check_methods(config: RunConfig, engine: Engine) -> None:
 
 
 def _make_output(folder: Path, config: RunConfig) -> None:
+    from pfmsmtrec_flwr.methods.configuration import complete
+
     if (folder / "results.json").exists():
         raise UserError(f"{folder} holds the results of a run already: give another --output, or remove it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
+        (folder / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pfmsmtrec_flwr.comparison.jobs import Job, Runner
-from pfmsmtrec_flwr.config import AggregationSettings, BaselineSettings, RunConfig
+from pfmsmtrec_flwr.config import FederationSettings, RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import results_of, write_config
 from pfmsmtrec_flwr.federation.handshake import Federation
@@ -283,8 +283,9 @@ def _of_scenarios(config: RunConfig, names: Sequence[str]) -> RunConfig:
 def _alone(config: RunConfig, scenario: str, share: float) -> RunConfig:
     """Return the configuration of one scenario alone; settings that only a server reads keep their defaults."""
     data = config.data.model_copy(update={"train_fraction": share * config.data.train_fraction})
-    own = {"method": ALONE.name, "data": data, "aggregation": AggregationSettings(), "baselines": BaselineSettings()}
-    return _of_scenarios(config, [scenario]).model_copy(update=own)
+    one = _of_scenarios(config, [scenario])
+    federation = one.federation.model_copy(update={"tables": FederationSettings().tables})
+    return one.model_copy(update={"method": ALONE.name, "data": data, "methods": {}, "federation": federation})
 
 
 def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper | None = None) -> FederationResult:

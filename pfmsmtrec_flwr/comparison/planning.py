@@ -10,16 +10,18 @@ from pathlib import Path
 from pfmsmtrec_flwr.comparison.jobs import SHOWN_DIGITS, Job, JobStage, Runner, digest_of, train
 from pfmsmtrec_flwr.comparison.joining import Joining, check_joining, joinings
 from pfmsmtrec_flwr.comparison.schedule import Program
-from pfmsmtrec_flwr.comparison.spaces import space_of
+from pfmsmtrec_flwr.comparison.spaces import is_pinned, space_of
 from pfmsmtrec_flwr.comparison.tuning import TUNED_NAME, Tuned, check_sampler, tune, write_tuned
 from pfmsmtrec_flwr.comparison.variants import ABLATED, Variant, ablations, safe_name
 from pfmsmtrec_flwr.config import RunConfig, Settings
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import METHODS, find_method
+from pfmsmtrec_flwr.methods.configuration import check_settings
 from pfmsmtrec_flwr.results.schema import RunResults
 from pfmsmtrec_flwr.results.summarizing import Finished
 from pfmsmtrec_flwr.results.summary import Joined
 from pfmsmtrec_flwr.results.writer import read_results
+from pfmsmtrec_flwr.upgrades import refuse_old_keys
 from pfmsmtrec_flwr.validation import parse, read_yaml
 
 EVERY_METHOD = "all"
@@ -86,10 +88,12 @@ class Options:
         document = read_yaml(path)
         if document.keys() != {"methods"}:
             raise UserError(f"{path}: got the keys {', '.join(document) or 'none'}, expected 'methods' alone")
-        read = parse(RunConfig, document, str(path)).methods
+        refuse_old_keys(document, str(path))
+        read = parse(RunConfig, document, str(path))
+        check_settings(read, str(path))
         own = {
-            name: {key: value for key, value in settings.items() if key not in self.pinned}
-            for name, settings in read.items()
+            name: {key: value for key, value in settings.items() if not is_pinned(name, key, self.pinned)}
+            for name, settings in read.methods.items()
         }
         methods = {name: {**config.methods.get(name, {}), **own.get(name, {})} for name in {**config.methods, **own}}
         return config.model_copy(update={"methods": methods})
@@ -243,7 +247,7 @@ class ComparisonPlan:
         jobs = []
         for seed in self.request.seeds:
             config = self.configure(variant.method, chosen, seed)
-            config = config.with_settings(variant.settings, variant.name)
+            config = config.with_own(variant.settings, variant.name)
             jobs.append(self._job(variant.name, JobStage.RUN, config, Path(RUNS_NAME, variant.folder)))
         own = {**self.request.config.methods.get(variant.method, {}), **chosen, **variant.settings}
         return Planned(variant, own, tuple(jobs))

@@ -1,4 +1,4 @@
-"""What there is to tune: the same choices for every network, and each method's own."""
+"""Settings to tune: the same choices for every network, and each method's own."""
 
 from __future__ import annotations
 
@@ -18,33 +18,43 @@ COMMON: Space = {
     "model.dropout": (0.1, 0.3),
     "model.embedding_dropout": (0.3, 0.5, 0.6),
 }
-"""Of all networks."""
+"""Choices that all networks have."""
 ADAGRAD: Space = {"train.embedding_lr": (0.02, 0.05, 0.1)}
-"""Of all networks besides, where the tables have Adagrad."""
+"""Choices that all networks have besides, where Adagrad trains the tables."""
 
 
 def space_of(method: Method, config: RunConfig, pinned: Collection[str] = ()) -> Space:
-    """Return a method's choices by key; what the configuration itself has is one of them, the first.
+    """Return a method's choices by key as under ``methods``; the configuration's own value is the first of them.
 
     Parameters
     ----------
     method
-        Is it no network, its own choices are all there are.
+        Method to tune; one that is no network has its own choices only.
     config
-        Under which it runs.
+        Configuration under which the method runs, as `Method.configure` returns it.
     pinned
-        Keys that are to stay as they are.
+        Keys that the user has set, as on the command line: they are not tuned.
     """
     common: Space = {}
     if method.family != "floor":
         common = {**COMMON, **(ADAGRAD if config.train.embedding_optimizer == "adagrad" else {})}
-    fixed = {*method.settings, *pinned}
-    choices = {key: values for key, values in {**common, **method.space}.items() if key not in fixed}
+    choices = {
+        key: values
+        for key, values in {**common, **method.space}.items()
+        if key not in method.fixed and not is_pinned(method.name, key, pinned)
+    }
     return {key: tuple(dict.fromkeys((value_of(config, key), *values))) for key, values in choices.items()}
 
 
+def is_pinned(method: str, key: str, pinned: Collection[str]) -> bool:
+    """Whether a key as under ``methods`` is among the keys of the command line, which may name the method."""
+    return key in pinned or f"{method}.{key}" in pinned
+
+
 def value_of(config: RunConfig, key: str) -> Value:
-    """Return a configuration's value of a dotted key."""
+    """Return a configuration's value of a key as under ``methods``."""
+    if "." not in key:
+        return config.methods[config.method][key]
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)

@@ -14,7 +14,7 @@ def _alone(architecture: Architecture) -> FederatedMethod:
         source=architecture.source,
         family="alone",
         parameters="personalised",
-        settings=architecture.settings,
+        fixed=architecture.fixed,
         space=architecture.space,
         strategy=Alone,
     )

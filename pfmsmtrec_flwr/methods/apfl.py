@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pfmsmtrec_flwr.config import BaselineSettings, RunConfig, TrainSettings
+from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, RunConfig, TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
@@ -23,6 +23,15 @@ from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
 
 _OWN = "own"
 _SHARE = "share"
+
+
+class APFLSettings(MethodSettings):
+    """Settings of APFL."""
+
+    alpha: Fraction = 0.5
+    """Initial share α of the scenario's own model in the mixture."""
+    alpha_lr: NotNegative = 0.1
+    """Step in which α is learned; 0 leaves it as it starts."""
 
 
 class APFL(FedAvg):
@@ -94,8 +103,10 @@ class MixtureStep:
         Models to train in place.
     optimizers
         Optimisers of w and of v.
-    train, baselines
-        Settings of the training and of the method.
+    train
+        Settings of the training.
+    alpha_lr
+        Step in which the share is learned.
     """
 
     def __init__(
@@ -103,13 +114,13 @@ class MixtureStep:
         mixture: Mixture,
         optimizers: tuple[LocalOptimizer, LocalOptimizer],
         train: TrainSettings,
-        baselines: BaselineSettings,
+        alpha_lr: float,
     ) -> None:
         self.model = mixture.travelling
         self._mixture = mixture
         self._optimizers = optimizers
         self._mixed_precision = train.mixed_precision
-        self._share_lr = baselines.mixture_lr
+        self._share_lr = alpha_lr
         mixture.mixed.train()
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -145,7 +156,8 @@ class APFLClient(ScenarioClient):
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         super().__init__(store, config, state)
-        self.mixture = Mixture(self.model, self.make_model(), self.make_model(), config.baselines.mixture)
+        self.settings = config.own(APFLSettings)
+        self.mixture = Mixture(self.model, self.make_model(), self.make_model(), self.settings.alpha)
 
     @property
     def predictor(self) -> ScenarioModel:
@@ -167,7 +179,8 @@ class APFLClient(ScenarioClient):
         trainer, own = self.trainer, self.mixture.own
         of_w = trainer.resume_optimizer(self.model, memory)
         of_v = trainer.resume_optimizer(own, memory.scope(_OWN))
-        report = trainer.run(MixtureStep(self.mixture, (of_w, of_v), self.config.train, self.config.baselines), order)
+        step = MixtureStep(self.mixture, (of_w, of_v), self.config.train, self.settings.alpha_lr)
+        report = trainer.run(step, order)
         kept = Memory(
             model=self.mixture.mixed.state_dict() | dict(own.named_parameters()),
             optimizer=trainer.moments(of_v, own),
@@ -183,5 +196,6 @@ METHOD = FederatedMethod(
     strategy=APFL,
     client=APFLClient,
     parameters="personalised",
-    space={"baselines.mixture": (0.25, 0.5, 0.75), "baselines.mixture_lr": (0.0, 0.01, 0.1)},
+    settings=APFLSettings,
+    space={"alpha": (0.25, 0.5, 0.75), "alpha_lr": (0.0, 0.01, 0.1)},
 )

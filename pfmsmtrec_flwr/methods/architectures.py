@@ -16,13 +16,13 @@ class Architecture:
     Attributes
     ----------
     name
-        As in the configuration, ``model.architecture``.
+        Name in the configuration, ``model.architecture``.
     summary
-        A few words.
+        Description in a few words.
     source
-        Where it is described.
+        Publication that describes it.
     space
-        What there is to tune beside what all have.
+        Settings to tune beside those that all networks have.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Architecture:
     space: Space = field(default_factory=dict)
 
     @property
-    def settings(self) -> Mapping[str, Value]:
-        """What makes a model one of this architecture, without the template of PF-MSMTrec."""
+    def fixed(self) -> Mapping[str, Value]:
+        """Common settings that make a model one of this architecture, without the template of PF-MSMTrec."""
         return {"model.architecture": self.name, "model.template": "none"}
 
 
@@ -49,7 +49,6 @@ PLE = Architecture(
     name="ple",
     summary="progressive layered extraction",
     source="Tang et al., RecSys 2020, section 4",
-    space={"model.specific_experts": (1,)},
 )
 AITM = Architecture(
     name="aitm",

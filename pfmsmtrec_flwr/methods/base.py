@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pfmsmtrec_flwr.config import RunConfig, Value
+from pfmsmtrec_flwr.config import MethodSettings, RunConfig, Settings, Value
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.outcome import FederationResult
@@ -14,7 +14,31 @@ from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStr
 
 Family = Literal["floor", "alone", "pooled", "federated"]
 Space = Mapping[str, tuple[Value, ...]]
-"""Values to choose from, by dotted key."""
+"""Values to choose from, by key: a dotted key is a common setting, another is the method's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One part of a method turned to another value, for an ablation.
+
+    Attributes
+    ----------
+    name
+        Name of the switch in tables.
+    settings
+        Settings that differ, by key as under ``methods``.
+    what
+        Their effect, in a few words.
+    """
+
+    name: str
+    settings: Mapping[str, Value]
+    what: str
+
+
+def no_switches(config: RunConfig) -> Iterable[Switch]:  # noqa: ARG001 - the same for every configuration
+    """Return no switch: the method has no parts to turn."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +48,24 @@ class Method:
     Attributes
     ----------
     name
-        As in the configuration.
+        Name in the configuration.
     summary
-        One line.
+        Description in one line.
     source
-        Where it is described.
+        Publication that describes the method.
     family
         ``floor``: no neural model; ``alone``: nothing is shared; ``pooled``: all rows in one place, which a federation
         may not do; ``federated``.
     parameters
         Whether scenarios end with parameters of their own, or all with the same.
     settings
-        What makes the method what it is, by dotted key; the configuration does not change it.
+        Settings of the method itself; in a configuration they lie under ``methods`` and the method's name.
+    fixed
+        Common settings that make the method what it is, by dotted key; the configuration does not change them.
     space
-        What there is to tune beside the settings that all methods have.
+        Settings to tune beside those that all networks have, and the values to choose from.
+    switches
+        Parts of the method that an ablation turns, under a configuration.
     """
 
     name: str
@@ -45,18 +73,31 @@ class Method:
     source: str
     family: Family
     parameters: Literal["personalised", "global"]
-    settings: Mapping[str, Value] = field(default_factory=dict)
+    settings: type[MethodSettings] = MethodSettings
+    fixed: Mapping[str, Value] = field(default_factory=dict)
     space: Space = field(default_factory=dict)
+    switches: Callable[[RunConfig], Iterable[Switch]] = no_switches
 
     def configure(self, config: RunConfig) -> RunConfig:
-        """Return the configuration under which this method runs: its own settings in force.
+        """Return the configuration under which this method runs: its settings in force, its own with their defaults.
 
         Raises
         ------
         UserError
             One of these settings is unknown or impossible.
         """
-        return config.for_method(self.name).with_settings(self.settings, f"method {self.name}")
+        own = config.for_method(self.name)
+        return own.with_own({**self.own_settings(own), **self.fixed}, f"method {self.name}")
+
+    def own_settings(self, config: RunConfig) -> Settings:
+        """Return the values of the settings of the method itself, defaults included.
+
+        Raises
+        ------
+        UserError
+            One of these settings is unknown or impossible.
+        """
+        return config.for_method(self.name).own(self.settings).model_dump()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +107,9 @@ class FederatedMethod(Method):
     Attributes
     ----------
     strategy
-        Its server.
+        Class of the server's side.
     client
-        Its scenarios' side.
+        Class of the scenarios' side.
     """
 
     family: Family = "federated"
@@ -87,7 +128,7 @@ class CentralMethod(Method):
     Attributes
     ----------
     train
-        Does it.
+        Function that trains.
     """
 
     train: Trainer

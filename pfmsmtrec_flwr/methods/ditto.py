@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.config import MethodSettings, NotNegative, RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.memory import Memory
@@ -17,6 +17,13 @@ from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.local import Anchor
 
 _PERSONAL = "personal"
+
+
+class DittoSettings(MethodSettings):
+    """Settings of Ditto."""
+
+    lam: NotNegative = 0.1
+    """Weight λ of the pull of a personal model to the global model that was received."""
 
 
 class Ditto(FedAvg):
@@ -42,6 +49,7 @@ class DittoClient(ScenarioClient):
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         super().__init__(store, config, state)
+        self.settings = config.own(DittoSettings)
         self.personal = self.make_model()
 
     @property
@@ -56,7 +64,7 @@ class DittoClient(ScenarioClient):
     def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
         """Train both models; the report covers the global one, which travels."""
         travelling = super().fit(order, incoming, memory)
-        pull = Anchor(self.received(incoming), self.config.baselines.proximal_weight)
+        pull = Anchor(self.received(incoming), self.settings.lam)
         personal = self.trainer.fit(self.personal, order, [pull], memory.scope(_PERSONAL))
         kept = replace(personal.memory, model=self.personal.state_dict())
         return Fitted(travelling.report, travelling.memory.with_scope(_PERSONAL, kept))
@@ -69,5 +77,6 @@ METHOD = FederatedMethod(
     strategy=Ditto,
     client=DittoClient,
     parameters="personalised",
-    space={"baselines.proximal_weight": (0.001, 0.01, 0.1, 1.0)},
+    settings=DittoSettings,
+    space={"lam": (0.001, 0.01, 0.1, 1.0)},
 )

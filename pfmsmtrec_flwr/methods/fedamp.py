@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 
 from pfmsmtrec_flwr.aggregation import attentive
-from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.config import MethodSettings, NotNegative, Positive, RunConfig
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Stage, Tensors
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
@@ -21,6 +23,17 @@ from pfmsmtrec_flwr.training.local import Anchor
 
 _OWN = "own"
 _ATTENDED = frozenset({Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS})
+
+
+class FedAMPSettings(MethodSettings):
+    """Settings of FedAMP."""
+
+    lam_over_alpha: NotNegative = 0.1
+    """Weight λ/α of the pull of a scenario's model to the mixture that it received."""
+    alpha: Positive = 1.0
+    """Step α_k of the message passing between the scenarios' models."""
+    sigma: Positive = 1.0
+    """Width σ of the attention, relative to the mean squared distance between the scenarios' models."""
 
 
 class FedAMP(ScenarioStrategy):
@@ -38,7 +51,7 @@ class FedAMP(ScenarioStrategy):
 
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
-        self.settings = config.baselines
+        self.settings = config.own(FedAMPSettings)
         self.models: dict[str, Tensors] = {}
 
     @classmethod
@@ -55,9 +68,7 @@ class FedAMP(ScenarioStrategy):
         names = dict.fromkeys(name for model in models for name in model)
         everywhere = [name for name in names if all(name in model for model in models)]
         vectors = torch.stack([torch.cat([model[name].flatten() for name in everywhere]) for model in models])  # (K, P)
-        weights = attentive.attention(
-            attentive.squared_distances(vectors), self.settings.attention_step, self.settings.attention_width
-        )
+        weights = attentive.attention(attentive.squared_distances(vectors), self.settings.alpha, self.settings.sigma)
         for name in names:
             owners = [index for index, model in enumerate(models) if name in model]
             values = torch.stack([models[owner][name] for owner in owners])
@@ -68,9 +79,13 @@ class FedAMP(ScenarioStrategy):
 class FedAMPClient(ScenarioClient):
     """Continues with its own model w_k, pulled to the received mixture u_k.
 
-    It minimises ``F_k(w) + λ / (2 * α_k) * ||w - u_k||^2``; ``baselines.proximal_weight`` is ``λ / α_k``. w_k stays on
+    It minimises ``F_k(w) + λ / (2 * α_k) * ||w - u_k||^2``; ``lam_over_alpha`` is ``λ / α_k``. w_k stays on
     the scenario's disk, and it predicts.
     """
+
+    def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
+        super().__init__(store, config, state)
+        self.settings = config.own(FedAMPSettings)
 
     def restore_predictor(self, memory: Memory) -> None:
         """Replace the mixture by w_k as the last exchange left it; before the first training both are the same."""
@@ -79,7 +94,7 @@ class FedAMPClient(ScenarioClient):
     def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
         """Pull the attended parameters to the mixture; the common tables are free."""
         mixture = self.received(Incoming({}, incoming.personal))
-        return [Anchor(mixture, self.config.baselines.proximal_weight)]
+        return [Anchor(mixture, self.settings.lam_over_alpha)]
 
     def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
         """Train w_k, and remember it, as the next message brings its mixture."""
@@ -96,10 +111,10 @@ METHOD = FederatedMethod(
     strategy=FedAMP,
     client=FedAMPClient,
     parameters="personalised",
-    settings={"train.consensus_weight": 0.0},
+    settings=FedAMPSettings,
     space={
-        "baselines.proximal_weight": (0.001, 0.01, 0.1, 1.0),
-        "baselines.attention_step": (0.1, 0.5, 1.0),
-        "baselines.attention_width": (0.3, 1.0, 3.0),
+        "lam_over_alpha": (0.001, 0.01, 0.1, 1.0),
+        "alpha": (0.1, 0.5, 1.0),
+        "sigma": (0.3, 1.0, 3.0),
     },
 )

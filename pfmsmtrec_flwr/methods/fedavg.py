@@ -17,7 +17,7 @@ class FedAvg(ScenarioStrategy):
     """The mean of the scenarios' parameters, weighted by the rows that they trained on.
 
     Normalization is averaged too; only what identifies people stays. Embedding tables are averaged as the configuration
-    says (``aggregation.embeddings``), as in every other method here.
+    says (``federation.tables``), as in every other method here.
     """
 
     @classmethod

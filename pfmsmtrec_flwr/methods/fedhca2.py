@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
+from pydantic import Field
+
+from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, RunConfig
 from pfmsmtrec_flwr.federation.protocol import Tensors
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.base import FederatedMethod
-from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec, PFMSMTRecSettings
 from pfmsmtrec_flwr.model import Part
+
+
+class FedHCA2Settings(MethodSettings):
+    """Settings of FedHCA²."""
+
+    conflict_radius: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """Radius c: distance of the coordinated update from the mean update, relative to the mean update's length."""
+    alpha: Fraction = 0.5
+    """Initial share α of the coordinated encoder update that a scenario receives."""
+    beta: Fraction = 0.5
+    """Initial share β of the attended decoder update that a scenario receives."""
+    hyper_lr: NotNegative = 0.1
+    """Step of the hyper-gradient that learns α and β; 0 leaves them as they start."""
 
 
 class FedHCA2(PFMSMTRec):
@@ -20,6 +37,27 @@ class FedHCA2(PFMSMTRec):
     than for each; there is no template and no pull to a consensus. The towers are the decoders, attended to layer by
     layer, with a share beta of each. The step of the shares is PF-MSMTrec's, by the cosine.
     """
+
+    @classmethod
+    def settings_of(cls, config: RunConfig) -> PFMSMTRecSettings:
+        """Return PF-MSMTrec's settings that make it FedHCA²."""
+        own = config.own(FedHCA2Settings)
+        return PFMSMTRecSettings(
+            conflict_radius=own.conflict_radius,
+            expert_weight=own.alpha,
+            tower_weight=own.beta,
+            hyper_lr=own.hyper_lr,
+            interpolation=0.0,
+            consensus="examples",
+            gates="local",
+            normalization="local",
+            towers="attended",
+            output_bias="federated",
+            row_balance=0.0,
+            personalized_tables=False,
+            schedule="fused",
+            regularization=0.0,
+        )
 
     def _aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
         names = names_of(updates[0].slots, [Part.EXPERT_SCENARIO])
@@ -44,22 +82,7 @@ METHOD = FederatedMethod(
     source="Lu et al., CVPR 2024 (arXiv 2311.13250), section 3",
     strategy=FedHCA2,
     parameters="personalised",
-    settings={
-        "model.template": "none",
-        "train.consensus_weight": 0.0,
-        "aggregation.schedule": "fused",
-        "aggregation.pull": 0.0,
-        "aggregation.gates": "local",
-        "aggregation.normalization": "local",
-        "aggregation.towers": "attended",
-        "aggregation.output_bias": "federated",
-        "aggregation.consensus": "examples",
-        "aggregation.personal_embeddings": False,
-        "aggregation.row_balance": 0.0,
-    },
-    space={
-        "aggregation.conflict_radius": (0.2, 0.4, 0.6),
-        "aggregation.alpha": (0.1, 0.5),
-        "aggregation.beta": (0.1, 0.5),
-    },
+    settings=FedHCA2Settings,
+    fixed={"model.template": "none"},
+    space={"conflict_radius": (0.2, 0.4, 0.6), "alpha": (0.1, 0.5), "beta": (0.1, 0.5)},
 )

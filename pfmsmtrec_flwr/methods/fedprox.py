@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pfmsmtrec_flwr.config import MethodSettings, NotNegative, RunConfig
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.training.local import Anchor
 
 
+class FedProxSettings(MethodSettings):
+    """Settings of FedProx."""
+
+    mu: NotNegative = 0.1
+    """Proximal weight μ: pull of a local model to the model that it received."""
+
+
 class FedProxClient(ScenarioClient):
     """Minimises ``F_k(w) + μ / 2 * ||w - w^t||^2``, where w^t is the model received with the round (equation 2)."""
 
+    def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
+        super().__init__(store, config, state)
+        self.settings = config.own(FedProxSettings)
+
     def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
         """Pull every parameter to its received value; private parameters have none, and are free."""
-        return [Anchor(self.received(incoming), self.config.baselines.proximal_weight)]
+        return [Anchor(self.received(incoming), self.settings.mu)]
 
 
 METHOD = FederatedMethod(
@@ -26,5 +40,6 @@ METHOD = FederatedMethod(
     strategy=FedAvg,
     client=FedProxClient,
     parameters="global",
-    space={"baselines.proximal_weight": (0.001, 0.01, 0.1, 1.0)},
+    settings=FedProxSettings,
+    space={"mu": (0.001, 0.01, 0.1, 1.0)},
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pfmsmtrec_flwr.config import MethodSettings, NotNegative, RunConfig
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.federation.sharing import names_of
@@ -15,13 +18,24 @@ from pfmsmtrec_flwr.training.local import local_steps, trained_only
 _HEAD = "head"
 
 
+class FedRepSettings(MethodSettings):
+    """Settings of FedRep."""
+
+    head_epochs: NotNegative = 1.0
+    """Number of passes over the training rows in which the head is fitted before the body is."""
+
+
 class FedRepClient(ScenarioClient):
     """Trains in two phases, each on batches drawn by a seed of its own.
 
-    The head (the towers) is fitted on the received body for ``baselines.head_epochs`` passes. Then the body and the
+    The head (the towers) is fitted on the received body for ``head_epochs`` passes. Then the body and the
     private embeddings are trained under the fitted head for ``train.local_epochs`` passes. Frozen layers still
     normalise by the batch: their running statistics move, their parameters do not.
     """
+
+    def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
+        super().__init__(store, config, state)
+        self.settings = config.own(FedRepSettings)
 
     def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:  # noqa: ARG002 - nothing pulls
         """Fit the head, then the body; the report covers the body, which travels."""
@@ -32,7 +46,7 @@ class FedRepClient(ScenarioClient):
         return Fitted(body.report, body.memory.with_scope(_HEAD, head_memory))
 
     def _fit_head(self, head: list[str], order: Order, memory: Memory) -> Memory:
-        epochs = self.config.baselines.head_epochs
+        epochs = self.settings.head_epochs
         if not epochs:
             return Memory()
         steps = local_steps(len(self.train_rows), self.config.train.model_copy(update={"local_epochs": epochs}))
@@ -47,5 +61,6 @@ METHOD = FederatedMethod(
     strategy=FedPer,
     client=FedRepClient,
     parameters="personalised",
-    space={"baselines.head_epochs": (0.5, 1.0, 2.0)},
+    settings=FedRepSettings,
+    space={"head_epochs": (0.5, 1.0, 2.0)},
 )

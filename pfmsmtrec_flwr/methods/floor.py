@@ -3,25 +3,65 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
-from pfmsmtrec_flwr.central.floor import Fit, fit_rate, train_floor
+from pydantic import Field
+
+from pfmsmtrec_flwr.central.floor import Example, Fit, Predictor, fit_rate, train_floor
 from pfmsmtrec_flwr.central.logistic import fit_logistic
 from pfmsmtrec_flwr.central.trees import fit_trees
+from pfmsmtrec_flwr.config import MethodSettings, Positive, RunConfig
 from pfmsmtrec_flwr.methods.base import CentralMethod, Space
 
-_LOGISTIC: Space = {"baselines.inverse_regularization": (0.001, 0.01, 0.1, 1.0)}
-_TREES: Space = {"baselines.leaves": (7, 15, 31), "baselines.tree_lr": (0.02, 0.05, 0.1)}
+
+class LogisticSettings(MethodSettings):
+    """Settings of a logistic regression."""
+
+    C: Positive = 0.1
+    """Inverse C of the L2 penalty's weight beside the sum of the rows' losses."""
 
 
-def _floor(name: str, summary: str, source: str, fit: Fit, space: Space, *, pooled: bool = False) -> CentralMethod:
+class TreesSettings(MethodSettings):
+    """Settings of gradient-boosted trees."""
+
+    num_leaves: Annotated[int, Field(ge=2)] = 15
+    """Largest number of leaves of a tree."""
+    learning_rate: Positive = 0.05
+    """Share of each tree's prediction that is added."""
+
+
+_LOGISTIC: Space = {"C": (0.001, 0.01, 0.1, 1.0)}
+_TREES: Space = {"num_leaves": (7, 15, 31), "learning_rate": (0.02, 0.05, 0.1)}
+
+
+def _fit_logistic(config: RunConfig, example: Example) -> Predictor:
+    return fit_logistic(example, config.own(LogisticSettings).C)
+
+
+def _fit_trees(config: RunConfig, example: Example) -> Predictor:
+    own = config.own(TreesSettings)
+    return fit_trees(config, example, num_leaves=own.num_leaves, learning_rate=own.learning_rate)
+
+
+def _floor(
+    name: str,
+    summary: str,
+    source: str,
+    fit: Fit,
+    settings: type[MethodSettings] = MethodSettings,
+    space: Space | None = None,
+    *,
+    pooled: bool = False,
+) -> CentralMethod:
     return CentralMethod(
         name=name,
         summary=summary,
         source=source,
         family="floor",
         parameters="global" if pooled else "personalised",
-        settings={"federation.rounds": 1},
-        space=space,
+        settings=settings,
+        fixed={"federation.rounds": 1},
+        space=space or {},
         train=partial(train_floor, fit=fit, pooled=pooled),
     )
 
@@ -29,16 +69,32 @@ def _floor(name: str, summary: str, source: str, fit: Fit, space: Space, *, pool
 _KE = "Ke et al., NeurIPS 2017"
 
 METHODS = (
-    _floor("base-rate", "each scenario's rate of positives in the training rows", "baseline", fit_rate, {}),
-    _floor("logistic-alone", "a logistic regression for each scenario and task", "baseline", fit_logistic, _LOGISTIC),
+    _floor("base-rate", "each scenario's rate of positives in the training rows", "baseline", fit_rate),
+    _floor(
+        "logistic-alone",
+        "a logistic regression for each scenario and task",
+        "baseline",
+        _fit_logistic,
+        LogisticSettings,
+        _LOGISTIC,
+    ),
     _floor(
         "logistic-pooled",
         "a logistic regression of the pooled rows for each task",
         "baseline",
-        fit_logistic,
+        _fit_logistic,
+        LogisticSettings,
         _LOGISTIC,
         pooled=True,
     ),
-    _floor("trees-alone", "boosted trees for each scenario and task", _KE, fit_trees, _TREES),
-    _floor("trees-pooled", "boosted trees of the pooled rows for each task", _KE, fit_trees, _TREES, pooled=True),
+    _floor("trees-alone", "boosted trees for each scenario and task", _KE, _fit_trees, TreesSettings, _TREES),
+    _floor(
+        "trees-pooled",
+        "boosted trees of the pooled rows for each task",
+        _KE,
+        _fit_trees,
+        TreesSettings,
+        _TREES,
+        pooled=True,
+    ),
 )

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation import conflict, consensus, personalized, towers
@@ -24,13 +26,17 @@ from pfmsmtrec_flwr.aggregation.agreement import Agreement
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, use_weights
 from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
-from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, RunConfig
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.outcome import Conflict
 from pfmsmtrec_flwr.federation.protocol import Stage
 from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.switches import switches
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 
 LayerKey = tuple[str, int]
@@ -38,6 +44,43 @@ LayerKey = tuple[str, int]
 
 TOLD_SCENARIOS = 16
 """Up to so many, the cosine of each pair is told."""
+
+
+class PFMSMTRecSettings(MethodSettings):
+    """Settings of PF-MSMTrec."""
+
+    conflict_radius: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """Radius c: distance of the coordinated update from the mean update, relative to the mean update's length."""
+    expert_weight: Fraction = 0.5
+    """Initial weight α of the coordinated expert update that a scenario receives."""
+    tower_weight: Fraction = 0.5
+    """Initial weight β of the attended tower update that a scenario receives."""
+    hyper_lr: NotNegative = 0.1
+    """Step of the hyper-gradient that learns α and β; 0 leaves them as they start."""
+    interpolation: Fraction = 0.5
+    """Weight μ of the consensus in each scenario's new parameters."""
+    consensus: Literal["agreement", "examples"] = "agreement"
+    """Scenarios in a consensus: those that agree, by the cosines of their updates so far, or all of them alike."""
+    average_global: bool = True
+    """Whether the template's global component G is averaged over the scenarios; otherwise it stays local."""
+    gates: Literal["local", "federated"] = "local"
+    """Whether gates stay local or are averaged."""
+    normalization: Literal["local", "federated"] = "local"
+    """Whether batch normalization stays local, as the method asks, or is averaged, to show what that is worth."""
+    towers: Literal["attended", "local"] = "attended"
+    """Whether the towers' updates are aggregated by cross-attention, or towers stay local."""
+    output_bias: Literal["local", "federated"] = "local"
+    """Whether the bias of a tower's last layer, which holds the scenario's base rate, stays local."""
+    row_balance: Fraction = 0.0
+    """Power of a scenario's total number of uses that divides its uses of a row: 0 counts each use as one, 1 gives
+    small and large scenarios the same weight; it acts where federation.tables is rows."""
+    personalized_tables: bool = True
+    """Whether each scenario has tables of its own, averaged over those that it agrees with, where federation.tables
+    is rows; otherwise all share one."""
+    schedule: Literal["fused", "bottom-up"] = "fused"
+    """Exchanges of a round: one for experts and towers, or one for experts and then one for towers."""
+    regularization: NotNegative = 0.0
+    """Weight λ of the personalization regularizer, which pulls local training to the consensus; 0 turns it off."""
 
 
 @dataclass(slots=True)
@@ -73,16 +116,21 @@ class PFMSMTRec(ScenarioStrategy):
 
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
-        self.settings = config.aggregation
+        self.settings = self.settings_of(config)
         self.memory = Memory()
+
+    @classmethod
+    def settings_of(cls, config: RunConfig) -> PFMSMTRecSettings:
+        """Return the settings in force; a subclass with settings of its own says here what they stand for."""
+        return config.own(PFMSMTRecSettings)
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
         """S, towers and tables: each scenario its own; G, and gates if so configured: the same for all; T stays."""
-        settings = config.aggregation
+        settings = cls.settings_of(config)
         common: set[Part] = set()
         personal = {Part.EXPERT_SCENARIO}
-        own_tables = settings.personal_embeddings and settings.embeddings == "rows"
+        own_tables = settings.personalized_tables and config.federation.tables == "rows"
         (personal if own_tables else common).add(Part.FEDERATED_EMBEDDING)
         if settings.average_global:
             common.add(Part.EXPERT_GLOBAL)
@@ -93,6 +141,11 @@ class PFMSMTRec(ScenarioStrategy):
         if settings.towers == "attended":
             personal |= TOWER_PARTS if settings.output_bias == "federated" else {Part.TOWER}
         return Sharing(frozenset(common), frozenset(personal))
+
+    @property
+    def regularization(self) -> float:
+        """Weight λ of the personalization regularizer."""
+        return self.settings.regularization
 
     def stages(self) -> tuple[Stage, ...]:
         """One exchange a round when fused; experts first, then towers, when bottom-up."""
@@ -128,7 +181,7 @@ class PFMSMTRec(ScenarioStrategy):
             Of the scenarios in each one's consensus (K, K), rows summing to one.
         """
         personal = personalized.personalize(end, direction, share)
-        return consensus.pull_to_consensus(personal, weights, self.settings.pull)
+        return consensus.pull_to_consensus(personal, weights, self.settings.interpolation)
 
     def aggregate_towers(self, start: Tensor, end: Tensor, share: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Aggregate one layer of one task's towers, over the scenarios that have the task.
@@ -149,11 +202,11 @@ class PFMSMTRec(ScenarioStrategy):
         """
         attended = towers.attend(end - start)
         personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
-        return consensus.pull_to_consensus(personal, weights, self.settings.pull), attended
+        return consensus.pull_to_consensus(personal, weights, self.settings.interpolation), attended
 
     def aggregate_embeddings(self, table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
         """Average one table that all scenarios share, as `_aggregate_tables` does those of each scenario's own."""
-        if self.settings.embeddings == "rows":
+        if self.config.federation.tables == "rows":
             return average_rows(table, updates, use_weights(updates, self.settings.row_balance))
         return super().aggregate_embeddings(table, updates, weights)
 
@@ -202,11 +255,11 @@ class PFMSMTRec(ScenarioStrategy):
 
     def _learn_alpha(self, updates: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
         """Return α (K, E), moved along its hyper-gradient if there was a round before."""
-        initial = torch.full((change.shape[1],), self.settings.alpha)
+        initial = torch.full((change.shape[1],), self.settings.expert_weight)
         share = torch.stack([self.memory.alpha.get(update.scenario, initial) for update in updates])
         nothing = torch.zeros_like(change[0])
         given = torch.stack([self.memory.given_experts.get(update.scenario, nothing) for update in updates])
-        share = personalized.learn_share(share, change, given, self.settings.share_lr)
+        share = personalized.learn_share(share, change, given, self.settings.hyper_lr)
         self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
         return share
 
@@ -246,15 +299,28 @@ class PFMSMTRec(ScenarioStrategy):
 
     def _learn_beta(self, key: LayerKey, owners: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
         """Return β (K,) of one tower layer, moved along its hyper-gradient if there was a round before."""
-        initial = torch.tensor(self.settings.beta)
+        initial = torch.tensor(self.settings.tower_weight)
         share = torch.stack([self.memory.beta.get((owner.scenario, key), initial) for owner in owners])
         nothing = torch.zeros_like(change[0])
         given = torch.stack([self.memory.given_towers.get((owner.scenario, key), nothing) for owner in owners])
         share = personalized.learn_share(
-            share.unsqueeze(1), change.unsqueeze(1), given.unsqueeze(1), self.settings.share_lr
+            share.unsqueeze(1), change.unsqueeze(1), given.unsqueeze(1), self.settings.hyper_lr
         ).squeeze(1)
         self.memory.beta |= {(owner.scenario, key): beta for owner, beta in zip(owners, share, strict=True)}
         return share
+
+
+class PFMSMTRecClient(ScenarioClient):
+    """The scenarios' side of PF-MSMTrec: local training with the personalization regularizer."""
+
+    def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
+        super().__init__(store, config, state)
+        self.settings = config.own(PFMSMTRecSettings)
+
+    @property
+    def regularization(self) -> float:
+        """Weight λ of the personalization regularizer."""
+        return self.settings.regularization
 
 
 def _conflict(scenarios: Sequence[str], cosines: Tensor) -> Conflict:
@@ -289,10 +355,9 @@ METHOD = FederatedMethod(
     summary="conflict coordination and personalised aggregation per expert, then cross-attention of the towers",
     source="Ding et al., WSDM 2025 (arXiv 2406.18938); equations in docs/method.md",
     strategy=PFMSMTRec,
+    client=PFMSMTRecClient,
     parameters="personalised",
-    space={
-        "aggregation.pull": (0.3, 0.5, 0.7),
-        "aggregation.alpha": (0.2, 0.5),
-        "aggregation.beta": (0.2, 0.5),
-    },
+    settings=PFMSMTRecSettings,
+    space={"interpolation": (0.3, 0.5, 0.7), "expert_weight": (0.2, 0.5), "tower_weight": (0.2, 0.5)},
+    switches=switches,
 )

@@ -18,7 +18,7 @@ def _pooled(architecture: Architecture) -> CentralMethod:
         source=architecture.source,
         family="pooled",
         parameters="global",
-        settings={**architecture.settings, **_CONTINUOUS},
+        fixed={**architecture.fixed, **_CONTINUOUS},
         space=architecture.space,
         train=train_pooled,
     )
@@ -30,7 +30,7 @@ _SHARED_IDS = CentralMethod(
     source=MMOE.source,
     family="pooled",
     parameters="global",
-    settings={**MMOE.settings, **_CONTINUOUS},
+    fixed={**MMOE.fixed, **_CONTINUOUS},
     train=partial(train_pooled, identities="shared"),
 )
 

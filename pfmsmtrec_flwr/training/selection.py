@@ -28,16 +28,13 @@ class RoundSelection:
         ``scenario``: each scenario has its own best round; ``macro``: the best mean over scenarios counts for all.
     patience
         Rounds without a better mean before stopping; 0: never.
-    smoothing
-        Share of the old value in an exponential mean of the scores before they are compared.
     """
 
-    def __init__(self, mode: Literal["scenario", "macro"], patience: int, smoothing: float) -> None:
+    def __init__(self, mode: Literal["scenario", "macro"], patience: int) -> None:
         self.mode = mode
         self.patience = patience
-        self.smoothing = smoothing
         self.selected: dict[str, int] = {}
-        self._smooth: dict[str, float] = {}
+        self._last: dict[str, float] = {}
         self._best: dict[str, float] = {}
         self._best_macro = -math.inf
         self._best_macro_round = 0
@@ -52,9 +49,8 @@ class RoundSelection:
         self._last_round = round_number
         for scenario, score in scores.items():
             if score is not None:
-                old = self._smooth.get(scenario, score)
-                self._smooth[scenario] = self.smoothing * old + (1 - self.smoothing) * score
-        present = [self._smooth[scenario] for scenario in sorted(self._smooth)]
+                self._last[scenario] = score
+        present = [self._last[scenario] for scenario in sorted(self._last)]
         macro = math.fsum(present) / len(present) if present else -math.inf
         better = macro > self._best_macro
         if better:
@@ -63,10 +59,10 @@ class RoundSelection:
             if self.mode == "macro":
                 improved = better
             else:
-                improved = score is not None and self._smooth[scenario] > self._best.get(scenario, -math.inf)
+                improved = score is not None and self._last[scenario] > self._best.get(scenario, -math.inf)
             if improved or scenario not in self.selected:
                 self.selected[scenario] = round_number
-                self._best[scenario] = self._smooth.get(scenario, -math.inf)
+                self._best[scenario] = self._last.get(scenario, -math.inf)
 
     @property
     def exhausted(self) -> bool:

@@ -10,7 +10,6 @@ from stores import split_of
 from pfmsmtrec_flwr.central import logistic
 from pfmsmtrec_flwr.central.floor import Example
 from pfmsmtrec_flwr.central.logistic import fit_logistic, indicators
-from pfmsmtrec_flwr.config import BaselineSettings, RunConfig
 from pfmsmtrec_flwr.data.store.reader import Split
 
 
@@ -43,8 +42,7 @@ def rows() -> Split:
 @pytest.mark.parametrize("inverse", [0.01, 1.0])
 def test_the_penalised_likelihood_is_at_its_maximum(rows: Split, inverse: float) -> None:
     """Comparison with the objective written out: the sum of the losses and ||w||² / 2C, without the intercept."""
-    config = RunConfig(baselines=BaselineSettings(inverse_regularization=inverse))
-    predicted = fit_logistic(config, Example((4, 4), rows, rows, 1))(rows)
+    predicted = fit_logistic(Example((4, 4), rows, rows, 1), inverse)(rows)
     inputs, signs = indicators(rows, (4, 4)).toarray(), 2.0 * rows.labels[:, 1] - 1
 
     def objective(weights: np.ndarray) -> float:
@@ -60,7 +58,7 @@ def test_too_few_iterations_are_told(
 ) -> None:
     monkeypatch.setattr(logistic, "_ITERATIONS", 1)
     with caplog.at_level(logging.WARNING, logger="pfmsmtrec"):
-        fit_logistic(RunConfig(), Example((4, 4), rows, rows, 1))
+        fit_logistic(Example((4, 4), rows, rows, 1), 0.1)
     assert [record.getMessage() for record in caplog.records] == [
         "the logistic regression has not converged after 1 iterations"
     ]

@@ -79,7 +79,7 @@ def test_each_scenario_is_tested_with_the_model_of_its_own_best_round(tiny: Tiny
 
 def test_with_a_memory_the_mean_over_the_rounds_is_measured(tiny: Tiny, stores: list[ScenarioStore]) -> None:
     plain = config(tiny, federation__rounds=3, train__reestimate_batch_norm=False)
-    averaged = plain.with_settings({"train.averaging": 0.6}, "test")
+    averaged = plain.with_settings({"train.ema_decay": 0.6}, "test")
     one, other = (PooledTraining(settings, pool_rows(stores, settings)) for settings in (plain, averaged))
     assert one.predictor is one.model
     expected: dict[str, torch.Tensor] = {}

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import pfmsmtrec_flwr
-from pfmsmtrec_flwr.config import load_config
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.schema import Examples, RunResults, ScenarioResult, TaskResult, results_from
 from pfmsmtrec_flwr.results.writer import write_results
@@ -129,7 +129,7 @@ def test_a_finished_run_is_not_overwritten(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--conf", "nope"], 1, r"error: conf 'nope' not found: give one of .*synthetic.*"),
+        (["--conf", "nope"], 1, r"error: conf 'nope' not found: expected one of .*synthetic.*"),
         (["--method", "fedagv"], 1, r"error: unknown method 'fedagv', expected one of .*fedavg.*"),
         (["--method", "pooled-mmoe"], 1, r"error: method 'pooled-mmoe' needs .*: run it with --engine inline, .*"),
         (["--set", "federation.reference=[base-rate]"], 1, r"error: method 'base-rate' needs the rows of all .*"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from compared import Direct, Fake
 
-from pfmsmtrec_flwr.config import load_config
+from pfmsmtrec_flwr.methods.configuration import load_config
 
 Command = Callable[..., int]
 SMALL = "data.synthetic={train_rows: {A: 200}, validation_rows: 60, test_rows: 80, ctr: 0.4}"

@@ -10,8 +10,9 @@ from compared import Direct, Fake
 from pfmsmtrec_flwr.comparison.harness import Comparison, compare
 from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
 from pfmsmtrec_flwr.comparison.workers import workers
-from pfmsmtrec_flwr.config import RunConfig, load_config
+from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.report.reading import read_study
 from pfmsmtrec_flwr.validation import parse
 
@@ -19,7 +20,7 @@ CONFIG = parse(
     RunConfig,
     {
         "federation": {"reference": ["alone"]},
-        "methods": {"pf-msmtrec": {"aggregation.gates": "federated"}},
+        "methods": {"pf-msmtrec": {"gates": "federated"}},
     },
     "test",
 )
@@ -56,7 +57,7 @@ def test_methods_are_run_and_tabulated(tmp_path: Path) -> None:
     assert auc(comparison, "alone") == pytest.approx(0.5905)
     written = json.loads((made.output / "summary.json").read_text())
     assert [variant["name"] for variant in written["variants"]] == ["pf-msmtrec", "alone"]
-    assert written["variants"][0]["settings"] == {"aggregation.gates": "federated"}
+    assert written["variants"][0]["settings"] == {"gates": "federated"}
     assert (made.output / "tables" / "means.md").is_file()
     assert len(made.fake.calls) == 4
     told = [(run.variant, run.seed, str(made.output / run.folder)) for run in comparison.summary.runs]
@@ -105,7 +106,7 @@ def test_tuning_chooses_for_each_method_and_its_seeds(tmp_path: Path) -> None:
     comparison = made.run()
     tuned = load_config(str(made.output / "tuned.yaml")).methods
     assert tuned.keys() == {"pf-msmtrec", "alone"}
-    assert tuned["pf-msmtrec"]["aggregation.gates"] == "federated"
+    assert tuned["pf-msmtrec"]["gates"] == "federated"
     for own in tuned.values():
         assert (own["train.lr"], own["train.batch_size"]) == (0.004, 256)
     assert [variant.trials for variant in comparison.summary.variants] == [30, 30]
@@ -139,7 +140,7 @@ def test_ablations_have_the_tuned_settings_and_a_switch_turned(tmp_path: Path) -
     assert {"pf-msmtrec: no pull", "pf-msmtrec: local gates"} <= set(names)
     assert "pf-msmtrec: federated gates" not in names
     no_pull = summary.variants[names.index("pf-msmtrec: no pull")]
-    assert (no_pull.method, no_pull.trials, no_pull.settings["aggregation.pull"]) == ("pf-msmtrec", 30, 0.0)
+    assert (no_pull.method, no_pull.trials, no_pull.settings["interpolation"]) == ("pf-msmtrec", 30, 0.0)
     assert no_pull.settings["train.lr"] == 0.004
     line = summary.line("pf-msmtrec: no pull")
     assert line is not None

@@ -144,7 +144,8 @@ def test_every_scenario_is_left_out_once_and_joins_with_every_share(tmp_path: Pa
         return Job("fedavg", JobStage.JOIN, config, digest, tmp_path / what / digest[:8], tmp_path, run or fake)
 
     config = RunConfig(method="fedavg").with_settings(
-        {"train.lr": 0.5, "aggregation.pull": 0.1, "data.train_fraction": 0.5, "federation.min_scenarios": 3}, "test"
+        {"train.lr": 0.5, "pf-msmtrec.interpolation": 0.1, "data.train_fraction": 0.5, "federation.min_scenarios": 3},
+        "test",
     )
     made = joinings(config, ["A", "B", "C"], make)
     assert [joining.scenario for joining in made] == ["A", "B", "C"]

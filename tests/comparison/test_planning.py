@@ -18,7 +18,7 @@ CONFIG = parse(
         "seed": 3,
         "train": {"threads": 4},
         "federation": {"reference": ["alone", "fedavg"]},
-        "methods": {"fedavg": {"train.lr": 0.05, "aggregation.embeddings": "plain"}},
+        "methods": {"fedavg": {"train.lr": 0.05, "federation.tables": "plain"}},
     },
     "test",
 )
@@ -73,7 +73,7 @@ def test_tuned_settings_come_from_a_file_unless_they_are_pinned(tmp_path: Path) 
     path.write_text("methods:\n  fedavg: {train.lr: 0.002, model.dropout: 0.3}\n  alone: {train.lr: 0.004}\n")
     made = request(tmp_path, tuned=path, pinned=frozenset({"model.dropout"}))
     assert made.config.methods == {
-        "fedavg": {"train.lr": 0.002, "aggregation.embeddings": "plain"},
+        "fedavg": {"train.lr": 0.002, "federation.tables": "plain"},
         "alone": {"train.lr": 0.004},
     }
     path.write_text("methods: {}\nseed: 3\n")

@@ -25,7 +25,7 @@ def test_a_network_has_the_common_choices_its_own_value_first() -> None:
 def test_a_method_adds_its_own_choices() -> None:
     own = find_method("fedprox").space
     assert own
-    space = space_of(find_method("fedprox"), RunConfig())
+    space = space_of(find_method("fedprox"), find_method("fedprox").configure(RunConfig()))
     assert space.keys() == {*COMMON, *own}
     for key, values in own.items():
         assert set(values) <= set(space[key])
@@ -39,13 +39,19 @@ def test_adagrads_rate_is_tuned_where_there_is_adagrad() -> None:
 
 def test_no_network_has_nothing_but_its_own_choices() -> None:
     assert space_of(find_method("base-rate"), RunConfig()) == {}
-    assert space_of(find_method("logistic-alone"), RunConfig()).keys() == {"baselines.inverse_regularization"}
+    logistic = find_method("logistic-alone")
+    assert space_of(logistic, logistic.configure(RunConfig())) == {"C": (0.1, 0.001, 0.01, 1.0)}
 
 
 def test_what_is_pinned_is_not_tuned() -> None:
     space = space_of(find_method("alone"), RunConfig(), {"train.lr", "federation.rounds"})
     assert "train.lr" not in space
     assert "train.weight_decay" in space
+    fedprox = find_method("fedprox")
+    for pinned, left_out in (("fedprox.mu", "mu"), ("fedprox.train.lr", "train.lr"), ("train.lr", "train.lr")):
+        own = fedprox.configure(RunConfig())
+        assert space_of(fedprox, own).keys() - space_of(fedprox, own, {pinned}).keys() == {left_out}
+    assert space_of(fedprox, own, {"ditto.mu", "fedavg.train.lr"}) == space_of(fedprox, own)
 
 
 def test_combinations_begin_with_the_configuration_itself() -> None:

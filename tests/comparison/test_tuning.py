@@ -11,9 +11,10 @@ from pfmsmtrec_flwr.comparison import tuning
 from pfmsmtrec_flwr.comparison.jobs import Job, JobStage, digest_of, perform
 from pfmsmtrec_flwr.comparison.spaces import combinations, size
 from pfmsmtrec_flwr.comparison.tuning import Tuned, check_sampler, tune, validation_score, write_tuned
-from pfmsmtrec_flwr.config import RunConfig, Settings, load_config
+from pfmsmtrec_flwr.config import RunConfig, Settings
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods.base import Space
+from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 
 SPACE: Space = {
@@ -146,7 +147,7 @@ def test_what_was_chosen_can_be_pasted_into_a_configuration(tmp_path: Path) -> N
     path = tmp_path / "tuned.yaml"
     own: dict[str, Settings] = {
         "alone": {"train.lr": 0.002, "train.weight_decay": 1e-06},
-        "fedavg": {"aggregation.embeddings": "plain", "train.reestimate_batch_norm": False},
+        "fedavg": {"federation.tables": "plain", "train.reestimate_batch_norm": False},
         "base-rate": {},
     }
     tuned = {"alone": Tuned({}, 0.61234, 20), "fedavg": Tuned({}, None, 3), "base-rate": Tuned({}, 0.5, 1)}

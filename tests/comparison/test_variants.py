@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.comparison.variants import ABLATED, Variant, ablations, safe_name
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.methods import find_method
 
 SWITCHED = {
     "hadamard": {"additive template", "no template"},
@@ -35,6 +37,13 @@ ALWAYS = {
 }
 
 
+def spelt(config: RunConfig) -> dict[str, Any]:
+    """All settings by key, as under ``methods``."""
+    sections = config.model_dump(include={"model", "train", "federation"})
+    common = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    return common | config.methods[ABLATED]
+
+
 def names(config: RunConfig) -> set[str]:
     return {variant.name.removeprefix(f"{ABLATED}: ") for variant in ablations(config)}
 
@@ -48,52 +57,45 @@ def test_every_switch_is_turned_to_where_it_is_not(template: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "shown", "left_out"),
     [
-        ({"train.consensus_weight": 0.1}, "no regularizer", "with regularizer"),
-        ({"aggregation.gates": "federated"}, "local gates", "federated gates"),
-        ({"aggregation.schedule": "bottom-up"}, "fused schedule", "bottom-up schedule"),
-        ({"aggregation.embeddings": "plain"}, "row-wise embeddings", "plain embeddings"),
-        ({"aggregation.normalization": "federated"}, "local normalization", "federated normalization"),
-        ({"aggregation.output_bias": "federated"}, "local output bias", "federated output bias"),
-        ({"train.averaging": 0.5}, "no averaging", "with averaging"),
+        ({"regularization": 0.1}, "no regularizer", "with regularizer"),
+        ({"gates": "federated"}, "local gates", "federated gates"),
+        ({"schedule": "bottom-up"}, "fused schedule", "bottom-up schedule"),
+        ({"federation.tables": "plain"}, "row-wise embeddings", "plain embeddings"),
+        ({"normalization": "federated"}, "local normalization", "federated normalization"),
+        ({"output_bias": "federated"}, "local output bias", "federated output bias"),
+        ({"train.ema_decay": 0.5}, "no averaging", "with averaging"),
         ({"train.reestimate_batch_norm": False}, "fresh statistics", "stale statistics"),
-        ({"aggregation.row_balance": 0.5}, "uses counted alike", "uses balanced"),
+        ({"row_balance": 0.5}, "uses counted alike", "uses balanced"),
         ({"train.min_steps": 24}, "equal batches", "fresh statistics"),
         ({"train.embedding_optimizer": "adagrad"}, "tables by Adam", "fresh statistics"),
-        ({"aggregation.pull": 0.0}, "fixed shares", "no pull"),
-        ({"aggregation.consensus": "examples"}, "agreeing consensus", "one consensus"),
-        ({"aggregation.personal_embeddings": False}, "personal tables", "common tables"),
-        ({"aggregation.embeddings": "plain"}, "one consensus", "common tables"),
+        ({"interpolation": 0.0}, "fixed shares", "no pull"),
+        ({"consensus": "examples"}, "agreeing consensus", "one consensus"),
+        ({"personalized_tables": False}, "personal tables", "common tables"),
+        ({"federation.tables": "plain"}, "one consensus", "common tables"),
     ],
 )
 def test_what_the_configuration_has_already_is_left_out(
     settings: dict[str, str | float | bool], shown: str, left_out: str
 ) -> None:
-    found = names(RunConfig().with_settings(settings, "test"))
+    found = names(RunConfig().with_own(settings, "test"))
     assert shown in found
     assert left_out not in found
 
 
 def test_averaging_is_turned_off_or_to_what_is_shown() -> None:
     for before, after in ((0.5, 0.0), (0.0, 0.7)):
-        config = RunConfig().with_settings({"train.averaging": before}, "test")
+        config = RunConfig().with_settings({"train.ema_decay": before}, "test")
         found = [variant.settings for variant in ablations(config) if variant.name.endswith(" averaging")]
-        assert found == [{"train.averaging": after}]
+        assert found == [{"train.ema_decay": after}]
 
 
 def test_an_ablation_changes_its_switch_and_nothing_else() -> None:
-    config = RunConfig()
+    config = find_method(ABLATED).configure(RunConfig())
     for variant in ablations(config):
         assert variant.method == ABLATED
         assert variant.what
-        changed = config.with_settings(variant.settings, "test").model_dump()
-        before = config.model_dump()
-        differing = {
-            f"{section}.{key}"
-            for section in ("model", "train", "aggregation")
-            for key in before[section]
-            if before[section][key] != changed[section][key]
-        }
-        assert differing == set(variant.settings)
+        changed, before = spelt(config.with_own(variant.settings, "test")), spelt(config)
+        assert {key for key in before if before[key] != changed[key]} == set(variant.settings)
 
 
 def test_folders_are_distinct() -> None:

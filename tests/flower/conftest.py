@@ -50,8 +50,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     """Four small made-up scenarios, and what the in-process grid makes of them."""
     from real_flower import CONF, Expected
 
-    from pfmsmtrec_flwr.config import load_config
     from pfmsmtrec_flwr.experiment import run_inline
+    from pfmsmtrec_flwr.methods.configuration import load_config
 
     folder = tmp_path_factory.mktemp("inline")
     conf = folder / "conf.yaml"

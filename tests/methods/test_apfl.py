@@ -8,7 +8,7 @@ import torch
 from federated import Tiny, same
 from torch import Tensor
 
-from pfmsmtrec_flwr.config import BaselineSettings, TrainSettings
+from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import model_spec
@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.model import build_model
 from pfmsmtrec_flwr.training.local import backward
 from pfmsmtrec_flwr.training.objective import task_losses
 
-FIXED = {"baselines__mixture_lr": 0.0}
+FIXED = {"apfl__alpha_lr": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ FIXED = {"baselines__mixture_lr": 0.0}
     [
         {"train__optimizer_state": "keep"},
         {"train__optimizer_state": "reset"},
-        {"train__averaging": 0.6, "data__train_fraction": 0.5},
+        {"train__ema_decay": 0.6, "data__train_fraction": 0.5},
     ],
 )
 @pytest.mark.parametrize(("share", "other"), [(0.0, "fedavg"), (1.0, "alone")])
@@ -35,13 +35,13 @@ def test_a_fixed_share_of_none_or_all_is_another_method(
     tiny: Tiny, share: float, other: str, settings: dict[str, Any]
 ) -> None:
     expected = tiny.trained(tiny.config(other, **settings))
-    mixed = tiny.trained(tiny.config("apfl", baselines__mixture=share, **FIXED, **settings))
+    mixed = tiny.trained(tiny.config("apfl", apfl__alpha=share, **FIXED, **settings))
     assert same(expected.models, mixed.models)
     assert expected.result.test == mixed.result.test
     assert [record.validation for record in expected.result.rounds] == [r.validation for r in mixed.result.rounds]
 
 
-@pytest.mark.parametrize("settings", [{}, {"baselines__mixture": 1.0}])
+@pytest.mark.parametrize("settings", [{}, {"apfl__alpha": 1.0}])
 def test_the_global_model_is_fedavgs(tiny: Tiny, settings: dict[str, float]) -> None:
     statistics = {"train__reestimate_batch_norm": False}
     average = tiny.trained(tiny.config("fedavg", **statistics))
@@ -68,7 +68,7 @@ def batch_of(rows: int = 12) -> Batch:
 def stepped(mixture: Mixture, lr: float, share_lr: float) -> None:
     settings = TrainSettings(lr=lr)
     optimizers = tuple(torch.optim.SGD(model.parameters(), lr=lr) for model in (mixture.travelling, mixture.own))
-    step = MixtureStep(mixture, (optimizers[0], optimizers[1]), settings, BaselineSettings(mixture_lr=share_lr))
+    step = MixtureStep(mixture, (optimizers[0], optimizers[1]), settings, share_lr)
     mixture.travelling.train()
     step(batch_of())
 
@@ -130,7 +130,7 @@ def test_v_moves_by_its_share_of_the_gradient(mixture: Mixture) -> None:
 
 
 def test_what_the_scenario_learned_is_remembered(tiny: Tiny, tmp_path: Path) -> None:
-    config = tiny.config("apfl", baselines__mixture_lr=0.5)
+    config = tiny.config("apfl", apfl__alpha_lr=0.5)
     store = ScenarioStore.open(tiny.root / "tiny" / "US")
     first = APFLClient(store, config, LocalState(tmp_path / "US"))
     first.train(Order(config.model_dump_json(), "apfl", 1, 1), Incoming({}, {}))

@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.ditto import METHOD, DittoClient
 from pfmsmtrec_flwr.model import build_model
 
-FREE = {"baselines__proximal_weight": 0.0}
+FREE = {"ditto__lam": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ FREE = {"baselines__proximal_weight": 0.0}
     [
         {"model__template": "hadamard", "train__optimizer_state": "keep"},
         {"model__template": "none", "train__optimizer_state": "reset"},
-        {"train__averaging": 0.6, "data__train_fraction": 0.5, "train__reestimate_batch_norm": False},
+        {"train__ema_decay": 0.6, "data__train_fraction": 0.5, "train__reestimate_batch_norm": False},
     ],
 )
 def test_without_a_pull_the_personal_models_train_alone(tiny: Tiny, settings: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ def test_the_global_model_is_fedavgs(tiny: Tiny, weight: float) -> None:
     # Without re-estimation the statistics are those of training, in both; with it FedAvg's client has measured w's.
     settings = {"train__reestimate_batch_norm": False}
     average = tiny.trained(tiny.config("fedavg", **settings))
-    ditto = tiny.trained(tiny.config("ditto", **settings, baselines__proximal_weight=weight))
+    ditto = tiny.trained(tiny.config("ditto", **settings, ditto__lam=weight))
     assert same({"w": average.strategy.parameters.common}, {"w": ditto.strategy.parameters.common})
     assert [record.losses for record in average.result.rounds] == [record.losses for record in ditto.result.rounds]
     assert not same(average.models, ditto.models)
@@ -53,9 +53,7 @@ def test_a_strong_pull_keeps_a_personal_model_near_the_global_one(tiny: Tiny, tm
 
 def distances(tiny: Tiny, folder: Path, weight: float) -> dict[str, float]:
     """Train one round of 60 small steps; how far each personal parameter is then from the received ones."""
-    config = tiny.config(
-        "ditto", baselines__proximal_weight=weight, train__local_epochs=20.0, train__lr=0.002, model__dropout=0.0
-    )
+    config = tiny.config("ditto", ditto__lam=weight, train__local_epochs=20.0, train__lr=0.002, model__dropout=0.0)
     client = DittoClient(ScenarioStore.open(tiny.root / "tiny" / "US"), config, LocalState(folder / str(weight)))
     parts = METHOD.strategy.sharing_of(config).parts
     start = build_model(client.model.spec, config.model, config.seed).state_dict() | client.base_rates()

@@ -18,7 +18,7 @@ from pfmsmtrec_flwr.methods.fedamp import METHOD, FedAMP, FedAMPClient
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part, build_model
 
 ATTENDED = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS}
-LOCAL_TABLES = {"aggregation__embeddings": "local"}
+LOCAL_TABLES = {"federation__tables": "local"}
 
 
 @pytest.mark.parametrize(
@@ -26,20 +26,20 @@ LOCAL_TABLES = {"aggregation__embeddings": "local"}
     [
         {"model__template": "hadamard", "train__optimizer_state": "keep"},
         {"model__template": "none", "train__optimizer_state": "reset"},
-        {"train__averaging": 0.6, "data__train_fraction": 0.5, "train__reestimate_batch_norm": False},
+        {"train__ema_decay": 0.6, "data__train_fraction": 0.5, "train__reestimate_batch_norm": False},
     ],
 )
 def test_without_a_pull_scenarios_train_alone(tiny: Tiny, settings: dict[str, Any]) -> None:
     alone = tiny.trained(tiny.config("alone", **settings))
-    free = tiny.trained(tiny.config("fedamp", baselines__proximal_weight=0.0, **settings, **LOCAL_TABLES))
+    free = tiny.trained(tiny.config("fedamp", fedamp__lam_over_alpha=0.0, **settings, **LOCAL_TABLES))
     assert same(alone.models, free.models)
     assert alone.result.test == free.result.test
-    pulled = tiny.trained(tiny.config("fedamp", baselines__proximal_weight=0.5, **settings, **LOCAL_TABLES))
+    pulled = tiny.trained(tiny.config("fedamp", fedamp__lam_over_alpha=0.5, **settings, **LOCAL_TABLES))
     assert not same(alone.models, pulled.models)
 
 
 def test_each_scenario_is_sent_a_mixture_of_the_models(tiny: Tiny) -> None:
-    run = tiny.trained(tiny.config("fedamp", federation__rounds=1, baselines__attention_step=0.5))
+    run = tiny.trained(tiny.config("fedamp", federation__rounds=1, fedamp__alpha=0.5))
     sent: dict[str, dict[str, Tensor]] = {}
     for message in run.grid.replies:
         if message.metadata.message_type == TRAIN:
@@ -59,7 +59,7 @@ def update_of(scenario: str, **tensors: list[float]) -> ScenarioUpdate:
 
 
 def test_like_models_are_mixed_more_and_one_that_is_silent_still_counts(tiny: Tiny) -> None:
-    strategy = FedAMP(tiny.config("fedamp", baselines__attention_step=0.1))
+    strategy = FedAMP(tiny.config("fedamp", fedamp__alpha=0.1))
     strategy.parameters.personal = {name: {} for name in "ABC"}
     strategy.aggregate(
         Stage.ALL,
@@ -86,7 +86,7 @@ def test_a_strong_pull_brings_a_model_to_its_mixture(tiny: Tiny, tmp_path: Path)
 
 def to_mixture(tiny: Tiny, folder: Path, weight: float) -> dict[str, float]:
     """Train a second round of 150 steps towards another mixture; how far its parameters are then from the own model."""
-    config = tiny.config("fedamp", baselines__proximal_weight=weight, train__local_epochs=50.0, model__dropout=0.0)
+    config = tiny.config("fedamp", fedamp__lam_over_alpha=weight, train__local_epochs=50.0, model__dropout=0.0)
     parts = METHOD.strategy.sharing_of(config).personal
     client = FedAMPClient(ScenarioStore.open(tiny.root / "tiny" / "US"), config, LocalState(folder / str(weight)))
     start = build_model(client.model.spec, config.model, 8).state_dict()
@@ -114,4 +114,4 @@ def test_a_model_goes_on_where_it_was_not_at_its_mixture(tiny: Tiny, tmp_path: P
 
 
 def test_no_consensus_is_sent_for_it(tiny: Tiny) -> None:
-    assert METHOD.configure(tiny.config("fedamp", train__consensus_weight=0.5)).train.consensus_weight == 0
+    assert FedAMP(tiny.config("fedamp", pf_msmtrec__regularization=0.5)).regularization == 0

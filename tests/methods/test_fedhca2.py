@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.aggregation.conflict import Coordination, coordinate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.fedhca2 import METHOD, FedHCA2
-from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec, PFMSMTRecSettings
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 
 
@@ -30,11 +30,16 @@ class Watched(FedHCA2):
 
 
 def test_the_configuration_does_not_change_what_it_is(tiny: Tiny) -> None:
-    other = {"aggregation__consensus": "agreement", "aggregation__personal_embeddings": True, "aggregation__pull": 0.7}
-    config = configured(tiny, model__template="hadamard", train__consensus_weight=0.1, **other)
+    other = {
+        "pf_msmtrec__consensus": "agreement",
+        "pf_msmtrec__personalized_tables": True,
+        "pf_msmtrec__interpolation": 0.7,
+    }
+    config = configured(tiny, model__template="hadamard", pf_msmtrec__regularization=0.1, **other)
     assert config.model.template == "none"
-    assert (config.aggregation.consensus, config.aggregation.personal_embeddings) == ("examples", False)
-    assert (config.aggregation.pull, config.train.consensus_weight) == (0.0, 0.0)
+    settings = FedHCA2(config).settings
+    assert (settings.consensus, settings.personalized_tables) == ("examples", False)
+    assert (settings.interpolation, settings.regularization) == (0.0, 0.0)
     parameters = tiny.trained(config).strategy.parameters
     slots = tiny.trained(config).strategy._slots["US"]
     assert {slots[name].part for name in parameters.common} == {Part.FEDERATED_EMBEDDING}
@@ -54,8 +59,8 @@ def test_all_experts_of_a_scenario_are_one_vector(tiny: Tiny, tmp_path: Path) ->
 
 
 def test_the_update_given_is_the_coordination_of_whole_encoders(tiny: Tiny, tmp_path: Path) -> None:
-    settings = {"federation__rounds": 1, "aggregation__alpha": 0.5, "aggregation__share_lr": 0.0}
-    still = tiny.train(configured(tiny, **settings | {"aggregation__alpha": 0.0}), tmp_path / "a", strategy=Watched)
+    settings = {"federation__rounds": 1, "fedhca2__alpha": 0.5, "fedhca2__hyper_lr": 0.0}
+    still = tiny.train(configured(tiny, **settings | {"fedhca2__alpha": 0.0}), tmp_path / "a", strategy=Watched)
     given = tiny.train(configured(tiny, **settings), tmp_path / "b", strategy=Watched)
     slots = given.strategy._slots["US"]
     names = sorted(names_of(slots, [Part.EXPERT_SCENARIO]))
@@ -66,9 +71,17 @@ def test_the_update_given_is_the_coordination_of_whole_encoders(tiny: Tiny, tmp_
         torch.testing.assert_close(moved, 0.5 * direction, rtol=1e-4, atol=1e-6)
 
 
+class ByExpert(PFMSMTRec):
+    """PF-MSMTrec under the settings that FedHCA² stands for."""
+
+    @classmethod
+    def settings_of(cls, config: RunConfig) -> PFMSMTRecSettings:
+        return FedHCA2.settings_of(config)
+
+
 @pytest.mark.parametrize("experts", [1, 2])
 def test_with_a_single_expert_it_is_pf_without_pull_and_template(tiny: Tiny, tmp_path: Path, experts: int) -> None:
     config = configured(tiny, model__experts=experts)
     whole = tiny.train(config, tmp_path / "a")
-    by_expert = tiny.train(config, tmp_path / "b", strategy=PFMSMTRec)
+    by_expert = tiny.train(config, tmp_path / "b", strategy=ByExpert)
     assert same(whole.models, by_expert.models) == (experts == 1)

@@ -19,8 +19,8 @@ from pfmsmtrec_flwr.model import build_model
 @pytest.mark.parametrize("template", ["hadamard", "none"])
 def test_without_a_pull_it_is_fedavg(tiny: Tiny, template: str) -> None:
     plain = tiny.trained(tiny.config("fedavg", model__template=template))
-    free = tiny.trained(tiny.config("fedprox", model__template=template, baselines__proximal_weight=0.0))
-    pulled = tiny.trained(tiny.config("fedprox", model__template=template, baselines__proximal_weight=0.5))
+    free = tiny.trained(tiny.config("fedprox", model__template=template, fedprox__mu=0.0))
+    pulled = tiny.trained(tiny.config("fedprox", model__template=template, fedprox__mu=0.5))
     assert same(plain.models, free.models)
     assert plain.result.test == free.result.test
     assert not same(plain.models, pulled.models)
@@ -37,9 +37,7 @@ def test_a_strong_pull_keeps_all_that_was_received_near(tiny: Tiny, tmp_path: Pa
 
 def trained(tiny: Tiny, folder: Path, weight: float) -> dict[str, float]:
     """Train one round of 60 small steps; how far each parameter is then from what it was."""
-    config = tiny.config(
-        "fedprox", baselines__proximal_weight=weight, train__local_epochs=20.0, train__lr=0.002, model__dropout=0.0
-    )
+    config = tiny.config("fedprox", fedprox__mu=weight, train__local_epochs=20.0, train__lr=0.002, model__dropout=0.0)
     store = ScenarioStore.open(tiny.root / "tiny" / "US")
     client = FedProxClient(store, config, LocalState(folder / str(weight)))
     parts = METHOD.strategy.sharing_of(config).parts

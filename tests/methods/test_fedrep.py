@@ -55,7 +55,7 @@ def trained(tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch, **setting
 
 
 def test_the_head_is_fitted_first_then_the_body(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = trained(tiny, tmp_path, monkeypatch, baselines__head_epochs=2.0, train__local_epochs=1.0)
+    done = trained(tiny, tmp_path, monkeypatch, fedrep__head_epochs=2.0, train__local_epochs=1.0)
     learned = {name for name, _ in done.client.model.named_parameters()}
     heads = set(names_of(done.client.slots, HEAD_PARTS)) & learned
     first, second = done.phases
@@ -69,7 +69,7 @@ def test_the_head_is_fitted_first_then_the_body(tiny: Tiny, tmp_path: Path, monk
 
 
 def test_what_is_sent_and_told_is_the_bodys(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = trained(tiny, tmp_path, monkeypatch, baselines__head_epochs=2.0)
+    done = trained(tiny, tmp_path, monkeypatch, fedrep__head_epochs=2.0)
     assert done.reply.figures["steps"] == 3
     assert done.reply.figures["examples"] == 48
     assert int(done.reply.rows["federated_embeddings.weight"].counts.sum()) == 48 * 2
@@ -77,18 +77,18 @@ def test_what_is_sent_and_told_is_the_bodys(tiny: Tiny, tmp_path: Path, monkeypa
 
 
 def test_without_head_epochs_the_head_stays(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = trained(tiny, tmp_path, monkeypatch, baselines__head_epochs=0.0)
+    done = trained(tiny, tmp_path, monkeypatch, fedrep__head_epochs=0.0)
     assert len(done.phases) == 1
     assert not done.phases[0].changed & set(names_of(done.client.slots, HEAD_PARTS))
 
 
 def test_a_head_phase_is_bounded_as_the_bodys_is(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = trained(tiny, tmp_path, monkeypatch, baselines__head_epochs=9.0, train__max_local_steps=2)
+    done = trained(tiny, tmp_path, monkeypatch, fedrep__head_epochs=9.0, train__max_local_steps=2)
     assert [phase.steps for phase in done.phases] == [2, 2]
 
 
 def test_the_moments_of_both_are_kept_apart(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"train__optimizer_state": "keep", "baselines__head_epochs": 2.0}
+    settings = {"train__optimizer_state": "keep", "fedrep__head_epochs": 2.0}
     kept = trained(tiny, tmp_path, monkeypatch, **settings).client.state.load(1)
     body, head = kept.optimizer, kept.scope("head").optimizer
     assert head["towers.of_task.click.0.weight"]["step"].item() == 6

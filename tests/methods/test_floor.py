@@ -37,7 +37,7 @@ def test_knobs_change_what_is_predicted(tiny: Tiny, name: str) -> None:
     for key, choices in method.space.items():
         losses = {
             method.train(
-                config.with_settings({key: value}, "test"), [store_of("A", [Field("item", 9, True)], rows)], None
+                config.with_own({key: value}, "test"), [store_of("A", [Field("item", 9, True)], rows)], None
             ).test["A"]["logloss.click"]
             for value in choices
         }

@@ -22,19 +22,19 @@ from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import Part
 
 NOTHING_SHARED = {
-    "aggregation__alpha": 0.0,
-    "aggregation__beta": 0.0,
-    "aggregation__pull": 0.0,
-    "aggregation__share_lr": 0.0,
-    "aggregation__average_global": False,
-    "aggregation__embeddings": "local",
-    "aggregation__normalization": "local",
-    "train__consensus_weight": 0.0,
+    "pf_msmtrec__expert_weight": 0.0,
+    "pf_msmtrec__tower_weight": 0.0,
+    "pf_msmtrec__interpolation": 0.0,
+    "pf_msmtrec__hyper_lr": 0.0,
+    "pf_msmtrec__average_global": False,
+    "federation__tables": "local",
+    "pf_msmtrec__normalization": "local",
+    "pf_msmtrec__regularization": 0.0,
 }
 NODES = {"pf-msmtrec": ((1, False), (2, True), (4, True), (7, False))}
 BASELINES = ("fedavg", "fedprox", "fedbn", "fedper", "fedrep", "ditto", "apfl", "fedamp", "fedhca2")
-ONE_FOR_ALL: dict[str, Any] = {"aggregation__consensus": "examples", "aggregation__personal_embeddings": False}
-FREE: dict[str, Any] = {"baselines__proximal_weight": 0.0}
+ONE_FOR_ALL: dict[str, Any] = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
+FREE: dict[str, Any] = {"fedprox__mu": 0.0, "ditto__lam": 0.0, "fedamp__lam_over_alpha": 0.0}
 ONE: dict[str, Any] = {"federation__scenarios": ["US"]}
 ALL: dict[str, Any] = {"federation__scenarios": []}
 
@@ -46,13 +46,13 @@ ALL: dict[str, Any] = {"federation__scenarios": []}
     [
         {"model__template": "hadamard", "train__optimizer_state": "keep"},
         {"model__template": "none", "train__optimizer_state": "reset"},
-        {"train__averaging": 0.6, "federation__rounds": 3},
+        {"train__ema_decay": 0.6, "federation__rounds": 3},
         {"data__train_fraction": 0.5},
     ],
 )
 def test_nothing_shared_is_training_alone(tiny: Tiny, settings: dict[str, Any], output_bias: str, towers: str) -> None:
     alone = tiny.trained(tiny.config("alone", **settings))
-    nothing = NOTHING_SHARED | {"aggregation__output_bias": output_bias, "aggregation__towers": towers}
+    nothing = NOTHING_SHARED | {"pf_msmtrec__output_bias": output_bias, "pf_msmtrec__towers": towers}
     shared = tiny.trained(tiny.config(**settings, **nothing))
     assert same(alone.models, shared.models)
     assert [record.validation for record in alone.result.rounds] == [r.validation for r in shared.result.rounds]
@@ -62,10 +62,10 @@ def test_nothing_shared_is_training_alone(tiny: Tiny, settings: dict[str, Any], 
 @pytest.mark.parametrize(
     "only",
     [
-        {"aggregation__alpha": 0.5},
-        {"aggregation__beta": 0.5},
-        {"aggregation__pull": 0.1},
-        {"aggregation__normalization": "federated"},
+        {"pf_msmtrec__expert_weight": 0.5},
+        {"pf_msmtrec__tower_weight": 0.5},
+        {"pf_msmtrec__interpolation": 0.1},
+        {"pf_msmtrec__normalization": "federated"},
     ],
 )
 def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> None:
@@ -86,12 +86,12 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
         ("fedprox", FREE),
         ("ditto", FREE),
         ("fedamp", FREE),
-        ("apfl", {"baselines__mixture": 1.0, "baselines__mixture_lr": 0.0}),
+        ("apfl", {"apfl__alpha": 1.0, "apfl__alpha_lr": 0.0}),
     ],
 )
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"train__consensus_weight": 0.5}, {"train__averaging": 0.6, "data__train_fraction": 0.5}],
+    [{}, {"pf_msmtrec__regularization": 0.5}, {"train__ema_decay": 0.6, "data__train_fraction": 0.5}],
     ids=["plain", "regularized", "averaged"],
 )
 def test_a_single_scenario_trains_alone(
@@ -106,8 +106,8 @@ def test_a_single_scenario_trains_alone(
 
 @pytest.mark.parametrize("kept", ["local", "federated"])
 def test_a_single_scenario_alone_with_everything_on(tiny: Tiny, kept: str) -> None:
-    own = {f"aggregation__{part}": kept for part in ("gates", "normalization", "output_bias")}
-    settings = {"aggregation__embeddings": "plain", **own, **ONE}
+    own = {f"pf_msmtrec__{part}": kept for part in ("gates", "normalization", "output_bias")}
+    settings = {"federation__tables": "plain", **own, **ONE}
     alone = tiny.trained(tiny.config("alone", **settings))
     assert same(alone.models, tiny.trained(tiny.config(**settings)).models)
 
@@ -120,7 +120,7 @@ def test_a_scenario_alone_does_not_depend_on_company(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("method", ["pf-msmtrec", *BASELINES])
 def test_neither_nodes_nor_the_order_of_replies_change_a_bit(tiny: Tiny, tmp_path: Path, method: str) -> None:
-    config = tiny.config(method, train__consensus_weight=0.01, train__averaging=0.6, **ALL)
+    config = tiny.config(method, pf_msmtrec__regularization=0.01, train__ema_decay=0.6, **ALL)
     hosting = NODES.get(method, ((1, False), (4, True)))
     runs = [tiny.train(config, tmp_path / f"{nodes}{turned}", nodes=nodes, turned=turned) for nodes, turned in hosting]
     assert len(runs[0].models) == 4
@@ -181,8 +181,8 @@ def test_an_overridden_step_takes_effect(tiny: Tiny, tmp_path: Path) -> None:
 
     plain = tiny.trained(tiny.config())
     still = tiny.train(tiny.config(), tmp_path / "b", strategy=Still)
-    without = tiny.trained(tiny.config(aggregation__alpha=0.0, aggregation__share_lr=0.0))
-    frozen = tiny.train(tiny.config(aggregation__share_lr=0.0), tmp_path / "d", strategy=Still)
+    without = tiny.trained(tiny.config(pf_msmtrec__expert_weight=0.0, pf_msmtrec__hyper_lr=0.0))
+    frozen = tiny.train(tiny.config(pf_msmtrec__hyper_lr=0.0), tmp_path / "d", strategy=Still)
     assert not same(plain.models, still.models)
     assert same(without.models, frozen.models)
 
@@ -207,9 +207,7 @@ def test_bottom_up_trains_towers_alone_in_its_second_exchange(
         save(self, exchange, memory)
 
     monkeypatch.setattr(LocalState, "save", watch)
-    config = tiny.config(
-        aggregation__schedule="bottom-up", aggregation__tower_steps=3, train__reestimate_batch_norm=reestimate
-    )
+    config = tiny.config(pf_msmtrec__schedule="bottom-up", train__reestimate_batch_norm=reestimate)
     run = tiny.train(config, tmp_path / "a", strategy=Stages)
     assert [stage for stage, _ in run.strategy.seen] == [Stage.EXPERTS, Stage.TOWERS] * 2
     slots = run.strategy.seen[0][1][0].slots
@@ -276,8 +274,8 @@ def uneven(tiny: Tiny) -> str:
     ("method", "settings"),
     [
         ("pf-msmtrec", {}),
-        ("pf-msmtrec", {"aggregation__schedule": "bottom-up", "train__consensus_weight": 0.1}),
-        ("pf-msmtrec", {"model__template": "none", "aggregation__gates": "federated"}),
+        ("pf-msmtrec", {"pf_msmtrec__schedule": "bottom-up", "pf_msmtrec__regularization": 0.1}),
+        ("pf-msmtrec", {"model__template": "none", "pf_msmtrec__gates": "federated"}),
         *((method, {"model__template": "none"}) for method in BASELINES),
         ("fedamp", {}),
         ("alone", {}),
@@ -313,7 +311,7 @@ def test_nor_is_what_an_architecture_keeps_per_task(tiny: Tiny, uneven: str, met
 
 
 def test_nor_is_normalization_with_a_template(tiny: Tiny, uneven: str) -> None:
-    settings = {"aggregation__normalization": "federated", **ALL}
+    settings = {"pf_msmtrec__normalization": "federated", **ALL}
     with pytest.raises(UserError, match=r"\(normalization\), but AA has .* BB has click: set model.template=none, or"):
         tiny.trained(tiny.config(data__name=uneven, **settings))
     run = tiny.trained(tiny.config(data__name=uneven, model__template="none", **settings))
@@ -323,7 +321,7 @@ def test_nor_is_normalization_with_a_template(tiny: Tiny, uneven: str) -> None:
 @pytest.mark.parametrize("schedule", ["fused", "bottom-up"])
 @pytest.mark.parametrize("gates", ["local", "federated"])
 def test_nothing_private_is_in_any_message(tiny: Tiny, schedule: str, gates: str) -> None:
-    settings = {"aggregation__schedule": schedule, "aggregation__gates": gates, "train__consensus_weight": 0.01}
+    settings = {"pf_msmtrec__schedule": schedule, "pf_msmtrec__gates": gates, "pf_msmtrec__regularization": 0.01}
     run = tiny.trained(tiny.config(**settings))
     slots = run.strategy._slots["US"]
     allowed = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.TOWER, Part.FEDERATED_EMBEDDING}
@@ -380,7 +378,7 @@ def test_of_a_table_only_touched_rows_come_back(tiny: Tiny, tmp_path: Path) -> N
 
 def test_the_consensus_is_sent_for_the_regularizer_alone(tiny: Tiny) -> None:
     for weight in (0.0, 0.1):
-        run = tiny.trained(tiny.config(train__consensus_weight=weight))
+        run = tiny.trained(tiny.config(pf_msmtrec__regularization=weight))
         orders = [unpack_orders(m.content) for m in run.grid.sent if m.metadata.message_type == TRAIN]
         slots = run.strategy._slots["US"]
         regularized = {Part.EXPERT_SCENARIO, Part.TOWER} if weight else set()  # tables, each scenario's own, are not
@@ -393,7 +391,7 @@ def test_the_consensus_is_sent_for_the_regularizer_alone(tiny: Tiny) -> None:
 
 def test_fedavg_is_not_fedprox_by_the_way(tiny: Tiny) -> None:
     plain = tiny.trained(tiny.config("fedavg"))
-    assert same(plain.models, tiny.trained(tiny.config("fedavg", train__consensus_weight=0.5)).models)
+    assert same(plain.models, tiny.trained(tiny.config("fedavg", pf_msmtrec__regularization=0.5)).models)
 
 
 def test_a_run_broken_off_in_the_same_folder_leaves_no_trace(

@@ -47,11 +47,11 @@ def travelling(run: Trained, stage: Stage = Stage.ALL) -> set[Part]:
     ("settings", "parts"),
     [
         ({}, EXPERTS | {Part.TOWER}),
-        ({"aggregation__output_bias": "federated"}, EXPERTS | TOWER_PARTS),
-        ({"aggregation__normalization": "federated"}, EXPERTS | {Part.TOWER} | NORMALIZATION),
-        ({"aggregation__towers": "local"}, EXPERTS),
-        ({"aggregation__towers": "local", "aggregation__output_bias": "federated"}, EXPERTS),
-        ({"aggregation__average_global": False}, {Part.EXPERT_SCENARIO, Part.TOWER}),
+        ({"pf_msmtrec__output_bias": "federated"}, EXPERTS | TOWER_PARTS),
+        ({"pf_msmtrec__normalization": "federated"}, EXPERTS | {Part.TOWER} | NORMALIZATION),
+        ({"pf_msmtrec__towers": "local"}, EXPERTS),
+        ({"pf_msmtrec__towers": "local", "pf_msmtrec__output_bias": "federated"}, EXPERTS),
+        ({"pf_msmtrec__average_global": False}, {Part.EXPERT_SCENARIO, Part.TOWER}),
     ],
 )
 def test_what_the_settings_share_travels_and_nothing_else(
@@ -68,10 +68,10 @@ def test_what_the_settings_share_travels_and_nothing_else(
     ("settings", "common", "personal"),
     [
         ({}, False, True),
-        ({"aggregation__consensus": "examples"}, False, True),
-        ({"aggregation__personal_embeddings": False}, True, False),
-        ({"aggregation__embeddings": "plain"}, True, False),
-        ({"aggregation__embeddings": "local"}, False, False),
+        ({"pf_msmtrec__consensus": "examples"}, False, True),
+        ({"pf_msmtrec__personalized_tables": False}, True, False),
+        ({"federation__tables": "plain"}, True, False),
+        ({"federation__tables": "local"}, False, False),
     ],
 )
 def test_tables_are_each_scenarios_own_common_or_at_home(
@@ -90,8 +90,8 @@ def test_tables_are_each_scenarios_own_common_or_at_home(
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
 def test_uses_of_rows_count_as_the_balance_says(tiny: Tiny, own: bool, balance: float) -> None:
-    settings = {"aggregation__personal_embeddings": own, "aggregation__row_balance": balance}
-    run = tiny.trained(tiny.config(aggregation__consensus="examples", federation__rounds=1, **settings))
+    settings = {"pf_msmtrec__personalized_tables": own, "pf_msmtrec__row_balance": balance}
+    run = tiny.trained(tiny.config(pf_msmtrec__consensus="examples", federation__rounds=1, **settings))
     replies: dict[str, Reply] = {}
     for message in (each for each in run.grid.replies if each.metadata.message_type == TRAIN):
         replies |= unpack_replies(message.content)
@@ -109,19 +109,19 @@ def test_uses_of_rows_count_as_the_balance_says(tiny: Tiny, own: bool, balance: 
     ("settings", "experts", "towers"),
     [
         ({}, EXPERTS, {Part.TOWER}),
-        ({"aggregation__output_bias": "federated"}, EXPERTS, TOWER_PARTS),
+        ({"pf_msmtrec__output_bias": "federated"}, EXPERTS, TOWER_PARTS),
         (
-            {"aggregation__normalization": "federated"},
+            {"pf_msmtrec__normalization": "federated"},
             EXPERTS | {Part.NORMALIZATION},
             {Part.TOWER, Part.TOWER_NORMALIZATION},
         ),
-        ({"aggregation__towers": "local"}, EXPERTS, set()),
+        ({"pf_msmtrec__towers": "local"}, EXPERTS, set()),
     ],
 )
 def test_bottom_up_the_head_travels_in_the_second_exchange(
     tiny: Tiny, settings: dict[str, Any], experts: set[Part], towers: set[Part]
 ) -> None:
-    run = tiny.trained(tiny.config(aggregation__schedule="bottom-up", **settings))
+    run = tiny.trained(tiny.config(pf_msmtrec__schedule="bottom-up", **settings))
     assert travelling(run, Stage.EXPERTS) == experts
     assert travelling(run, Stage.TOWERS) == towers
     assert travelling(run) == set()
@@ -129,8 +129,8 @@ def test_bottom_up_the_head_travels_in_the_second_exchange(
 
 @pytest.mark.parametrize("schedule", ["fused", "bottom-up"])
 def test_federated_normalization_is_the_mean_weighted_by_rows(tiny: Tiny, schedule: str) -> None:
-    settings = {"aggregation__schedule": schedule, "federation__rounds": 1, "train__max_local_steps": 2}
-    run = tiny.trained(tiny.config(aggregation__normalization="federated", **settings))
+    settings = {"pf_msmtrec__schedule": schedule, "federation__rounds": 1, "train__max_local_steps": 2}
+    run = tiny.trained(tiny.config(pf_msmtrec__normalization="federated", **settings))
     sent: dict[str, dict[str, Tensor]] = {"FR": {}, "US": {}}
     for _, scenarios in answers(run):
         for name, parameters in scenarios.items():
@@ -149,7 +149,7 @@ def test_an_output_bias_that_is_local_stays_where_its_scenario_has_it(
     tiny: Tiny, tmp_path: Path, output_bias: str
 ) -> None:
     """With a pull of 1 all towers end alike; what does not travel is left out of that."""
-    settings = {"aggregation__pull": 1.0, "aggregation__output_bias": output_bias}
+    settings = {"pf_msmtrec__interpolation": 1.0, "pf_msmtrec__output_bias": output_bias}
     run = tiny.train(tiny.config(**settings), tmp_path / "a")
     slots = run.strategy._slots["US"]
     alike = {

@@ -50,11 +50,12 @@ def train(
     seed: int = 0,
     steps: int | None = None,
     consensus: dict[str, Tensor] | None = None,
+    weight: float = 0.0,
     **changes: object,
 ) -> TrainReport:
     train_settings = TrainSettings.model_validate({"batch_size": 16, "lr": 0.01, **changes})
     optimizer = make_optimizer(model, train_settings)
-    step = GradientStep(model, optimizer, train_settings, [Anchor(consensus or {}, train_settings.consensus_weight)])
+    step = GradientStep(model, optimizer, train_settings, [Anchor(consensus or {}, weight)])
     return train_locally(step, split, train_settings, seed=seed, device=CPU, steps=steps)
 
 
@@ -201,7 +202,7 @@ def test_the_regularizer_keeps_parameters_near_the_consensus() -> None:
     far = []
     for weight in (0.0, 0.1, 10.0):
         model = build()
-        train(model, split, consensus=consensus, consensus_weight=weight, local_epochs=3.0)
+        train(model, split, consensus=consensus, weight=weight, local_epochs=3.0)
         far.append(distance(model, consensus))
     assert far[0] > far[1] > 2 * far[2]
 
@@ -210,7 +211,7 @@ def test_a_regularizer_of_zero_changes_no_bit() -> None:
     split, plain, regularized = split_of(64), build(), build()
     train(plain, split)
     zeros = {name: torch.zeros_like(value) for name, value in regularized.named_parameters()}
-    train(regularized, split, consensus=zeros, consensus_weight=0.0)
+    train(regularized, split, consensus=zeros, weight=0.0)
     assert equal_states(plain, regularized)
 
 

@@ -56,7 +56,7 @@ def test_an_undefined_or_missing_score_keeps_the_choice() -> None:
 
 
 def test_a_scenario_that_does_not_answer_counts_with_its_last_score() -> None:
-    selection = RoundSelection("macro", patience=2, smoothing=0.0)
+    selection = RoundSelection("macro", patience=2)
     selection.add(1, {"NL": 0.8, "US": 0.6})
     selection.add(2, {"NL": 0.79})  # alone its mean would be the best so far
     assert selection.selected == {"NL": 1, "US": 1}

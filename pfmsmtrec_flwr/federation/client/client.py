@@ -35,6 +35,8 @@ from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
 
+TOWER_STEPS = 10
+"""Number of batches on which the towers are fitted in the second exchange of a bottom-up round."""
 _EXPERT_OR_TOWER = (Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, *TOWER_PARTS)
 
 
@@ -86,12 +88,17 @@ class ScenarioClient:
         """The model that is measured, and that is saved as the scenario's model in the end."""
         return self.model
 
+    @property
+    def regularization(self) -> float:
+        """Weight λ of the personalization regularizer; 0 turns it off."""
+        return 0.0
+
     def restore_predictor(self, memory: Memory) -> None:
         """Restore what `predictor` needs beside the received model."""
 
     def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
         """Return what `model` is pulled to in training: the consensus, by the personalization regularizer."""
-        return [Anchor(_consensus(self, incoming), self.config.train.consensus_weight)]
+        return [Anchor(_consensus(self, incoming), self.regularization)]
 
     def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
         """Train `model` in place for one exchange.
@@ -222,7 +229,7 @@ class ScenarioClient:
     def _fit_towers(self, order: Order, memory: Memory) -> Fitted:
         """Train the towers alone, with an optimiser of their own; the remembered moments stay as they are."""
         with trained_only(self.model, names_of(self.slots, HEAD_PARTS)):
-            fitted = self.trainer.fit(self.model, order, (), Memory(), steps=self.config.aggregation.tower_steps)
+            fitted = self.trainer.fit(self.model, order, (), Memory(), steps=TOWER_STEPS)
         return Fitted(fitted.report, Memory(optimizer=memory.optimizer))
 
 
@@ -243,7 +250,7 @@ def _consensus(client: ScenarioClient, incoming: Incoming) -> Tensors:
 
     It is empty where the server sends none: a scenario without company, or a method without personal parameters.
     """
-    if not client.config.train.consensus_weight or not incoming.consensus:
+    if not client.regularization or not incoming.consensus:
         return {}
     own = dict(client.model.named_parameters())
     regularized = set(names_of(client.slots, _EXPERT_OR_TOWER)) & own.keys()

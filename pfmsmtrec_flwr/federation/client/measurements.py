@@ -46,8 +46,8 @@ class Measurements:
         refresh_statistics(model, self.rows, self.config.train, seed=seed, device=self.device)
 
     def average(self, model: ScenarioModel, order: Order, memory: Memory) -> Tensors:
-        """Return the mean over the rounds of a model, its present state included; empty if ``train.averaging`` is 0."""
-        share = self.config.train.averaging
+        """Return the mean over the rounds of a model, its present state included; empty if ``train.ema_decay`` is 0."""
+        share = self.config.train.ema_decay
         if not share:
             return {}
         before = {name: value.to(self.device) for name, value in memory.average.items()}

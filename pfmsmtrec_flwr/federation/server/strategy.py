@@ -75,14 +75,12 @@ class ScenarioStrategy(Strategy):
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         self.config = config
         self.sharing = self.sharing_of(config)
-        if config.aggregation.embeddings == "local":
+        if config.federation.tables == "local":
             self.sharing = self.sharing.without(Part.FEDERATED_EMBEDDING)
         self.on_round = on_round
         self.parameters = Parameters()
         self.federation = Federation({}, {})
-        self.selection = RoundSelection(
-            config.federation.selection, config.federation.patience, config.federation.smoothing
-        )
+        self.selection = RoundSelection(config.federation.selection, config.federation.patience)
         self._slots: dict[str, dict[str, Slot]] = {}
         self._config_json = config.model_dump_json()
         self._timeout = config.federation.round_timeout
@@ -123,6 +121,11 @@ class ScenarioStrategy(Strategy):
         return None
 
     @property
+    def regularization(self) -> float:
+        """Weight λ of the personalization regularizer; with 0 no consensus is sent."""
+        return 0.0
+
+    @property
     def has_consensus(self) -> bool:
         """Whether what the scenarios have in common is another model than the ones that predict."""
         return bool(self.sharing.personal)
@@ -139,7 +142,7 @@ class ScenarioStrategy(Strategy):
         weights
             Of the scenarios, by the rows that they trained on (K,), summing to one; for the plain average.
         """
-        if self.config.aggregation.embeddings == "rows":
+        if self.config.federation.tables == "rows":
             return average_rows(table, updates)
         return average_tables(table, updates, weights)
 
@@ -412,7 +415,7 @@ class ScenarioStrategy(Strategy):
 
     def _regularized(self) -> bool:
         """Whether scenarios need the consensus: there is none of a single one."""
-        return self.config.train.consensus_weight > 0 and len(self.federation.scenarios) > 1
+        return self.regularization > 0 and len(self.federation.scenarios) > 1
 
     def _personal_mean(self, *, of_tables: bool = True) -> Tensors:
         """Return the mean of the personal parameters; the regularizer, which is not of tables, does without theirs."""

@@ -146,7 +146,7 @@ def test_load_by_name_and_by_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "../conf/synthetic", "/nowhere/x.yaml"])
 def test_unknown_name_lists_the_known(name: str) -> None:
-    with pytest.raises(UserError, match=r"not found: give one of .*kuairand"):
+    with pytest.raises(UserError, match=r"not found: expected one of .*kuairand"):
         load_schema(name)
 
 
@@ -306,7 +306,7 @@ def test_a_schema_that_extends_another(tmp_path: Path) -> None:
 
 def test_extending_what_is_not_there_or_itself(tmp_path: Path) -> None:
     path = put(tmp_path / "mine.yaml", {"extends": "nothing"})
-    with pytest.raises(UserError, match="data set 'nothing' not found: give one of"):
+    with pytest.raises(UserError, match="data set 'nothing' not found: expected one of"):
         load_schema(path)
     other = put(tmp_path / "other.yaml", {"extends": str(path)})
     put(path, {"extends": str(other)})

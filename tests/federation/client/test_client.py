@@ -162,7 +162,7 @@ def test_a_methods_name_cannot_lead_out_of_the_state_folder(tiny: Tiny, tmp_path
 
 @pytest.mark.parametrize("fraction", [1.0, 0.3])
 def test_server_and_scenario_start_at_the_same_base_rates(tiny: Tiny, tmp_path: Path, fraction: float) -> None:
-    settings = {"aggregation__output_bias": "federated", "data__train_fraction": fraction}
+    settings = {"pf_msmtrec__output_bias": "federated", "data__train_fraction": fraction}
     config = tiny.config(**settings)
     stores = {name: ScenarioStore.open(tiny.root / "tiny" / name) for name in ("FR", "US")}
     strategy = find_method("pf-msmtrec").strategy(config)
@@ -195,7 +195,7 @@ AVERAGED = [
     ("apfl", {}),
     ("fedamp", {}),
     ("pf-msmtrec", {}),
-    ("pf-msmtrec", {"aggregation__schedule": "bottom-up"}),
+    ("pf-msmtrec", {"pf_msmtrec__schedule": "bottom-up"}),
 ]
 
 
@@ -215,7 +215,7 @@ def test_the_mean_over_rounds_is_what_is_measured(
     settings = {"federation__rounds": 4, "train__reestimate_batch_norm": False, **own}
     plain = tiny.train(tiny.config(method, **settings), tmp_path / "plain")
     last, seen = seen, {}
-    averaged = tiny.train(tiny.config(method, train__averaging=0.6, **settings), tmp_path / "averaged")
+    averaged = tiny.train(tiny.config(method, train__ema_decay=0.6, **settings), tmp_path / "averaged")
     assert last.keys() == seen.keys() == {(name, number) for name in ("FR", "US") for number in (1, 2, 3, 4)}
     for name in ("FR", "US"):
         mean = last[name, 1]
@@ -236,7 +236,7 @@ def test_the_mean_over_rounds_is_what_is_measured(
 def averaging(tiny: Tiny, tmp_path: Path) -> Callable[[], ScenarioClient]:
     """A scenario of which every message starts a new process, as deployed."""
     store = ScenarioStore.open(tiny.root / "tiny" / "US")
-    config = tiny.config(train__averaging=0.6)
+    config = tiny.config(train__ema_decay=0.6)
     return lambda: ScenarioClient(store, config, LocalState(tmp_path / "averaging"))
 
 

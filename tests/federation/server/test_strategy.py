@@ -29,8 +29,8 @@ EXAMPLES = {"A": 30, "B": 10, "C": 60}
 POSITIVES = {"A": 10, "B": 1, "C": 6}
 STEPS = {"A": 0.1, "B": 0.2, "C": 0.3}
 TABLE = "federated_embeddings.weight"
-ONE_FOR_ALL = {"aggregation__consensus": "examples", "aggregation__personal_embeddings": False}
-GIVEN_NOTHING = {"aggregation__alpha": 0.0, "aggregation__beta": 0.0, "aggregation__share_lr": 0.0}
+ONE_FOR_ALL = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
+GIVEN_NOTHING = {"pf_msmtrec__expert_weight": 0.0, "pf_msmtrec__tower_weight": 0.0, "pf_msmtrec__hyper_lr": 0.0}
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_fedavg_is_the_mean_weighted_by_rows(tiny: Tiny, method: str) -> None:
 
 
 def test_plain_averages_dilute_rows(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config("fedavg", aggregation__embeddings="plain"))
+    strategy = strategy_of(tiny.config("fedavg", federation__tables="plain"))
     before = strategy.parameters.common[TABLE].clone()
     aggregate(strategy)
     table = strategy.parameters.common[TABLE]
@@ -142,7 +142,7 @@ def test_alone_sends_and_receives_no_parameter(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("consensus", [{}, ONE_FOR_ALL], ids=["all agree", "one for all"])
 def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any]) -> None:
-    settings = {"aggregation__conflict_radius": 0.0, "aggregation__alpha": 0.5, "aggregation__pull": 0.25}
+    settings = {"pf_msmtrec__conflict_radius": 0.0, "pf_msmtrec__expert_weight": 0.5, "pf_msmtrec__interpolation": 0.25}
     strategy = strategy_of(tiny.config(**settings, **consensus))
     common = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
     start = {key: tensor.clone() for key, tensor in strategy.parameters.personal["A"].items()}
@@ -193,7 +193,7 @@ def personal_names(strategy: ScenarioStrategy) -> list[str]:
 
 
 def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(aggregation__pull=0.5, **GIVEN_NOTHING))
+    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, **GIVEN_NOTHING))
     start = copies(strategy, "A")
     aggregate(strategy, steps=OPPOSED)
     held = strategy.parameters.personal
@@ -211,7 +211,7 @@ def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny
 
 
 def test_with_one_consensus_it_is_pulled_to_the_others(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(aggregation__pull=0.5, **GIVEN_NOTHING, **ONE_FOR_ALL))
+    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, **GIVEN_NOTHING, **ONE_FOR_ALL))
     start = copies(strategy, "A")
     aggregate(strategy, steps=OPPOSED)
     mean = 0.3 * 0.1 + 0.1 * 0.2 - 0.6 * 0.3
@@ -222,7 +222,7 @@ def test_with_one_consensus_it_is_pulled_to_the_others(tiny: Tiny) -> None:
 
 
 def test_tables_of_their_own_are_the_common_one_where_all_count(tiny: Tiny) -> None:
-    own = strategy_of(tiny.config(aggregation__consensus="examples"))
+    own = strategy_of(tiny.config(pf_msmtrec__consensus="examples"))
     common = strategy_of(tiny.config(**ONE_FOR_ALL))
     for strategy in (own, common):
         for _ in range(2):
@@ -232,7 +232,7 @@ def test_tables_of_their_own_are_the_common_one_where_all_count(tiny: Tiny) -> N
 
 
 def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(aggregation__pull=0.5, federation__min_scenarios=2, **GIVEN_NOTHING))
+    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, federation__min_scenarios=2, **GIVEN_NOTHING))
     assert isinstance(strategy, PFMSMTRec)
     aggregate(strategy, steps=OPPOSED)
     away = copies(strategy, "B")
@@ -261,7 +261,7 @@ def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
 
 
 def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(aggregation__conflict_radius=0.0, aggregation__share_lr=0.1))
+    strategy = strategy_of(tiny.config(pf_msmtrec__conflict_radius=0.0, pf_msmtrec__hyper_lr=0.1))
     aggregate(strategy)
     assert strategy.shares() == {name: {"alpha": 0.5, "beta": 0.5} for name in "ABC"}
     aggregate(strategy)  # all move on along U: the cosine is 1
@@ -270,7 +270,7 @@ def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:
 
 
 def test_a_scenario_that_missed_a_round_learns_its_share_from_what_it_was_given(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(aggregation__share_lr=0.1, federation__min_scenarios=2))
+    strategy = strategy_of(tiny.config(pf_msmtrec__hyper_lr=0.1, federation__min_scenarios=2))
     assert isinstance(strategy, PFMSMTRec)
     aggregate(strategy)
     first = dict(strategy.memory.given_experts)
@@ -294,7 +294,7 @@ def test_the_order_of_replies_changes_no_bit(tiny: Tiny, method: str) -> None:
 
 
 def test_every_message_has_records_of_its_own(tiny: Tiny) -> None:
-    messages = ask(strategy_of(tiny.config(train__consensus_weight=0.1)))
+    messages = ask(strategy_of(tiny.config(pf_msmtrec__regularization=0.1)))
     assert [message.metadata.dst_node_id for message in messages] == [11, 12]
     assert all(message.metadata.message_type == TRAIN for message in messages)
     assert [unpack_orders(message.content)[2] for message in messages] == [["A", "C"], ["B"]]
@@ -328,7 +328,7 @@ def test_a_common_output_bias_starts_at_the_rate_over_all_scenarios(tiny: Tiny) 
 
 
 def test_a_personal_output_bias_starts_at_the_scenarios_own_rate(tiny: Tiny) -> None:
-    personal = strategy_of(tiny.config(aggregation__output_bias="federated")).parameters.personal
+    personal = strategy_of(tiny.config(pf_msmtrec__output_bias="federated")).parameters.personal
     odds = {"A": 10.5 / 20.5, "B": 1.5 / 9.5, "C": 6.5 / 54.5}
     assert {name: float(own[BIAS]) for name, own in personal.items()} == pytest.approx(
         {name: math.log(each) for name, each in odds.items()}
