@@ -1,4 +1,4 @@
-"""How fast data are read, in how much memory, and how a large store opens and trains; on made-up tables.
+"""Speed and memory of reading, preparing, opening and training, measured on made-up tables.
 
     python benchmarks/data_path.py reading --rows 2000000 --repeats 5
     python benchmarks/data_path.py scale --rows 500000
@@ -6,8 +6,8 @@
     python benchmarks/data_path.py join --rows 4000000
 
 The tables have the layout of AliExpress. Each measurement is a process of its own, so that none finds memory that
-another one has warmed; what is compared takes turns within one run, and the ratio of medians is what counts: machines
-differ, and are noisy.
+another one has warmed. Ways that are compared take turns within one run, and the ratio of their medians counts:
+machines differ, and are noisy.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def impressions(rows: int, seed: int, first_page: int) -> dict[str, np.ndarray]:
 
 
 def write_preprocessed(folder: Path, rows: int) -> Path:
-    """Write train.csv with so many rows and a small test.csv of one country; return the source folder."""
+    """Write train.csv with `rows` rows and a small test.csv of one country; return the source folder."""
     own = folder / "AliExpress_NL"
     own.mkdir(parents=True)
     for seed, (name, count) in enumerate({"train": rows, "test": 10_000}.items()):
@@ -94,11 +94,11 @@ def raw_table(made: dict[str, np.ndarray], side: str) -> pa.Table:
     return pa.table(own, names=[str(place) for place in range(1, 50)])
 
 
-# What is measured, each in a process of its own ----------------------------------------------------------------------
+# Measurements, each in a process of its own ----------------------------------------------------------------------
 
 
 def read_with_pandas(source: Path) -> int:
-    """The reference: what most code does."""
+    """Read with pandas, as most code does: the reference."""
     import pandas as pd
 
     return len(pd.read_csv(source / "AliExpress_NL" / "train.csv").to_numpy())
@@ -159,7 +159,7 @@ def open_store(source: Path) -> int:
 
 
 def go_through_batches(source: Path) -> int:
-    """Go once through the shuffled training rows, as training does."""
+    """Go through the shuffled training rows once, as training does."""
     from pfmsmtrec_flwr.data.batches import batches
     from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 
@@ -187,7 +187,7 @@ MEASURED: dict[str, Callable[[Path], int]] = {
 
 
 def note(**figures: float) -> None:
-    """Print a figure that the caller of this process wants."""
+    """Print figures for the caller of this process."""
     print(json.dumps(figures), flush=True)
 
 
@@ -293,22 +293,22 @@ def main() -> None:
     parser.add_argument("command", choices=["reading", "scale", "memory", "join", "one"])
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--work", type=Path, default=None, help="where the tables are made; some gigabytes")
+    parser.add_argument("--work", type=Path, default=None, help="folder for the tables, some gigabytes")
     parser.add_argument("--name", choices=list(MEASURED), help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.command == "one":
-        run_one(given.name, given.source)
+    options = parser.parse_args()
+    if options.command == "one":
+        run_one(options.name, options.source)
         return
-    with TemporaryDirectory(dir=given.work) as folder:
-        if given.command == "reading":
-            compare_reading(Path(folder), given.rows, given.repeats)
-        elif given.command == "scale":
-            compare_sizes(Path(folder), given.rows)
-        elif given.command == "memory":
-            measure_memory(Path(folder), given.rows)
+    with TemporaryDirectory(dir=options.work) as folder:
+        if options.command == "reading":
+            compare_reading(Path(folder), options.rows, options.repeats)
+        elif options.command == "scale":
+            compare_sizes(Path(folder), options.rows)
+        elif options.command == "memory":
+            measure_memory(Path(folder), options.rows)
         else:
-            measure_join(Path(folder), given.rows)
+            measure_join(Path(folder), options.rows)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ _Rows = tuple[Array, Array, Array]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some impressions as tensors."""
+    """Impressions as tensors."""
 
     categorical: Tensor
     """int32 (B, F)."""
@@ -42,23 +42,23 @@ def batches(
     device: torch.device | None = None,
     window_rows: int | None = None,
 ) -> Iterator[Batch]:
-    """Go once through a split.
+    """Yield the rows of a split once, batch by batch.
 
     Parameters
     ----------
     split
-        The rows.
+        Rows to go through.
     batch_size
-        Impressions in a batch, two or more. A single row left over at the end joins the batch before it, for batch
-        normalization needs two.
+        Impressions in a batch, at least two. A single row left over at the end joins the batch before it, because
+        batch normalization needs two rows.
     generator
-        Shuffles the rows; without it they come in their order.
+        Source of the random order; without it the rows come in their order.
     device
-        Where the tensors go; none: they stay in main memory.
+        Device of the tensors; none: main memory.
     window_rows
-        A split of at most as many rows is shuffled as a whole. A longer one, which may be larger than memory, is
+        Largest number of rows that are shuffled as a whole. A longer split, which may be larger than memory, is
         shuffled in blocks: blocks are drawn in random order, read as slices, and mixed within windows of this size.
-        By default as many as take 256 MiB.
+        The default is the number of rows that take 256 MiB.
 
     Raises
     ------
@@ -156,5 +156,5 @@ def _to_batch(rows: _Rows, device: torch.device | None) -> Batch:
 
 
 def _writable(values: Array) -> Array:
-    """Copy a slice of the store, which is read-only as a tensor cannot be; a gather is a copy already."""
+    """Copy a slice of the store, which is read-only, as no tensor can be; a gather is a copy already."""
     return values if values.flags.writeable else values.copy()

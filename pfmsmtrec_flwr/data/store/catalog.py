@@ -1,4 +1,4 @@
-"""What is prepared, as tables for the terminal."""
+"""Tables of the prepared data, for the terminal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def dataset_tables(data_root: Path, dataset: str) -> Group:
     Raises
     ------
     UserError
-        Nothing of that name is prepared; the message lists what is.
+        No data set of that name is prepared; the message lists those that are.
     """
     stores = list_scenarios(data_root, dataset)
     if not stores:
@@ -88,7 +88,7 @@ def _fields(stores: list[ScenarioStore]) -> Table:
         sizes = sorted({each.size for store in stores for each in store.fields if each.name == name})
         shown = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         reports = [report for store in stores if isinstance(report := _encodings(store).get(name), dict)]
-        table.add_row(name, "federated" if field.federated else "local", shown, _told(reports))
+        table.add_row(name, "federated" if field.federated else "local", shown, _encoded(reports))
     return table
 
 
@@ -97,8 +97,8 @@ def _encodings(store: ScenarioStore) -> dict[str, JSON]:
     return encodings if isinstance(encodings, dict) else {}
 
 
-def _told(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Say how a field's values fared in the scenario where they fared worst."""
+def _encoded(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Describe how a field's values were encoded in the scenario with the worst figures."""
     values, colliding, unknown = (
         max((report[key] for report in reports if key in report), default=0)
         for key in ("values", "colliding", "unknown")

@@ -67,7 +67,7 @@ class Manifest(Section):
     tasks: list[str]
     splits: dict[str, StoredSplit]
     extra: dict[str, Any]
-    """What the writer recorded beside the rows."""
+    """Entries that the writer recorded beside the rows."""
 
     def shape(self, split: str, array: str) -> tuple[int, ...]:
         """Return the shape of one array."""

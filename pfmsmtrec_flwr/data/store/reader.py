@@ -77,7 +77,7 @@ class ScenarioStore:
     """Equal for all scenarios of one data set that were prepared alike."""
     splits: Mapping[str, Split] = field(repr=False)
     extra: Mapping[str, JSON] = field(default_factory=dict, repr=False)
-    """What the writer recorded beside the rows."""
+    """Entries that the writer recorded beside the rows."""
     label_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     """Positive labels of each task, by split."""
     checksums: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)

@@ -38,15 +38,16 @@ _STALE_SECONDS = 24 * 3600.0
 class StoreWriter:
     """Write one store by streaming; a context manager.
 
-    Everything goes to a temporary sibling folder. `commit` brings it to disk and moves it into place in one step, over
-    an older store too; leaving the block without it removes the folder, so that there is never half a store.
+    Everything goes to a temporary folder beside the scenario's. `commit` brings it to disk and makes it the current
+    version in one step, and removes older ones. Leaving the block without `commit` removes the temporary folder, so
+    that there is never half a store.
 
     Parameters
     ----------
     path
         Folder of the scenario, created with its parents.
     dataset, scenario
-        Their names.
+        Names of both.
     fields, numeric, tasks
         Names and order of the columns of the arrays.
     schema_hash
@@ -131,10 +132,10 @@ class StoreWriter:
         ValueError
             Shapes do not match, a category lies outside its table, a number is not finite, a label is not 0 or 1.
         """
-        given = {"categorical": categorical, "numeric": numeric, "labels": labels}
-        given |= {} if users is None else {"users": users}
-        given |= {} if probabilities is None else {"probabilities": probabilities}
-        arrays = self._checked(given)
+        rows = {"categorical": categorical, "numeric": numeric, "labels": labels}
+        rows |= {} if users is None else {"users": users}
+        rows |= {} if probabilities is None else {"probabilities": probabilities}
+        arrays = self._checked(rows)
         with clear_errors(self.path):
             for name, values in arrays.items():
                 self._streams[split, name].write(values)
@@ -142,12 +143,12 @@ class StoreWriter:
         self._positives[split] += arrays["labels"].sum(axis=0, dtype=np.int64)
 
     def commit(self, extra: Mapping[str, JSON] | None = None) -> ScenarioStore:
-        """Bring all to disk, put it into place and open it.
+        """Bring the store to disk, make it the current version and open it.
 
         Parameters
         ----------
         extra
-            Recorded in the manifest as it is.
+            Entries that are recorded in the manifest as they are.
 
         Raises
         ------
@@ -163,12 +164,12 @@ class StoreWriter:
             publish(self._temporary, self.path)
         return ScenarioStore.open(self.path)
 
-    def _checked(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        if given.keys() != self._columns.keys():
-            raise ValueError(f"got the arrays {sorted(given)}, expected {sorted(self._columns)}")
-        rows = len(given["labels"])
+    def _checked(self, passed: Mapping[str, Array]) -> dict[str, Array]:
+        if passed.keys() != self._columns.keys():
+            raise ValueError(f"got the arrays {sorted(passed)}, expected {sorted(self._columns)}")
+        rows = len(passed["labels"])
         arrays: dict[str, Array] = {}
-        for name, values in given.items():
+        for name, values in passed.items():
             columns = self._columns[name]
             shape = (rows, columns) if name != "users" else (rows,)
             if values.shape != shape:
@@ -176,9 +177,9 @@ class StoreWriter:
             arrays[name] = np.ascontiguousarray(values, dtype=DTYPES[name])
         if not np.isfinite(arrays["numeric"]).all():
             raise ValueError("numeric: not finite")
-        if ((given["labels"] != 0) & (given["labels"] != 1)).any():
+        if ((passed["labels"] != 0) & (passed["labels"] != 1)).any():
             raise ValueError("labels: not 0 or 1")
-        if rows and ((given["categorical"] < 0) | (given["categorical"] >= self._sizes)).any():
+        if rows and ((passed["categorical"] < 0) | (passed["categorical"] >= self._sizes)).any():
             raise ValueError("categorical: a value outside its embedding table")
         return arrays
 
@@ -224,6 +225,6 @@ class _Stream:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what a killed writer left behind long ago."""
+    """Remove temporary folders that killed writers left behind long ago."""
     for folder in path.parent.glob(f".{path.name}.*.tmp"):
         remove_if_stale(folder, _STALE_SECONDS)

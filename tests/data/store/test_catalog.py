@@ -1,4 +1,4 @@
-"""What `data list` and `data show` print."""
+"""Tables that `data list` and `data show` print."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def test_files_are_the_flat_arrays_and_checksums_their_blake2b(tmp_path: Path) -
     assert manifest["splits"]["train"]["checksums"]["categorical"] == expected
 
 
-def test_other_version_is_told_before_anything_else(tmp_path: Path) -> None:
+def test_other_version_is_reported_before_anything_else(tmp_path: Path) -> None:
     path = tmp_path / "shop" / "NL"
     path.mkdir(parents=True)
     (path / "manifest.json").write_text('{"store_version": 0}')
@@ -33,7 +33,7 @@ def test_other_version_is_told_before_anything_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"store_version": 1}'])
-def test_damaged_manifest_is_told(tmp_path: Path, text: str) -> None:
+def test_damaged_manifest_is_reported(tmp_path: Path, text: str) -> None:
     store = written(tmp_path / "shop" / "NL")
     (store.folder / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=r"manifest\.json"):
@@ -48,7 +48,7 @@ def test_damaged_manifest_is_told(tmp_path: Path, text: str) -> None:
         (lambda splits: splits["train"]["checksums"].update(weights="0"), "array weights missing or unknown"),
     ],
 )
-def test_a_manifest_that_lacks_something_is_told(
+def test_a_manifest_that_lacks_something_is_reported(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     store = written(tmp_path / "shop" / "NL")

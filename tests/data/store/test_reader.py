@@ -38,7 +38,7 @@ def test_size_is_always_compared(tmp_path: Path) -> None:
         ScenarioStore.open(store.path)
 
 
-def test_a_lost_file_is_told(tmp_path: Path) -> None:
+def test_a_lost_file_is_reported(tmp_path: Path) -> None:
     store = written(tmp_path / "shop" / "NL")
     (store.folder / "train.users.bin").unlink()
     with pytest.raises(UserError, match=r"cannot read .*train\.users\.bin"):
@@ -67,7 +67,7 @@ def test_a_version_that_is_replaced_while_it_is_opened_gives_way_to_the_newer_on
     assert ScenarioStore.open(path, verify=verify).splits["train"].numeric[0, 0] == 25
 
 
-def test_made_up_rows_are_told(tmp_path: Path) -> None:
+def test_made_up_rows_are_reported(tmp_path: Path) -> None:
     store = written(tmp_path / "shop" / "NL", {"negatives": {"task": "ctr", "per_positive": 4, "rows": 8}})
     assert made_up_rows(store) == "ctr: 4 sampled negatives per positive, 0 in every task"
     assert made_up_rows(written(tmp_path / "shop" / "US")) == ""

@@ -133,14 +133,14 @@ def test_a_killed_writer_does_not_hold_the_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"../US\n", b"version-0\n", b"\xff"])
-def test_a_damaged_pointer_file_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_pointer_file_is_reported(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path / "shop" / "NL").path
     (path / "current").write_bytes(content)
     with pytest.raises(UserError, match=r"current is damaged .*prepare the data again"):
         ScenarioStore.open(path)
 
 
-def test_a_pointer_to_nothing_is_told(tmp_path: Path) -> None:
+def test_a_pointer_to_nothing_is_reported(tmp_path: Path) -> None:
     path = written(tmp_path / "shop" / "NL").path
     (path / "current").write_text("version-0123456789ab")
     with pytest.raises(UserError, match=r"cannot read .*version-0123456789ab/manifest\.json .*prepare the data again"):

@@ -67,9 +67,9 @@ def test_no_columns_and_no_rows_are_fine(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_arrays_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
-    given = rows(0, 1) | {name: None if value is None else np.array(value)}
+    changed = rows(0, 1) | {name: None if value is None else np.array(value)}
     with writer(tmp_path / "shop" / "NL") as each, pytest.raises(ValueError, match=message):
-        each.append("train", **given)
+        each.append("train", **changed)
 
 
 def test_leaving_without_commit_leaves_nothing_and_keeps_the_old_store(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_really_full_device_is_told_at_commit(tmp_path: Path) -> None:
+def test_a_really_full_device_is_reported_at_commit(tmp_path: Path) -> None:
     path = tmp_path / "shop" / "NL"
     with writer(path) as each:
         each.append("train", **rows(0, 3))
@@ -111,7 +111,7 @@ def test_a_really_full_device_is_told_at_commit(tmp_path: Path) -> None:
     assert list((tmp_path / "shop").iterdir()) == []
 
 
-def test_unwritable_folder_is_told(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "shop").write_text("a file where the folder should be")
     with pytest.raises(UserError, match=r"cannot write .*name a folder with --data"), writer(tmp_path / "shop" / "NL"):
         pass

@@ -179,7 +179,7 @@ def test_default_settings_are_in_the_range_that_is_promised() -> None:
         assert low < mean < high
 
 
-def test_an_unknown_scenario_is_told() -> None:
+def test_an_unknown_scenario_is_reported() -> None:
     with pytest.raises(UserError, match="'DE'"):
         generate(small(), "DE")
 

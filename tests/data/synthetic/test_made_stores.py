@@ -95,13 +95,13 @@ def test_name_depends_on_the_settings_and_not_on_the_order_of_scenarios() -> Non
     assert len({synthetic_dataset_name(each) for each in (first, *others)}) == 5
 
 
-def test_a_task_with_one_class_in_training_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_task_with_one_class_in_training_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     settings = small(train_rows={"NL": 20}, ctr=0.01)
     with pytest.raises(UserError, match="scenario NL: 0 positives of ct"):
         ensure_synthetic(settings, "NL", tmp_path)
     assert list((tmp_path / synthetic_dataset_name(settings)).iterdir()) == []
 
 
-def test_the_store_of_an_unknown_scenario_is_told(tmp_path: Path) -> None:
+def test_the_store_of_an_unknown_scenario_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no made-up scenario 'DE': train_rows names NL, US"):
         ensure_synthetic(small(), "DE", tmp_path)

@@ -29,7 +29,7 @@ from pfmsmtrec_flwr.errors import UserError
         ({"sed": 1}, "unknown key 'sed'; did you mean 'seed'"),
     ],
 )
-def test_bad_settings_are_told_in_one_line(changes: dict[str, Any], message: str) -> None:
+def test_bad_settings_are_reported_in_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         small(**changes)
     assert "\n" not in str(caught.value)
