@@ -12,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor
-from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.log import logger
 
@@ -53,8 +52,4 @@ def indicators(rows: Split, sizes: Sequence[int]) -> sparse.csr_matrix:
     columns = (values + starts[:-1] - 1)[known]
     ends = np.concatenate(([0], np.cumsum(known.sum(axis=1))))
     one_hot = sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(values), int(starts[-1])))
-    return sparse.hstack([one_hot, sparse.csr_matrix(_double(rows.numeric))], format="csr")
-
-
-def _double(values: Array) -> Array:
-    return np.asarray(values, dtype=np.float64)
+    return sparse.hstack([one_hot, sparse.csr_matrix(np.asarray(rows.numeric, dtype=np.float64))], format="csr")

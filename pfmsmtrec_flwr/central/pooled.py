@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def train_pooled(
         states[number] = {name: tensor.clone() for name, tensor in training.predictor.state_dict().items()}
         states = {round_: states[round_] for round_ in sorted(set(selection.selected.values()))}
         rounds.append(record)
-        logger.info("round %d of %d: mean loss %.4f", number, settings.rounds, _mean(record.losses))
+        logger.info("round %d of %d: mean loss %.4f", number, settings.rounds, fmean(record.losses.values()))
         if on_round is not None:
             on_round(record)
         if selection.exhausted:
@@ -171,7 +172,3 @@ class PooledTraining:
             )
         except FloatingPointError as error:
             raise UserError(f"pooled rows, round {number}: {error}") from None
-
-
-def _mean(values: Mapping[str, float]) -> float:
-    return sum(values.values()) / len(values)
