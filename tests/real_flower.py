@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.launch.engine import app_folder
+from pfmsmtrec_flwr.launch.app import app_folder
 
 CONF = """
 method: pf-msmtrec

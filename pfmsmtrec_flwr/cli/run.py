@@ -89,13 +89,15 @@ def _run_on_flower(
     gpus_per_client: float | None,
     console: Console,
 ) -> None:
-    from pfmsmtrec_flwr.launch.engine import LOG_NAME, app_folder, run_on_flower, started
+    from pfmsmtrec_flwr.launch.app import app_folder
+    from pfmsmtrec_flwr.launch.engine import run_on_flower
+    from pfmsmtrec_flwr.launch.run_log import LOG_NAME, FlowerLog
 
-    log = folder / LOG_NAME
-    log.unlink(missing_ok=True)
+    log = FlowerLog(folder / LOG_NAME)
+    log.path.unlink(missing_ok=True)
 
     def phase() -> str:
-        return "waiting for clients" if started(log) else "starting Flower"
+        return "waiting for clients" if log.run_id else "starting Flower"
 
     # The configuration as it was checked, not the options that led to it: nothing is left to be read differently.
     run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}

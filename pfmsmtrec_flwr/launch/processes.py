@@ -1,7 +1,7 @@
-"""Find and end a whole family of processes that detach from their parent.
+"""Finding and ending of a whole family of processes that detach from their parent.
 
 Flower's local SuperLink, its executor, the simulation and Ray start sessions of their own, so that neither a process
-group nor the tree below one process holds them all. What they share is an environment variable, inherited from the
+group nor the tree below one process holds them all. They share an environment variable, which they inherit from the
 first of them.
 """
 
@@ -26,9 +26,9 @@ class Process:
     Attributes
     ----------
     pid, parent
-        Its number and its parent's.
+        Number of the process and of its parent.
     words
-        Its environment and command line, as far as they can be read.
+        Environment and command line, as far as they can be read.
     """
 
     pid: int
@@ -44,7 +44,7 @@ def family(marker: str) -> set[int]:
     running = _running()
     found = {process.pid for process in running if marker in process.words}
     grown = True
-    while grown:  # a process may hide its environment behind a title of its own: its parent gives it away
+    while grown:  # a process with a title hides its environment, and is found through its parent
         children = {process.pid for process in running if process.parent in found} - found
         found |= children
         grown = bool(children)
@@ -52,16 +52,16 @@ def family(marker: str) -> set[int]:
 
 
 def end_family(marker: str, *, grace: float = 3.0, limit: float = 20.0) -> bool:
-    """End every process of `family(marker)`, politely first.
+    """End every process of `family(marker)`: by SIGTERM at first, then by SIGKILL.
 
     Parameters
     ----------
     marker
-        Text that no other process has in its environment: the path of a private folder, say.
+        Text that no other process has in its environment, such as the path of a private folder.
     grace
-        Seconds between the request to end and its enforcement.
+        Seconds between SIGTERM and SIGKILL.
     limit
-        Seconds after which to give up.
+        Seconds after which the attempt ends.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def end_family(marker: str, *, grace: float = 3.0, limit: float = 20.0) -> bool:
     started = time.monotonic()
     ever: set[int] = set()
     while (elapsed := time.monotonic() - started) < limit:
-        # A child whose parent has just ended is no longer found through it: remember it as long as it is what it was.
+        # A child is no longer found through a parent that has just ended, so every process seen is remembered.
         alive = family(marker) | _still(ever)
         if not alive:
             return True
@@ -82,7 +82,7 @@ def end_family(marker: str, *, grace: float = 3.0, limit: float = 20.0) -> bool:
 
 
 def _still(pids: Collection[int]) -> set[int]:
-    """Return those of `pids`, seen a moment ago, that run on; numbers are not reused within seconds."""
+    """Return the processes of `pids` that still run; numbers are not reused within seconds."""
     return {process.pid for process in _running() if process.pid in pids} if pids else set()
 
 
@@ -101,9 +101,9 @@ def _from_proc() -> list[Process]:
     for folder in _PROC.iterdir():
         if not folder.name.isdecimal():
             continue
-        with suppress(OSError):  # it ended meanwhile, or it is another user's
+        with suppress(OSError):  # it ended meanwhile, or belongs to another user
             state, parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
-            if state in "ZX":  # ended, and only waits to be noticed by its parent
+            if state in "ZX":  # it has ended, and its parent has not noticed yet
                 continue
             words = (folder / "environ").read_bytes() + b" " + (folder / "cmdline").read_bytes()
             processes.append(Process(int(folder.name), int(parent), words.decode(errors="replace")))

@@ -56,7 +56,7 @@ class FakeFlower:
 def flower(monkeypatch: pytest.MonkeyPatch) -> FakeFlower:
     fake = FakeFlower()
     monkeypatch.setattr("pfmsmtrec_flwr.launch.engine.run_on_flower", fake)
-    monkeypatch.setattr("pfmsmtrec_flwr.launch.engine.app_folder", lambda: Path("/the/app"))
+    monkeypatch.setattr("pfmsmtrec_flwr.launch.app.app_folder", lambda: Path("/the/app"))
     return fake
 
 

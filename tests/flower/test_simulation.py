@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import load_schema
 from pfmsmtrec_flwr.experiment import run_inline
-from pfmsmtrec_flwr.launch.engine import app_folder, run_on_flower
+from pfmsmtrec_flwr.launch.app import app_folder
+from pfmsmtrec_flwr.launch.engine import run_on_flower
 from pfmsmtrec_flwr.methods.configuration import load_config
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.launch import engine
-from pfmsmtrec_flwr.launch.engine import federation_config, gpu_share, run_on_flower
+from pfmsmtrec_flwr.launch.engine import run_on_flower
 from pfmsmtrec_flwr.launch.processes import end_family, family
+from pfmsmtrec_flwr.launch.run_log import FlowerLog
 
 PYPROJECT = """
 [project]
@@ -146,7 +145,7 @@ def test_a_run_beside_another_one_and_an_end_by_signal(probe: Path, tmp_path: Pa
         assert len(polls) > 3
         assert_nothing_left(str(result["home"]))
         log = (output / "flower.log").read_text()
-        assert engine.started(output / "flower.log")
+        assert FlowerLog(output / "flower.log").run_id
         assert "\x1b" not in log
 
         assert process.poll() is None, "the run beside it has been ended"
@@ -182,7 +181,7 @@ def test_ctrl_c_while_flower_starts_leaves_nothing(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def interrupt() -> None:
-        if engine.started(tmp_path / "output" / "flower.log"):
+        if FlowerLog(tmp_path / "output" / "flower.log").run_id:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -196,79 +195,3 @@ def test_ctrl_c_while_flower_starts_leaves_nothing(
 def test_a_run_that_flower_refuses_says_why(probe: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\(not started\): .*Invalid run configuration.*; the log is .*flower\.log$"):
         start(probe, tmp_path / "output", {"no-such-key": "x"})
-
-
-def test_the_federation_is_configured_in_flowers_words() -> None:
-    assert federation_config(4, 1, 0.25) == (
-        "num-supernodes=4 client-resources-num-cpus=1 client-resources-num-gpus=0.25"
-    )
-    assert federation_config(None, None, 0) == "client-resources-num-cpus=1 client-resources-num-gpus=0"
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cpus", "gpus", "message"),
-    [
-        (0, 1, 0, "got 0 SuperNodes, expected at least 1"),
-        (2, 0.5, 0, "got 0.5 CPUs per client, expected a whole number of at least 1"),
-        (2, 0, 0, "got 0 CPUs per client, expected a whole number of at least 1"),
-        (2, 1, -1, "got -1 GPUs per client, expected 0 or more, such as 0.25"),
-        (2, 1, float("nan"), "got nan GPUs per client, expected 0 or more, such as 0.25"),
-    ],
-)
-def test_impossible_resources_are_refused(nodes: int, cpus: float, gpus: float, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        federation_config(nodes, cpus, gpus)
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cpus_each", "gpus", "cpus", "share"),
-    [(4, 1, 1, 16, 0.25), (4, 8, 1, 16, 0.5), (3, 1, 1, 16, 0.3333), (2, 1, 4, 16, 1.0), (8, 1, 2, 4, 0.5)],
-)
-def test_the_clients_that_run_at_once_share_the_gpus(
-    nodes: int, cpus_each: int, gpus: int, cpus: int, share: float
-) -> None:
-    assert gpu_share(nodes, cpus_each, gpus=gpus, cpus=cpus) == share
-
-
-def test_a_share_is_given_by_itself_where_a_gpu_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_visible_gpus", lambda: 1)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert federation_config(4, 1, None).endswith("client-resources-num-gpus=0.25")
-    monkeypatch.setattr(engine, "_visible_gpus", lambda: 0)
-    assert federation_config(4, 1, None).endswith("client-resources-num-gpus=0.0")
-
-
-def test_an_install_without_its_checkout_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pfmsmtrec_flwr.__file__", str(tmp_path / "pfmsmtrec_flwr" / "__init__.py"))
-    with pytest.raises(UserError, match=r"clone the repository and `pip install -e \.` in it$"):
-        engine.app_folder()
-
-
-def test_a_detached_family_is_found_by_its_marker_and_ended(tmp_path: Path) -> None:
-    marker = str(tmp_path / "private")
-    # The child clears its environment, so that only its parent gives it away; both ignore the polite request.
-    child = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(600)"
-    parent = (
-        "import signal, subprocess, sys, time; signal.signal(15, signal.SIG_IGN)\n"
-        f"subprocess.Popen([sys.executable, '-c', {child!r}], env={{}}, start_new_session=True)\ntime.sleep(600)"
-    )
-    environment = os.environ | {"MARKER": marker}
-    command = [sys.executable, "-c", parent]
-    with subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        found = family(marker)
-        assert process.pid in found
-        assert len(found) == 2
-        assert end_family(marker, grace=0.3)
-        assert family(marker) == set()
-        for pid in found - {process.pid}:
-            stat = Path(f"/proc/{pid}/stat")
-            assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
-
-
-def test_ending_nobody_takes_no_time(tmp_path: Path) -> None:
-    began = time.monotonic()
-    assert end_family(str(tmp_path / "nobody"))
-    assert time.monotonic() - began < 2

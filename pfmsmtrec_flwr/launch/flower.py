@@ -1,0 +1,153 @@
+"""Flower's command line as this project uses it: its variables, its output, its states of a run.
+
+All names here that Flower does not document are gathered in this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from pfmsmtrec_flwr.errors import UserError
+
+# Ray's sockets lie some 65 characters below its folder, and the path of a socket may have 107 (104 on macOS).
+_LONGEST_RAY_FOLDER = 38
+_RUN_ID = re.compile(r"Successfully started run (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """State of a run.
+
+    Attributes
+    ----------
+    status
+        State in Flower's words, such as ``running`` or ``finished:completed``.
+    details
+        Reason of the state, if Flower gives one.
+    """
+
+    status: str
+    details: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended, well or not."""
+        return self.status.startswith("finished")
+
+    @property
+    def completed(self) -> bool:
+        """Whether the run has ended well."""
+        return self.status == "finished:completed"
+
+    @classmethod
+    def parse(cls, listing: str) -> RunStatus:
+        """Read the output of ``flwr list --format json`` for one run."""
+        try:
+            document = json.loads(listing[listing.index("{") :])
+        except ValueError:
+            return cls("finished:unknown", "Flower did not say how the run ended")
+        if not document.get("success"):
+            return cls("finished:unknown", str(document.get("error-message", "")))
+        run = document["runs"][0]
+        return cls(str(run["status"]), str(run["status-details"]))
+
+
+NOT_STARTED = RunStatus("not started")
+
+
+def run_id_in(output: str) -> str:
+    """Return the run's number from the output of ``flwr run``; empty before Flower has taken the run."""
+    match = _RUN_ID.search(output)
+    return match.group(1) if match else ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowerCommand:
+    """The `flwr` command of this environment, connected to a daemon of its own.
+
+    Attributes
+    ----------
+    executable
+        Path of the command.
+    home
+        Private home of Flower, and neutral working directory.
+    environment
+        Environment of the daemon and of all processes below it.
+    """
+
+    executable: Path
+    home: Path
+    environment: dict[str, str]
+
+    @classmethod
+    def at(cls, home: Path) -> FlowerCommand:
+        """Return the command for a private home."""
+        executable = _find_flwr()
+        environment = os.environ | {
+            "PATH": f"{executable.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "FLWR_HOME": str(home),
+            "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(_free_port()),
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONUNBUFFERED": "1",  # otherwise the log would stay empty until the end
+        }
+        environment.pop("RAY_ADDRESS", None)  # it names somebody else's cluster
+        if len(str(home)) <= _LONGEST_RAY_FOLDER:
+            environment["RAY_TMPDIR"] = str(home)
+        return cls(executable, home, environment)
+
+    @property
+    def daemon_log(self) -> Path:
+        """Log of the local SuperLink."""
+        return self.home / "local-superlink" / "superlink.log"
+
+    def run(self, app: Path, run_config: Path, federation: str, output: int) -> subprocess.Popen[bytes]:
+        """Start ``flwr run``, which streams the run's log to a file descriptor."""
+        settings = ["--run-config", str(run_config), "--federation-config", federation]
+        return subprocess.Popen(
+            [str(self.executable), "run", str(app), "--stream", *settings],
+            cwd=self.home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others in order
+        )
+
+    def status(self, run_id: str) -> RunStatus:
+        """Return the state of a run; the exit status of ``flwr run`` does not show it."""
+        listing = subprocess.run(
+            [str(self.executable), "list", "--run-id", run_id, "--format", "json"],
+            cwd=self.home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        ).stdout
+        return RunStatus.parse(listing)
+
+
+def _find_flwr() -> Path:
+    for folder in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
+        if (found := shutil.which("flwr", path=folder)) is not None:
+            return Path(found)
+    raise UserError(f"no `flwr` command beside {sys.executable}: `pip install -e .` in the checkout brings it")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
