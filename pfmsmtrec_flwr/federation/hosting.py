@@ -1,4 +1,4 @@
-"""Which scenarios a node hosts, and where their rows are."""
+"""The scenarios that a node hosts, and their rows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ SYNTHETIC = "synthetic"
 def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
     """Return the names of the scenarios that this node hosts in this run.
 
-    A deployed node says so itself: ``--node-config 'scenarios="NL,ES"'``, or hosts whatever is prepared in its data
-    folder. In a simulation scenario *i*, largest first, lives on partition *i* modulo their number.
+    A deployed node declares them, ``--node-config 'scenarios="NL,ES"'``, or hosts all that are prepared in its data
+    folder. In a simulation scenario *i* of those sorted from largest to smallest lives on partition *i* modulo the
+    number of partitions.
     """
     if not is_simulated(context):
         return _declared(config, context)
@@ -35,12 +36,12 @@ def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
 
 
 def chosen_scenarios(config: RunConfig, root: Path) -> dict[str, int]:
-    """Return the training rows of each scenario that takes part, of those that can be had below ``root``, by name.
+    """Return the number of training rows of each participating scenario below ``root``, by name.
 
     Raises
     ------
     UserError
-        Nothing is prepared there, or not a scenario that is to take part.
+        Nothing is prepared there, or a participating scenario is missing.
     """
     sizes = known_scenarios(config.data, root)
     if not config.federation.scenarios:
@@ -50,7 +51,7 @@ def chosen_scenarios(config: RunConfig, root: Path) -> dict[str, int]:
 
 
 def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
-    """Return the training rows of each scenario of a data set that can be had below ``root``, by name.
+    """Return the number of training rows of each scenario of a data set below ``root``, by name.
 
     Raises
     ------
@@ -70,12 +71,12 @@ def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
 
 
 def open_scenario(config: RunConfig, context: Context, scenario: str) -> ScenarioStore:
-    """Open a scenario's prepared store on its node; a made-up one is made first."""
+    """Open a scenario's prepared store on its node; made-up rows are made first."""
     return open_store(config.data, data_root(context), scenario)
 
 
 def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
-    """Open a scenario's prepared store below ``root``; a made-up one is made first."""
+    """Open a scenario's prepared store below ``root``; made-up rows are made first."""
     if data.name == SYNTHETIC:
         return ensure_synthetic(synthetic_settings(data), scenario, root)
     path = safe_folder(root, data.name, scenario)

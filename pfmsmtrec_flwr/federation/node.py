@@ -1,4 +1,4 @@
-"""A node's answer to a message: each of its scenarios' answers."""
+"""A node's answer to a message: the replies of its scenarios."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from pfmsmtrec_flwr.validation import parse
 
 Action = Callable[[ScenarioClient, Order, Incoming], Reply]
 ClientOf = Callable[[str], type[ScenarioClient]]
-"""Gives the kind of client that a method has, by the method's name."""
+"""Function that returns the client class of a method, by the method's name."""
 
 
 def answer(content: RecordDict, context: Context, client_of: ClientOf, action: Action) -> RecordDict:
     """Carry out an order for every scenario of the message.
 
-    What goes wrong through a user's mistake comes back as the scenario's error, in one line; anything else is raised.
+    A `UserError` comes back as the scenario's error, in one line; any other exception is raised.
     """
     order, incoming, scenarios = unpack_orders(content)
     config = _config(order)
-    # A deployed node trains on what it declared to host, whatever the server asks for.
+    # A deployed node trains the scenarios that it declared, whatever the server asks for.
     hosted = scenarios if is_simulated(context) else hosted_scenarios(config, context)
     replies = {}
     for name in scenarios:
@@ -50,7 +50,7 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
 
 
 def hello(content: RecordDict, context: Context) -> RecordDict:
-    """Say which scenarios this node hosts, and what the server has to know of each."""
+    """Return the scenarios that this node hosts, with the description of each for the server."""
     partitions = int(context.node_config.get("num-partitions", 0))
     document = {"version": pfmsmtrec_flwr.__version__, "partitions": partitions, "scenarios": [], "error": ""}
     try:
@@ -74,7 +74,7 @@ def _config(order: Order) -> RunConfig:
 
 
 def describe(store: ScenarioStore, config: RunConfig) -> Description:
-    """Return what the server has to know of a scenario; sizes of local tables, which count people, stay here."""
+    """Return the description of a scenario for the server, without the sizes of local tables, which count people."""
     used = training_rows(store, config)
     return parse(
         Description,

@@ -1,1 +1,1 @@
-"""Flower's own processes, started and ended."""
+"""Flower's own processes: start, wait, end."""

@@ -1,1 +1,1 @@
-"""Saved models, and what turns them into probabilities."""
+"""Saved models and their predictions."""

@@ -1,4 +1,4 @@
-"""Read the model that a scenario's run left behind."""
+"""Reading of the model that a run saved for a scenario."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ DESCRIPTION_NAME = "model.json"
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """What a saved model is, and what it takes to build it.
+    """Origin of a saved model, and everything that is needed to build it.
 
     Attributes
     ----------
-    scenario, dataset
-        Whose model it is, and on which prepared data it was trained.
-    method, seed, selected_round
-        How it was trained, and the round that it is from.
-    spec, settings
-        Its inputs and tasks, and its sizes.
+    scenario
+        Scenario to which the model belongs.
+    dataset
+        Prepared data on which it was trained.
+    method, seed
+        Method and seed of the run.
+    selected_round
+        Round whose parameters were saved.
+    spec
+        Inputs and tasks.
+    settings
+        Architecture and sizes.
     """
 
     scenario: str
@@ -54,7 +60,7 @@ class ModelDescription:
         Raises
         ------
         UserError
-            It is not the description of a model.
+            The text does not describe a model of this project.
         """
         try:
             document: dict[str, Any] = json.loads(text)
@@ -76,12 +82,12 @@ def load_model(folder: Path) -> tuple[ScenarioModel, ModelDescription]:
     Returns
     -------
     tuple
-        The model, in evaluation mode on the CPU, and what it is.
+        The model, in evaluation mode on the CPU, and its description.
 
     Raises
     ------
     UserError
-        A file is missing, damaged, or does not fit the other.
+        A file is missing or damaged, or the parameters do not fit the description.
     """
     path = folder / DESCRIPTION_NAME
     try:

@@ -110,7 +110,7 @@ class ScenarioClient:
         incoming
             Received parameters.
         memory
-            What the last exchange left.
+            Memory that the last exchange left.
         """
         return self.trainer.fit(self.model, order, self.anchors(incoming), memory)
 
@@ -134,8 +134,8 @@ class ScenarioClient:
     def restore(self, model: ScenarioModel, memory: Memory, scope: str) -> None:
         """Restore a second model from a scope of the memory.
 
-        What the scope lacks becomes as in `model`, the travelling one; at the first exchange output biases start at
-        the scenario's own base rates.
+        Tensors that the scope lacks are copied from `model`, the travelling model; at the first exchange, output
+        biases are the logits of the scenario's own base rates.
         """
         state = self.model.state_dict() | (self.base_rates() if memory.is_empty else {})
         model.load_state_dict(state | memory.scope(scope).model)

@@ -1,4 +1,4 @@
-"""What a scenario remembers from one exchange to the next."""
+"""Memory of a scenario from one exchange to the next."""
 
 from __future__ import annotations
 
