@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,25 +44,18 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class PagePart:
-    """A section of the page; left out where it has neither tables nor pictures."""
-
-    anchor: str
-    title: str
-    text: str
-    tables: tuple[FigureTable, ...]
-    drawings: Iterable[Drawing] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class PageSection:
-    """A section of the page with its pictures saved."""
+    """A section of the page; left out if it has neither tables nor pictures."""
 
     anchor: str
     title: str
-    text: str
-    tables: tuple[FigureTable, ...]
-    pictures: tuple[Shown, ...]
+    text: str = ""
+    tables: tuple[FigureTable, ...] = ()
+    pictures: tuple[Shown, ...] = ()
+
+
+Save = Callable[[Iterable[Drawing]], tuple[Shown, ...]]
+"""Function that saves pictures and returns the form that the page holds."""
 
 
 def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]) -> Path:
@@ -86,7 +79,7 @@ def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]
         for folder in (output.parent, figures):
             folder.mkdir(parents=True, exist_ok=True)
         with style():
-            made = [_section(part, figures, formats) for part in _parts(study)]
+            made = list(_sections(study, lambda drawings: tuple(_shown(each, figures, formats) for each in drawings)))
         sections = [section for section in made if section.tables or section.pictures]
         write_tables((table for section in sections for table in section.tables), output.parent / TABLES_NAME)
         output.write_text(_html(study, sections, figures.name, formats), encoding="utf-8")
@@ -95,61 +88,54 @@ def write_page(study: Study, output: Path, figures: Path, formats: Sequence[str]
     return output
 
 
-def _parts(study: Study) -> Iterator[PagePart]:
+def _sections(study: Study, save: Save) -> Iterator[PageSection]:
     figures = study.figures
-    yield PagePart(
+    yield PageSection(
         "result",
         "The result at a glance",
         "Methods by the mean of their test AUC over scenarios, which all count alike. Personalised: every scenario "
         "ends with a model of its own; global: all with the same; consensus: the mean of the personalised models.",
         (ranking_table(figures),),
-        draw_rankings(figures),
+        pictures=save(draw_rankings(figures)),
     )
-    yield PagePart(
+    yield PageSection(
         "auc",
         "AUC by scenario",
         "Test rows, at the round chosen on validation rows; with several seeds mean and standard deviation. The darker "
         "a cell, the nearer to the best of its column; the best is bold and underlined.",
         tuple(measure_tables(figures, "auc")),
     )
-    yield PagePart("learning", "Learning curves", "", (), draw_learning(study))
-    yield PagePart("traffic", "Traffic and quality", "", (), draw_traffic(figures))
-    yield PagePart(
+    yield PageSection("learning", "Learning curves", pictures=save(draw_learning(study)))
+    yield PageSection("traffic", "Traffic and quality", pictures=save(draw_traffic(figures)))
+    yield PageSection(
         "shares",
         "Learned shares",
         "α: share of the coordinated update that a scenario's experts receive; β: share of the attended update that "
         "its towers receive.",
-        (),
-        draw_shares(study),
+        pictures=save(draw_shares(study)),
     )
-    yield PagePart(
+    yield PageSection(
         "conflict",
         "Conflict between scenarios",
         "The cosine between two scenarios' updates: 1 where they agree, 0 where they have nothing to do with each "
         "other, below 0 where one undoes the other.",
-        (),
-        draw_conflicts(study),
+        pictures=save(draw_conflicts(study)),
     )
-    yield PagePart("gates", "Use of the experts", "", (), draw_gates(study))
-    yield PagePart(
+    yield PageSection("gates", "Use of the experts", pictures=save(draw_gates(study)))
+    yield PageSection(
         "probabilities",
         "Probabilities: log loss and calibration",
-        "Log loss: the lower the better. Calibration: above 1 the model promises too many positives.",
+        "Log loss: the lower the better. Calibration: above 1 the model predicts too many positives.",
         (*measure_tables(figures, "logloss"), *measure_tables(figures, "calibration")),
     )
-    yield PagePart(
+    yield PageSection(
         "gauc",
         "GAUC: the order within users",
         "AUC within each user, averaged over users by their impressions; only users with both classes count.",
         tuple(measure_tables(figures, "gauc")),
     )
-    yield PagePart("cost", "Time and traffic", "", (cost_table(figures),))
-    yield PagePart("data", "The data", "", (data_table(figures),))
-
-
-def _section(part: PagePart, figures: Path, formats: Sequence[str]) -> PageSection:
-    pictures = tuple(_shown(drawing, figures, formats) for drawing in part.drawings)
-    return PageSection(part.anchor, part.title, part.text, part.tables, pictures)
+    yield PageSection("cost", "Time and traffic", tables=(cost_table(figures),))
+    yield PageSection("data", "The data", tables=(data_table(figures),))
 
 
 def _shown(drawing: Drawing, figures: Path, formats: Sequence[str]) -> Shown:

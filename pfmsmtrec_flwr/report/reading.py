@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
 from pfmsmtrec_flwr.results.frame import FAMILIES
-from pfmsmtrec_flwr.results.rounds import METRICS_NAME, RoundMetrics, read_metrics
+from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME
 from pfmsmtrec_flwr.results.summary import read_summary
 from pfmsmtrec_flwr.results.writer import read_results
@@ -79,7 +78,7 @@ def _variants(finished: Sequence[tuple[str, Path]]) -> tuple[LoggedVariant, ...]
     runs: dict[str, dict[int, LoggedRun]] = {}
     places: dict[tuple[str, int], Path] = {}
     for name, path in finished:
-        run = _run(path)
+        run = LoggedRun(read_results(path), tuple(read_metrics(path)))
         seed = run.results.seed
         if seed in runs.setdefault(name, {}):
             raise UserError(
@@ -90,20 +89,3 @@ def _variants(finished: Sequence[tuple[str, Path]]) -> tuple[LoggedVariant, ...]
         places[name, seed] = path
     variants = [LoggedVariant(name, tuple(own[seed] for seed in sorted(own))) for name, own in runs.items()]
     return tuple(sorted(variants, key=lambda variant: (FAMILIES.index(variant.family), variant.name)))
-
-
-def _run(folder: Path) -> LoggedRun:
-    path = folder / METRICS_NAME
-    rounds = tuple(read_metrics(folder))
-    return LoggedRun(read_results(folder), rounds, tuple(_shares(entry, path) for entry in rounds))
-
-
-def _shares(entry: RoundMetrics, path: Path) -> dict[str, dict[str, float]]:
-    """Return the learned shares of a round, by scenario and name."""
-    return {scenario: _numbers(own, f"{path}, round {entry.round}") for scenario, own in (entry.alpha or {}).items()}
-
-
-def _numbers(own: Any, source: str) -> dict[str, float]:
-    if not isinstance(own, Mapping) or not all(isinstance(value, int | float) for value in own.values()):
-        raise UserError(f"{source}: key 'alpha': got {own!r}, expected numbers by name")
-    return {str(name): float(value) for name, value in own.items()}

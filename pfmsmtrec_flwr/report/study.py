@@ -22,13 +22,10 @@ class LoggedRun:
         Test figures.
     rounds
         Rounds logged, in order; empty if there is no log.
-    shares
-        α, β and other learned shares of each round, by scenario and name.
     """
 
     results: RunResults
     rounds: tuple[RoundMetrics, ...] = ()
-    shares: tuple[dict[str, dict[str, float]], ...] = ()
 
     def validation(self, scenario: str, task: str) -> dict[int, float]:
         """Return the validation AUC by round, where it is defined."""
@@ -42,8 +39,8 @@ class LoggedRun:
 
     def share(self, scenario: str, name: str) -> dict[int, float]:
         """Return a learned share by round."""
-        logged = zip(self.rounds, self.shares, strict=True)
-        return {entry.round: own[scenario][name] for entry, own in logged if name in own.get(scenario, {})}
+        logged = {entry.round: (entry.alpha or {}).get(scenario, {}) for entry in self.rounds}
+        return {number: shares[name] for number, shares in logged.items() if name in shares}
 
     def gates(self, scenario: str, task: str) -> dict[int, list[float]]:
         """Return the share of each expert by round."""

@@ -57,8 +57,8 @@ class RoundMetrics(Section):
     """Validation AUC by task, mean over scenarios."""
     up_bytes: int = 0
     down_bytes: int = 0
-    alpha: dict[str, Any] | None = None
-    """Learned shares by scenario."""
+    alpha: dict[str, dict[str, float]] | None = None
+    """α, β and other learned shares, by scenario and name."""
     gates: dict[str, dict[str, list[float]]] | None = None
     """Mean share of each expert by scenario and task."""
     conflict: ConflictRound | None = None
@@ -111,7 +111,7 @@ class MetricsLog:
         macro: Mapping[str, float | None] | None = None,
         up_bytes: int = 0,
         down_bytes: int = 0,
-        alpha: Mapping[str, Any] | None = None,
+        alpha: Mapping[str, Mapping[str, float]] | None = None,
         gates: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
         conflict: Mapping[str, Any] | None = None,
     ) -> RoundMetrics:
@@ -128,7 +128,7 @@ class MetricsLog:
         up_bytes, down_bytes
             Bytes sent in this round.
         alpha
-            Learned shares, by scenario.
+            Learned shares, by scenario and name.
         gates
             Mean share of each expert, by scenario and task.
         conflict
@@ -144,7 +144,7 @@ class MetricsLog:
             macro=dict(macro) if macro is not None else _macro(reported),
             up_bytes=up_bytes,
             down_bytes=down_bytes,
-            alpha=dict(alpha) if alpha is not None else None,
+            alpha=None if alpha is None else {name: dict(own) for name, own in alpha.items()},
             gates=_rounded(gates),
             conflict=None if conflict is None else parse(ConflictRound, _rounded(conflict), f"round {round_number}"),
         )

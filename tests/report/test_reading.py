@@ -85,7 +85,7 @@ def test_a_damaged_file_is_named(maker: RunMaker, file: str, content: str, messa
 def test_shares_that_are_no_numbers_are_refused(maker: RunMaker) -> None:
     path = maker.write(maker.results("alone", 0.6), learned=True) / "metrics.jsonl"
     path.write_text(path.read_text().replace('{"alpha": 0.7', '{"alpha": "much"', 1))
-    with pytest.raises(UserError, match=r"metrics\.jsonl, round 2: key 'alpha': got .*, expected numbers by name$"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2: key 'alpha\.NL\.alpha': got 'much'; "):
         read_study(maker.root)
 
 

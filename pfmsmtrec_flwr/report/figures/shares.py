@@ -24,7 +24,11 @@ def draw_shares(study: Study) -> Iterator[Drawing]:
     """Draw a picture for each method that learns shares: a panel for each share, a curve for each scenario."""
     for variant in study.variants:
         names = dict.fromkeys(
-            name for run in variant.runs for shares in run.shares for own in shares.values() for name in own
+            name
+            for run in variant.runs
+            for entry in run.rounds
+            for shares in (entry.alpha or {}).values()
+            for name in shares
         )
         curves = {name: _curves(study, variant, name) for name in names}
         drawn = {name: own for name, own in curves.items() if own}

@@ -16,7 +16,7 @@ def test_the_gates_of_the_selected_round_count(study: Study) -> None:
 
 def test_the_last_round_counts_where_the_selected_one_was_not_logged(study: Study) -> None:
     run = study.variants[3].runs[0]
-    usage = selected_usage(study, LoggedRun(run.results, run.rounds[:1], run.shares[:1]))
+    usage = selected_usage(study, LoggedRun(run.results, run.rounds[:1]))
     assert usage["NL", "ctr"] == pytest.approx([0.6, 0.4])
 
 
