@@ -23,6 +23,8 @@ from pfmsmtrec_flwr.results.schema import (
     Traffic,
     results_from,
 )
+from pfmsmtrec_flwr.results.summarizing import Finished
+from pfmsmtrec_flwr.results.summary import Described
 from pfmsmtrec_flwr.results.writer import write_results
 
 BASES = {"alone": 0.60, "fedavg": 0.62, "pf-msmtrec": 0.64}
@@ -68,6 +70,23 @@ def run_results(
         traffic=Traffic(up_bytes=traffic[0], down_bytes=traffic[1]),
         seconds=Seconds(total=seconds),
     )
+
+
+def finished_of(
+    name: str, runs: Mapping[int, RunResults], *, trials: int = 0, folders: Mapping[int, str] | None = None
+) -> Finished:
+    """Return a variant with its runs."""
+    first = next(iter(runs.values()))
+    described = Described(
+        name=name,
+        method=first.method,
+        family=first.family,
+        parameters=first.parameters,
+        settings={},
+        trials=trials,
+        validation=None,
+    )
+    return Finished(described, runs, folders or {})
 
 
 def _task(auc: float | None) -> TaskResult:

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from pfmsmtrec_flwr.comparison.jobs import JobStage
 from pfmsmtrec_flwr.comparison.schedule import Entry, JobState, Schedule
 from pfmsmtrec_flwr.results.means import mean
-from pfmsmtrec_flwr.results.progress import clock_face
+from pfmsmtrec_flwr.results.progress import LiveDisplay, clock_face
 from pfmsmtrec_flwr.results.rounds import read_metrics
-from pfmsmtrec_flwr.results.tables import MISSING
+from pfmsmtrec_flwr.results.tables import MISSING, figure_cell
 
 _WORDS = {JobStage.TRIAL: "trial", JobStage.RUN: "run", JobStage.JOIN: "joining"}
 
@@ -66,10 +65,8 @@ def time_left(schedule: Schedule) -> float | None:
     return sum(known) / schedule.slots if known and len(known) == len(parts) else None
 
 
-class ScheduleDisplay:
-    """Display of a schedule: redrawn in place on a terminal, a line per finished job otherwise.
-
-    Use it as a context manager, and have the schedule call `update`.
+class ScheduleDisplay(LiveDisplay):
+    """Display of a schedule, with a line per finished job where it is not redrawn; the schedule calls `update`.
 
     Parameters
     ----------
@@ -80,20 +77,10 @@ class ScheduleDisplay:
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
+        super().__init__(console)
         self._clock = clock
         self._origin = clock()
         self._shown: set[Path] = set()
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-
-    def __enter__(self) -> ScheduleDisplay:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def update(self, schedule: Schedule) -> None:
         """Show the current state of the schedule."""
@@ -104,7 +91,7 @@ class ScheduleDisplay:
         for folder, entry in schedule.entries.items():
             if entry.settled and not entry.earlier and folder not in self._shown:
                 self._shown.add(folder)
-                self._console.print(Text(job_line(schedule, entry, elapsed)), soft_wrap=True)
+                self._print(job_line(schedule, entry, elapsed))
 
 
 def job_line(schedule: Schedule, entry: Entry, elapsed: float) -> str:
@@ -131,7 +118,7 @@ def schedule_drawing(schedule: Schedule, elapsed: float) -> RenderableType:
             Text(each.name),
             _WORDS[each.stage],
             f"{each.done} of {each.total}{failed}",
-            MISSING if each.auc is None else f"{each.auc:.4f}",
+            str(figure_cell(each.auc)),
             MISSING if each.seconds is None else clock_face(each.seconds),
             MISSING if each.left is None else clock_face(each.left),
         )

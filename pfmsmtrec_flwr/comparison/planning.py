@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.methods import METHODS, find_method
 from pfmsmtrec_flwr.methods.configuration import check_settings
 from pfmsmtrec_flwr.results.schema import RunResults
 from pfmsmtrec_flwr.results.summarizing import Finished
-from pfmsmtrec_flwr.results.summary import Joined
+from pfmsmtrec_flwr.results.summary import Described, Joined
 from pfmsmtrec_flwr.results.writer import read_results
 from pfmsmtrec_flwr.upgrades import refuse_old_keys
 from pfmsmtrec_flwr.validation import parse, read_yaml
@@ -203,7 +203,7 @@ class ComparisonPlan:
     def finished(self) -> list[Finished]:
         """Return the variants that have finished runs."""
         found = [self._finished(name, planned) for name, all_ in self._planned.items() for planned in all_]
-        return [each for each in found if each.runs]
+        return [each for each in found if each is not None]
 
     def joined(self) -> list[Joined]:
         """Return the figures of scenarios that joined later, of the trainings that have finished."""
@@ -287,19 +287,25 @@ class ComparisonPlan:
             name, stage, config, digest, folder, self.request.data, run or self._run, self.request.options.keep_models
         )
 
-    def _finished(self, name: str, planned: Planned) -> Finished:
+    def _finished(self, name: str, planned: Planned) -> Finished | None:
         tuned = self._tuned.get(name)
         jobs = {job.config.seed: job for job in planned.jobs if job.finished}
-        return Finished(
+        if not jobs:
+            return None
+        runs = {seed: _results(job, planned.variant) for seed, job in jobs.items()}
+        first = next(iter(runs.values()))
+        described = Described(
             name=planned.variant.name,
             method=planned.variant.method,
-            runs={seed: _results(job, planned.variant) for seed, job in jobs.items()},
+            family=first.family,
+            parameters=first.parameters,
             what=planned.variant.what,
             settings=planned.settings,
             trials=0 if tuned is None else tuned.trials,
             validation=None if tuned is None else tuned.score,
-            folders={seed: job.folder.relative_to(self.request.output).as_posix() for seed, job in jobs.items()},
         )
+        folders = {seed: job.folder.relative_to(self.request.output).as_posix() for seed, job in jobs.items()}
+        return Finished(described, runs, folders)
 
 
 def _results(job: Job, variant: Variant) -> RunResults:

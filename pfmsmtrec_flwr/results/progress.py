@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pfmsmtrec_flwr.results.rounds import METRICS_NAME, RoundMetrics, read_metrics
-from pfmsmtrec_flwr.results.tables import MISSING
+from pfmsmtrec_flwr.results.tables import figure_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +98,38 @@ class RunWatch:
         return read_metrics(folder) if stamp and stamp != self._stale[name] else []
 
 
-class RunDisplay:
-    """Display of a run: redrawn in place on a terminal, a line per round otherwise.
+class LiveDisplay:
+    """Display that is redrawn in place on a terminal, and prints lines otherwise; a context manager."""
 
-    Use it as a context manager, and call `update` often.
-    """
-
-    def __init__(self, watch: RunWatch, console: Console) -> None:
-        self._watch = watch
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._last = ""
 
-    def __enter__(self) -> RunDisplay:
+    def __enter__(self) -> Self:
         if self._live is not None:
             self._live.start()
-        self.update()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class RunDisplay(LiveDisplay):
+    """Display of a run, with a line per round where it is not redrawn; call `update` often."""
+
+    def __init__(self, watch: RunWatch, console: Console) -> None:
+        super().__init__(console)
+        self._watch = watch
+        self._last = ""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.update()
+        return self
 
     def update(self) -> None:
         """Draw the current state of the run."""
@@ -128,14 +140,14 @@ class RunDisplay:
         key = _where(state)
         if key != self._last:
             self._last = key
-            self._console.print(Text(run_line(state)), soft_wrap=True)
+            self._print(run_line(state))
 
 
 def run_line(state: RunState) -> str:
     """Return the state as one line of text."""
     parts = [_where(state)]
     if state.current is not None and state.current.macro:
-        figures = " ".join(f"{task} {_auc(auc)}" for task, auc in state.current.macro.items())
+        figures = " ".join(f"{task} {figure_cell(auc)}" for task, auc in state.current.macro.items())
         parts.append(f"validation AUC {figures}")
     parts.append(_times(state))
     return ", ".join(parts)
@@ -156,9 +168,9 @@ def run_drawing(state: RunState) -> RenderableType:
         grid.add_column(task, justify="right")
     for name, scenario in state.current.scenarios.items():
         figures = (scenario.validation.get(task) for task in tasks)
-        grid.add_row(name, *(_auc(None if found is None else found.auc) for found in figures))
+        grid.add_row(name, *(str(figure_cell(None if found is None else found.auc)) for found in figures))
     if state.current.macro:
-        grid.add_row("mean", *(_auc(state.current.macro.get(task)) for task in tasks), style="bold")
+        grid.add_row("mean", *(str(figure_cell(state.current.macro.get(task))) for task in tasks), style="bold")
     return Group(head, grid)
 
 
@@ -181,10 +193,6 @@ def _times(state: RunState) -> str:
     # Early stopping may end the run earlier, hence "at most".
     left = f", at most {clock_face(state.left)} left" if state.left is not None else ""
     return f"{clock_face(state.elapsed)} elapsed{left}"
-
-
-def _auc(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.4f}"
 
 
 def _seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:

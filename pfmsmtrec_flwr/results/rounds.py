@@ -108,7 +108,6 @@ class MetricsLog:
         round_number: int,
         scenarios: Mapping[str, Mapping[str, Any]],
         *,
-        macro: Mapping[str, float | None] | None = None,
         up_bytes: int = 0,
         down_bytes: int = 0,
         alpha: Mapping[str, Mapping[str, float]] | None = None,
@@ -123,8 +122,6 @@ class MetricsLog:
             Number of the round, from 1 on.
         scenarios
             Reports by name: ``{"loss": x, "validation": {task: {"auc": x, "logloss": x}}}``; NaN becomes null.
-        macro
-            Validation AUC by task; computed from `scenarios` when None.
         up_bytes, down_bytes
             Bytes sent in this round.
         alpha
@@ -141,7 +138,7 @@ class MetricsLog:
             rounds=self._rounds,
             seconds=round(self._clock() - self._origin, 3),
             scenarios=reported,
-            macro=dict(macro) if macro is not None else _macro(reported),
+            macro=_macro(reported),
             up_bytes=up_bytes,
             down_bytes=down_bytes,
             alpha=None if alpha is None else {name: dict(own) for name, own in alpha.items()},

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from pfmsmtrec_flwr.config import Settings
 from pfmsmtrec_flwr.results.frame import METRICS, Figures, Line
 from pfmsmtrec_flwr.results.means import Spread, mean
 from pfmsmtrec_flwr.results.schema import RunResults, notes_of
@@ -37,30 +36,22 @@ class Finished:
 
     Attributes
     ----------
-    name, method
-        Names of the variant and of its method.
+    variant
+        Description of the variant.
     runs
         Results by seed.
-    what
-        Difference from the method as it is, in words.
-    settings
-        Settings of its own, tuned or not.
-    trials
-        Number of settings that were tried for its method.
-    validation
-        Mean validation AUC of the best trial.
     folders
         Folders of the runs by seed, relative to the comparison's, with slashes.
     """
 
-    name: str
-    method: str
+    variant: Described
     runs: Mapping[int, RunResults]
-    what: str = ""
-    settings: Settings = field(default_factory=dict)
-    trials: int = 0
-    validation: float | None = None
     folders: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the variant."""
+        return self.variant.name
 
 
 def figures_of(finished: Sequence[Finished]) -> Figures:
@@ -95,7 +86,7 @@ def summarize(
         seeds=list(figures.seeds),
         scenarios=list(figures.scenarios),
         tasks=list(figures.tasks),
-        variants=[_described(each) for each in finished],
+        variants=[each.variant for each in finished],
         lines=_line_summaries(figures, reference),
         runs=[
             Counted(variant=each.name, seed=seed, folder=each.folders[seed])
@@ -122,20 +113,6 @@ def relative_improvement(auc: float | None, base: float | None) -> float | None:
 
 def _which(model: str) -> Which:
     return "consensus" if model == "consensus" else "model"
-
-
-def _described(finished: Finished) -> Described:
-    first = next(iter(finished.runs.values()))
-    return Described(
-        name=finished.name,
-        method=finished.method,
-        family=first.family,
-        parameters=first.parameters,
-        what=finished.what,
-        settings=finished.settings,
-        trials=finished.trials,
-        validation=finished.validation,
-    )
 
 
 def _cost(finished: Finished, seed: int) -> Cost:

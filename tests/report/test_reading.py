@@ -5,12 +5,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from compared import finished_of
 from reported import RunMaker
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.report.reading import read_study
 from pfmsmtrec_flwr.report.study import Study
-from pfmsmtrec_flwr.results.summarizing import Finished, summarize
+from pfmsmtrec_flwr.results.summarizing import summarize
 from pfmsmtrec_flwr.results.summary import write_summary
 from pfmsmtrec_flwr.results.writer import read_results
 
@@ -102,9 +103,8 @@ def test_two_runs_of_the_same_seed_are_refused(maker: RunMaker) -> None:
 def counted(maker: RunMaker, *folders: Path) -> None:
     """Write a summary that counts these runs, each of a variant named as its folder is."""
     finished = [
-        Finished(
+        finished_of(
             folder.parent.name,
-            results.method,
             {results.seed: results},
             folders={results.seed: folder.relative_to(maker.root).as_posix()},
         )

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from compared import run_results
+from compared import finished_of, run_results
 from hypothesis import given
 from hypothesis import strategies as st
 from reported import RunMaker
@@ -175,7 +175,7 @@ def finished() -> list[Finished]:
         seed: run_results("ours", seed, {"A": {"ctr": auc}, "B": {"ctr": 0.7}}, traffic=(2_000_000, 1_000_000))
         for seed, auc in ((0, 0.66), (1, 0.68))
     }
-    return [Finished("alone", "alone", alone, trials=3), Finished("ours", "ours", ours)]
+    return [finished_of("alone", alone, trials=3), finished_of("ours", ours)]
 
 
 @pytest.fixture(scope="module")

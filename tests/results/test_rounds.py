@@ -44,7 +44,7 @@ def test_a_round_is_a_line_that_others_can_read_at_once(tmp_path: Path) -> None:
 
 def test_shares_are_written_where_a_method_learns_them(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, method="pf-msmtrec", rounds=1)
-    log.append(1, {}, macro={"ctr": 0.5}, alpha={"NL": {"alpha": 0.5, "beta": 0.25}})
+    log.append(1, {"NL": {"validation": {"ctr": {"auc": 0.5}}}}, alpha={"NL": {"alpha": 0.5, "beta": 0.25}})
     assert read_metrics(tmp_path)[0].alpha == {"NL": {"alpha": 0.5, "beta": 0.25}}
     assert read_metrics(tmp_path)[0].macro == {"ctr": 0.5}
 

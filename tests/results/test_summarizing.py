@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from compared import run_results
+from compared import finished_of, run_results
 from scipy import stats
 
 from pfmsmtrec_flwr.errors import UserError
@@ -25,7 +25,7 @@ def finished(method: str, by_seed: Mapping[int, Mapping[str, float | None]], nam
         seed: run_results(method, seed, {scenario: {"ctr": auc} for scenario, auc in own.items()})
         for seed, own in by_seed.items()
     }
-    return Finished(name or method, method, runs)
+    return finished_of(name or method, runs)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_wins_and_losses_are_counted_by_scenario(summary: Summary) -> None:
 def test_one_class_is_left_out_of_every_mean_and_said() -> None:
     ours: Auc = {"A": {"ctr": 0.6, "cvr": 0.7}, "B": {"ctr": 0.7, "cvr": None}, "C": {"ctr": 0.5}}
     other: Auc = {"A": {"ctr": 0.5, "cvr": 0.6}, "B": {"ctr": 0.5, "cvr": None}, "C": {"ctr": 0.5}}
-    made = [Finished(name, name, {0: run_results(name, 0, auc)}) for name, auc in (("p", ours), ("q", other))]
+    made = [finished_of(name, {0: run_results(name, 0, auc)}) for name, auc in (("p", ours), ("q", other))]
     summary = summarize(made, "p")
     assert values(task(summary, "p", "cvr").auc) == pytest.approx((0.7, 0.0, 1))
     assert values(task(summary, "q", "cvr").auc) == pytest.approx((0.6, 0.0, 1))
@@ -153,7 +153,7 @@ def test_the_consensus_has_a_line_of_its_own() -> None:
         )
         for seed in (0, 1)
     }
-    summary = summarize([Finished("ours", "ours", runs), finished("other", {0: {"A": 0.5}})], "ours")
+    summary = summarize([finished_of("ours", runs), finished("other", {0: {"A": 0.5}})], "ours")
     assert [(line.variant, line.which) for line in summary.lines] == [
         ("ours", "model"),
         ("ours", "consensus"),
