@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help install run lint types test quick ci clean
+.PHONY: help install run lint types test quick coverage docs ci clean
 
 help:  ## say what each target does
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
 
-install:  ## install the project and its development tools, editable
-	pip install -e ".[dev]"
+install:  ## install the project with its development and documentation tools, editable
+	pip install -e ".[dev,docs]"
 
 run:  ## train PF-MSMTrec on the made-up scenarios and print the table
 	pfmsmtrec run
@@ -24,9 +24,15 @@ test:  ## run every test, Flower's real engine included (minutes)
 quick:  ## run the tests that take seconds
 	pytest -m "not slow and not flower"
 
+coverage:  ## run every test and list the lines that none of them runs
+	pytest -n auto --dist loadfile --cov --cov-report=term --cov-report=html:build/coverage
+
+docs:  ## build the documentation site into build/site, strictly
+	mkdocs build --strict
+
 ci:  ## do what continuous integration does, from an empty environment
 	.ci/run
 
 clean:  ## remove caches and build outputs
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

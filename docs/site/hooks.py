@@ -26,7 +26,9 @@ _FENCE = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 
 def rooms() -> list[str]:
     """Names of the package's public rooms and top-level modules, sorted."""
-    found = [child.stem for child in (ROOT / PACKAGE).iterdir() if child.suffix == ".py" or (child / "__init__.py").exists()]
+    found = [
+        child.stem for child in (ROOT / PACKAGE).iterdir() if child.suffix == ".py" or (child / "__init__.py").exists()
+    ]
     return sorted(name for name in found if not name.startswith("_"))
 
 
@@ -47,7 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: object) -> str:
     """Point links, which are those of the repository, to pages of the site.
 
     A link to a file that the site does not have keeps its text alone.
