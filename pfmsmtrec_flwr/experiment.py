@@ -13,8 +13,6 @@ from flwr.serverapp import Grid
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
-from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
-from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import complete
@@ -32,10 +30,11 @@ from pfmsmtrec_flwr.results.schema import (
     results_from,
 )
 from pfmsmtrec_flwr.results.writer import write_results
+from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
 
 CONFIG_NAME = "config.yaml"
 
-Train = Callable[[Method, RunConfig, RoundCallback], FederationResult]
+Train = Callable[[Method, RunConfig, RoundCallback], TrainingResult]
 """Function that trains a method under its own configuration."""
 
 
@@ -136,7 +135,7 @@ def write_config(config: RunConfig, output: Path) -> None:
     (output / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")
 
 
-def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> FederationResult:
+def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> TrainingResult:
     own = method.configure(config)
     return train(method, own, _round_logger(method, own, folder))
 
@@ -150,7 +149,7 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Tra
     run_config = {"output": str(output), "data": str(data)}
     grid = InProcessGrid(app, simulated_contexts(run_id, num_supernodes, run_config))
 
-    def train(method: Method, own: RunConfig, on_round: RoundCallback) -> FederationResult:
+    def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
         if isinstance(method, CentralMethod):
             stores = [open_store(own.data, data, name) for name in sorted(chosen_scenarios(own, data))]
             return method.train(own, stores, on_round)
@@ -160,7 +159,7 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Tra
         yield train
 
 
-def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback) -> FederationResult:
+def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
     if not isinstance(method, FederatedMethod):
         raise TypeError(f"method {method.name} exchanges no messages")
     return method.strategy(own, on_round=on_round).start(grid)
@@ -193,7 +192,7 @@ def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback
 
 
 def results_of(
-    method: Method, config: RunConfig, result: FederationResult, references: list[str] | None = None
+    method: Method, config: RunConfig, result: TrainingResult, references: list[str] | None = None
 ) -> RunResults:
     """Return the content of `results.json` for a training.
 
@@ -241,7 +240,7 @@ def results_of(
     )
 
 
-def _scenario_result(result: FederationResult, name: str) -> ScenarioResult:
+def _scenario_result(result: TrainingResult, name: str) -> ScenarioResult:
     description = result.scenarios[name]
     consensus = result.consensus.get(name)
     return ScenarioResult(

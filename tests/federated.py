@@ -19,9 +19,9 @@ from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
-from pfmsmtrec_flwr.federation.outcome import FederationResult
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.training.records import TrainingResult
 from pfmsmtrec_flwr.validation import parse
 
 
@@ -46,7 +46,7 @@ class RecordingGrid(InProcessGrid):
 class Trained:
     """What a training over the in-process grid left."""
 
-    result: FederationResult
+    result: TrainingResult
     strategy: ScenarioStrategy
     grid: RecordingGrid
     folder: Path

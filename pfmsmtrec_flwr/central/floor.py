@@ -14,9 +14,8 @@ from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.central.pool import pool_rows
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
-from pfmsmtrec_flwr.federation.client.client import training_rows
-from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
-from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
+from pfmsmtrec_flwr.training.description import training_rows
+from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
 
 Predictor = Callable[[Split], NDArray[np.floating]]
 """Function that returns the probabilities (n,) of one task for the rows of a split."""
@@ -64,7 +63,7 @@ def train_floor(
     *,
     fit: Fit,
     pooled: bool = False,
-) -> FederationResult:
+) -> TrainingResult:
     """Fit a predictor for each task, and measure it in each scenario, as a single round.
 
     A task whose training labels are all alike is predicted by its rate.

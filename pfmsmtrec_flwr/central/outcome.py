@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.node import describe
-from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation
+from pfmsmtrec_flwr.training.description import describe
 from pfmsmtrec_flwr.training.evaluation import measure
 from pfmsmtrec_flwr.training.metrics import flat_figures
+from pfmsmtrec_flwr.training.records import RoundRecord, TaskValidation, TrainingResult
 
 
 def check_rows(stores: Sequence[ScenarioStore]) -> None:
@@ -46,7 +46,7 @@ def result_of(
     rounds: Sequence[RoundRecord],
     selected: Mapping[str, int],
     probabilities: Mapping[str, NDArray[np.float32]],
-) -> FederationResult:
+) -> TrainingResult:
     """Measure the test rows and return the result, in which the caller sets the seconds.
 
     Parameters
@@ -62,7 +62,7 @@ def result_of(
     probabilities
         Predictions (n, T) on the test rows of each scenario.
     """
-    result = FederationResult()
+    result = TrainingResult()
     result.rounds = list(rounds)
     result.selected = dict(selected)
     ordered = sorted(stores, key=lambda store: store.scenario)

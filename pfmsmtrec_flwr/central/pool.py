@@ -14,8 +14,8 @@ from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.store.manifest import SPLITS, Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
+from pfmsmtrec_flwr.training.description import training_rows
 
 Identities = Literal["private", "shared"]
 """Treatment of a person whom two scenarios know: as two people, as in a federation, or as one."""

@@ -17,8 +17,6 @@ from pfmsmtrec_flwr.central.pool import Identities, Pool, pool_rows
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord, TaskValidation
-from pfmsmtrec_flwr.federation.server.strategy import RoundCallback
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import build_model, output_biases, partition
 from pfmsmtrec_flwr.seeds import derive_seed
@@ -28,6 +26,7 @@ from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.evaluation import predict
 from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
+from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TaskValidation, TrainingResult
 from pfmsmtrec_flwr.training.selection import RoundSelection
 
 _POOLED = "pooled"
@@ -39,7 +38,7 @@ def train_pooled(
     on_round: RoundCallback | None = None,
     *,
     identities: Identities = "private",
-) -> FederationResult:
+) -> TrainingResult:
     """Train one model on the rows of all scenarios, and measure it in each.
 
     A round is a local training, as in a federation, on the pooled rows. Adam's moments stay from round to round, so

@@ -19,7 +19,6 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import results_of, write_config
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
-from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.federation.protocol import Stage, Tensors, check_tensors, unpack_tensors
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -31,6 +30,7 @@ from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.results.means import mean
 from pfmsmtrec_flwr.results.summary import Joined
 from pfmsmtrec_flwr.results.writer import read_results, write_results
+from pfmsmtrec_flwr.training.records import RoundRecord, TrainingResult
 
 CONSENSUS_NAME = "consensus.safetensors"
 SHARES = (0.01, 0.05, 0.25, 1.0)
@@ -288,7 +288,7 @@ def _alone(config: RunConfig, scenario: str, share: float) -> RunConfig:
     return one.model_copy(update={"method": ALONE.name, "data": data, "methods": {}, "federation": federation})
 
 
-def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper | None = None) -> FederationResult:
+def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper | None = None) -> TrainingResult:
     """Run a strategy in this process, with all scenarios on one node."""
     from client_app import app
 
@@ -298,6 +298,6 @@ def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper
         return strategy.start(InProcessGrid(app, contexts), evaluate_fn=None if keeper is None else keeper.take)
 
 
-def _write(method: FederatedMethod, config: RunConfig, result: FederationResult, output: Path) -> None:
+def _write(method: FederatedMethod, config: RunConfig, result: TrainingResult, output: Path) -> None:
     write_config(config, output)
     write_results(results_of(method, config, result), output)

@@ -15,39 +15,10 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
-from pfmsmtrec_flwr.validation import Section, parse
+from pfmsmtrec_flwr.training.description import Description
+from pfmsmtrec_flwr.validation import parse
 
 _RETRY_SECONDS = 1.0
-
-
-class Description(Section):
-    """What the server knows of a scenario."""
-
-    scenario: str
-    dataset: str
-    schema_hash: str
-    tasks: list[str]
-    numeric: int
-    fields: list[str]
-    rows: list[int]
-    """Rows of each field's table; 1 for a local one, whose size stays in the scenario."""
-    federated: list[bool]
-    examples: dict[str, int]
-    """Rows of each split."""
-    train_positives: list[int]
-    """Per task."""
-    used_rows: int
-    """Training rows that the run uses."""
-    used_positives: list[int]
-    """Among them, per task."""
-    note: str = ""
-    """What a reader of the scenario's figures has to know of its data."""
-
-    def spec(self) -> ModelSpec:
-        """Return the specification of the scenario's model, local tables aside."""
-        fields = zip(self.fields, self.rows, self.federated, strict=True)
-        return ModelSpec(tuple(FieldSpec(*field) for field in fields), self.numeric, tuple(self.tasks))
 
 
 @dataclass(frozen=True, slots=True)

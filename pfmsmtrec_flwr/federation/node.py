@@ -10,16 +10,14 @@ from pydantic import ValidationError
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.client import ScenarioClient, training_rows
+from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.handshake import Description
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, safe_folder
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.validation import parse
+from pfmsmtrec_flwr.training.description import describe
 
 Action = Callable[[ScenarioClient, Order, Incoming], Reply]
 ClientOf = Callable[[str], type[ScenarioClient]]
@@ -71,27 +69,3 @@ def _config(order: Order) -> RunConfig:
             f"got a configuration whose '{key}' pfmsmtrec-flwr {pfmsmtrec_flwr.__version__} does not know: "
             "install the same version on server and clients"
         ) from None
-
-
-def describe(store: ScenarioStore, config: RunConfig) -> Description:
-    """Return the description of a scenario for the server, without the sizes of local tables, which count people."""
-    used = training_rows(store, config)
-    return parse(
-        Description,
-        {
-            "scenario": store.scenario,
-            "dataset": store.dataset,
-            "schema_hash": store.schema_hash,
-            "tasks": list(store.tasks),
-            "numeric": len(store.numeric),
-            "fields": [field.name for field in store.fields],
-            "rows": [field.size if field.federated else 1 for field in store.fields],
-            "federated": [field.federated for field in store.fields],
-            "examples": {name: len(split) for name, split in store.splits.items()},
-            "train_positives": list(store.positives("train")),
-            "used_rows": len(used),
-            "used_positives": used.positives(),
-            "note": made_up_rows(store),
-        },
-        f"scenario {store.scenario}",
-    )

@@ -9,8 +9,8 @@ from typing import Literal
 from pfmsmtrec_flwr.config import MethodSettings, RunConfig, Settings, Value
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.outcome import FederationResult
-from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.training.records import RoundCallback, TrainingResult
 
 Family = Literal["floor", "alone", "pooled", "federated"]
 Space = Mapping[str, tuple[Value, ...]]
@@ -117,7 +117,7 @@ class FederatedMethod(Method):
     client: type[ScenarioClient] = ScenarioClient
 
 
-Trainer = Callable[[RunConfig, Sequence[ScenarioStore], RoundCallback | None], FederationResult]
+Trainer = Callable[[RunConfig, Sequence[ScenarioStore], RoundCallback | None], TrainingResult]
 """Trains on the scenarios' rows, calls back once per round, and returns what a federation would."""
 
 

@@ -14,12 +14,13 @@ from pfmsmtrec_flwr.federation.client.memory import Memory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Stage, Tensors
-from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 from pfmsmtrec_flwr.training.local import Anchor
+from pfmsmtrec_flwr.training.records import RoundCallback
 
 _OWN = "own"
 _ATTENDED = frozenset({Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS})

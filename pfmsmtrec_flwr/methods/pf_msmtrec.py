@@ -30,14 +30,14 @@ from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, RunConf
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.outcome import Conflict
 from pfmsmtrec_flwr.federation.protocol import Stage
-from pfmsmtrec_flwr.federation.server.strategy import RoundCallback, ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.switches import switches
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
+from pfmsmtrec_flwr.training.records import Conflict, RoundCallback
 
 LayerKey = tuple[str, int]
 """Task and layer of a tower."""

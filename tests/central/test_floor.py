@@ -13,7 +13,7 @@ from pfmsmtrec_flwr.central.floor import Example, Predictor, fit_rate, train_flo
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
-from pfmsmtrec_flwr.federation.outcome import RoundRecord
+from pfmsmtrec_flwr.training.records import RoundRecord
 
 ITEM = [Field("item", 3, True), Field("person", 4, False)]
 CONFIG = RunConfig()

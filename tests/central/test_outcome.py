@@ -10,7 +10,7 @@ from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.outcome import RoundRecord
+from pfmsmtrec_flwr.training.records import RoundRecord
 
 CONFIG = RunConfig()
 ITEM = [Field("item", 3, True)]

@@ -15,8 +15,8 @@ from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.model import FieldSpec
+from pfmsmtrec_flwr.training.description import training_rows
 
 ITEM = Field("item", 5, True)
 CONFIG = RunConfig()

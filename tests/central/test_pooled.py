@@ -11,7 +11,6 @@ from pfmsmtrec_flwr.central.pooled import PooledTraining, train_pooled
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.outcome import FederationResult, RoundRecord
 from pfmsmtrec_flwr.model import build_model, output_biases, partition
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
@@ -19,6 +18,7 @@ from pfmsmtrec_flwr.training.evaluation import measure, predict
 from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 from pfmsmtrec_flwr.training.metrics import flat_figures
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
+from pfmsmtrec_flwr.training.records import RoundRecord, TrainingResult
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ def config(tiny: Tiny, architecture: str = "mmoe", **settings: Any) -> RunConfig
     return tiny.config(**{"model__template": "none", "model__architecture": architecture} | settings)
 
 
-def figures(result: FederationResult) -> list[Any]:
+def figures(result: TrainingResult) -> list[Any]:
     return [result.test, result.selected, [record.validation for record in result.rounds]]
 
 

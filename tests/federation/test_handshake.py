@@ -13,10 +13,10 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation import handshake, node, protocol
-from pfmsmtrec_flwr.federation.client.client import training_rows
 from pfmsmtrec_flwr.federation.handshake import shake_hands
 from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
+from pfmsmtrec_flwr.training.description import describe, training_rows
 
 CONFIG = RunConfig.model_validate({"federation": {"node_timeout": 0.05}})
 Answer = dict[str, Any] | str
@@ -198,7 +198,7 @@ def test_a_node_describes_what_it_hosts(tiny: Tiny) -> None:
 def test_a_node_tells_the_labels_of_the_rows_that_are_used(tiny: Tiny) -> None:
     store = ScenarioStore.open(tiny.root / "tiny" / "NL")
     config = tiny.config(data__train_fraction=0.25)
-    described = node.describe(store, config)
+    described = describe(store, config)
     rows = training_rows(store, config)
     assert (described.examples["train"], described.used_rows) == (96, 24)
     assert described.used_positives == [int(task.sum()) for task in rows.labels.T]

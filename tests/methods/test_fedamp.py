@@ -44,7 +44,7 @@ def test_each_scenario_is_sent_a_mixture_of_the_models(tiny: Tiny) -> None:
     for message in run.grid.replies:
         if message.metadata.message_type == TRAIN:
             sent |= {name: reply.parameters for name, reply in unpack_replies(message.content).items()}
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     assert {slots[name].part for name in sent["US"]} == ATTENDED
     other = 0.5 * math.exp(-1)  # the distance of two is the mean distance, whatever it is
     for own, friend in (("FR", "US"), ("US", "FR")):

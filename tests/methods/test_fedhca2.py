@@ -41,14 +41,14 @@ def test_the_configuration_does_not_change_what_it_is(tiny: Tiny) -> None:
     assert (settings.consensus, settings.personalized_tables) == ("examples", False)
     assert (settings.interpolation, settings.regularization) == (0.0, 0.0)
     parameters = tiny.trained(config).strategy.parameters
-    slots = tiny.trained(config).strategy._slots["US"]
+    slots = tiny.trained(config).strategy.parameters.slots["US"]
     assert {slots[name].part for name in parameters.common} == {Part.FEDERATED_EMBEDDING}
     assert {slots[name].part for name in parameters.personal["US"]} == {Part.EXPERT_SCENARIO, *TOWER_PARTS}
 
 
 def test_all_experts_of_a_scenario_are_one_vector(tiny: Tiny, tmp_path: Path) -> None:
     run = tiny.train(configured(tiny, federation__scenarios=[]), tmp_path / "a", strategy=Watched)
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     experts = names_of(slots, [Part.EXPERT_SCENARIO])
     width = sum(run.models["US"][name].numel() for name in experts)
     assert [updates.shape for updates in run.strategy.seen] == [(4, 1, width)] * 2
@@ -62,7 +62,7 @@ def test_the_update_given_is_the_coordination_of_whole_encoders(tiny: Tiny, tmp_
     settings = {"federation__rounds": 1, "fedhca2__alpha": 0.5, "fedhca2__hyper_lr": 0.0}
     still = tiny.train(configured(tiny, **settings | {"fedhca2__alpha": 0.0}), tmp_path / "a", strategy=Watched)
     given = tiny.train(configured(tiny, **settings), tmp_path / "b", strategy=Watched)
-    slots = given.strategy._slots["US"]
+    slots = given.strategy.parameters.slots["US"]
     names = sorted(names_of(slots, [Part.EXPERT_SCENARIO]))
     direction = coordinate(given.strategy.seen[0], 0.4).direction.squeeze(0)
     for scenario in ("FR", "US"):

@@ -15,13 +15,13 @@ def test_the_body_is_averaged_as_by_fedavg_and_the_head_stays(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A common output bias and a local one start at different base rates: here all start as they are drawn.
-    for module in ("client.client", "server.strategy"):
+    for module in ("client.client", "server.parameters"):
         monkeypatch.setattr(f"pfmsmtrec_flwr.federation.{module}.output_biases", lambda *_: {})
     body, everything, alone = (
         tiny.train(tiny.config(method, federation__rounds=1), tmp_path / method)
         for method in ("fedper", "fedavg", "alone")
     )
-    slots = everything.strategy._slots["US"]
+    slots = everything.strategy.parameters.slots["US"]
     common = body.strategy.parameters.common
     assert {slots[name].part for name in common} == set(Part) - HEAD - {Part.LOCAL_EMBEDDING}
     for name, value in common.items():

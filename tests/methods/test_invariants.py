@@ -233,7 +233,7 @@ def test_training_stops_without_progress_and_the_best_round_counts(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = {1: 0.6, 2: 0.9, 3: 0.8, 4: 0.7, 5: 0.99}
-    monkeypatch.setattr("pfmsmtrec_flwr.federation.outcome.RoundRecord.score", lambda self, _: scores[self.round])
+    monkeypatch.setattr("pfmsmtrec_flwr.training.records.RoundRecord.score", lambda self, _: scores[self.round])
     settings = {"federation__rounds": 6, "federation__patience": 2}
     run = tiny.train(tiny.config(**settings), tmp_path / "1")
     assert [record.round for record in run.result.rounds] == [1, 2, 3, 4]
@@ -250,13 +250,13 @@ def test_training_stops_without_progress_and_the_best_round_counts(
 def test_each_scenario_keeps_its_own_round(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = {"NL": 1, "ES": 2, "FR": 3, "US": 3}
     monkeypatch.setattr(
-        "pfmsmtrec_flwr.federation.outcome.RoundRecord.score",
+        "pfmsmtrec_flwr.training.records.RoundRecord.score",
         lambda self, scenario: 1.0 - 0.1 * abs(self.round - best[scenario]),
     )
     run = tiny.train(tiny.config(federation__rounds=3, **ALL), tmp_path / "a")
     assert run.result.selected == best
     for rounds in (1, 2, 3):
-        monkeypatch.setattr("pfmsmtrec_flwr.federation.outcome.RoundRecord.score", lambda self, _: float(self.round))
+        monkeypatch.setattr("pfmsmtrec_flwr.training.records.RoundRecord.score", lambda self, _: float(self.round))
         until = tiny.train(tiny.config(federation__rounds=rounds, **ALL), tmp_path / f"{rounds}")
         for scenario in (name for name, number in best.items() if number == rounds):
             assert same({"x": run.models[scenario]}, {"x": until.models[scenario]})
@@ -323,7 +323,7 @@ def test_nor_is_normalization_with_a_template(tiny: Tiny, uneven: str) -> None:
 def test_nothing_private_is_in_any_message(tiny: Tiny, schedule: str, gates: str) -> None:
     settings = {"pf_msmtrec__schedule": schedule, "pf_msmtrec__gates": gates, "pf_msmtrec__regularization": 0.01}
     run = tiny.trained(tiny.config(**settings))
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     allowed = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.TOWER, Part.FEDERATED_EMBEDDING}
     allowed |= {Part.GATE} if gates == "federated" else set()
     seen = set()
@@ -344,7 +344,7 @@ def test_nothing_private_is_in_any_message(tiny: Tiny, schedule: str, gates: str
 @pytest.mark.parametrize("method", BASELINES)
 def test_no_baseline_sends_what_is_private(tiny: Tiny, method: str) -> None:
     run = tiny.trained(tiny.config(method))
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     travelling = {
         slots[name].part for name in (*run.strategy.parameters.common, *run.strategy.parameters.personal["US"])
     }
@@ -380,7 +380,7 @@ def test_the_consensus_is_sent_for_the_regularizer_alone(tiny: Tiny) -> None:
     for weight in (0.0, 0.1):
         run = tiny.trained(tiny.config(pf_msmtrec__regularization=weight))
         orders = [unpack_orders(m.content) for m in run.grid.sent if m.metadata.message_type == TRAIN]
-        slots = run.strategy._slots["US"]
+        slots = run.strategy.parameters.slots["US"]
         regularized = {Part.EXPERT_SCENARIO, Part.TOWER} if weight else set()  # tables, each scenario's own, are not
         for order, incoming, _ in orders:
             assert {slots[name].part for name in incoming.consensus} == regularized

@@ -33,7 +33,7 @@ def answers(run: Trained) -> list[tuple[Stage, dict[str, dict[str, Tensor]]]]:
 
 def travelling(run: Trained, stage: Stage = Stage.ALL) -> set[Part]:
     """Return the parts that came back from the scenarios at a stage, tables aside."""
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     return {
         slots[name].part
         for found, scenarios in answers(run)
@@ -60,7 +60,7 @@ def test_what_the_settings_share_travels_and_nothing_else(
     run = tiny.trained(tiny.config(**settings))
     assert travelling(run) == parts
     held = run.strategy.parameters
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     assert {slots[name].part for name in (*held.common, *held.personal["US"])} == parts | {TABLES}
 
 
@@ -135,7 +135,7 @@ def test_federated_normalization_is_the_mean_weighted_by_rows(tiny: Tiny, schedu
     for _, scenarios in answers(run):
         for name, parameters in scenarios.items():
             sent[name] |= parameters
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     names = [name for name in names_of(slots, NORMALIZATION) if not name.endswith("num_batches_tracked")]
     assert {slots[name].part for name in names} == NORMALIZATION
     for name in names:
@@ -151,7 +151,7 @@ def test_an_output_bias_that_is_local_stays_where_its_scenario_has_it(
     """With a pull of 1 all towers end alike; what does not travel is left out of that."""
     settings = {"pf_msmtrec__interpolation": 1.0, "pf_msmtrec__output_bias": output_bias}
     run = tiny.train(tiny.config(**settings), tmp_path / "a")
-    slots = run.strategy._slots["US"]
+    slots = run.strategy.parameters.slots["US"]
     alike = {
         slots[name].part
         for name in names_of(slots, HEAD_PARTS - {Part.TOWER_NORMALIZATION})

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.installing import install
 from pfmsmtrec_flwr.federation.client.measurements import Figures, Measurements
@@ -31,7 +31,7 @@ from pfmsmtrec_flwr.model import (
     partition,
 )
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
-from pfmsmtrec_flwr.seeds import derive_seed
+from pfmsmtrec_flwr.training.description import training_rows
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
 
@@ -237,12 +237,6 @@ def model_spec(store: ScenarioStore) -> ModelSpec:
     """Return what a prepared store says about the model."""
     fields = tuple(FieldSpec(field.name, field.size, field.federated) for field in store.fields)
     return ModelSpec(fields, len(store.numeric), store.tasks)
-
-
-def training_rows(store: ScenarioStore, config: RunConfig) -> Split:
-    """Return the training rows of a scenario that a run uses."""
-    seed = derive_seed(config.seed, "fraction", store.scenario)
-    return store.splits["train"].fraction(config.data.train_fraction, seed)
 
 
 def _consensus(client: ScenarioClient, incoming: Incoming) -> Tensors:

@@ -1,9 +1,9 @@
-"""What the scenarios sent back, beside what they had been sent, ready to be aggregated."""
+"""The scenarios' updates: what each was sent and what it sent back, ready to be aggregated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,17 +20,17 @@ class ScenarioUpdate:
     Attributes
     ----------
     scenario
-        Its name.
+        Name of the scenario.
     examples
-        Training rows that it saw.
+        Number of training rows that it saw.
     start
         Parameters that it was sent.
     end
-        Their values after training.
+        Values of these parameters after training.
     rows
         Touched rows of federated embedding tables.
     slots
-        Which parameter is which part of its model.
+        Part of its model that each tensor belongs to.
     """
 
     scenario: str
@@ -41,26 +41,6 @@ class ScenarioUpdate:
     slots: dict[str, Slot]
 
 
-@dataclass(slots=True)
-class Parameters:
-    """The federated parameters as the server holds them.
-
-    Attributes
-    ----------
-    common
-        The same for all scenarios, by name.
-    personal
-        Each scenario's own, by scenario and name.
-    """
-
-    common: Tensors = field(default_factory=dict)
-    personal: dict[str, Tensors] = field(default_factory=dict)
-
-    def of(self, scenario: str) -> Tensors:
-        """Return all that a scenario gets."""
-        return self.common | self.personal.get(scenario, {})
-
-
 def stack(updates: Sequence[ScenarioUpdate], name: str) -> Tensor:
-    """Return one tensor of all given scenarios after training, (K, ...)."""
+    """Return one tensor of all scenarios after training, (K, ...)."""
     return torch.stack([update.end[name] for update in updates])

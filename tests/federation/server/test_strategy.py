@@ -15,7 +15,7 @@ from torch import Tensor
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.handshake import Description, Federation
+from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, pack_replies, unpack_orders, unpack_replies
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
@@ -23,6 +23,7 @@ from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.methods import find_method
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.training.description import Description
 
 NODES = {"A": 11, "B": 12, "C": 11}
 EXAMPLES = {"A": 30, "B": 10, "C": 60}
@@ -75,7 +76,7 @@ def moved(
     for name in scenarios:
         step = steps[name]
         sent = incoming.common | incoming.personal[name]
-        slots = strategy._slots[name]
+        slots = strategy.parameters.slots[name]
         wanted = [key for key in names_of(slots, order.parts) if key != TABLE]
         rows = {}
         if Part.FEDERATED_EMBEDDING in order.parts:
@@ -104,7 +105,7 @@ MEAN_STEP = 0.23
 def test_fedavg_is_the_mean_weighted_by_rows(tiny: Tiny, method: str) -> None:
     strategy = strategy_of(tiny.config(method))
     start = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
-    parts = {strategy._slots["A"][name].part for name in start}
+    parts = {strategy.parameters.slots["A"][name].part for name in start}
     assert Part.LOCAL_EMBEDDING not in parts
     assert (Part.NORMALIZATION in parts) == (method == "fedavg")
     assert parts >= {Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, Part.GATE, Part.TOWER}
@@ -146,7 +147,7 @@ def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any]) -> None:
     strategy = strategy_of(tiny.config(**settings, **consensus))
     common = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
     start = {key: tensor.clone() for key, tensor in strategy.parameters.personal["A"].items()}
-    slots = strategy._slots["A"]
+    slots = strategy.parameters.slots["A"]
     table = {Part.FEDERATED_EMBEDDING}
     assert {slots[name].part for name in common} == {Part.EXPERT_GLOBAL} | (table if consensus else set())
     assert {slots[name].part for name in start} == {Part.EXPERT_SCENARIO, Part.TOWER} | (set() if consensus else table)
@@ -189,7 +190,7 @@ def copies(strategy: ScenarioStrategy, scenario: str) -> dict[str, Tensor]:
 
 
 def personal_names(strategy: ScenarioStrategy) -> list[str]:
-    return names_of(strategy._slots["A"], [Part.EXPERT_SCENARIO, Part.TOWER])
+    return names_of(strategy.parameters.slots["A"], [Part.EXPERT_SCENARIO, Part.TOWER])
 
 
 def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny: Tiny) -> None:
@@ -406,7 +407,7 @@ def test_an_unusable_reply_ends_the_round_or_is_done_without(tiny: Tiny, change:
     relaxed = strategy_of(tiny.config("fedavg", federation__min_scenarios=2))
     start = {name: tensor.clone() for name, tensor in relaxed.parameters.common.items()}
     aggregate(relaxed, B=change)
-    gate = names_of(relaxed._slots["A"], [Part.GATE])[0]
+    gate = names_of(relaxed.parameters.slots["A"], [Part.GATE])[0]
     close(relaxed.parameters.common[gate], start[gate] + (30 * 0.1 + 60 * 0.3) / 90)
 
 

@@ -1,0 +1,119 @@
+"""The federated parameters as the server holds them: their initial values and their mean over scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from pfmsmtrec_flwr.aggregation.consensus import mixture_weights, weighted_mean
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.protocol import Tensors
+from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
+from pfmsmtrec_flwr.model import ModelSpec, Part, Slot, build_model, output_biases, partition, parts_by_task
+from pfmsmtrec_flwr.training.description import Description
+
+
+@dataclass(slots=True)
+class Parameters:
+    """Federated parameters.
+
+    Attributes
+    ----------
+    common
+        Parameters that are the same for all scenarios, by name.
+    personal
+        Parameters of each scenario, by scenario and name.
+    slots
+        Part of the model that each tensor belongs to, by scenario and name.
+    """
+
+    common: Tensors = field(default_factory=dict)
+    personal: dict[str, Tensors] = field(default_factory=dict)
+    slots: dict[str, dict[str, Slot]] = field(default_factory=dict)
+
+    def of(self, scenario: str) -> Tensors:
+        """Return all parameters that a scenario receives."""
+        return self.common | self.personal.get(scenario, {})
+
+    def personal_mean(self, examples: Mapping[str, int], *, with_tables: bool = True) -> Tensors:
+        """Return the mean of the personal parameters over the scenarios that have them.
+
+        Parameters
+        ----------
+        examples
+            Training rows of each scenario, which weight the mean.
+        with_tables
+            Whether embedding tables are among them.
+        """
+        slots = {key: slot for own in self.slots.values() for key, slot in own.items()}
+        means = {}
+        for key in dict.fromkeys(key for tensors in self.personal.values() for key in tensors):
+            if slots[key].part is Part.FEDERATED_EMBEDDING and not with_tables:
+                continue
+            owners = [name for name in examples if key in self.personal[name]]
+            weights = mixture_weights([examples[name] for name in owners])
+            means[key] = weighted_mean(torch.stack([self.personal[name][key] for name in owners]), weights)
+        return means
+
+
+def initial_parameters(config: RunConfig, sharing: Sharing, scenarios: Mapping[str, Description]) -> Parameters:
+    """Draw the initial parameters of the scenarios; tensors of the same name start with the same values.
+
+    Output biases start at the base rates: a scenario's own, or those over all scenarios where they are common.
+
+    Raises
+    ------
+    UserError
+        Scenarios have different tasks, and a shared part has an axis of tasks.
+    """
+    described = list(scenarios.values())
+    _check_tasks(config, sharing, described)
+    parameters = Parameters()
+    drawn: dict[ModelSpec, tuple[dict[str, Slot], Tensors]] = {}
+    for name, description in scenarios.items():
+        spec = description.spec()
+        if spec not in drawn:
+            model = build_model(spec, config.model, config.seed)
+            drawn[spec] = partition(model), {key: value.clone() for key, value in model.state_dict().items()}
+        slots, state = drawn[spec]
+        own = state | _base_rates(config, slots, [description])
+        parameters.slots[name] = slots
+        parameters.common |= {key: state[key] for key in names_of(slots, sharing.common)}
+        parameters.personal[name] = {key: own[key].clone() for key in names_of(slots, sharing.personal)}
+    for slots in parameters.slots.values():
+        rates = _base_rates(config, slots, described)
+        parameters.common |= {key: value for key, value in rates.items() if key in parameters.common}
+    return parameters
+
+
+def _check_tasks(config: RunConfig, sharing: Sharing, described: Sequence[Description]) -> None:
+    """Refuse scenarios of different tasks where a shared part has an axis of tasks, which must mean the same."""
+    shared = sharing.parts & parts_by_task(config.model)
+    for other in described[1:] if shared else ():
+        if other.tasks != described[0].tasks:
+            architecture = config.model.architecture
+            instead = "model.template=none" if architecture == "mmoe" else "model.architecture=shared-bottom"
+            raise UserError(
+                f"{config.method} shares what a model of architecture {architecture} keeps per task "
+                f"({', '.join(sorted(shared))}), but {described[0].scenario} has the tasks "
+                f"{', '.join(described[0].tasks)} and {other.scenario} has {', '.join(other.tasks)}: "
+                f"set {instead}, or leave one of them out"
+            )
+
+
+def _base_rates(config: RunConfig, slots: Mapping[str, Slot], described: Sequence[Description]) -> Tensors:
+    """Return the initial output biases of a model: the base rates over the described scenarios."""
+    return output_biases(config.model.architecture, slots.values(), *_label_counts(described))
+
+
+def _label_counts(described: Sequence[Description]) -> tuple[list[str], list[int], list[int]]:
+    """Return all tasks, and the positives and training rows of each, summed over the scenarios that have it."""
+    counts: dict[str, tuple[int, int]] = {}
+    for description in described:
+        for task, positives in zip(description.tasks, description.used_positives, strict=True):
+            before, rows = counts.get(task, (0, 0))
+            counts[task] = before + positives, rows + description.used_rows
+    return list(counts), [positives for positives, _ in counts.values()], [rows for _, rows in counts.values()]

@@ -1,0 +1,80 @@
+"""The loop over rounds, and the test that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+
+from pfmsmtrec_flwr.federation.protocol import pack_tensors
+from pfmsmtrec_flwr.federation.server.exchange import exchange
+from pfmsmtrec_flwr.federation.server.figures import below
+from pfmsmtrec_flwr.federation.server.result import FederationResult
+from pfmsmtrec_flwr.log import logger
+
+if TYPE_CHECKING:
+    from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+
+EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
+"""Function of a round's number and the scenarios' consensus, called after each round."""
+
+
+def run_rounds(
+    strategy: ScenarioStrategy, grid: Grid, rounds: int, result: FederationResult, evaluate: EvaluateFunction | None
+) -> None:
+    """Run all rounds, or fewer if validation metrics stop to improve.
+
+    A round is measured by the next round's message: it brings the round's parameters to the scenarios, which measure
+    them on validation rows before they train on.
+    """
+    first = strategy.stages()[0]
+    for number in range(1, rounds + 1):
+        for stage in strategy.stages():
+            strategy.stage = stage
+            # 1. Every scenario receives its parameters, measures them, trains on, and sends its update back.
+            messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), grid)
+            replies = exchange(grid, messages, strategy.timeout, strategy.record(number))
+            # 2. The first replies of a round measure the round before, which is now complete.
+            if number > 1 and stage is first:
+                complete(strategy, number - 1, replies, result)
+                if strategy.selection.exhausted:
+                    logger.info("no better mean validation AUC for %d rounds: stopping", strategy.selection.patience)
+                    return
+            # 3. The updates become the next parameters.
+            strategy.aggregate_train(number, replies)
+        # 4. What the method has learned is recorded, and the caller may look at the consensus.
+        strategy.record(number).shares = strategy.shares()
+        strategy.record(number).conflict = strategy.conflict()
+        if evaluate is not None and (metrics := evaluate(number, pack_tensors(strategy.consensus()))) is not None:
+            result.evaluate_metrics_serverapp[number] = metrics
+    # 5. No message follows the last round: it is measured by one that trains nothing.
+    strategy.stage = first
+    messages = strategy.configure_evaluate(rounds, ArrayRecord(), ConfigRecord(), grid)
+    complete(strategy, rounds, exchange(grid, messages, strategy.timeout, strategy.record(rounds)), result)
+
+
+def complete(strategy: ScenarioStrategy, number: int, replies: list[Message], result: FederationResult) -> None:
+    """Complete a round's record with the validation metrics in the replies, and pass it on."""
+    result.evaluate_metrics_clientapp[number] = strategy.aggregate_evaluate(number, replies)
+    record = strategy.record(number)
+    if strategy.selection.exhausted:  # the next round's first message was sent to measure this one, and is not used
+        record.add_cost(strategy.record(number + 1))
+    result.rounds.append(record)
+    result.selected = dict(strategy.selection.selected)
+    scores = [score for name in record.validation if (score := record.score(name)) is not None]
+    mean = f"{sum(scores) / len(scores):.4f}" if scores else "n/a"
+    logger.info("round %d of %d: mean validation AUC %s", number, strategy.config.federation.rounds, mean)
+    if strategy.on_round is not None:
+        strategy.on_round(record)
+
+
+def measure_selected(strategy: ScenarioStrategy, grid: Grid, result: FederationResult) -> None:
+    """Have the scenarios measure their selected models on test rows, and save them where they are."""
+    last = result.rounds[-1]
+    replies = exchange(grid, strategy.test_messages(last.round), strategy.timeout, last)
+    for name, reply in strategy.admit(last.round, replies).items():
+        result.test[name] = below("test.", reply.figures)
+        result.consensus[name] = below("consensus.", reply.figures)
+        result.best[name] = below("best.", reply.figures)

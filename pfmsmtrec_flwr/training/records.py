@@ -1,0 +1,127 @@
+"""Records of a training: one for each round, and the result of all of them.
+
+Examples
+--------
+>>> record = RoundRecord(3)
+>>> record.validation["NL"] = {"ctr": TaskValidation(0.7, 0.2), "ctcvr": TaskValidation(0.8, 0.1)}
+>>> record.score("NL")
+0.75
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pfmsmtrec_flwr.training.description import Description
+
+
+@dataclass(frozen=True, slots=True)
+class TaskValidation:
+    """Validation metrics of one task in one scenario; the AUC is None over one class."""
+
+    auc: float | None
+    logloss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Disagreement between the scenarios' updates of a round.
+
+    Attributes
+    ----------
+    scenarios
+        Scenarios in the order of the axes of `cosines`; empty where there are too many to log pairs.
+    mean
+        Mean cosine between the updates of two scenarios, for each expert (E,).
+    cosines
+        Cosines between the updates (E, K, K); empty where there are too many scenarios.
+    """
+
+    scenarios: Sequence[str]
+    mean: Sequence[float]
+    cosines: Sequence[Sequence[Sequence[float]]]
+
+
+@dataclass(slots=True)
+class RoundRecord:
+    """Record of one round.
+
+    Attributes
+    ----------
+    round
+        Number of the round, from 1.
+    losses
+        Mean training loss over the tasks, by scenario.
+    validation
+        Metrics of the round's aggregated parameters, by scenario and task.
+    up_bytes, down_bytes
+        Size of the arrays that the clients sent, and that were sent to them.
+    train_seconds
+        Time spent waiting for the scenarios.
+    aggregate_seconds
+        Time of the server's own computation.
+    shares
+        Values that the method learned, by scenario and name, such as the mean α over experts.
+    gates
+        Mean of the gates over validation rows, by scenario and task: the share of each expert (E,).
+    conflict
+        Disagreement between the updates that made the round's parameters; None where the method does not measure it.
+    """
+
+    round: int
+    losses: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, dict[str, TaskValidation]] = field(default_factory=dict)
+    up_bytes: int = 0
+    down_bytes: int = 0
+    train_seconds: float = 0.0
+    aggregate_seconds: float = 0.0
+    shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    gates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    conflict: Conflict | None = None
+
+    def score(self, scenario: str) -> float | None:
+        """Return the mean validation AUC over the scenario's tasks in which it is defined."""
+        defined = [task.auc for task in self.validation[scenario].values() if task.auc is not None]
+        return sum(defined) / len(defined) if defined else None
+
+    def add_cost(self, other: RoundRecord) -> None:
+        """Add the traffic and the waiting time of a round that was begun and is not used."""
+        self.up_bytes += other.up_bytes
+        self.down_bytes += other.down_bytes
+        self.train_seconds += other.train_seconds
+
+
+RoundCallback = Callable[[RoundRecord], None]
+"""Function that is called once per round, as soon as the round's parameters were measured."""
+
+
+@dataclass
+class TrainingResult:
+    """Result of a training.
+
+    Attributes
+    ----------
+    rounds
+        Records of the rounds whose parameters were measured.
+    selected
+        Selected round of each scenario.
+    test
+        Test metrics by scenario, from ``metric.task`` to value.
+    consensus
+        The same metrics of the scenarios' consensus, if it was measured.
+    best
+        The same metrics of the true probabilities, where the data have them.
+    scenarios
+        Descriptions of the scenarios that took part.
+    seconds
+        Time of the whole training.
+    """
+
+    rounds: list[RoundRecord] = field(default_factory=list)
+    selected: dict[str, int] = field(default_factory=dict)
+    test: dict[str, dict[str, float]] = field(default_factory=dict)
+    consensus: dict[str, dict[str, float]] = field(default_factory=dict)
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+    scenarios: Mapping[str, Description] = field(default_factory=dict)
+    seconds: float = 0.0
