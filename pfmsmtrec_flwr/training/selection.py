@@ -5,7 +5,7 @@ Examples
 Scenario NL is best in round 1, US in round 2.
 
 >>> from pfmsmtrec_flwr.training.selection import RoundSelection
->>> selection = RoundSelection("scenario", patience=5, smoothing=0.0)
+>>> selection = RoundSelection("scenario", patience=5)
 >>> selection.add(1, {"NL": 0.75, "US": 0.5})
 >>> selection.add(2, {"NL": 0.5, "US": 0.625})
 >>> selection.selected
