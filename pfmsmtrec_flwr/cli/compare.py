@@ -1,4 +1,4 @@
-"""The commands that compare methods and draw what came out."""
+"""The commands that compare methods and draw the outcome."""
 
 from __future__ import annotations
 
@@ -19,18 +19,26 @@ COMPARISONS_FOLDER = Path("compare")
 
 
 def compare_command(
-    conf: Annotated[str, typer.Argument(metavar="CONF", help="A file conf/NAME.yaml, or the path of a YAML file.")],
+    conf: Annotated[str, typer.Argument(metavar="CONF", help="Name of a file conf/NAME.yaml, or path of a YAML file.")],
     methods: Annotated[
         str,
         typer.Option(
-            metavar="LIST", help="Methods with commas between, or all.", show_default="CONF's method and its references"
+            metavar="LIST",
+            help="Names of methods, separated by commas, or all.",
+            show_default="CONF's method and its references",
         ),
     ] = "",
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Seeds, from that of CONF on.")] = 5,
-    ablations: Annotated[bool, typer.Option("--ablations", help="Also pf-msmtrec with each switch turned.")] = False,
-    tune: Annotated[int, typer.Option(metavar="N", min=0, help="Settings to try for each method; 0: none.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of seeds, counted up from the seed of CONF.")
+    ] = 5,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Add pf-msmtrec with each of its switches turned.")
+    ] = False,
+    tune: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Number of trials for each method; 0 does not tune.")
+    ] = 0,
     tuned: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings of single methods, such as a tuned.yaml.")
+        Path | None, typer.Option(metavar="FILE", help="File with settings of single methods, such as tuned.yaml.")
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -41,20 +49,21 @@ def compare_command(
         Path | None, typer.Option(metavar="DIR", help="Folder of the results.", show_default="./compare/CONF")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Runs at once.", show_default="processors")
+        int | None, typer.Option(metavar="N", min=1, help="Number of runs at once.", show_default="processors")
     ] = None,
     reference: Annotated[
         str,
         typer.Option(
-            metavar="METHOD", help="What the others are tested against.", show_default="pf-msmtrec, or the first"
+            metavar="METHOD", help="Method that the others are tested against.", show_default="pf-msmtrec, or the first"
         ),
     ] = "",
     join: Annotated[
-        bool, typer.Option("--join", help="Also leave each scenario out, and let it join with a share of its rows.")
+        bool,
+        typer.Option("--join", help="Leave each scenario out as well, and let it join later with a share of its rows."),
     ] = False,
-    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the scenarios' models.")] = False,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the models of the scenarios.")] = False,
 ) -> int:
-    """Run methods side by side with several seeds, tuned if wished, and tabulate and test what comes out."""
+    """Run methods side by side with several seeds, tune them if asked to, and tabulate and test the figures."""
     from pfmsmtrec_flwr.comparison.harness import prepare_plan
     from pfmsmtrec_flwr.comparison.planning import Options
     from pfmsmtrec_flwr.methods.configuration import load_config
@@ -83,7 +92,7 @@ def report_command(
         Path, typer.Argument(metavar="DIR", help="Output folder of a comparison, or of a run that has finished.")
     ],
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The page.", show_default="DIR/report.html")
+        Path | None, typer.Option(metavar="FILE", help="File of the page.", show_default="DIR/report.html")
     ] = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the pictures.", show_default="DIR/figures")
@@ -92,7 +101,7 @@ def report_command(
         str, typer.Option("--format", metavar="LIST", help="Formats of the pictures: svg, png, pdf.")
     ] = "svg,png",
 ) -> None:
-    """Draw finished runs: one page, and each of its pictures and tables as a file."""
+    """Draw finished runs: one page, with each picture and table as a file too."""
     from pfmsmtrec_flwr.report import write_report
 
     source = absolute(folder)

@@ -1,4 +1,4 @@
-"""The commands that prepare data sets and say what is prepared."""
+"""The commands that prepare data sets and list the prepared ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute
 
 
 def prepare_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A file datasets/NAME.yaml, or the path of a YAML file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a file datasets/NAME.yaml, or path of a YAML file.")
+    ],
     source: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the data set's own files.")],
     data: DataOption = DATA_FOLDER,
     scenario: Annotated[
@@ -23,7 +25,9 @@ def prepare_command(
     negatives: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Rows made up per row, where a table holds positive rows only and a schema allows."
+            metavar="N",
+            min=1,
+            help="Number of negative rows made up per row; for tables of positive rows, if the schema allows.",
         ),
     ] = None,
 ) -> None:
@@ -48,11 +52,11 @@ def data_init_command(
         Path, typer.Argument(metavar="TABLE", help="A CSV or Parquet file, or a folder whose files are one table.")
     ],
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The schema to write.", show_default="./NAME.yaml")
+        Path | None, typer.Option(metavar="FILE", help="File of the schema to write.", show_default="./NAME.yaml")
     ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the data set.", show_default="the table's")] = "",
 ) -> None:
-    """Write a first schema for a table of your own, for you to correct."""
+    """Draft a schema for a table of your own, to be corrected by you."""
     from pfmsmtrec_flwr.data.draft import document as drafting
 
     source = absolute(table)

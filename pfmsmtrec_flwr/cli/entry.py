@@ -1,4 +1,4 @@
-"""The `pfmsmtrec` command: its subcommands put together, its exit status, its error line."""
+"""The `pfmsmtrec` command: its subcommands, its exit status and its error line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Say what data is prepared.", no_args_is_help=True)
+data_app = typer.Typer(help="Draft a schema; list prepared data sets.", no_args_is_help=True)
 
 app.command("run")(run_command)
 app.command("show")(show_command)
@@ -51,7 +51,7 @@ def main() -> None:
         _fail(f"{error.format_message()} (see pfmsmtrec --help)", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
-    if status == _INTERRUPTED:  # some versions of typer return it, others raise
+    if status == _INTERRUPTED:  # some versions of typer return the status, others raise
         _fail("interrupted", _INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -68,7 +68,7 @@ def _common(
         bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options that stand before a command."""
+    """Take the options that stand before a command."""
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What several commands share: folders, the option of the data folder, checks before anything starts."""
+"""What several commands share: folders, the option of the data folder, checks before a run starts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def absolute(path: Path) -> Path:
 
 
 def check_data(config: RunConfig, data: Path) -> None:
-    """Refuse data that is not prepared, before anything starts."""
+    """Refuse data that is not prepared, before a run starts."""
     from pfmsmtrec_flwr.data.store.listing import list_scenarios
 
     name = config.data.name
-    if name == SYNTHETIC:  # makes itself
+    if name == SYNTHETIC:  # made on the spot by the run
         return
     known = [store.scenario for store in list_scenarios(data, name)]
     if not known:

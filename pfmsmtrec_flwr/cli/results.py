@@ -13,7 +13,7 @@ from pfmsmtrec_flwr.cli.options import absolute
 
 def show_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of a run that has finished.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a README.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
 ) -> None:
     """Print the table of a finished run again."""
     if markdown:

@@ -26,7 +26,7 @@ INLINE_LOG_NAME = "inline.log"
 
 
 class Engine(StrEnum):
-    """What carries the messages between server and clients."""
+    """Carrier of the messages between server and clients."""
 
     FLOWER = "flower"
     INLINE = "inline"
@@ -34,9 +34,9 @@ class Engine(StrEnum):
 
 def run_command(
     conf: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A file conf/NAME.yaml, or the path of a YAML file.")
+        str, typer.Option(metavar="NAME|FILE", help="Name of a file conf/NAME.yaml, or path of a YAML file.")
     ] = "synthetic",
-    method: Annotated[str, typer.Option(metavar="NAME", help="Method, see `pfmsmtrec methods`.")] = "",
+    method: Annotated[str, typer.Option(metavar="NAME", help="Method, one of `pfmsmtrec methods`.")] = "",
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -48,11 +48,14 @@ def run_command(
     ] = None,
     data: DataOption = DATA_FOLDER,
     engine: Annotated[
-        Engine, typer.Option(help="Flower's simulation engine, or all clients in this process.")
+        Engine, typer.Option(help="Flower's simulation engine, or all clients in this process (inline).")
     ] = Engine.FLOWER,
-    num_supernodes: Annotated[int, typer.Option(metavar="N", min=1, help="Nodes that host the scenarios.")] = 2,
+    num_supernodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of nodes that host the scenarios.")
+    ] = 2,
     cpus_per_client: Annotated[
-        float | None, typer.Option(metavar="X", help="CPUs that a client takes.", show_default="its train.threads")
+        float | None,
+        typer.Option(metavar="X", help="Number of CPUs that a client takes.", show_default="its train.threads"),
     ] = None,
     gpus_per_client: Annotated[
         float | None,
@@ -99,7 +102,7 @@ def _run_on_flower(
     def phase() -> str:
         return "waiting for clients" if log.run_id else "starting Flower"
 
-    # The configuration as it was checked, not the options that led to it: nothing is left to be read differently.
+    # Flower gets the checked configuration as a file, so that no option can be read differently a second time.
     run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}
     with watched(config, folder, console, phase) as display:
         run_on_flower(
@@ -125,7 +128,7 @@ def _run_inline(config: RunConfig, data: Path, folder: Path, num_supernodes: int
 
 
 def _check_methods(config: RunConfig, engine: Engine) -> None:
-    """Refuse methods that the engine cannot run, before anything starts."""
+    """Refuse methods that the engine cannot run, before the run starts."""
     from pfmsmtrec_flwr.methods import federated_method, find_method
 
     for name in (config.method, *config.federation.reference):
@@ -136,7 +139,7 @@ def _make_output(folder: Path, config: RunConfig) -> None:
     from pfmsmtrec_flwr.methods.configuration import complete
 
     if (folder / "results.json").exists():
-        raise UserError(f"{folder} holds the results of a run already: give another --output, or remove it")
+        raise UserError(f"{folder} holds the results of a run already: name another --output, or remove it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a run shows while it trains: the display, and the log file beside it."""
+"""Display and log file of a run while it trains."""
 
 from __future__ import annotations
 

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pfmsmtrec_flwr
+
+Command = Callable[..., int]
+
+
+def test_the_version(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pfmsmtrec("--version") == 0
+    assert capsys.readouterr().out == f"pfmsmtrec {pfmsmtrec_flwr.__version__}\n"
+
+
+def test_help_answers_without_loading_what_computes() -> None:
+    code = (
+        "import sys; sys.argv = ['pfmsmtrec', '--help']\n"
+        "from pfmsmtrec_flwr.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'flwr', 'ray', 'pandas', 'numpy', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(pfmsmtrec_flwr.__file__).parent.parent)}
+    began = time.monotonic()
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "prepare" in answer.stdout
+    assert time.monotonic() - began < 5  # 0.35 s on a quiet machine
