@@ -172,10 +172,8 @@ class Figures:
                 judged = own.drop(index=BEST.variant, level="variant", errors="ignore")
                 kept = judged if metric == "logloss" else judged.dropna(axis="columns", how="all")
                 self._counted[metric, task] = tuple(name for name in self.scenarios if name in kept)
-                columns = own[list(kept.columns)].to_numpy()
-                means[metric, task, MEAN] = [complete_mean(row) for row in columns]
+                means[metric, task, MEAN] = [complete_mean(row) for row in own[list(kept.columns)].to_numpy()]
         added = pd.DataFrame(means, index=self._wide.index)
-        added.columns.names = _FIGURE
         self._wide = pd.concat([self._wide, added], axis="columns").sort_index(axis="columns")
 
 

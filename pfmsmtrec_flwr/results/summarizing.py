@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from pfmsmtrec_flwr.results.frame import METRICS, Figures, Line
-from pfmsmtrec_flwr.results.means import Spread, mean
+import numpy as np
+
+from pfmsmtrec_flwr.results.frame import BEST, MEAN, METRICS, Figures, Line
+from pfmsmtrec_flwr.results.means import Spread, complete_mean
 from pfmsmtrec_flwr.results.schema import RunResults, notes_of
 from pfmsmtrec_flwr.results.summary import (
     Against,
@@ -129,7 +131,7 @@ def _cost(finished: Finished, seed: int) -> Cost:
 
 def _measured(figures: Figures) -> Iterator[Measured]:
     frame = figures.frame
-    known = frame[frame["metric"].isin(METRICS) & frame["variant"].isin([line.variant for line in figures.lines])]
+    known = frame[frame["metric"].isin(METRICS) & (frame["variant"] != BEST.variant)]
     keys = ["variant", "model", "scenario", "task", "seed"]
     for key, own in known.groupby(keys, sort=False):
         variant, model, scenario, task, seed = cast("tuple[str, str, str, str, int]", key)
@@ -205,36 +207,26 @@ def _standing(figures: Figures, task: str, reference: str) -> dict[Line, Against
 
 
 def _against(figures: Figures, line: Line, reference: Line, task: str) -> Against:
-    scenarios = figures.counted("auc", task)
-    by_scenario = [_differences(figures, line, reference, task, name) for name in scenarios]
-    complete = [differences for differences in by_scenario if differences is not None]
-    outcomes = [outcome(differences) for differences in complete]
-    pairs = [difference for differences in complete for difference in differences]
-    means = _differences(figures, line, reference, task)
+    def differences(scenario: str = MEAN) -> list[float]:
+        """Return the differences in AUC by common seed; NaN where a figure is missing."""
+        own, others = (figures.values(each, "auc", task, scenario) for each in (line, reference))
+        return (own - others).loc[own.index.intersection(others.index)].tolist()
+
+    means = differences()
+    by_scenario = [differences(name) for name in figures.counted("auc", task)]
+    complete = [own for own in by_scenario if not np.isnan(own).any()]
+    outcomes = [outcome(own) for own in complete]
     return Against(
         win=outcomes.count("win"),
         tie=outcomes.count("tie"),
         loss=outcomes.count("loss"),
-        seeds=len(_common_seeds(figures, line, reference)),
-        difference=mean(means) if means else None,
-        t_test=paired_t(means) if means else None,
+        seeds=len(means),
+        difference=complete_mean(means),
+        t_test=None if np.isnan(means).any() else paired_t(means),
         t_test_holm=None,
-        wilcoxon=wilcoxon(pairs) if len(complete) == len(scenarios) else None,
+        wilcoxon=wilcoxon([each for own in complete for each in own]) if len(complete) == len(by_scenario) else None,
         wilcoxon_holm=None,
     )
-
-
-def _common_seeds(figures: Figures, line: Line, reference: Line) -> list[int]:
-    other = figures.values(reference, "seconds").index
-    return [seed for seed in figures.values(line, "seconds").index if seed in other]
-
-
-def _differences(figures: Figures, line: Line, reference: Line, task: str, scenario: str = "") -> list[float] | None:
-    """Return the differences in AUC by seed; None if a figure is missing."""
-    seeds = _common_seeds(figures, line, reference)
-    own, others = (figures.values(each, "auc", task, scenario).loc[seeds] for each in (line, reference))
-    differences = own - others
-    return None if differences.isna().any() else differences.tolist()
 
 
 def _notes(finished: Sequence[Finished], figures: Figures, reference: str) -> list[str]:
