@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, RunConf
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
@@ -164,7 +164,7 @@ class APFLClient(ScenarioClient):
         """The mixture."""
         return self.mixture.mixed
 
-    def restore_predictor(self, memory: Memory) -> None:
+    def restore_predictor(self, memory: ClientMemory) -> None:
         """Restore v and α, and mix v with w as received.
 
         Before the first training v is w with the scenario's own base rates.
@@ -174,19 +174,19 @@ class APFLClient(ScenarioClient):
         self.mixture.mixed.load_state_dict(self.mixture.own.state_dict())
         self.mixture.update()
 
-    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:  # noqa: ARG002 - nothing pulls
+    def fit(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Fitted:  # noqa: ARG002 - nothing pulls
         """Train w, v and α; the report covers w, which travels."""
         trainer, own = self.trainer, self.mixture.own
         of_w = trainer.resume_optimizer(self.model, memory)
         of_v = trainer.resume_optimizer(own, memory.scope(_OWN))
         step = MixtureStep(self.mixture, (of_w, of_v), self.config.train, self.settings.alpha_lr)
         report = trainer.run(step, order)
-        kept = Memory(
+        kept = ClientMemory(
             model=self.mixture.mixed.state_dict() | dict(own.named_parameters()),
             optimizer=trainer.moments(of_v, own),
             figures={_SHARE: self.mixture.share},
         )
-        return Fitted(report, Memory(optimizer=trainer.moments(of_w, self.model)).with_scope(_OWN, kept))
+        return Fitted(report, ClientMemory(optimizer=trainer.moments(of_w, self.model)).with_scope(_OWN, kept))
 
 
 METHOD = FederatedMethod(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pfmsmtrec_flwr.config import MethodSettings, NotNegative, RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
@@ -57,11 +57,11 @@ class DittoClient(ScenarioClient):
         """The personal model."""
         return self.personal
 
-    def restore_predictor(self, memory: Memory) -> None:
+    def restore_predictor(self, memory: ClientMemory) -> None:
         """Restore v; before the first training it is the global model, with the scenario's own base rates."""
         self.restore(self.personal, memory, _PERSONAL)
 
-    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
+    def fit(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Fitted:
         """Train both models; the report covers the global one, which travels."""
         travelling = super().fit(order, incoming, memory)
         pull = Anchor(self.received(incoming), self.settings.lam)

@@ -10,7 +10,7 @@ from pfmsmtrec_flwr.aggregation import attentive
 from pfmsmtrec_flwr.config import MethodSettings, NotNegative, Positive, RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Stage, Tensors
@@ -88,7 +88,7 @@ class FedAMPClient(ScenarioClient):
         super().__init__(store, config, state)
         self.settings = config.own(FedAMPSettings)
 
-    def restore_predictor(self, memory: Memory) -> None:
+    def restore_predictor(self, memory: ClientMemory) -> None:
         """Replace the mixture by w_k as the last exchange left it; before the first training both are the same."""
         self.restore(self.model, memory, _OWN)
 
@@ -97,11 +97,11 @@ class FedAMPClient(ScenarioClient):
         mixture = self.received(Incoming({}, incoming.personal))
         return [Anchor(mixture, self.settings.lam_over_alpha)]
 
-    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
+    def fit(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Fitted:
         """Train w_k, and remember it, as the next message brings its mixture."""
         fitted = super().fit(order, incoming, memory)
         state = self.model.state_dict()
-        own = Memory(model={name: state[name] for name in incoming.personal.get(self.store.scenario, {})})
+        own = ClientMemory(model={name: state[name] for name in incoming.personal.get(self.store.scenario, {})})
         return Fitted(fitted.report, fitted.memory.with_scope(_OWN, own))
 
 

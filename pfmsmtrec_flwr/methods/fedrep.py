@@ -5,7 +5,7 @@ from __future__ import annotations
 from pfmsmtrec_flwr.config import MethodSettings, NotNegative, RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
@@ -37,7 +37,7 @@ class FedRepClient(ScenarioClient):
         super().__init__(store, config, state)
         self.settings = config.own(FedRepSettings)
 
-    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:  # noqa: ARG002 - nothing pulls
+    def fit(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Fitted:  # noqa: ARG002 - nothing pulls
         """Fit the head, then the body; the report covers the body, which travels."""
         head = names_of(self.slots, HEAD_PARTS)
         head_memory = self._fit_head(head, order, memory.scope(_HEAD))
@@ -45,10 +45,10 @@ class FedRepClient(ScenarioClient):
             body = self.trainer.fit(self.model, order, (), memory)
         return Fitted(body.report, body.memory.with_scope(_HEAD, head_memory))
 
-    def _fit_head(self, head: list[str], order: Order, memory: Memory) -> Memory:
+    def _fit_head(self, head: list[str], order: Order, memory: ClientMemory) -> ClientMemory:
         epochs = self.settings.head_epochs
         if not epochs:
-            return Memory()
+            return ClientMemory()
         steps = local_steps(len(self.train_rows), self.config.train.model_copy(update={"local_epochs": epochs}))
         with trained_only(self.model, head):
             return self.trainer.fit(self.model, order, (), memory, purpose="train head", steps=steps).memory

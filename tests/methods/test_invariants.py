@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, payload_bytes, unpack_orders, unpack_replies
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
@@ -202,7 +202,7 @@ def test_bottom_up_trains_towers_alone_in_its_second_exchange(
     saved: dict[tuple[str, int], dict[str, Tensor]] = {}
     save = LocalState.save
 
-    def watch(self: LocalState, exchange: int, memory: Memory) -> None:
+    def watch(self: LocalState, exchange: int, memory: ClientMemory) -> None:
         saved[self.folder.name, exchange] = {name: tensor.clone() for name, tensor in memory.model.items()}
         save(self, exchange, memory)
 

@@ -11,8 +11,8 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.installing import install
-from pfmsmtrec_flwr.federation.client.measurements import Figures, Measurements
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.measurements import Measurements
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.replies import update_reply
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
@@ -93,14 +93,14 @@ class ScenarioClient:
         """Weight λ of the personalization regularizer; 0 turns it off."""
         return 0.0
 
-    def restore_predictor(self, memory: Memory) -> None:
+    def restore_predictor(self, memory: ClientMemory) -> None:
         """Restore what `predictor` needs beside the received model."""
 
     def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
         """Return what `model` is pulled to in training: the consensus, by the personalization regularizer."""
         return [Anchor(_consensus(self, incoming), self.regularization)]
 
-    def fit(self, order: Order, incoming: Incoming, memory: Memory) -> Fitted:
+    def fit(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Fitted:
         """Train `model` in place for one exchange.
 
         Parameters
@@ -110,7 +110,7 @@ class ScenarioClient:
         incoming
             Received parameters.
         memory
-            Memory that the last exchange left.
+            ClientMemory that the last exchange left.
         """
         return self.trainer.fit(self.model, order, self.anchors(incoming), memory)
 
@@ -131,7 +131,7 @@ class ScenarioClient:
         counts = rows.positives(), [len(rows)] * len(tasks)
         return output_biases(self.config.model.architecture, self.slots.values(), tasks, *counts)
 
-    def restore(self, model: ScenarioModel, memory: Memory, scope: str) -> None:
+    def restore(self, model: ScenarioModel, memory: ClientMemory, scope: str) -> None:
         """Restore a second model from a scope of the memory.
 
         Tensors that the scope lacks are copied from `model`, the travelling model; at the first exchange, output
@@ -202,7 +202,7 @@ class ScenarioClient:
 
     # Steps of an order ----------------------------------------------------------------------------------------------
 
-    def _install(self, incoming: Incoming, memory: Memory) -> set[str]:
+    def _install(self, incoming: Incoming, memory: ClientMemory) -> set[str]:
         """Install received and remembered parameters, and return the names of the received ones."""
         first: Tensors = {}
         if memory.is_empty:
@@ -212,7 +212,7 @@ class ScenarioClient:
         self.restore_predictor(memory)
         return received
 
-    def _measure(self, order: Order, average: Tensors) -> Figures:
+    def _measure(self, order: Order, average: Tensors) -> dict[str, float]:
         """Measure and save the model that predicts, or its mean over the rounds where there is one."""
         model = self.predictor
         present = {name: value.clone() for name, value in model.state_dict().items()} if average else {}
@@ -226,11 +226,11 @@ class ScenarioClient:
             model.load_state_dict(present)
         return figures
 
-    def _fit_towers(self, order: Order, memory: Memory) -> Fitted:
+    def _fit_towers(self, order: Order, memory: ClientMemory) -> Fitted:
         """Train the towers alone, with an optimiser of their own; the remembered moments stay as they are."""
         with trained_only(self.model, names_of(self.slots, HEAD_PARTS)):
-            fitted = self.trainer.fit(self.model, order, (), Memory(), steps=TOWER_STEPS)
-        return Fitted(fitted.report, Memory(optimizer=memory.optimizer))
+            fitted = self.trainer.fit(self.model, order, (), ClientMemory(), steps=TOWER_STEPS)
+        return Fitted(fitted.report, ClientMemory(optimizer=memory.optimizer))
 
 
 def model_spec(store: ScenarioStore) -> ModelSpec:

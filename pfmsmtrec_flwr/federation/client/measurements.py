@@ -7,7 +7,7 @@ import torch
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.protocol import Order, Tensors
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
@@ -15,8 +15,6 @@ from pfmsmtrec_flwr.training.averaging import exponential_mean
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
 from pfmsmtrec_flwr.training.evaluation import expert_shares, measure, predict
 from pfmsmtrec_flwr.training.metrics import flat_figures
-
-Figures = dict[str, float]
 
 
 class Measurements:
@@ -45,7 +43,7 @@ class Measurements:
         seed = derive_seed(self.config.seed, "statistics", order.round, self.store.scenario)
         refresh_statistics(model, self.rows, self.config.train, seed=seed, device=self.device)
 
-    def average(self, model: ScenarioModel, order: Order, memory: Memory) -> Tensors:
+    def average(self, model: ScenarioModel, order: Order, memory: ClientMemory) -> Tensors:
         """Return the mean over the rounds of a model, its present state included; empty if ``train.ema_decay`` is 0."""
         share = self.config.train.ema_decay
         if not share:
@@ -55,7 +53,7 @@ class Measurements:
             return before
         return exponential_mean(before, model.state_dict(), share, order.round - 1)
 
-    def validation(self, model: ScenarioModel) -> Figures:
+    def validation(self, model: ScenarioModel) -> dict[str, float]:
         """Return the figures on validation rows, and the mean share of each expert in each task."""
         split = self.store.splits["validation"]
         probabilities = predict(model, split, self.device)
@@ -66,13 +64,13 @@ class Measurements:
             for expert, share in enumerate(row)
         }
 
-    def test(self, model: ScenarioModel, prefix: str) -> Figures:
+    def test(self, model: ScenarioModel, prefix: str) -> dict[str, float]:
         """Return the figures on test rows, with metrics by user, below a prefix."""
         split = self.store.splits["test"]
         probabilities = predict(model, split, self.device)
         return flat_figures(measure(probabilities, split, self.store.tasks, grouped=True), f"{prefix}.")
 
-    def best_attainable(self) -> Figures:
+    def best_attainable(self) -> dict[str, float]:
         """Return the test figures of the true probabilities, which only made-up rows have; else nothing."""
         split = self.store.splits["test"]
         if split.probabilities is None:

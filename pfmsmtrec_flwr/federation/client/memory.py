@@ -15,7 +15,7 @@ Moments = Mapping[str, Tensors]
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ClientMemory:
     """Everything that a scenario remembers, or one scope of it.
 
     Attributes
@@ -37,7 +37,7 @@ class Memory:
     optimizer: Moments = field(default_factory=dict)
     average: Tensors = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
-    scopes: Mapping[str, Memory] = field(default_factory=dict)
+    scopes: Mapping[str, ClientMemory] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -45,11 +45,11 @@ class Memory:
         own = self.model or self.optimizer or self.average or self.figures
         return not own and all(memory.is_empty for memory in self.scopes.values())
 
-    def scope(self, name: str) -> Memory:
+    def scope(self, name: str) -> ClientMemory:
         """Return the memory of that name, which is empty if there is none."""
-        return self.scopes.get(name, Memory())
+        return self.scopes.get(name, ClientMemory())
 
-    def with_scope(self, name: str, memory: Memory) -> Memory:
+    def with_scope(self, name: str, memory: ClientMemory) -> ClientMemory:
         """Return this memory with a scope added or replaced."""
         return replace(self, scopes={**self.scopes, name: memory})
 
@@ -68,7 +68,7 @@ class Memory:
         return tensors
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Memory:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ClientMemory:
         """Read what `to_tensors` made."""
         groups: dict[str, Tensors] = {}
         for path, value in tensors.items():

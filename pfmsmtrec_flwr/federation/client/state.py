@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 
 GENERATIONS = 2
 _STATE = re.compile(r"state-(\d+)\.safetensors")
@@ -38,12 +38,12 @@ class LocalState:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, exchange: int) -> Memory:
+    def load(self, exchange: int) -> ClientMemory:
         """Return the memory that an exchange left; an exchange that this scenario missed changed nothing.
 
         Returns
         -------
-        Memory
+        ClientMemory
             Empty before the first exchange.
 
         Raises
@@ -52,9 +52,11 @@ class LocalState:
             The file is damaged.
         """
         done = [number for number in _numbers(self.folder, _STATE) if number <= exchange]
-        return Memory.from_tensors(_load(self.folder / f"state-{max(done)}.safetensors")) if done else Memory()
+        return (
+            ClientMemory.from_tensors(_load(self.folder / f"state-{max(done)}.safetensors")) if done else ClientMemory()
+        )
 
-    def save(self, exchange: int, memory: Memory) -> None:
+    def save(self, exchange: int, memory: ClientMemory) -> None:
         """Keep the memory that an exchange left and the one before it; drop all others.
 
         Files of later exchanges come from a run that was broken off in the same folder, or are made again now.

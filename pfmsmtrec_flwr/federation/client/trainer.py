@@ -10,7 +10,7 @@ import torch
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.memory import Memory, Moments
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory, Moments
 from pfmsmtrec_flwr.federation.protocol import Order
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
@@ -27,11 +27,11 @@ class Fitted:
     report
         Report on the training whose parameters are sent.
     memory
-        Memory to keep beside the parts of the travelling model: optimiser state and scopes.
+        ClientMemory to keep beside the parts of the travelling model: optimiser state and scopes.
     """
 
     report: TrainReport
-    memory: Memory = field(default_factory=Memory)
+    memory: ClientMemory = field(default_factory=ClientMemory)
 
 
 class LocalTrainer:
@@ -60,7 +60,7 @@ class LocalTrainer:
         model: ScenarioModel,
         order: Order,
         anchors: Sequence[Anchor],
-        memory: Memory,
+        memory: ClientMemory,
         *,
         purpose: str = "train",
         steps: int | None = None,
@@ -85,7 +85,7 @@ class LocalTrainer:
         optimizer = self.resume_optimizer(model, memory)
         step = GradientStep(model, optimizer, self.config.train, anchors)
         report = self.run(step, order, steps, purpose=purpose)
-        return Fitted(report, Memory(optimizer=self.moments(optimizer, model)))
+        return Fitted(report, ClientMemory(optimizer=self.moments(optimizer, model)))
 
     def run(self, step: LocalStep, order: Order, steps: int | None = None, *, purpose: str = "train") -> TrainReport:
         """Apply a step to batches of training rows; `steps` None stands for the configured epochs.
@@ -107,7 +107,7 @@ class LocalTrainer:
         except FloatingPointError as error:
             raise UserError(f"scenario {self.scenario}, round {order.round}: {error}") from None
 
-    def resume_optimizer(self, model: ScenarioModel, memory: Memory) -> LocalOptimizer:
+    def resume_optimizer(self, model: ScenarioModel, memory: ClientMemory) -> LocalOptimizer:
         """Return the optimisers of a model, with the remembered moments if ``train.optimizer_state`` keeps them."""
         optimizer = make_optimizer(model, self.config.train)
         if self._keeps_moments:

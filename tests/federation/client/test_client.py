@@ -12,7 +12,7 @@ from flwr.app import Context, RecordDict
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.node import answer, describe
@@ -177,13 +177,13 @@ def test_server_and_scenario_start_at_the_same_base_rates(tiny: Tiny, tmp_path: 
 
 
 def test_an_output_bias_that_nobody_sends_starts_at_the_scenarios_rate(client: ScenarioClient) -> None:
-    client._install(NOTHING, Memory())
+    client._install(NOTHING, ClientMemory())
     state = client.model.state_dict()
     for task, positives in zip(client.store.tasks, client.store.positives("train"), strict=True):
         expected = math.log((positives + 0.5) / (48 - positives + 0.5))
         assert state[f"towers.of_task.{task}.4.bias"].tolist() == pytest.approx([expected])
     name = "towers.of_task.click.4.bias"
-    client._install(Incoming({name: torch.tensor([0.25])}, {}), Memory())
+    client._install(Incoming({name: torch.tensor([0.25])}, {}), ClientMemory())
     assert client.model.state_dict()[name].tolist() == [0.25]
 
 

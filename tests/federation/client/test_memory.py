@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 
 
-def full() -> Memory:
+def full() -> ClientMemory:
     moments = {"gates.weight": {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}}
-    head = Memory(optimizer=moments)
-    own = Memory(model={"gates.weight": torch.zeros(2)}, figures={"share": 1 / 3}).with_scope("head", head)
-    remembered = Memory(model={"gates.weight": torch.ones(2)}, average={"gates.weight": torch.full((2,), 0.5)})
+    head = ClientMemory(optimizer=moments)
+    own = ClientMemory(model={"gates.weight": torch.zeros(2)}, figures={"share": 1 / 3}).with_scope("head", head)
+    remembered = ClientMemory(model={"gates.weight": torch.ones(2)}, average={"gates.weight": torch.full((2,), 0.5)})
     return remembered.with_scope("own", own)
 
 
@@ -26,7 +26,7 @@ def test_every_scope_has_a_name_of_its_own_on_disk() -> None:
 
 
 def test_what_is_written_is_read_again() -> None:
-    again = Memory.from_tensors(full().to_tensors())
+    again = ClientMemory.from_tensors(full().to_tensors())
     own = again.scope("own")
     assert again.model["gates.weight"].tolist() == [1, 1]
     assert again.average["gates.weight"].tolist() == [0.5, 0.5]
@@ -39,15 +39,15 @@ def test_what_is_written_is_read_again() -> None:
 @pytest.mark.parametrize(
     ("memory", "empty"),
     [
-        (Memory(), True),
-        (Memory().with_scope("own", Memory()), True),
-        (Memory(figures={"share": 0.0}), False),
-        (Memory().with_scope("own", Memory(figures={"share": 0.0})), False),
+        (ClientMemory(), True),
+        (ClientMemory().with_scope("own", ClientMemory()), True),
+        (ClientMemory(figures={"share": 0.0}), False),
+        (ClientMemory().with_scope("own", ClientMemory(figures={"share": 0.0})), False),
     ],
 )
-def test_a_memory_is_empty_if_all_of_its_scopes_are(memory: Memory, empty: bool) -> None:
+def test_a_memory_is_empty_if_all_of_its_scopes_are(memory: ClientMemory, empty: bool) -> None:
     assert memory.is_empty == empty
-    assert Memory.from_tensors(memory.to_tensors()).is_empty == empty
+    assert ClientMemory.from_tensors(memory.to_tensors()).is_empty == empty
 
 
 def test_an_unknown_scope_is_empty() -> None:
@@ -55,6 +55,6 @@ def test_an_unknown_scope_is_empty() -> None:
 
 
 def test_a_scope_is_replaced_by_a_later_one_of_its_name() -> None:
-    replaced = full().with_scope("own", Memory(figures={"share": 0.5}))
+    replaced = full().with_scope("own", ClientMemory(figures={"share": 0.5}))
     assert replaced.scope("own").to_tensors().keys() == {"figures/share"}
     assert full().scope("own").figures == {"share": 1 / 3}

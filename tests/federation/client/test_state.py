@@ -10,7 +10,7 @@ import torch
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client import state
-from pfmsmtrec_flwr.federation.client.memory import Memory
+from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 
 
@@ -18,8 +18,8 @@ def one(value: float) -> dict[str, torch.Tensor]:
     return {"w": torch.tensor([value]), "count": torch.tensor(int(value))}
 
 
-def memory_of(value: float) -> Memory:
-    return Memory(model=one(value))
+def memory_of(value: float) -> ClientMemory:
+    return ClientMemory(model=one(value))
 
 
 def files(folder: Path) -> list[str]:
