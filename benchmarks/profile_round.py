@@ -23,6 +23,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.scenarios import known_scenarios
 from pfmsmtrec_flwr.experiment import run_inline
 from pfmsmtrec_flwr.federation import hosting, node
 from pfmsmtrec_flwr.federation.client import client, measurements, state, trainer
@@ -48,7 +49,7 @@ GROUPS = {
 def profile_epoch(config: RunConfig, data: Path) -> None:
     """Print the shares of time in a local epoch of the largest scenario, by kind of operation."""
     context = simulated_contexts(1, 1, {"data": str(data), "output": str(data)})[1]
-    sizes = hosting.known_scenarios(config.data, data)
+    sizes = known_scenarios(config.data, data)
     store = hosting.open_scenario(config, context, max(sizes, key=lambda name: sizes[name]))
     model = build_model(model_spec(store), config.model, config.seed)
     optimizer = make_optimizer(model, config.train)

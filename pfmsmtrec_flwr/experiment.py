@@ -11,7 +11,7 @@ from pathlib import Path
 from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
+from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method

@@ -20,6 +20,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 _SHOWN = 100
 
 S = TypeVar("S", bound=Section)
@@ -119,6 +120,20 @@ def find_yaml(kind: str, name_or_path: str, folder: Path) -> Path:
         return path.resolve()
     known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
     raise UserError(f"{kind} '{name_or_path}' not found: expected one of {known}, or the path of a YAML file")
+
+
+def safe_folder(root: Path, *names: str) -> Path:
+    """Return ``root/name/...`` for names that come from elsewhere.
+
+    Raises
+    ------
+    UserError
+        A name could lead out of the folder.
+    """
+    for name in names:
+        if not _SAFE_NAME.fullmatch(name) or name.startswith("."):
+            raise UserError(f"got the name '{name}', expected letters, digits, '_', '-' and '.' only")
+    return root.joinpath(*names)
 
 
 def _first_line(kind: type[Section], error: ValidationError, prefix: str) -> str:

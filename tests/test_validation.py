@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.validation import Section, load_yaml, parse, read_yaml
+from pfmsmtrec_flwr.validation import Section, load_yaml, parse, read_yaml, safe_folder
 
 
 class Wheel(Section):
@@ -132,3 +132,13 @@ def test_files_that_are_no_mapping(tmp_path: Path, content: bytes | None, messag
         read_yaml(path)
     assert str(caught.value).startswith(message.format(path=path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/etc", "..\\x", ".hidden", "a\nb", "é"])
+def test_a_name_cannot_lead_out_of_its_folder(name: str) -> None:
+    with pytest.raises(UserError, match="expected letters, digits"):
+        safe_folder(Path("/kept"), "fine", name)
+
+
+def test_plain_names_are_folders() -> None:
+    assert safe_folder(Path("/kept"), "pf-msmtrec", "tab_1.a") == Path("/kept/pf-msmtrec/tab_1.a")

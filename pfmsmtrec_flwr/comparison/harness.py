@@ -11,8 +11,8 @@ from pfmsmtrec_flwr.comparison.jobs import Runner, data_fingerprint, train
 from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
 from pfmsmtrec_flwr.comparison.schedule import Entry, Observer, Schedule
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.scenarios import chosen_scenarios
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.hosting import chosen_scenarios
 from pfmsmtrec_flwr.results.overviews import comparison_tables
 from pfmsmtrec_flwr.results.rendering import TABLES_NAME, write_tables
 from pfmsmtrec_flwr.results.summarizing import figures_of, summarize

@@ -116,7 +116,7 @@ def data_fingerprint(config: RunConfig, data: Path) -> str:
     UserError
         The data are not prepared, or lack a scenario that takes part.
     """
-    from pfmsmtrec_flwr.federation.hosting import chosen_scenarios, open_store
+    from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
 
     parts = []
     for name in sorted(chosen_scenarios(config, data)):

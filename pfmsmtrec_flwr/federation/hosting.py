@@ -1,23 +1,13 @@
-"""The scenarios that a node hosts, and their rows."""
+"""The scenarios that a node hosts."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-
 from flwr.app import Context
 
-from pfmsmtrec_flwr.config import DataSettings, RunConfig
-from pfmsmtrec_flwr.data.store.listing import list_scenarios
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, known_scenarios, open_store, require_known
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.data.store.versions import current_version
-from pfmsmtrec_flwr.data.synthetic.made_stores import ensure_synthetic
-from pfmsmtrec_flwr.data.synthetic.settings import SyntheticSettings
-from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.locations import data_root, is_simulated, safe_folder
-from pfmsmtrec_flwr.validation import parse
-
-SYNTHETIC = "synthetic"
+from pfmsmtrec_flwr.federation.locations import data_root, is_simulated
 
 
 def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
@@ -35,74 +25,15 @@ def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
     return sorted(ordered[partition::partitions])
 
 
-def chosen_scenarios(config: RunConfig, root: Path) -> dict[str, int]:
-    """Return the number of training rows of each participating scenario below ``root``, by name.
-
-    Raises
-    ------
-    UserError
-        Nothing is prepared there, or a participating scenario is missing.
-    """
-    sizes = known_scenarios(config.data, root)
-    if not config.federation.scenarios:
-        return sizes
-    _require(config.federation.scenarios, list(sizes), "this data set")
-    return {name: sizes[name] for name in config.federation.scenarios}
-
-
-def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
-    """Return the number of training rows of each scenario of a data set below ``root``, by name.
-
-    Raises
-    ------
-    UserError
-        Nothing is prepared there.
-    """
-    if data.name == SYNTHETIC:
-        return dict(synthetic_settings(data).train_rows)
-    safe_folder(root, data.name)  # the name comes with the server's configuration
-    stores = list_scenarios(root, data.name)
-    if not stores:
-        raise UserError(
-            f"no prepared data of '{data.name}' in {root}: run `pfmsmtrec prepare {data.name} --source DIR`, "
-            "or give its folder with --data"
-        )
-    return {store.scenario: len(store.splits["train"]) for store in stores}
-
-
 def open_scenario(config: RunConfig, context: Context, scenario: str) -> ScenarioStore:
     """Open a scenario's prepared store on its node; made-up rows are made first."""
     return open_store(config.data, data_root(context), scenario)
-
-
-def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
-    """Open a scenario's prepared store below ``root``; made-up rows are made first."""
-    if data.name == SYNTHETIC:
-        return ensure_synthetic(synthetic_settings(data), scenario, root)
-    path = safe_folder(root, data.name, scenario)
-    return _opened(path, current_version(path))
-
-
-def synthetic_settings(data: DataSettings) -> SyntheticSettings:
-    """Return the checked settings of the made-up scenarios."""
-    return parse(SyntheticSettings, data.synthetic, "data.synthetic")
-
-
-@lru_cache(maxsize=64)
-def _opened(path: Path, version: str) -> ScenarioStore:  # noqa: ARG001
-    """Keep a simulation's stores open: a version never changes once it is written, and a newer one has another name."""
-    return ScenarioStore.open(path)
 
 
 def _declared(config: RunConfig, context: Context) -> list[str]:
     declared = str(context.node_config.get("scenarios", ""))
     known = list(known_scenarios(config.data, data_root(context)))
     names = sorted({name.strip() for name in declared.split(",") if name.strip()}) if declared else known
-    _require(names, known, f"{data_root(context)}")
+    require_known(names, known, f"{data_root(context)}")
     wanted = config.federation.scenarios
     return sorted(name for name in names if not wanted or name in wanted)
-
-
-def _require(names: tuple[str, ...] | list[str], known: list[str], where: str) -> None:
-    if missing := sorted(set(names) - set(known)):
-        raise UserError(f"scenario {', '.join(missing)} is not in {where}, which has {', '.join(sorted(known))}")

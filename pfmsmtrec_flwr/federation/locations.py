@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from flwr.app import Context, UserConfig
@@ -10,7 +9,6 @@ from flwr.app import Context, UserConfig
 from pfmsmtrec_flwr.errors import UserError
 
 HOME = Path("~/.pfmsmtrec")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
 def data_root(context: Context) -> Path:
@@ -41,20 +39,6 @@ def client_root(context: Context) -> Path:
 def is_simulated(context: Context) -> bool:
     """Whether the node is one of Flower's simulation, which knows its number among all of them."""
     return "partition-id" in context.node_config
-
-
-def safe_folder(root: Path, *names: str) -> Path:
-    """Return ``root/name/...`` for names that come from elsewhere.
-
-    Raises
-    ------
-    UserError
-        A name could lead out of the folder.
-    """
-    for name in names:
-        if not _SAFE_NAME.fullmatch(name) or name.startswith("."):
-            raise UserError(f"got the name '{name}', expected letters, digits, '_', '-' and '.' only")
-    return root.joinpath(*names)
 
 
 def _home() -> Path:

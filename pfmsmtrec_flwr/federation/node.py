@@ -14,10 +14,11 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
-from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, safe_folder
+from pfmsmtrec_flwr.federation.locations import client_root, is_simulated
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.description import describe
+from pfmsmtrec_flwr.validation import safe_folder
 
 Action = Callable[[ScenarioClient, Order, Incoming], Reply]
 ClientOf = Callable[[str], type[ScenarioClient]]

@@ -8,7 +8,7 @@ from flwr.app import Context, RecordDict
 
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, known_scenarios, open_scenario
+from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
 
 MADE_UP = RunConfig(data=DataSettings(synthetic={"train_rows": {"A": 100, "B": 300, "C": 200, "D": 300}, "ctr": 0.3}))
 
@@ -57,13 +57,6 @@ def test_a_deployed_node_says_what_it_hosts(tiny: Tiny) -> None:
     assert hosted_scenarios(tiny.config(), deployed(tiny.root, scenarios="US,ES")) == ["US"]
     with pytest.raises(UserError, match=r"^scenario XX is not in .*, which has ES, FR, NL, US$"):
         hosted_scenarios(config, deployed(tiny.root, scenarios="US,XX"))
-
-
-def test_the_rows_of_known_scenarios(tiny: Tiny) -> None:
-    assert known_scenarios(DataSettings(name="tiny"), tiny.root) == {"ES": 80, "FR": 64, "NL": 96, "US": 48}
-    assert known_scenarios(MADE_UP.data, tiny.root) == {"A": 100, "B": 300, "C": 200, "D": 300}
-    with pytest.raises(UserError, match=r"^no prepared data of 'other' in .*: run `pfmsmtrec prepare other"):
-        known_scenarios(DataSettings(name="other"), tiny.root)
 
 
 def test_made_up_scenarios_are_made_when_they_are_opened(tmp_path: Path) -> None:
