@@ -107,15 +107,15 @@ def read_with_pandas(source: Path) -> int:
 def read_columns(source: Path) -> int:
     """Parse the same file into columns."""
     from pfmsmtrec_flwr.data.read.progress import ignore
-    from pfmsmtrec_flwr.data.read.sources import Folder
-    from pfmsmtrec_flwr.data.read.tables import Columns, column_names, read_blocks
+    from pfmsmtrec_flwr.data.read.sources import SourceFolder
+    from pfmsmtrec_flwr.data.read.tables import ColumnSelection, column_names, read_blocks
     from pfmsmtrec_flwr.data.schema.document import load_schema
 
     schema = load_schema("aliexpress")
-    (file,) = Folder(source, "aliexpress").find("AliExpress_NL/train.csv")
+    (file,) = SourceFolder(source, "aliexpress").find("AliExpress_NL/train.csv")
     names = column_names(file, schema.table)
     numbers = tuple(name for name in names if name.startswith("numerical"))
-    columns = Columns(tuple(name for name in names if name not in numbers), numbers)
+    columns = ColumnSelection(tuple(name for name in names if name not in numbers), numbers)
     return sum(block.rows.num_rows for block in read_blocks(file, schema.table, columns, ignore))
 
 
@@ -124,11 +124,11 @@ def read_derived(source: Path) -> int:
     from pfmsmtrec_flwr.data.prepare.columns import outputs_of
     from pfmsmtrec_flwr.data.prepare.rows import Reader
     from pfmsmtrec_flwr.data.prepare.splits import resolve_split
-    from pfmsmtrec_flwr.data.read.sources import Folder
+    from pfmsmtrec_flwr.data.read.sources import SourceFolder
     from pfmsmtrec_flwr.data.schema.document import load_schema
 
     schema = load_schema("aliexpress")
-    reader = Reader(schema, Folder(source, "aliexpress"), ["NL"], source, progress=False)
+    reader = Reader(schema, SourceFolder(source, "aliexpress"), ["NL"], source, progress=False)
     part = reader.parts[0]
     outputs = outputs_of(schema, ["NL"], resolve_split(schema, reader.days).parts[part.split])
     return sum(map(len, reader.rows(part, outputs)))

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from pfmsmtrec_flwr.data.draft.features import Guess, described
-from pfmsmtrec_flwr.data.draft.guesses import Plan, Scenarios, folder_name, guess, unique
+from pfmsmtrec_flwr.data.draft.features import ColumnGuess, described
+from pfmsmtrec_flwr.data.draft.guesses import ColumnRoles, ScenarioGuess, folder_name, guess, unique
 from pfmsmtrec_flwr.data.draft.profile import Sample, look_at, table_name
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.sections import FieldSpec, NumericSpec, TaskSpec
+from pfmsmtrec_flwr.data.schema.sections import FieldSection, NumericSection, TaskSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, load_yaml, parse
 
@@ -152,7 +152,7 @@ def _default_name(table: Path) -> str:
     return folder_name(table_name(table), "table")
 
 
-def _text(sample: Sample, plan: Plan, name: str) -> str:
+def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
     looked = f"{'all' if sample.whole else 'the first'} {sample.rows:,} rows"
     files = "one file" if sample.files == 1 else f"{sample.files:,} files"
     table = sample.table.model_dump(include={"files"}) | {
@@ -185,7 +185,7 @@ def _text(sample: Sample, plan: Plan, name: str) -> str:
         lines += entry(0, "users", plan.users.name, reason)
     lines += ["split:", *_sections(plan.split, plan.split_reason), ""]
     taken: set[str] = set()
-    for heading, kind in (("fields", FieldSpec), ("numeric", NumericSpec)):
+    for heading, kind in (("fields", FieldSection), ("numeric", NumericSection)):
         guesses = [each for each in plan.features if isinstance(each.spec, kind)]
         if guesses:
             lines += [f"{heading}:", *(line for each in guesses for line in _feature(each, taken)), ""]
@@ -199,7 +199,7 @@ def _words_of_missing(sample: Sample) -> str:
     return "; missing: found among numbers, and meant in every column" if len(sample.table.missing) > 1 else ""
 
 
-def _scenario(plan: Plan, sample: Sample) -> list[str]:
+def _scenario(plan: ColumnRoles, sample: Sample) -> list[str]:
     found = plan.scenarios
     lines = ["scenario:"]
     if found is None:
@@ -213,7 +213,7 @@ def _scenario(plan: Plan, sample: Sample) -> list[str]:
     return lines + (_comment(2, f"could be it too: {', '.join(offered)}") if offered else [])
 
 
-def _others(found: Scenarios, sample: Sample) -> list[str]:
+def _others(found: ScenarioGuess, sample: Sample) -> list[str]:
     if found.rare:
         shown = ", ".join(found.rare[:_OFFERED]) + (", ..." if len(found.rare) > _OFFERED else "")
         return entry(2, "others", "drop", f"rows of {shown}, which are too few for a scenario, are left out")
@@ -222,7 +222,7 @@ def _others(found: Scenarios, sample: Sample) -> list[str]:
     return [] if sample.whole else _comment(2, "A value that comes later is an error: add it, or others: drop")
 
 
-def _tasks(tasks: Sequence[Guess]) -> list[str]:
+def _tasks(tasks: Sequence[ColumnGuess]) -> list[str]:
     lines = ["tasks:"]
     taken: set[str] = set()
     for each in tasks:
@@ -237,8 +237,8 @@ def _sections(split: Section, reason: str) -> list[str]:
     return entry(2, rule, document, reason)
 
 
-def _feature(guessed: Guess, taken: set[str]) -> list[str]:
-    assert not isinstance(guessed.spec, TaskSpec)
+def _feature(guessed: ColumnGuess, taken: set[str]) -> list[str]:
+    assert not isinstance(guessed.spec, TaskSection)
     name = guessed.column.name
     key = unique(_field_name(name), taken)
     document = ({} if key == name else {"column": name}) | guessed.spec.model_dump(exclude_unset=True)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pfmsmtrec_flwr.data.draft.names import AFTERWARDS, ID, ITEM, USER, spoken, subject, words
-from pfmsmtrec_flwr.data.draft.profile import Column
+from pfmsmtrec_flwr.data.draft.names import AFTERWARDS_WORDS, ID_WORDS, ITEM_WORDS, USER_WORDS, spoken, subject, words
+from pfmsmtrec_flwr.data.draft.profile import ColumnProfile
 from pfmsmtrec_flwr.data.schema.sections import (
-    FieldSpec,
-    HashEncoder,
-    IdentityEncoder,
-    NumericSpec,
+    FieldSection,
+    HashSection,
+    IdentitySection,
+    NumericSection,
     Scalar,
-    TaskSpec,
-    VocabularyEncoder,
+    TaskSection,
+    VocabularySection,
 )
 
 FEW_VALUES = 50
@@ -32,24 +32,26 @@ _UNKNOWN = "may identify people; make it federated with a hash if it does not"
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class ColumnGuess:
     """What becomes of a column, and why."""
 
-    column: Column
-    spec: TaskSpec | FieldSpec | NumericSpec
+    column: ColumnProfile
+    spec: TaskSection | FieldSection | NumericSection
     reason: str
 
 
-def feature_of(column: Column) -> Guess | str:
+def feature_of(column: ColumnProfile) -> ColumnGuess | str:
     """Return the field or the numeric column that a column becomes, or why it is left out."""
     guessed = _guessed(column)
-    word = spoken(column.name, AFTERWARDS)
+    word = spoken(column.name, AFTERWARDS_WORDS)
     if isinstance(guessed, str) or word is None or column.yes_and_no is not None:
         return guessed
-    return Guess(column, guessed.spec, f"{guessed.reason}; '{word}': known before the impression? If not, remove it")
+    return ColumnGuess(
+        column, guessed.spec, f"{guessed.reason}; '{word}': known before the impression? If not, remove it"
+    )
 
 
-def described(column: Column) -> str:
+def described(column: ColumnProfile) -> str:
     """Say how many values a column has, and how many rows have none."""
     values = "1 value" if column.distinct == 1 else f"{column.distinct:,} values"
     return values + (f", {percent(column.missing / column.rows)} missing" if column.missing else "")
@@ -65,41 +67,43 @@ def scalar(text: str) -> Scalar:
     return int(text) if re.fullmatch(r"-?(0|[1-9]\d{0,17})", text) and text != "-0" else text
 
 
-def is_user(column: Column) -> bool:
+def is_user(column: ColumnProfile) -> bool:
     """Return whether a column holds the ids of many users, by its name."""
-    return _is_id(column) and subject(column.name, USER) is not None
+    return _is_id(column) and subject(column.name, USER_WORDS) is not None
 
 
-def _is_id(column: Column) -> bool:
+def _is_id(column: ColumnProfile) -> bool:
     return column.distinct > FEW_VALUES and (column.text or column.integers)
 
 
-def _guessed(column: Column) -> Guess | str:
+def _guessed(column: ColumnProfile) -> ColumnGuess | str:
     seen = described(column)
     if column.yes_and_no is not None:
-        return Guess(column, _coarse(column), f"{seen}; a label, or known only after the impression? Then remove it")
-    user = subject(column.name, USER)
+        return ColumnGuess(
+            column, _coarse(column), f"{seen}; a label, or known only after the impression? Then remove it"
+        )
+    user = subject(column.name, USER_WORDS)
     if user is not None and (column.text or column.integers):
-        return Guess(column, _private(), f"{seen}; name holds '{user}'")
-    item = subject(column.name, ITEM)
+        return ColumnGuess(column, _private(), f"{seen}; name holds '{user}'")
+    item = subject(column.name, ITEM_WORDS)
     if item is None and column.unique and (column.text or column.integers):
         return "another value in every row"
     if item is not None and _is_id(column):
         buckets = 1 << (2 * column.distinct - 1).bit_length()
-        spec = FieldSpec(hash=HashEncoder(buckets=buckets), embedding="federated")
-        return Guess(column, spec, f"{seen}, such as {_shown(column)}; name holds '{item}'")
+        spec = FieldSection(hash=HashSection(buckets=buckets), embedding="federated")
+        return ColumnGuess(column, spec, f"{seen}, such as {_shown(column)}; name holds '{item}'")
     if column.text:
         if column.distinct <= FEW_VALUES and max(map(len, column.values)) <= LONGEST_VALUE:
-            return Guess(column, _coarse(column), seen)
-        return Guess(column, _private(), f"{seen}; {_UNKNOWN}")
+            return ColumnGuess(column, _coarse(column), seen)
+        return ColumnGuess(column, _private(), f"{seen}; {_UNKNOWN}")
     lowest, highest = column.span()
-    called_id = not set(ID).isdisjoint(words(column.name)[-1:])
+    called_id = not set(ID_WORDS).isdisjoint(words(column.name)[-1:])
     if _is_id(column) and (called_id or highest >= _WIDE):
-        return Guess(column, _private(), f"{seen}; {_UNKNOWN}")
+        return ColumnGuess(column, _private(), f"{seen}; {_UNKNOWN}")
     return _number(column, f"{seen}, {_figure(lowest)} to {_figure(highest)}")
 
 
-def _number(column: Column, seen: str) -> Guess:
+def _number(column: ColumnProfile, seen: str) -> ColumnGuess:
     highest = column.span()[1]
     sentinel = column.lone_negative()
     update: dict[str, object] = {}
@@ -108,27 +112,27 @@ def _number(column: Column, seen: str) -> Guess:
         seen += f"; {sentinel}, the only negative value, is taken for missing"
     lowest = min(column.span()[0] if sentinel is None else 0, 0)
     if column.integers and lowest == 0 and highest < _SMALL:
-        size = IdentityEncoder(size=1 << (int(highest) + 1).bit_length())
-        field = FieldSpec(identity=size, embedding="federated").model_copy(update=update)
+        size = IdentitySection(size=1 << (int(highest) + 1).bit_length())
+        field = FieldSection(identity=size, embedding="federated").model_copy(update=update)
         amount = "; an amount? Then make it numeric" if column.distinct > FEW_VALUES else ""
-        return Guess(column, field, f"{seen}{amount}")
+        return ColumnGuess(column, field, f"{seen}{amount}")
     if lowest == 0 and column.skewness(sentinel) > _SKEWED:
         update["transform"] = "log1p"
         seen += ", a few far above the others"
-    return Guess(column, NumericSpec().model_copy(update=update), seen)
+    return ColumnGuess(column, NumericSection().model_copy(update=update), seen)
 
 
-def _coarse(column: Column) -> FieldSpec:
+def _coarse(column: ColumnProfile) -> FieldSection:
     if column.integers and column.yes_and_no is not None:
-        return FieldSpec(identity=IdentityEncoder(size=2), embedding="federated")
-    return FieldSpec(values=tuple(map(scalar, sorted(column.values))), embedding="federated")
+        return FieldSection(identity=IdentitySection(size=2), embedding="federated")
+    return FieldSection(values=tuple(map(scalar, sorted(column.values))), embedding="federated")
 
 
-def _private() -> FieldSpec:
-    return FieldSpec(vocabulary=VocabularyEncoder(min_count=2), embedding="local")
+def _private() -> FieldSection:
+    return FieldSection(vocabulary=VocabularySection(min_count=2), embedding="local")
 
 
-def _shown(column: Column) -> str:
+def _shown(column: ColumnProfile) -> str:
     return str(column.values[0])[:30]
 
 

@@ -12,24 +12,35 @@ from dataclasses import dataclass
 
 from pfmsmtrec_flwr.data.draft.features import (
     LONGEST_VALUE,
-    Guess,
+    ColumnGuess,
     described,
     feature_of,
     is_user,
     percent,
     scalar,
 )
-from pfmsmtrec_flwr.data.draft.names import DAY, ITEM, LABEL, SCENARIO, TIME, USER, personal, spoken, subject, words
-from pfmsmtrec_flwr.data.draft.profile import Column, Sample, all_match, share_matching
+from pfmsmtrec_flwr.data.draft.names import (
+    DAY_WORDS,
+    ITEM_WORDS,
+    LABEL_WORDS,
+    SCENARIO_WORDS,
+    TIME_WORDS,
+    USER_WORDS,
+    personal,
+    spoken,
+    subject,
+    words,
+)
+from pfmsmtrec_flwr.data.draft.profile import ColumnProfile, Sample, all_match, share_matching
 from pfmsmtrec_flwr.data.schema.sections import (
     DateSplit,
-    FieldSpec,
+    FieldSection,
     LastDays,
     RandomSplit,
     Scalar,
     ShareSplit,
-    SplitSpec,
-    TaskSpec,
+    SplitSection,
+    TaskSection,
 )
 from pfmsmtrec_flwr.errors import UserError
 
@@ -45,10 +56,10 @@ _HELD_OUT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Scenarios:
+class ScenarioGuess:
     """The column of the scenarios."""
 
-    column: Column
+    column: ColumnProfile
     names: dict[Scalar, str]
     """Value: name of the scenario."""
     rare: tuple[str, ...]
@@ -57,21 +68,21 @@ class Scenarios:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ColumnRoles:
     """What becomes of all columns."""
 
-    tasks: tuple[Guess, ...]
-    scenarios: Scenarios | None
-    could_be_scenarios: tuple[Column, ...]
-    users: Column | None
-    split: SplitSpec
+    tasks: tuple[ColumnGuess, ...]
+    scenarios: ScenarioGuess | None
+    could_be_scenarios: tuple[ColumnProfile, ...]
+    users: ColumnProfile | None
+    split: SplitSection
     split_reason: str
-    features: tuple[Guess, ...]
+    features: tuple[ColumnGuess, ...]
     left_out: tuple[tuple[str, str], ...]
     """Names of columns, and why."""
 
 
-def guess(sample: Sample) -> Plan:
+def guess(sample: Sample) -> ColumnRoles:
     """Guess what each column of a table is for.
 
     Raises
@@ -80,7 +91,7 @@ def guess(sample: Sample) -> Plan:
         No column can be a label, or none a field.
     """
     left_out = dict(sample.unreadable)
-    remaining: list[Column] = []
+    remaining: list[ColumnProfile] = []
     for column in sample.columns:
         if (reason := _useless(column, sample)) is not None:
             left_out[column.name] = reason
@@ -99,23 +110,25 @@ def guess(sample: Sample) -> Plan:
     others = tuple(column for column in candidates if scenarios is None or column is not scenarios.column)
     if scenarios is not None:
         remaining = _without(remaining, [scenarios.column])
-    features: list[Guess] = []
+    features: list[ColumnGuess] = []
     for column in remaining:
         feature = feature_of(column)
-        if isinstance(feature, Guess):
+        if isinstance(feature, ColumnGuess):
             features.append(feature)
         else:
             left_out[column.name] = feature
-    if not any(isinstance(feature.spec, FieldSpec) for feature in features):
+    if not any(isinstance(feature.spec, FieldSection) for feature in features):
         raise UserError(
             f"{sample.folder / sample.table.files[0]}: got no column that can be a categorical field, expected an id, "
             "a category or small whole numbers beside label and scenario: add one to the table"
         )
     split, split_reason = _split(day, users)
-    return Plan(tasks, scenarios, others, users, split, split_reason, tuple(features), _in_order(left_out, sample))
+    return ColumnRoles(
+        tasks, scenarios, others, users, split, split_reason, tuple(features), _in_order(left_out, sample)
+    )
 
 
-def _useless(column: Column, sample: Sample) -> str | None:
+def _useless(column: ColumnProfile, sample: Sample) -> str | None:
     if not column.distinct:
         return "no row has a value"
     word = personal(column.name)
@@ -128,42 +141,42 @@ def _useless(column: Column, sample: Sample) -> str | None:
     return None
 
 
-def _tasks(columns: Sequence[Column]) -> tuple[Guess, ...]:
+def _tasks(columns: Sequence[ColumnProfile]) -> tuple[ColumnGuess, ...]:
     candidates = [column for column in columns if column.yes_and_no is not None and not column.missing]
     if not candidates:
         raise UserError(
             f"no column can be a label: got {', '.join(column.name for column in columns[:20]) or 'none that varies'}, "
             "expected one that holds just 0 and 1, without gaps: add the label to the table"
         )
-    named = [column for column in candidates if spoken(column.name, LABEL) is not None]
+    named = [column for column in candidates if spoken(column.name, LABEL_WORDS) is not None]
     if named:
         return tuple(
-            _task(column, f"name holds '{spoken(column.name, LABEL)}'")
+            _task(column, f"name holds '{spoken(column.name, LABEL_WORDS)}'")
             for column in sorted(named, key=_positive_share, reverse=True)
         )
     return (_task(candidates[-1], "no name says what is a label, and this is the last such column: is it the one?"),)
 
 
-def _positive_share(column: Column) -> float:
+def _positive_share(column: ColumnProfile) -> float:
     assert column.yes_and_no is not None
     return column.share(column.yes_and_no[0])
 
 
-def _task(column: Column, why: str) -> Guess:
+def _task(column: ColumnProfile, why: str) -> ColumnGuess:
     assert column.yes_and_no is not None
     yes, no = (scalar(value) for value in column.yes_and_no)
-    spec = TaskSpec(column=column.name)
+    spec = TaskSection(column=column.name)
     if (yes, no) != (1, 0):
-        spec = TaskSpec(column=column.name, positive=(yes,), negative=(no,))
+        spec = TaskSection(column=column.name, positive=(yes,), negative=(no,))
     rate = f"{percent(_positive_share(column))} {'ones' if yes == 1 else yes}"
-    return Guess(column, spec, f"2 values, {no} and {yes}, {rate}; {why}")
+    return ColumnGuess(column, spec, f"2 values, {no} and {yes}, {rate}; {why}")
 
 
-def _looks_like_day(column: Column) -> bool:
+def _looks_like_day(column: ColumnProfile) -> bool:
     return bool(column.distinct) and all_match(column.values, _DAY_TEXT)
 
 
-def _day(columns: Sequence[Column], sample: Sample) -> Column | None:
+def _day(columns: Sequence[ColumnProfile], sample: Sample) -> ColumnProfile | None:
     """Return the column of the day, if there is one; of several, one whose name says just that."""
     found = [
         column
@@ -175,30 +188,30 @@ def _day(columns: Sequence[Column], sample: Sample) -> Column | None:
     return min(found, key=lambda column: (len(words(column.name)), not _looks_like_day(column)), default=None)
 
 
-def _counts_days(column: Column) -> bool:
+def _counts_days(column: ColumnProfile) -> bool:
     """Return whether a column numbers days; seven values may be days of the week."""
-    return column.integers and words(column.name) in [[word] for word in DAY] and column.span()[1] > 7
+    return column.integers and words(column.name) in [[word] for word in DAY_WORDS] and column.span()[1] > 7
 
 
-def _of_time(column: Column) -> str | None:
+def _of_time(column: ColumnProfile) -> str | None:
     """Return why a column that tells a time is left out."""
     if _looks_like_day(column):
         return "a day; a model learns nothing from days that lie in the past"
-    said = spoken(column.name, TIME)
+    said = spoken(column.name, TIME_WORDS)
     seconds = column.integers and said is not None and column.span()[0] >= 1e9 and column.span()[1] < 2e13
     if seconds or (column.text and all_match(column.values, _TIME_TEXT)):
         return "a point in time; make a day column of it for the split, and an hour (0 to 23) for a field"
-    if column.text and subject(column.name, DAY) is not None and share_matching(column.values, r"\d") > 0.5:
+    if column.text and subject(column.name, DAY_WORDS) is not None and share_matching(column.values, r"\d") > 0.5:
         return "a day, it seems; for the split write days so that they sort, such as 2024-01-31"
     return None
 
 
-def _users(columns: Sequence[Column]) -> Column | None:
+def _users(columns: Sequence[ColumnProfile]) -> ColumnProfile | None:
     found = [column for column in columns if is_user(column)]
-    return min(found, key=lambda column: USER.index(str(subject(column.name, USER))), default=None)
+    return min(found, key=lambda column: USER_WORDS.index(str(subject(column.name, USER_WORDS))), default=None)
 
 
-def _candidates(columns: Sequence[Column], sample: Sample) -> list[Column]:
+def _candidates(columns: Sequence[ColumnProfile], sample: Sample) -> list[ColumnProfile]:
     """Return the columns that may say the scenario, the likeliest first."""
     found = [
         column
@@ -210,29 +223,29 @@ def _candidates(columns: Sequence[Column], sample: Sample) -> list[Column]:
         and len(_frequent(column, sample)) > 1
     ]
 
-    def rank(column: Column) -> tuple[int, bool]:
-        word = subject(column.name, SCENARIO)
-        return (len(SCENARIO) if word is None else SCENARIO.index(word)), not _is_kind(column)
+    def rank(column: ColumnProfile) -> tuple[int, bool]:
+        word = subject(column.name, SCENARIO_WORDS)
+        return (len(SCENARIO_WORDS) if word is None else SCENARIO_WORDS.index(word)), not _is_kind(column)
 
     return sorted(found, key=rank)
 
 
-def _is_kind(column: Column) -> bool:
+def _is_kind(column: ColumnProfile) -> bool:
     """Return whether a column without a telling name may be the scenario: most small numbers are something else."""
-    return column.text and subject(column.name, (*ITEM, *USER)) is None
+    return column.text and subject(column.name, (*ITEM_WORDS, *USER_WORDS)) is None
 
 
-def _frequent(column: Column, sample: Sample) -> list[str]:
+def _frequent(column: ColumnProfile, sample: Sample) -> list[str]:
     fewest = max(_SCENARIO_ROWS, _SCENARIO_SHARE * sample.rows)
     return [value for value, count in zip(column.values, column.counts, strict=True) if count >= fewest]
 
 
-def _scenarios(candidates: Sequence[Column], sample: Sample) -> Scenarios | None:
+def _scenarios(candidates: Sequence[ColumnProfile], sample: Sample) -> ScenarioGuess | None:
     """Take the likeliest column, if it is likely at all."""
     if not candidates:
         return None
     column = candidates[0]
-    word = subject(column.name, SCENARIO)
+    word = subject(column.name, SCENARIO_WORDS)
     if word is None and not _is_kind(column):
         return None
     taken: set[str] = set()
@@ -241,10 +254,10 @@ def _scenarios(candidates: Sequence[Column], sample: Sample) -> Scenarios | None
         names[scalar(value)] = unique(folder_name(value, column.name), taken)
     rare = tuple(value for value in column.values if scalar(value) not in names)
     why = f"name holds '{word}'" if word else "no name says what the scenario is, and this is a text with few values"
-    return Scenarios(column, names, rare, f"{described(column)}; {why}")
+    return ScenarioGuess(column, names, rare, f"{described(column)}; {why}")
 
 
-def _sorted(values: Sequence[str], column: Column) -> list[str]:
+def _sorted(values: Sequence[str], column: ColumnProfile) -> list[str]:
     return sorted(values, key=int) if column.integers else sorted(values)
 
 
@@ -267,20 +280,20 @@ def unique(name: str, taken: set[str]) -> str:
     return found
 
 
-def _split(day: Column | None, users: Column | None) -> tuple[SplitSpec, str]:
+def _split(day: ColumnProfile | None, users: ColumnProfile | None) -> tuple[SplitSection, str]:
     if day is not None:
         ends = _sorted(day.values.tolist(), day)
         days = "1 day" if day.distinct == 1 else f"{day.distinct:,} days"
-        rule = SplitSpec(by_date=DateSplit(column=day.name, last_days=LastDays(validation=1, test=1)))
+        rule = SplitSection(by_date=DateSplit(column=day.name, last_days=LastDays(validation=1, test=1)))
         return rule, f"{days}, {ends[0]} to {ends[-1]}; the last one is the test, the one before it for validation"
     if users is not None:
         shares = ShareSplit(validation=_HELD_OUT, test=_HELD_OUT)
-        return SplitSpec(by_user=shares), "no column says the day, which is nearer to use; a user has one split"
+        return SplitSection(by_user=shares), "no column says the day, which is nearer to use; a user has one split"
     rows = RandomSplit(validation=_HELD_OUT, test=_HELD_OUT)
-    return SplitSpec(random=rows), "no column says the day or the user, so each row is drawn by itself"
+    return SplitSection(random=rows), "no column says the day or the user, so each row is drawn by itself"
 
 
-def _without(columns: Sequence[Column], gone: Sequence[Column | None]) -> list[Column]:
+def _without(columns: Sequence[ColumnProfile], gone: Sequence[ColumnProfile | None]) -> list[ColumnProfile]:
     return [column for column in columns if not any(column is each for each in gone)]
 
 

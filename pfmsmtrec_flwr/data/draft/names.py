@@ -6,37 +6,37 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-LABEL = (
+LABEL_WORDS = (
     *("click", "clicked", "clk", "conversion", "converted", "convert", "conv", "purchase", "purchased", "buy"),
     *("bought", "sale", "sold"),
     *("order", "ordered", "pay", "paid", "cart", "like", "liked", "share", "shared", "follow", "followed", "comment"),
     *("commented", "forward", "favorite", "favourite", "subscribed", "long_view", "install", "installed", "download"),
     *("finish", "finished", "booked", "label", "target"),
 )
-SCENARIO = (
+SCENARIO_WORDS = (
     *("scenario", "domain", "country", "market", "site", "channel", "surface", "tab", "region", "shop", "store"),
     "locale",
 )
-USER = (
+USER_WORDS = (
     *("user", "customer", "member", "visitor", "account", "client", "buyer", "consumer", "person", "viewer", "player"),
     *("subscriber", "household", "uid", "device", "cookie", "session"),
 )
-ITEM = (
+ITEM_WORDS = (
     *("item", "product", "goods", "sku", "video", "article", "ad", "doc", "document", "brand", "category", "cate"),
     *("shop", "store", "merchant", "movie", "book", "song", "track", "music", "news", "campaign", "creative"),
     *("advertiser", "publisher", "topic", "tag", "genre"),
 )
-ID = ("id", "key", "hash", "uuid", "guid", "code", "no", "nr", "number", "pseudo", "encrypted", "index", "name")
-PERSONAL = (
+ID_WORDS = ("id", "key", "hash", "uuid", "guid", "code", "no", "nr", "number", "pseudo", "encrypted", "index", "name")
+PERSONAL_WORDS = (
     *("email", "mail", "phone", "mobile", "telephone", "tel", "address", "addr", "street", "postcode", "zip", "ip"),
     *("username", "firstname", "lastname", "fullname", "surname", "nickname", "passport", "ssn", "iban", "birth"),
     *("birthday", "birthdate", "dob", "latitude", "longitude", "lat", "lon", "lng", "gps"),
 )
-DAY = ("date", "day", "dt", "ds")
-TIME = ("timestamp", "time", "datetime", "ts", "epoch", "unix", "at", "ms")
-AFTERWARDS = (*LABEL, "dwell", "watch", "watched", "play", "played", "stay", "spent", "revenue")
+DAY_WORDS = ("date", "day", "dt", "ds")
+TIME_WORDS = ("timestamp", "time", "datetime", "ts", "epoch", "unix", "at", "ms")
+AFTERWARDS_WORDS = (*LABEL_WORDS, "dwell", "watch", "watched", "play", "played", "stay", "spent", "revenue")
 
-_NAMED = ("first", "last", "full", "middle", "given", "family", *USER)
+_NAMED = ("first", "last", "full", "middle", "given", "family", *USER_WORDS)
 
 
 def words(name: str) -> list[str]:
@@ -51,7 +51,7 @@ def words(name: str) -> list[str]:
 def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
     """Return the first word of a vocabulary that a name holds, alone or in the plural.
 
-    >>> spoken("is_long_view", LABEL)
+    >>> spoken("is_long_view", LABEL_WORDS)
     'long_view'
     """
     found = words(name)
@@ -63,10 +63,10 @@ def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
 def subject(name: str, vocabulary: Sequence[str]) -> str | None:
     """Return the word of a vocabulary that a name ends with, what says that it is an id set aside.
 
-    >>> subject("userId", USER), subject("user_age", USER)
+    >>> subject("userId", USER_WORDS), subject("user_age", USER_WORDS)
     ('user', None)
     """
-    found = [word for word in words(name) if word not in ID and not word.isdigit()]
+    found = [word for word in words(name) if word not in ID_WORDS and not word.isdigit()]
     if not found:
         return None
     endings = {found[-1], found[-1].removesuffix("s"), found[-1].removesuffix("id")}
@@ -78,4 +78,4 @@ def personal(name: str) -> str | None:
     found = words(name)
     if "name" in found and (len(found) == 1 or spoken(name, _NAMED) is not None):
         return "name"
-    return spoken(name, PERSONAL)
+    return spoken(name, PERSONAL_WORDS)

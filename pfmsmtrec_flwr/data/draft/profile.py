@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded
 from pfmsmtrec_flwr.data.read.progress import ignore
-from pfmsmtrec_flwr.data.read.sources import Folder, Source
-from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, Columns, block_tasks, column_names
-from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
+from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, ColumnSelection, block_tasks, column_names
+from pfmsmtrec_flwr.data.schema.sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 ROWS = 100_000
@@ -39,7 +39,7 @@ _YES_NO = ({"0", "1"}, {"false", "true"})
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnProfile:
     """One column, as the rows that were looked at have it."""
 
     name: str
@@ -54,7 +54,7 @@ class Column:
     """Whether all of them are whole numbers."""
 
     @classmethod
-    def of(cls, name: str, rows: int, counts: pd.Series[int]) -> Column:
+    def of(cls, name: str, rows: int, counts: pd.Series[int]) -> ColumnProfile:
         """Make it of the counts of its distinct values."""
         counts = counts.sort_values(ascending=False, kind="stable")
         values = counts.index.to_numpy(dtype=object)
@@ -129,13 +129,13 @@ class Sample:
     folder: Path
     """Below which the table's files are found."""
     name: str
-    table: TableSpec
+    table: TableSection
     rows: int
     files: int
     """How many the table has."""
     whole: bool
     """Whether these are all rows."""
-    columns: tuple[Column, ...]
+    columns: tuple[ColumnProfile, ...]
     unreadable: tuple[tuple[str, str], ...]
     """Further columns, and why they cannot be used."""
 
@@ -154,14 +154,14 @@ def look_at(table: Path) -> Sample:
         There is no such table, it has no header or no row, or it cannot be read.
     """
     folder, pattern = _found(table)
-    sources = Folder(folder, table.name).find(pattern)
-    spec = TableSpec(files=(pattern,), delimiter=_delimiter(sources[0]))
+    sources = SourceFolder(folder, table.name).find(pattern)
+    spec = TableSection(files=(pattern,), delimiter=_delimiter(sources[0]))
     names = column_names(sources[0], spec)
     if all(re.fullmatch(_NUMBER, name) for name in names):
         shown = spec.delimiter.join(names)[:60]
         raise UserError(f"{sources[0]}, line 1: got '{shown}', expected the names of the columns: add a header line")
     unreadable = _unreadable(sources[0], names)
-    columns = Columns(tuple(name for name in names if name not in unreadable))
+    columns = ColumnSelection(tuple(name for name in names if name not in unreadable))
     if not columns.texts:
         raise UserError(f"{sources[0]}: got no column of text or numbers, expected a label and features")
     step = -(-len(sources) // _FILES)
@@ -179,7 +179,7 @@ def look_at(table: Path) -> Sample:
     if sources[0].ending not in PARQUET_ENDINGS and (words := _missing_words(counts.values())):
         spec = spec.model_copy(update={"missing": ("", *words)})
         counts = {name: each.drop(words, errors="ignore") for name, each in counts.items()}
-    profiles = tuple(Column.of(name, rows, each) for name, each in counts.items())
+    profiles = tuple(ColumnProfile.of(name, rows, each) for name, each in counts.items())
     return Sample(folder, table_name(table), spec, rows, len(sources), whole, profiles, tuple(unreadable.items()))
 
 
@@ -223,7 +223,7 @@ def _ending(path: Path) -> str:
     return Path(path.name.removesuffix(_GZIP)).suffix.lower()
 
 
-def _delimiter(source: Source) -> str:
+def _delimiter(source: SourceFile) -> str:
     """Return the sign that parts the header into most names."""
     if source.ending in PARQUET_ENDINGS:
         return ","
@@ -236,7 +236,7 @@ def _delimiter(source: Source) -> str:
     return max(counts, key=lambda delimiter: counts[delimiter], default=",")
 
 
-def _unreadable(source: Source, names: Sequence[str]) -> dict[str, str]:
+def _unreadable(source: SourceFile, names: Sequence[str]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for name in names:
         if not name:
@@ -254,7 +254,9 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _first_rows(source: Source, table: TableSpec, columns: Columns, limit: int) -> tuple[list[pa.Table], bool]:
+def _first_rows(
+    source: SourceFile, table: TableSection, columns: ColumnSelection, limit: int
+) -> tuple[list[pa.Table], bool]:
     """Return some first rows, and whether they are all."""
     blocks: list[pa.Table] = []
     for task in block_tasks(source, table, columns, ignore):

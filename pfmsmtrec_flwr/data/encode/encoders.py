@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pfmsmtrec_flwr.data.schema.sections import FieldSpec, Scalar
+from pfmsmtrec_flwr.data.schema.sections import FieldSection, Scalar
 
 Texts: TypeAlias = npt.NDArray[np.object_]
 """Canonical texts, (distinct,)."""
@@ -35,7 +35,7 @@ _EXACT_INTEGERS = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class CodedColumn:
     """A column as distinct values and an index into them."""
 
     values: Texts
@@ -102,7 +102,7 @@ class Vocabulary:
         return self._index.get_indexer(pd.Index(values, dtype=object)).astype(np.int64) + 1
 
 
-def coded(array: pa.Array | pa.ChunkedArray) -> Coded:
+def coded(array: pa.Array | pa.ChunkedArray) -> CodedColumn:
     """Take a column of any type apart into distinct canonical texts and an index."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -111,7 +111,9 @@ def coded(array: pa.Array | pa.ChunkedArray) -> Coded:
     texts = _canonical(array.dictionary)
     index = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
-    return _as_missing(Coded(values, index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False), dtype=bool))
+    return _as_missing(
+        CodedColumn(values, index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    )
 
 
 def canonical(value: Scalar) -> str:
@@ -119,7 +121,7 @@ def canonical(value: Scalar) -> str:
     return str(_canonical(pa.array([value]))[0].as_py())
 
 
-def without(column: Coded, sentinels: tuple[Scalar, ...]) -> Coded:
+def without(column: CodedColumn, sentinels: tuple[Scalar, ...]) -> CodedColumn:
     """Make the sentinels missing."""
     if not sentinels:
         return column
@@ -132,7 +134,7 @@ def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def transformed(column: Coded, transform: str) -> Coded:
+def transformed(column: CodedColumn, transform: str) -> CodedColumn:
     """Apply a field's declared transform to its texts: ``none``, ``hour`` or ``first``."""
     if transform == "none" or not len(column.values):
         return column
@@ -144,10 +146,10 @@ def transformed(column: Coded, transform: str) -> Coded:
         texts = pc.if_else(pc.equal(texts, ""), "0", texts)
     texts = _canonical(texts)
     values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
-    return _as_missing(Coded(values, column.index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False)))
+    return _as_missing(CodedColumn(values, column.index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False)))
 
 
-def declared_encoder(spec: FieldSpec) -> Encoder | None:
+def declared_encoder(spec: FieldSection) -> Encoder | None:
     """Return the encoder that a schema declares in full; None where it works on hashes."""
     if spec.identity is not None:
         return Identity(spec.identity.size)
@@ -189,9 +191,9 @@ def _float_texts(values: pa.Array) -> pa.Array:
     return pa.array(texts, type=pa.string(), mask=np.isnan(numbers))
 
 
-def _as_missing(column: Coded, gone: npt.NDArray[np.bool_]) -> Coded:
+def _as_missing(column: CodedColumn, gone: npt.NDArray[np.bool_]) -> CodedColumn:
     if not gone.any():
         return column
     values = column.values.copy()
     values[gone] = ""
-    return Coded(values, column.lookup(np.where(gone, -1, np.arange(len(values))), -1))
+    return CodedColumn(values, column.lookup(np.where(gone, -1, np.arange(len(values))), -1))

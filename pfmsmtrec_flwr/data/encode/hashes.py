@@ -12,11 +12,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
-from pfmsmtrec_flwr.data.schema.sections import VocabularyEncoder
+from pfmsmtrec_flwr.data.encode.encoders import NO_HASH, Integers
+from pfmsmtrec_flwr.data.schema.sections import VocabularySection
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
-Integers: TypeAlias = npt.NDArray[np.int64]
 
 _FEWEST_PENDING = 100_000
 
@@ -97,7 +96,7 @@ class HashCounter:
         self._merge()
         return self._hashes
 
-    def vocabulary(self, spec: VocabularyEncoder) -> LearnedVocabulary:
+    def vocabulary(self, spec: VocabularySection) -> LearnedVocabulary:
         """Return those that are frequent enough, by falling count, equal counts by their hash."""
         self._merge()
         kept = self._counts >= spec.min_count

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import (
     NO_HASH,
-    Coded,
+    CodedColumn,
     Encoder,
     canonical,
     declared_encoder,
@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.data.encode.encoders import (
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
-from pfmsmtrec_flwr.data.schema.sections import FieldSpec, NumericSpec, TaskSpec
+from pfmsmtrec_flwr.data.schema.sections import FieldSection, NumericSection, TaskSection
 
 SCENARIO = "scenario"
 SPLIT = "split"
@@ -120,7 +120,7 @@ def key_output(column: str) -> Output:
     return Output(f"key:{column}", column, "uint64", NO_HASH, lambda chunk: _hashed(chunk.coded(column), _KEY_SEED))
 
 
-def is_hashed(spec: FieldSpec) -> bool:
+def is_hashed(spec: FieldSection) -> bool:
     """Return whether the hashes of a field's values are kept rather than their rows."""
     return spec.hash is not None or spec.vocabulary is not None
 
@@ -150,7 +150,7 @@ def _user(column: str) -> Output:
     return Output(USER, column, "int64", NO_USER, make)
 
 
-def _label(name: str, task: TaskSpec) -> Output:
+def _label(name: str, task: TaskSection) -> Output:
     yes, no = [canonical(value) for value in task.positive], [canonical(value) for value in task.negative]
 
     def make(chunk: Chunk) -> Array:
@@ -162,10 +162,10 @@ def _label(name: str, task: TaskSpec) -> Output:
     return Output(label_output(name), task.column, "uint8", WRONG_LABEL, make)
 
 
-def _field(name: str, spec: FieldSpec) -> Output:
+def _field(name: str, spec: FieldSection) -> Output:
     column = spec.column or name
 
-    def texts_of(chunk: Chunk) -> Coded:
+    def texts_of(chunk: Chunk) -> CodedColumn:
         return transformed(without(chunk.coded(column), spec.missing), spec.transform)
 
     encoder = declared_encoder(spec)
@@ -175,23 +175,23 @@ def _field(name: str, spec: FieldSpec) -> Output:
     return Output(field_output(name), column, "uint64", NO_HASH, lambda chunk: _hashed(texts_of(chunk), seed))
 
 
-def _number(name: str, spec: NumericSpec) -> Output:
+def _number(name: str, spec: NumericSection) -> Output:
     column = spec.column or name
     return Output(
         number_output(name), column, "float64", np.nan, lambda chunk: prepared_numbers(chunk, column, spec), number=True
     )
 
 
-def _hashed(texts: Coded, seed: int) -> Array:
+def _hashed(texts: CodedColumn, seed: int) -> Array:
     return texts.lookup(hash_texts(texts.values, seed), NO_HASH)
 
 
-def _rows(texts: Coded, encoder: Encoder) -> Array:
+def _rows(texts: CodedColumn, encoder: Encoder) -> Array:
     rows = encoder.rows(texts.values).astype(np.int32)
     return texts.lookup(np.where(rows == 0, UNKNOWN, rows).astype(np.int32), 0)
 
 
-def prepared_numbers(chunk: Chunk, column: str, spec: NumericSpec) -> npt.NDArray[np.float64]:
+def prepared_numbers(chunk: Chunk, column: str, spec: NumericSection) -> npt.NDArray[np.float64]:
     """Return a numeric column before standardisation, (n,); not-a-number where missing.
 
     Raises

@@ -16,30 +16,30 @@ import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
+from pfmsmtrec_flwr.data.encode.hashes import Hashes
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.progress import ignore, progress_bar
-from pfmsmtrec_flwr.data.read.sources import Source
-from pfmsmtrec_flwr.data.read.tables import Columns, read_blocks
-from pfmsmtrec_flwr.data.schema.sections import JoinSpec
+from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.read.tables import ColumnSelection, read_blocks
+from pfmsmtrec_flwr.data.schema.sections import JoinSection
 from pfmsmtrec_flwr.errors import UserError
 
-Rows: TypeAlias = npt.NDArray[np.int64]
-Hashes: TypeAlias = npt.NDArray[np.uint64]
+RowNumbers: TypeAlias = npt.NDArray[np.int64]
 
 _KEY = "key"
 
 
-def columns_of(outputs: Sequence[Output], more: Sequence[str] = ()) -> Columns:
+def columns_of(outputs: Sequence[Output], more: Sequence[str] = ()) -> ColumnSelection:
     """Return the columns that some outputs are made of."""
     texts = [output.column for output in outputs if not output.number]
     numbers = [output.column for output in outputs if output.number]
-    return Columns(tuple(dict.fromkeys([*more, *texts])), tuple(dict.fromkeys(numbers)))
+    return ColumnSelection(tuple(dict.fromkeys([*more, *texts])), tuple(dict.fromkeys(numbers)))
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class JoinMatch:
     """Which rows of the main and the side table belong together.
 
     Attributes
@@ -50,8 +50,8 @@ class Match:
         Row of the side table for each of them, -1 where there is none.
     """
 
-    main: Rows | None
-    side: Rows
+    main: RowNumbers | None
+    side: RowNumbers
 
 
 class SideTable:
@@ -77,7 +77,13 @@ class SideTable:
     """
 
     def __init__(
-        self, join: JoinSpec, sources: Sequence[Source], outputs: Sequence[Output], folder: Path, *, progress: bool
+        self,
+        join: JoinSection,
+        sources: Sequence[SourceFile],
+        outputs: Sequence[Output],
+        folder: Path,
+        *,
+        progress: bool,
     ) -> None:
         self.join = join
         self.sources = tuple(sources)
@@ -92,7 +98,7 @@ class SideTable:
         if join.how == "left":
             self._refuse_repeated()
 
-    def match(self, keys: Hashes) -> Match:
+    def match(self, keys: Hashes) -> JoinMatch:
         """Return which rows belong to the main table's keys (n,)."""
         self.asked += len(keys)
         first = np.searchsorted(self._keys, keys)
@@ -100,14 +106,14 @@ class SideTable:
             place = np.minimum(first, len(self._keys) - 1)
             found = (self._keys[place] == keys) & (keys != NO_HASH)
             self.matched += int(found.sum())
-            return Match(None, np.where(found, self._order[place], -1))
+            return JoinMatch(None, np.where(found, self._order[place], -1))
         count = np.where(keys == NO_HASH, 0, np.searchsorted(self._keys, keys, side="right") - first)
         self.matched += int((count > 0).sum())
         main = np.repeat(np.arange(len(keys)), count)
         within = np.arange(len(main)) - np.repeat(np.cumsum(count) - count, count)
-        return Match(main, self._order[first[main] + within])
+        return JoinMatch(main, self._order[first[main] + within])
 
-    def values(self, match: Match) -> dict[str, Array]:
+    def values(self, match: JoinMatch) -> dict[str, Array]:
         """Return the outputs for matched rows."""
         found: dict[str, Array] = {}
         unknown = match.side < 0
@@ -164,7 +170,7 @@ class SideTable:
     def _text_of(self, key: np.uint64) -> str:
         """Look for the text that has a hash."""
         for source in self.sources:
-            for block in read_blocks(source, self.join, Columns((self.key_there,)), ignore):
+            for block in read_blocks(source, self.join, ColumnSelection((self.key_there,)), ignore):
                 chunk = Chunk.of(source, self.join, block)
                 found = np.flatnonzero(key_output(self.key_there).make(chunk) == key)
                 if len(found):

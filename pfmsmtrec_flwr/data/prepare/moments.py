@@ -8,9 +8,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float64]
+_Floats: TypeAlias = npt.NDArray[np.float64]
 
-BLOCK_ROWS = 8192
+MOMENT_ROWS = 8192
 _ROUNDING = 1e-10
 
 
@@ -18,10 +18,10 @@ _ROUNDING = 1e-10
 class Standardiser:
     """Mean and standard deviation of each column, in the unit that its transform gives."""
 
-    mean: Floats
-    deviation: Floats
+    mean: _Floats
+    deviation: _Floats
 
-    def apply(self, values: Floats) -> npt.NDArray[np.float32]:
+    def apply(self, values: _Floats) -> npt.NDArray[np.float32]:
         """Return (value - mean) / deviation, (n, N); a missing value becomes 0, a constant column all 0."""
         varying = self.deviation > _ROUNDING * np.abs(self.mean)  # a constant's deviation is not exactly 0
         scaled = (values - self.mean) / np.where(varying, self.deviation, 1.0)
@@ -40,18 +40,18 @@ class MomentCollector:
         self._count = np.zeros(columns)
         self._mean = np.zeros(columns)
         self._squares = np.zeros(columns)
-        self._waiting: list[Floats] = []
+        self._waiting: list[_Floats] = []
         self._rows = 0
 
-    def add(self, values: Floats) -> None:
+    def add(self, values: _Floats) -> None:
         """Add rows (n, N); not-a-number is left out."""
         self._waiting.append(values)
         self._rows += len(values)
-        if self._rows >= BLOCK_ROWS:
+        if self._rows >= MOMENT_ROWS:
             rows = np.concatenate(self._waiting)
-            full = len(rows) - len(rows) % BLOCK_ROWS
-            for start in range(0, full, BLOCK_ROWS):
-                self._join(rows[start : start + BLOCK_ROWS])
+            full = len(rows) - len(rows) % MOMENT_ROWS
+            for start in range(0, full, MOMENT_ROWS):
+                self._join(rows[start : start + MOMENT_ROWS])
             self._waiting, self._rows = [rows[full:]], len(rows) - full
 
     def standardiser(self) -> Standardiser:
@@ -61,7 +61,7 @@ class MomentCollector:
             self._waiting, self._rows = [], 0
         return Standardiser(self._mean, np.sqrt(self._squares / np.maximum(self._count, 1)))
 
-    def _join(self, block: Floats) -> None:
+    def _join(self, block: _Floats) -> None:
         known = ~np.isnan(block)
         count = known.sum(axis=0).astype(np.float64)
         mean = np.where(known, block, 0.0).sum(axis=0) / np.maximum(count, 1)

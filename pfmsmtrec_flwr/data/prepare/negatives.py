@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.encode.hashes import Hashes
 from pfmsmtrec_flwr.data.prepare.scenario_rows import LABELS, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.read.progress import Advance
-from pfmsmtrec_flwr.data.schema.sections import NegativesSpec
+from pfmsmtrec_flwr.data.schema.sections import NegativesSection
 from pfmsmtrec_flwr.seeds import derive_seed
-
-Hashes: TypeAlias = npt.NDArray[np.uint64]
 
 _TRIES = 20
 
 
-def add_negatives(spec: NegativesSpec, rows: ScenarioRows, folder: Path, advance: Advance) -> ScenarioRows:
+def add_negatives(spec: NegativesSection, rows: ScenarioRows, folder: Path, advance: Advance) -> ScenarioRows:
     """Return the rows with made-up ones behind them.
 
     For each row with the label 1, `spec.per_positive` items are drawn, all items of the scenario with the same
@@ -59,7 +56,7 @@ def add_negatives(spec: NegativesSpec, rows: ScenarioRows, folder: Path, advance
 class _Drawer:
     """Draws items that a user has no row for, and knows a row of each item."""
 
-    def __init__(self, spec: NegativesSpec, rows: ScenarioRows) -> None:
+    def __init__(self, spec: NegativesSection, rows: ScenarioRows) -> None:
         self._places = [rows.layout.place_of(name) for name in (spec.item, *spec.item_features)]
         self._spools = rows.spools
         array, column = self._places[0]

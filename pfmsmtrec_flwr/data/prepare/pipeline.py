@@ -46,7 +46,7 @@ from pfmsmtrec_flwr.data.prepare.vocabularies import Learned, learn
 from pfmsmtrec_flwr.data.prepare.workspace import Workspace, prepared_before, remember
 from pfmsmtrec_flwr.data.prepare.writer import encoded_rows, store_record, store_writer
 from pfmsmtrec_flwr.data.read.progress import progress_bar
-from pfmsmtrec_flwr.data.read.sources import Folder
+from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, digest
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
@@ -92,7 +92,7 @@ def prepare(
         one class in training, a folder that cannot be written. Scenarios that come from the same files are written
         all or none.
     """
-    folder = Folder(source, schema.name)
+    folder = SourceFolder(source, schema.name)
     units = schema.units(_chosen(schema, scenarios))
     _check_files(schema, folder, units)
     stores: list[ScenarioStore] = []
@@ -102,7 +102,7 @@ def prepare(
 
 
 def _prepare_unit(
-    schema: DatasetSchema, folder: Folder, data_root: Path, unit: Sequence[str], progress: bool
+    schema: DatasetSchema, folder: SourceFolder, data_root: Path, unit: Sequence[str], progress: bool
 ) -> list[ScenarioStore]:
     """Prepare scenarios that come from the same files, but for those that need not be prepared again."""
     with Workspace(data_root, schema.name, unit) as workspace:
@@ -256,7 +256,7 @@ def _chosen(schema: DatasetSchema, scenarios: Sequence[str] | None) -> list[str]
     return sorted(set(scenarios))
 
 
-def _check_files(schema: DatasetSchema, folder: Folder, units: Sequence[Sequence[str]]) -> None:
+def _check_files(schema: DatasetSchema, folder: SourceFolder, units: Sequence[Sequence[str]]) -> None:
     """Refuse missing files before hours are spent on those that are there."""
     there: list[str] = []
     problem: UserError | None = None

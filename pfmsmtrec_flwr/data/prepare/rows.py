@@ -17,10 +17,10 @@ from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.diagnosis import missing_column
 from pfmsmtrec_flwr.data.read.parallel import in_order
 from pfmsmtrec_flwr.data.read.progress import progress_bar
-from pfmsmtrec_flwr.data.read.sources import Folder, Source, find_files
-from pfmsmtrec_flwr.data.read.tables import Block, Columns, block_tasks, column_names, read_blocks
+from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder, find_files
+from pfmsmtrec_flwr.data.read.tables import Block, ColumnSelection, block_tasks, column_names, read_blocks
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.sections import SCENARIO_MARK, SPLIT_MARK, JoinSpec, TableSpec
+from pfmsmtrec_flwr.data.schema.sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 
@@ -29,8 +29,8 @@ from pfmsmtrec_flwr.log import logger
 class SourcePart:
     """One file of the main table, and the side tables' files that belong to it."""
 
-    source: Source
-    sides: tuple[tuple[Source, ...], ...]
+    source: SourceFile
+    sides: tuple[tuple[SourceFile, ...], ...]
     """Files of each join."""
     split: str | None = None
     """Word that stands for the split in the file's name."""
@@ -98,13 +98,19 @@ class Reader:
     """
 
     def __init__(
-        self, schema: DatasetSchema, folder: Folder, scenarios: Sequence[str], workspace: Path, *, progress: bool = True
+        self,
+        schema: DatasetSchema,
+        folder: SourceFolder,
+        scenarios: Sequence[str],
+        workspace: Path,
+        *,
+        progress: bool = True,
     ) -> None:
         self.schema = schema
         self.parts = _parts(schema, folder, scenarios)
         self._workspace = workspace
         self._progress = progress
-        self._sides: dict[tuple[int, tuple[Source, ...]], SideTable] = {}
+        self._sides: dict[tuple[int, tuple[SourceFile, ...]], SideTable] = {}
         self._unmatched: list[UserError] = []
 
     def rows(self, part: SourcePart, outputs: Sequence[Output]) -> Iterator[DerivedRows]:
@@ -151,7 +157,7 @@ class Reader:
             table, sources = self._having(part, column)
             for source in sources:
                 with progress_bar(f"days of {source.name}", source.size(), wanted=self._progress) as advance:
-                    for block in read_blocks(source, table, Columns((column,)), advance):
+                    for block in read_blocks(source, table, ColumnSelection((column,)), advance):
                         days = Chunk.of(source, table, block).coded(column)
                         found |= set(days.values[days.counts() > 0])
         return sorted(found)
@@ -174,7 +180,7 @@ class Reader:
             raise missing_column(part.source, self.schema.table, remaining[0].column, names)
         return own, sides
 
-    def _side(self, place: int, join: JoinSpec, sources: tuple[Source, ...], outputs: list[Output]) -> SideTable:
+    def _side(self, place: int, join: JoinSection, sources: tuple[SourceFile, ...], outputs: list[Output]) -> SideTable:
         found = self._sides.get((place, sources))
         if found is None or [output.name for output in found.outputs] != [output.name for output in outputs]:
             self._leave([key for key in self._sides if key[0] == place])  # the last part's
@@ -182,14 +188,14 @@ class Reader:
             self._sides[place, sources] = found
         return found
 
-    def _leave(self, keys: Sequence[tuple[int, tuple[Source, ...]]]) -> None:
+    def _leave(self, keys: Sequence[tuple[int, tuple[SourceFile, ...]]]) -> None:
         """Let go of side tables that no further file needs."""
         left = [self._sides.pop(key) for key in keys]
         self._unmatched += [error for side in left if (error := side.unmatched()) is not None]
         for told in filter(None, (side.summary() for side in left)):
             logger.info(told)
 
-    def _having(self, part: SourcePart, column: str) -> tuple[TableSpec, tuple[Source, ...]]:
+    def _having(self, part: SourcePart, column: str) -> tuple[TableSection, tuple[SourceFile, ...]]:
         names = column_names(part.source, self.schema.table)
         if column in names:
             return self.schema.table, (part.source,)
@@ -199,7 +205,7 @@ class Reader:
         raise missing_column(part.source, self.schema.table, column, names)
 
 
-def _parts(schema: DatasetSchema, folder: Folder, scenarios: Sequence[str]) -> list[SourcePart]:
+def _parts(schema: DatasetSchema, folder: SourceFolder, scenarios: Sequence[str]) -> list[SourcePart]:
     rule = schema.split.by_file
     words = [None] if rule is None else [word for word in (rule.train, rule.validation, rule.test) if word is not None]
     parts: list[SourcePart] = []
@@ -222,7 +228,9 @@ def _named(pattern: str, scenario: str, split: str | None) -> str:
     return pattern.replace(SCENARIO_MARK, scenario).replace(SPLIT_MARK, split or "")
 
 
-def _derived(source: Source, table: TableSpec, outputs: Sequence[Output], task: Callable[[], Block]) -> DerivedRows:
+def _derived(
+    source: SourceFile, table: TableSection, outputs: Sequence[Output], task: Callable[[], Block]
+) -> DerivedRows:
     chunk = Chunk.of(source, table, task())
     return DerivedRows(chunk, {output.name: output.make(chunk) for output in outputs}, None)
 

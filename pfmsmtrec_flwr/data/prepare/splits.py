@@ -68,7 +68,7 @@ class ByDate:
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class HeldOutShares:
     """Shares of all draws in [0, 1) that are held out."""
 
     validation: float
@@ -85,7 +85,7 @@ class ByKey:
     """Shares drawn by the hash of a key, so that equal keys stay together and no other row matters."""
 
     column: str
-    shares: Shares
+    shares: HeldOutShares
     seed: int
 
     def codes(self, chunk: Chunk) -> Codes:
@@ -101,7 +101,7 @@ class ByKey:
 class ByRow:
     """Shares drawn for each row by its number in the scenario."""
 
-    shares: Shares
+    shares: HeldOutShares
     seed: int
 
     def codes(self, numbers: npt.NDArray[np.int64]) -> Codes:
@@ -156,24 +156,24 @@ def resolve_split(schema: DatasetSchema, days: Callable[[str], list[str]]) -> Sp
     key = rule.random.key if rule.random is not None else schema.users
     if drawn is None:
         raise ValueError("a checked schema has a split rule")
-    shares = Shares(drawn.validation, drawn.test)
+    shares = HeldOutShares(drawn.validation, drawn.test)
     description: dict[str, JSON] = {"validation": drawn.validation, "test": drawn.test, "seed": drawn.seed}
     return SplitPlan({"key": key, **description}, {None: _drawn(key, shares, drawn.seed)})
 
 
-def _drawn(key: str | None, shares: Shares, seed: int) -> Splitter:
+def _drawn(key: str | None, shares: HeldOutShares, seed: int) -> Splitter:
     return ByRow(shares, seed) if key is None else ByKey(key, shares, seed)
 
 
 def _by_file(rule: FileSplit) -> SplitPlan:
-    parts: dict[str | None, Splitter] = {rule.test: ByRow(Shares(0.0, 1.0), 0)}
+    parts: dict[str | None, Splitter] = {rule.test: ByRow(HeldOutShares(0.0, 1.0), 0)}
     description: dict[str, JSON] = {"by_file": [rule.train, rule.test]}
     if rule.cut is not None:
-        parts[rule.train] = _drawn(rule.cut.key, Shares(rule.cut.share, 0.0), rule.cut.seed)
+        parts[rule.train] = _drawn(rule.cut.key, HeldOutShares(rule.cut.share, 0.0), rule.cut.seed)
         description["validation"] = {"share": rule.cut.share, "key": rule.cut.key, "seed": rule.cut.seed}
     else:
-        parts[rule.train] = ByRow(Shares(0.0, 0.0), 0)
-        parts[rule.validation] = ByRow(Shares(1.0, 0.0), 0)
+        parts[rule.train] = ByRow(HeldOutShares(0.0, 0.0), 0)
+        parts[rule.validation] = ByRow(HeldOutShares(1.0, 0.0), 0)
         description["validation"] = rule.validation
     return SplitPlan(description, parts)
 

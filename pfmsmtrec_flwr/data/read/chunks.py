@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from pfmsmtrec_flwr.data.encode.encoders import Coded, coded
+from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, coded
 from pfmsmtrec_flwr.data.read.diagnosis import header_hint
-from pfmsmtrec_flwr.data.read.sources import Source
+from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.read.tables import NUMBER, Block
-from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.data.schema.sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 
@@ -22,16 +22,16 @@ from pfmsmtrec_flwr.errors import UserError
 class Chunk:
     """The rows, where they stand, and their columns as text or numbers."""
 
-    source: Source
-    table: TableSpec
+    source: SourceFile
+    table: TableSection
     first_line: Callable[[], int]
     """Finds the line of the first row, counted from 1; the header is a line too."""
     columns: Mapping[str, pa.ChunkedArray]
     rows: int
-    _coded: dict[str, Coded] = field(default_factory=dict, repr=False)
+    _coded: dict[str, CodedColumn] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, source: Source, table: TableSpec, block: Block) -> Chunk:
+    def of(cls, source: SourceFile, table: TableSection, block: Block) -> Chunk:
         """Wrap a block of a file."""
         columns = {name: block.rows.column(name) for name in block.rows.schema.names}
         return cls(source, table, block.first_line, columns, block.rows.num_rows)
@@ -39,7 +39,7 @@ class Chunk:
     def __len__(self) -> int:
         return self.rows
 
-    def coded(self, name: str) -> Coded:
+    def coded(self, name: str) -> CodedColumn:
         """Return a column as distinct canonical texts and an index."""
         if name not in self._coded:
             self._coded[name] = coded(self.columns[name])

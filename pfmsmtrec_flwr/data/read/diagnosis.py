@@ -11,15 +11,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pfmsmtrec_flwr.data.read.sources import Source
-from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.schema.sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 _SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Lines:
     """Some whole lines of a file."""
 
     data: bytes
@@ -28,7 +28,7 @@ class Rows:
     """Whether the file ends with them."""
 
 
-def missing_column(source: Source, table: TableSpec, name: str, names: Sequence[str]) -> UserError:
+def missing_column(source: SourceFile, table: TableSection, name: str, names: Sequence[str]) -> UserError:
     """Return the error for a column that a table lacks."""
     shown = ", ".join(names)
     if len(names) == 1 and (other := _likely_delimiter(names[0], table.delimiter)) is not None:
@@ -44,7 +44,7 @@ def missing_column(source: Source, table: TableSpec, name: str, names: Sequence[
     return UserError(f"{source}: no column '{name}'; it has {shown}")
 
 
-def refuse_repeated(source: Source, names: Sequence[str]) -> None:
+def refuse_repeated(source: SourceFile, names: Sequence[str]) -> None:
     """Refuse a header that has a name twice; numbers are told as what they are, a missing header.
 
     Raises
@@ -57,17 +57,17 @@ def refuse_repeated(source: Source, names: Sequence[str]) -> None:
             raise UserError(f"{source}, line 1: the column '{name}' is there twice")
 
 
-def header_hint(line: int, table: TableSpec) -> str:
+def header_hint(line: int, table: TableSection) -> str:
     """Return what to add to an error in a line where a header may stand that is not expected."""
     return ": does the file begin with a header line? It must not" if line == 1 and table.header else ""
 
 
 def explain(
-    source: Source,
-    table: TableSpec,
+    source: SourceFile,
+    table: TableSection,
     columns: int,
     numbers: Sequence[tuple[str, int]],
-    rows: Rows,
+    rows: Lines,
     error: Exception,
 ) -> UserError:
     """Return what is wrong with lines that could not be parsed.
@@ -105,7 +105,7 @@ def explain(
     return UserError(f"cannot read {source}, from line {rows.first_line} on: {error}")
 
 
-def refuse_unclosed_quote(source: Source, table: TableSpec, rows: Rows) -> None:
+def refuse_unclosed_quote(source: SourceFile, table: TableSection, rows: Lines) -> None:
     """Refuse lines with an odd number of quotes, unless one stands within text that is not quoted, as in ``5" pipe``.
 
     The library would take whole rows behind a quote that is not closed for a part of its value.
@@ -134,7 +134,7 @@ def line_ends(data: bytes) -> int:
 
 
 def _wrong_row(
-    table: TableSpec, columns: int, numbers: Sequence[tuple[str, int]], row: list[str], *, cut_off: bool
+    table: TableSection, columns: int, numbers: Sequence[tuple[str, int]], row: list[str], *, cut_off: bool
 ) -> str | None:
     if len(row) != columns:
         hint = ""

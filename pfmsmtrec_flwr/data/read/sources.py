@@ -28,7 +28,7 @@ _FOREIGN = "__MACOSX"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """One file of a data set."""
 
     name: str
@@ -98,7 +98,7 @@ class Source:
 class _ClearReader(io.RawIOBase):
     """Passes a stream on; what goes wrong with it becomes a user's error that names the file."""
 
-    def __init__(self, source: Source, stream: BinaryIO) -> None:
+    def __init__(self, source: SourceFile, stream: BinaryIO) -> None:
         super().__init__()
         self._source = source
         self._stream = stream
@@ -111,7 +111,7 @@ class _ClearReader(io.RawIOBase):
             return self._stream.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
 
 
-class Folder:
+class SourceFolder:
     """The source folder with all that can be found in it.
 
     Raises
@@ -124,11 +124,11 @@ class Folder:
         if not path.is_dir():
             raise UserError(f"source folder {path} does not exist: give the folder that holds the files of {dataset}")
         self.path = path
-        self._listed: dict[int, dict[str, Source]] = {}
-        self._clashes: dict[str, tuple[Source, Source]] = {}
+        self._listed: dict[int, dict[str, SourceFile]] = {}
+        self._clashes: dict[str, tuple[SourceFile, SourceFile]] = {}
         self._broken: list[str] = []
 
-    def find(self, pattern: str) -> list[Source]:
+    def find(self, pattern: str) -> list[SourceFile]:
         """Return the files that match a pattern, by name.
 
         They are looked for in the folder itself, else in folders below it, down to two.
@@ -159,17 +159,17 @@ class Folder:
         broken = f" ({'; '.join(self._broken)})" if self._broken else ""
         raise UserError(f"no file '{pattern}' in {self.path}{broken}: is this the folder of the data set?")
 
-    def _at_depth(self, parts: int) -> dict[str, Source]:
+    def _at_depth(self, parts: int) -> dict[str, SourceFile]:
         """Return what has so many parts in its name as if unpacked, by that name in lower case."""
         if parts not in self._listed:
-            listed: dict[str, Source] = {}
+            listed: dict[str, SourceFile] = {}
             for path in self._files(parts):
                 name = path.relative_to(self.path).as_posix()
                 if path.suffix.lower() == _GZIP:
                     unpacked = name[: -len(_GZIP)]
-                    self._list(listed, Source(unpacked, path))
+                    self._list(listed, SourceFile(unpacked, path))
                 elif path.suffix.lower() != _ZIP:
-                    self._list(listed, Source(name, path))
+                    self._list(listed, SourceFile(name, path))
             for depth in range(1, parts + 1):
                 for archive in self._files(depth):
                     if archive.suffix.lower() == _ZIP:
@@ -179,7 +179,7 @@ class Folder:
             self._listed[parts] = listed
         return self._listed[parts]
 
-    def _list(self, listed: dict[str, Source], source: Source) -> None:
+    def _list(self, listed: dict[str, SourceFile], source: SourceFile) -> None:
         """Add a file, unless a less packed one stands for the same; two that are packed alike clash."""
         key = source.name.lower()
         known = listed.get(key)
@@ -193,7 +193,7 @@ class Folder:
         found = self.path.glob("/".join(["*"] * parts))
         return sorted(path for path in found if path.is_file() and not _hidden(path.relative_to(self.path).as_posix()))
 
-    def _members(self, archive: Path) -> Iterator[tuple[str, Source]]:
+    def _members(self, archive: Path) -> Iterator[tuple[str, SourceFile]]:
         """Yield each member under the names that it may have: unpacked here, or into a folder of the archive's name."""
         try:
             with zipfile.ZipFile(archive) as opened:
@@ -213,12 +213,12 @@ class Folder:
                     self._broken.append(problem)
             for folder in (here, here / archive.stem):
                 name = (folder / member).as_posix()
-                yield name, Source(name, archive, member)
+                yield name, SourceFile(name, archive, member)
 
 
-def find_files(folder: Folder, patterns: Sequence[str]) -> list[Source]:
+def find_files(folder: SourceFolder, patterns: Sequence[str]) -> list[SourceFile]:
     """Return the files of all patterns, each once, those of a pattern by name."""
-    found: list[Source] = []
+    found: list[SourceFile] = []
     for pattern in patterns:
         known = {source.file for source in found}
         found += [source for source in folder.find(pattern) if source.file not in known]
@@ -236,7 +236,7 @@ def _matches(name: str, parts: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _clear(source: Source) -> Iterator[None]:
+def _clear(source: SourceFile) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

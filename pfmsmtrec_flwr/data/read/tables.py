@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from pfmsmtrec_flwr.data.read import diagnosis
 from pfmsmtrec_flwr.data.read.parallel import in_order
 from pfmsmtrec_flwr.data.read.progress import Advance
-from pfmsmtrec_flwr.data.read.sources import Source
-from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.schema.sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 PIECE_BYTES = 16 << 20
@@ -43,7 +43,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnSelection:
     """Names of the columns to read, and as what."""
 
     texts: tuple[str, ...]
@@ -90,7 +90,7 @@ class _Header:
     offset: int
 
 
-def column_names(source: Source, table: TableSpec) -> list[str]:
+def column_names(source: SourceFile, table: TableSection) -> list[str]:
     """Return the names of a file's columns.
 
     Raises
@@ -107,12 +107,14 @@ def column_names(source: Source, table: TableSpec) -> list[str]:
         return _read_header(source, table, stream).names
 
 
-def read_blocks(source: Source, table: TableSpec, columns: Columns, advance: Advance) -> Iterator[Block]:
+def read_blocks(source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance) -> Iterator[Block]:
     """Go once through a file; see `block_tasks`."""
     return in_order(block_tasks(source, table, columns, advance))
 
 
-def block_tasks(source: Source, table: TableSpec, columns: Columns, advance: Advance) -> Iterator[Callable[[], Block]]:
+def block_tasks(
+    source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance
+) -> Iterator[Callable[[], Block]]:
     """Go once through a file; what is yielded are calls that parse the next block, for any thread to make.
 
     Parameters
@@ -143,7 +145,7 @@ def block_tasks(source: Source, table: TableSpec, columns: Columns, advance: Adv
             seen = position()
 
 
-def require_columns(source: Source, table: TableSpec, columns: Columns, names: Sequence[str]) -> None:
+def require_columns(source: SourceFile, table: TableSection, columns: ColumnSelection, names: Sequence[str]) -> None:
     """Refuse a table that lacks a column; say what is likely wrong with it.
 
     Raises
@@ -156,7 +158,7 @@ def require_columns(source: Source, table: TableSpec, columns: Columns, names: S
             raise diagnosis.missing_column(source, table, name, names)
 
 
-def _parse(source: Source, table: TableSpec, columns: Columns, names: list[str], piece: Piece) -> Block:
+def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, names: list[str], piece: Piece) -> Block:
     read = pacsv.ReadOptions(column_names=names, block_size=_PARSED_BYTES, use_threads=False)
     # Where no quote stands the library need not look for one.
     quote = table.quote if piece.quoted else False
@@ -170,17 +172,17 @@ def _parse(source: Source, table: TableSpec, columns: Columns, names: list[str],
     )
     first_line = partial(line_at, source, piece.offset)
     if piece.last and piece.quoted and bytes(piece.data).count(table.quote.encode()) % 2:
-        diagnosis.refuse_unclosed_quote(source, table, diagnosis.Rows(bytes(piece.data), first_line(), piece.last))
+        diagnosis.refuse_unclosed_quote(source, table, diagnosis.Lines(bytes(piece.data), first_line(), piece.last))
     try:
         rows = pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert, memory_pool=_POOL)
         return Block(rows, first_line)
     except pa.ArrowInvalid as error:
         numbers = [(name, names.index(name)) for name in columns.numbers if name not in columns.texts]
-        rows = diagnosis.Rows(bytes(piece.data), first_line(), piece.last)
+        rows = diagnosis.Lines(bytes(piece.data), first_line(), piece.last)
         raise diagnosis.explain(source, table, len(names), numbers, rows, error) from None
 
 
-def line_at(source: Source, offset: int) -> int:
+def line_at(source: SourceFile, offset: int) -> int:
     """Return the line, counted from 1, that begins behind so many bytes of a file."""
     lines, left = 1, offset
     previous = b""
@@ -192,7 +194,7 @@ def line_at(source: Source, offset: int) -> int:
     return lines
 
 
-def _read_header(source: Source, table: TableSpec, stream: BinaryIO) -> _Header:
+def _read_header(source: SourceFile, table: TableSection, stream: BinaryIO) -> _Header:
     start = stream.read(_HEAD_BYTES)
     if start.startswith(_UTF16_MARKS):
         raise UserError(f"{source}: it is text in UTF-16, expected UTF-8: convert it")
@@ -215,7 +217,7 @@ def _read_header(source: Source, table: TableSpec, stream: BinaryIO) -> _Header:
     return _Header(names, start[end:], mark + end)
 
 
-def _pieces(source: Source, table: TableSpec, stream: BinaryIO, header: _Header) -> Iterator[Piece]:
+def _pieces(source: SourceFile, table: TableSection, stream: BinaryIO, header: _Header) -> Iterator[Piece]:
     """Cut a stream behind the ends of lines that stand outside of quotes."""
     quote = table.quote.encode()
     rest: bytes | memoryview = header.rest
@@ -246,7 +248,7 @@ def _fill(stream: BinaryIO, view: memoryview) -> int:
     return filled
 
 
-def _last_cut(data: bytearray, filled: int, quoting: TableSpec | None) -> int:
+def _last_cut(data: bytearray, filled: int, quoting: TableSection | None) -> int:
     """Return the position behind the last line end outside of quotes, if any; 0 if there is none."""
     cut = data.rfind(b"\n", 0, filled) + 1 or data.rfind(b"\r", 0, filled - 1) + 1
     while quoting is not None and data.count(quoting.quote.encode(), 0, cut) % 2:  # within quotes, it seems
@@ -257,7 +259,7 @@ def _last_cut(data: bytearray, filled: int, quoting: TableSpec | None) -> int:
     return cut
 
 
-def _open_quote(data: bytearray, filled: int, table: TableSpec) -> int | None:
+def _open_quote(data: bytearray, filled: int, table: TableSection) -> int | None:
     """Return where a quoted value begins that does not end; a quote within other text, as in ``5" pipe``, is none."""
     quote, delimiter = re.escape(table.quote.encode()), re.escape(table.delimiter.encode())
     opening = re.compile(b"(?:^|(?<=[\r\n" + delimiter + b"]))" + quote)
@@ -281,7 +283,7 @@ def _end_of_line(data: bytes) -> int:
 
 
 def _parquet_tasks(
-    source: Source, table: TableSpec, columns: Columns, advance: Advance
+    source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance
 ) -> Iterator[Callable[[], Block]]:
     with _parquet(source) as parquet, _clear_parquet(source):
         require_columns(source, table, columns, parquet.schema_arrow.names)
@@ -293,12 +295,14 @@ def _parquet_tasks(
             advance(size * batch.num_rows // rows)
 
 
-def _parquet_block(source: Source, table: TableSpec, columns: Columns, line: int, batch: pa.RecordBatch) -> Block:
+def _parquet_block(
+    source: SourceFile, table: TableSection, columns: ColumnSelection, line: int, batch: pa.RecordBatch
+) -> Block:
     typed = [_as_wanted(source, _without_missing(batch.column(name), table), name, columns) for name in columns.all()]
     return Block(pa.Table.from_arrays(typed, names=list(columns.all())), lambda: line)
 
 
-def _parquet(source: Source) -> pq.ParquetFile:
+def _parquet(source: SourceFile) -> pq.ParquetFile:
     if source.packed:
         raise UserError(f"cannot read {source}: a Parquet file must lie on the disk as it is: unpack it")
     with _clear_parquet(source):
@@ -306,14 +310,14 @@ def _parquet(source: Source) -> pq.ParquetFile:
 
 
 @contextmanager
-def _clear_parquet(source: Source) -> Iterator[None]:
+def _clear_parquet(source: SourceFile) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"cannot read {source}: {error}") from None
 
 
-def _without_missing(column: pa.Array, table: TableSpec) -> pa.Array:
+def _without_missing(column: pa.Array, table: TableSection) -> pa.Array:
     """Make missing what the table writes for it, where the column holds text."""
     if pa.types.is_dictionary(column.type):
         kept = _without_missing(column.dictionary, table)
@@ -324,7 +328,7 @@ def _without_missing(column: pa.Array, table: TableSpec) -> pa.Array:
     return pc.if_else(missing, pa.scalar(None, type=column.type), column)
 
 
-def _as_wanted(source: Source, column: pa.Array, name: str, columns: Columns) -> pa.Array:
+def _as_wanted(source: SourceFile, column: pa.Array, name: str, columns: ColumnSelection) -> pa.Array:
     wanted = "text or plain values" if name in columns.texts else "numbers"
     try:
         if name not in columns.texts:

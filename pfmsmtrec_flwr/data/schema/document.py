@@ -16,16 +16,16 @@ from pfmsmtrec_flwr.data.schema.sections import (
     SPLIT_MARK,
     ColumnName,
     FieldName,
-    FieldSpec,
+    FieldSection,
     FolderName,
-    JoinSpec,
-    NegativesSpec,
-    NumericSpec,
+    JoinSection,
+    NegativesSection,
+    NumericSection,
     ScenarioNames,
-    ScenarioSpec,
-    SplitSpec,
-    TableSpec,
-    TaskSpec,
+    ScenarioSection,
+    SplitSection,
+    TableSection,
+    TaskSection,
     expand_columns,
 )
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
@@ -44,19 +44,19 @@ class DatasetSchema(Section):
     title: str
     licence: str
     url: str
-    table: TableSpec
-    joins: Annotated[tuple[JoinSpec, ...], Field(strict=False)] = ()
-    scenario: ScenarioSpec
-    tasks: Annotated[dict[FieldName, TaskSpec], Field(min_length=1)]
+    table: TableSection
+    joins: Annotated[tuple[JoinSection, ...], Field(strict=False)] = ()
+    scenario: ScenarioSection
+    tasks: Annotated[dict[FieldName, TaskSection], Field(min_length=1)]
     """Name of the task: its label. Just a column's name means a column of 0 and 1."""
     users: ColumnName | None = None
     """Column of the user's id, kept beside the rows for grouped metrics."""
-    split: SplitSpec
-    fields: Annotated[dict[FieldName, FieldSpec], Field(min_length=1)]
+    split: SplitSection
+    fields: Annotated[dict[FieldName, FieldSection], Field(min_length=1)]
     """Categorical fields. ``c_{1..16}`` stands for a run of them, and its `column` may be a run too."""
-    numeric: dict[FieldName, NumericSpec] = Field(default_factory=dict)
+    numeric: dict[FieldName, NumericSection] = Field(default_factory=dict)
     """Numeric columns; runs as in `fields`."""
-    negatives: NegativesSpec | None = None
+    negatives: NegativesSection | None = None
     expected_rows: dict[FolderName, _Count] = Field(default_factory=dict)
     """About how many rows the published data set has in a scenario, so that an incomplete copy shows."""
 
@@ -141,7 +141,7 @@ class DatasetSchema(Section):
         """Names of the scenarios, sorted."""
         return tuple(sorted(self.scenario.names or (self.scenario.values or {}).values()))
 
-    def tasks_of(self, scenario: str) -> dict[str, TaskSpec]:
+    def tasks_of(self, scenario: str) -> dict[str, TaskSection]:
         """Return the tasks that a scenario has."""
         return {name: task for name, task in self.tasks.items() if has(task.scenarios, scenario)}
 

@@ -16,8 +16,8 @@ Scalar = str | int | float
 Share = Annotated[float, Field(gt=0, lt=1)]
 OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]
 Scalars = Annotated[tuple[Scalar, ...], Field(strict=False)]
-SomeScalars = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)]
-Texts = Annotated[tuple[ColumnName, ...], Field(strict=False, min_length=1)]
+NonEmptyScalars = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)]
+NonEmptyTexts = Annotated[tuple[ColumnName, ...], Field(strict=False, min_length=1)]
 ScenarioNames = Annotated[tuple[FolderName, ...], Field(strict=False, min_length=1)]
 
 SCENARIO_MARK = "{scenario}"
@@ -26,10 +26,10 @@ SPLIT_MARK = "{split}"
 _RUN = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
-class TableSpec(Section):
+class TableSection(Section):
     """One table: one file or many, CSV or Parquet (by their ending)."""
 
-    files: Texts
+    files: NonEmptyTexts
     """Globs below the source folder; all files that match are read, in the order of their names. ``{scenario}`` stands
     for the scenario's name, ``{split}`` for what `split.by_file` calls the split. Upper and lower case are alike, and
     a CSV file may be packed (``.gz``, or in a ``.zip``)."""
@@ -49,7 +49,7 @@ class TableSpec(Section):
         return names
 
 
-class JoinSpec(TableSpec):
+class JoinSection(TableSection):
     """A side table; its columns are added to the rows of the main table.
 
     Its values are kept on disk, its keys in memory: 16 bytes a row, twice as many while they are sorted.
@@ -64,7 +64,7 @@ class JoinSpec(TableSpec):
     a row that finds several is repeated."""
 
 
-class ScenarioSpec(Section):
+class ScenarioSection(Section):
     """What the scenarios are: values of a column, or files of their own."""
 
     column: ColumnName | None = None
@@ -76,7 +76,7 @@ class ScenarioSpec(Section):
     """Scenarios with files of their own: each name takes the place of ``{scenario}`` in `files`."""
 
     @model_validator(mode="after")
-    def _one_rule(self) -> ScenarioSpec:
+    def _one_rule(self) -> ScenarioSection:
         by_column = self.column is not None and self.values is not None and self.names is None
         by_files = self.names is not None and self.column is None and self.values is None
         if not (by_column or by_files):
@@ -87,17 +87,17 @@ class ScenarioSpec(Section):
         return self
 
 
-class TaskSpec(Section):
+class TaskSection(Section):
     """A task: the column of its label, and which values mean yes and no."""
 
     column: ColumnName
-    positive: SomeScalars = (1,)
-    negative: SomeScalars = (0,)
+    positive: NonEmptyScalars = (1,)
+    negative: NonEmptyScalars = (0,)
     scenarios: ScenarioNames | None = None
     """Scenarios that have the task; by default all."""
 
     @model_validator(mode="after")
-    def _disjoint(self) -> TaskSpec:
+    def _disjoint(self) -> TaskSection:
         if both := set(map(str, self.positive)) & set(map(str, self.negative)):
             raise ValueError(f"{min(both)} is both positive and negative")
         return self
@@ -172,7 +172,7 @@ class FileSplit(Section):
         return self
 
 
-class SplitSpec(Section):
+class SplitSection(Section):
     """The split rule: exactly one of these."""
 
     by_date: DateSplit | None = None
@@ -181,25 +181,25 @@ class SplitSpec(Section):
     by_file: FileSplit | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> SplitSpec:
+    def _one(self) -> SplitSection:
         exactly_one(self, ("by_date", "random", "by_user", "by_file"))
         return self
 
 
-class IdentityEncoder(Section):
+class IdentitySection(Section):
     """The value is a number 0..size-1; row = value + 1."""
 
     size: Annotated[int, Field(ge=1)]
 
 
-class HashEncoder(Section):
+class HashSection(Section):
     """row = 1 + hash(value) mod buckets, the same on every machine."""
 
     buckets: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class VocabularyEncoder(Section):
+class VocabularySection(Section):
     """Learned on the scenario's own training rows: the most frequent value gets row 1."""
 
     min_count: Annotated[int, Field(ge=1)] = 1
@@ -208,7 +208,7 @@ class VocabularyEncoder(Section):
     """Values kept, at most."""
 
 
-class FieldSpec(Section):
+class FieldSection(Section):
     """A categorical field: exactly one encoder, and whose its embedding table is."""
 
     column: ColumnName | None = None
@@ -218,16 +218,16 @@ class FieldSpec(Section):
     missing: Scalars = ()
     """Sentinels that mean a missing value."""
     embedding: Literal["local", "federated"]
-    identity: IdentityEncoder | None = None
-    hash: HashEncoder | None = None
+    identity: IdentitySection | None = None
+    hash: HashSection | None = None
     values: Scalars | None = None
     """A vocabulary declared here, the same for everyone."""
-    vocabulary: VocabularyEncoder | None = None
+    vocabulary: VocabularySection | None = None
     scenarios: ScenarioNames | None = None
     """Scenarios that have the column; in the others the value is missing. By default all."""
 
     @model_validator(mode="after")
-    def _sound(self) -> FieldSpec:
+    def _sound(self) -> FieldSection:
         exactly_one(self, ("identity", "hash", "values", "vocabulary"))
         if self.vocabulary is not None and self.embedding == "federated":
             raise ValueError(
@@ -239,7 +239,7 @@ class FieldSpec(Section):
         return self
 
 
-class NumericSpec(Section):
+class NumericSection(Section):
     """A numeric column; after its transform it is standardised on the scenario's own training rows."""
 
     column: ColumnName | None = None
@@ -259,7 +259,7 @@ class NumericSpec(Section):
         return clip
 
 
-class NegativesSpec(Section):
+class NegativesSection(Section):
     """Rows made up for tables that hold only the positive ones: items that the user has no row for."""
 
     task: FieldName

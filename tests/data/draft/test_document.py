@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.draft import profile as profiling
 from pfmsmtrec_flwr.data.draft.document import Draft, draft, entry, quoted, schema_path
-from pfmsmtrec_flwr.data.draft.names import ITEM, LABEL, SCENARIO, USER, personal, spoken, subject
+from pfmsmtrec_flwr.data.draft.names import (
+    ITEM_WORDS,
+    LABEL_WORDS,
+    SCENARIO_WORDS,
+    USER_WORDS,
+    personal,
+    spoken,
+    subject,
+)
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import load_schema
 from pfmsmtrec_flwr.errors import UserError
@@ -255,19 +263,19 @@ def test_a_few_users_are_local_and_no_scenario(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["user_id", "userId", "USER", "uid", "members", "visitor_hash", "encrypted_account"])
 def test_names_of_users(name: str) -> None:
-    assert subject(name, USER) is not None
-    assert spoken(name, ITEM) is None
+    assert subject(name, USER_WORDS) is not None
+    assert spoken(name, ITEM_WORDS) is None
 
 
 @pytest.mark.parametrize("name", ["user_age", "num", "id", "", "用户", "customer_segment"])
 def test_names_that_are_no_users(name: str) -> None:
-    assert subject(name, USER) is None
+    assert subject(name, USER_WORDS) is None
 
 
 def test_what_names_say() -> None:
-    assert spoken("is_long_view", LABEL) == "long_view"
-    assert spoken("likelihood", LABEL) is None
-    assert subject("country_code", SCENARIO) == "country"
+    assert spoken("is_long_view", LABEL_WORDS) == "long_view"
+    assert spoken("likelihood", LABEL_WORDS) is None
+    assert subject("country_code", SCENARIO_WORDS) == "country"
     assert personal("item_name") is None
     assert personal("customer_name") == "name"
     assert personal("shipping") is None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.encode.encoders import (
     NO_HASH,
-    Coded,
+    CodedColumn,
     Encoder,
     Identity,
     canonical,
@@ -26,10 +26,10 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     transformed,
     without,
 )
-from pfmsmtrec_flwr.data.schema.sections import FieldSpec, VocabularyEncoder
+from pfmsmtrec_flwr.data.schema.sections import FieldSection, VocabularySection
 
 
-def encode(column: Coded, encoder: Encoder) -> np.ndarray:
+def encode(column: CodedColumn, encoder: Encoder) -> np.ndarray:
     return column.lookup(encoder.rows(column.values), 0)
 
 
@@ -118,12 +118,12 @@ def test_identity() -> None:
 
 
 def test_declared_values() -> None:
-    spec = FieldSpec(values=("b", 5, "5.0", "a"), embedding="federated")
+    spec = FieldSection(values=("b", 5, "5.0", "a"), embedding="federated")
     encoder = declared_encoder(spec)
     assert encoder is not None
     assert encoder.size == 4  # 5 and 5.0 are one value
     assert encoder.rows(texts("a", "5", "b", "c")).tolist() == [3, 2, 1, 0]
-    assert declared_encoder(FieldSpec(vocabulary=VocabularyEncoder(), embedding="local")) is None
+    assert declared_encoder(FieldSection(vocabulary=VocabularySection(), embedding="local")) is None
 
 
 def test_sentinels_become_missing() -> None:

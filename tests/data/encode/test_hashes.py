@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pfmsmtrec_flwr.data.encode import hashes as hashing
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH, hash_texts
 from pfmsmtrec_flwr.data.encode.hashes import Buckets, HashCounter, Hashes, LearnedVocabulary
-from pfmsmtrec_flwr.data.schema.sections import VocabularyEncoder
+from pfmsmtrec_flwr.data.schema.sections import VocabularySection
 
 
 def hashes(*values: int) -> Hashes:
@@ -30,7 +30,7 @@ def counter(*chunks: Hashes) -> HashCounter:
 
 
 def learned(*chunks: Hashes, **rule: int) -> LearnedVocabulary:
-    return counter(*chunks).vocabulary(VocabularyEncoder(**rule))
+    return counter(*chunks).vocabulary(VocabularySection(**rule))
 
 
 def test_buckets_are_the_remainder_plus_one() -> None:
@@ -90,7 +90,7 @@ def test_the_chunks_do_not_matter(chunks: list[list[int]], fewest: int) -> None:
         patch.setattr(hashing, "_FEWEST_PENDING", fewest)
         found = counter(*(hashes(*chunk) for chunk in chunks))
         assert found.values().tolist() == sorted(counts.index)
-        vocabulary = found.vocabulary(VocabularyEncoder())
+        vocabulary = found.vocabulary(VocabularySection())
     assert vocabulary.rows(hashes(*expected)).tolist() == list(range(1, len(expected) + 1))
     assert vocabulary.size == len(expected) + 1
 

@@ -20,15 +20,15 @@ from pfmsmtrec_flwr.data.prepare.columns import (
     key_output,
     outputs_of,
 )
-from pfmsmtrec_flwr.data.prepare.splits import ByKey, ByRow, Shares
+from pfmsmtrec_flwr.data.prepare.splits import ByKey, ByRow, HeldOutShares
 from pfmsmtrec_flwr.data.read.chunks import Chunk
-from pfmsmtrec_flwr.data.read.sources import Source
+from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.data.schema.sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 
-BY_ROW = ByRow(Shares(0.1, 0.1), 0)
+BY_ROW = ByRow(HeldOutShares(0.1, 0.1), 0)
 
 
 def schema(**changes: Any) -> DatasetSchema:
@@ -60,7 +60,9 @@ def chunk(header: tuple[str, ...] = (), **columns: list[Any]) -> Chunk:
         for name, each in given.items()
     }
     rows = len(next(iter(columns.values())))
-    return Chunk(Source("log.csv", Path("log.csv")), TableSpec(files=("x",), header=header), lambda: 1, arrays, rows)
+    return Chunk(
+        SourceFile("log.csv", Path("log.csv")), TableSection(files=("x",), header=header), lambda: 1, arrays, rows
+    )
 
 
 def output(name: str, scenarios: tuple[str, ...] = ("ES", "NL"), **changes: Any) -> Output:
@@ -114,7 +116,7 @@ def test_only_what_the_scenarios_have_is_made() -> None:
         "numeric": {"price": {"scenarios": ["ES"]}, "size": {"scenarios": ["NL"]}},
         "users": None,
     }
-    rule = ByKey("page", Shares(0.1, 0.1), 0)
+    rule = ByKey("page", HeldOutShares(0.1, 0.1), 0)
     found = {name: [each.name for each in outputs_of(schema(**changes), [name], rule)] for name in ("NL", "ES")}
     assert found == {
         "NL": ["split", "label:ctr", "number:size"],
@@ -123,7 +125,7 @@ def test_only_what_the_scenarios_have_is_made() -> None:
 
 
 def test_the_split_of_a_key() -> None:
-    rule = ByKey("page", Shares(0.3, 0.3), 0)
+    rule = ByKey("page", HeldOutShares(0.3, 0.3), 0)
     (found,) = [each for each in outputs_of(schema(), ["NL"], rule) if each.name == "split"]
     rows = chunk(page=[*"abcdefgh"])
     assert (found.column, found.dtype) == ("page", "int8")

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
-from pfmsmtrec_flwr.data.prepare.joins import Match, SideTable, columns_of
+from pfmsmtrec_flwr.data.prepare.joins import JoinMatch, SideTable, columns_of
 from pfmsmtrec_flwr.data.read import tables
 from pfmsmtrec_flwr.data.read.chunks import Chunk
-from pfmsmtrec_flwr.data.read.sources import Source
-from pfmsmtrec_flwr.data.read.tables import Columns
-from pfmsmtrec_flwr.data.schema.sections import JoinSpec, TableSpec
+from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.read.tables import ColumnSelection
+from pfmsmtrec_flwr.data.schema.sections import JoinSection, TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 AGE = Output("age", "age", "float64", np.nan, lambda chunk: chunk.numbers("age"), number=True)
@@ -32,14 +32,14 @@ def side_table(folder: Path, files: Sequence[str], how: str = "left") -> SideTab
     sources = []
     for place, text in enumerate(files):
         (folder / f"users{place}.csv").write_text(text)
-        sources.append(Source(f"users{place}.csv", folder / f"users{place}.csv"))
-    join = JoinSpec.model_validate({"files": ["users*.csv"], "key": "user", "key_there": "id", "how": how})
+        sources.append(SourceFile(f"users{place}.csv", folder / f"users{place}.csv"))
+    join = JoinSection.model_validate({"files": ["users*.csv"], "key": "user", "key_there": "id", "how": how})
     return SideTable(join, sources, [AGE, PLACE], folder / "side", progress=False)
 
 
 def hashes(keys: Sequence[Any]) -> np.ndarray:
     column = pa.chunked_array([pa.array([None if key is None else str(key) for key in keys], type=pa.string())])
-    chunk = Chunk(Source("x", Path("x")), TableSpec(files=("x",)), lambda: 1, {"user": column}, len(keys))
+    chunk = Chunk(SourceFile("x", Path("x")), TableSection(files=("x",)), lambda: 1, {"user": column}, len(keys))
     return key_output("user").make(chunk)
 
 
@@ -157,11 +157,11 @@ def test_a_side_table_that_was_never_asked_is_no_error(tmp_path: Path) -> None:
 
 def test_values_of_rows_that_found_nothing(tmp_path: Path) -> None:
     table = side_table(tmp_path, [text_of([1])])
-    found = table.values(Match(None, np.array([-1, 0, -1])))
+    found = table.values(JoinMatch(None, np.array([-1, 0, -1])))
     assert found["place"].tolist() == [-7, 0, -7]
     assert found["place"].dtype == np.int32
 
 
 def test_columns_to_read() -> None:
     texts = [Output(name, name, "S1", 0, lambda _: np.empty(0)) for name in ("a", "b", "a")]
-    assert columns_of([*texts, AGE, AGE], ["id", "b"]) == Columns(("id", "b", "a"), ("age",))
+    assert columns_of([*texts, AGE, AGE], ["id", "b"]) == ColumnSelection(("id", "b", "a"), ("age",))

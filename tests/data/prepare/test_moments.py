@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pfmsmtrec_flwr.data.prepare.moments import BLOCK_ROWS, MomentCollector, Standardiser
+from pfmsmtrec_flwr.data.prepare.moments import MOMENT_ROWS, MomentCollector, Standardiser
 
 
 def collected(values: np.ndarray, chunk: int) -> Standardiser:
@@ -15,12 +15,12 @@ def collected(values: np.ndarray, chunk: int) -> Standardiser:
     return collector.standardiser()
 
 
-@pytest.mark.parametrize("rows", [0, 1, BLOCK_ROWS - 1, BLOCK_ROWS, 3 * BLOCK_ROWS + 5])
+@pytest.mark.parametrize("rows", [0, 1, MOMENT_ROWS - 1, MOMENT_ROWS, 3 * MOMENT_ROWS + 5])
 def test_moments_do_not_depend_on_the_chunks_in_any_bit(rows: int) -> None:
     values = np.random.default_rng(0).normal(1e6, 1.0, (rows, 2))
     values[::7, 1] = np.nan
     whole = collected(values, max(rows, 1))
-    for chunk in (999, BLOCK_ROWS + 1):
+    for chunk in (999, MOMENT_ROWS + 1):
         other = collected(values, chunk)
         np.testing.assert_array_equal(whole.mean, other.mean)
         np.testing.assert_array_equal(whole.deviation, other.deviation)

@@ -15,15 +15,15 @@ from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.scenario_rows import RowsLayout, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.read.progress import ignore
-from pfmsmtrec_flwr.data.schema.sections import NegativesSpec
+from pfmsmtrec_flwr.data.schema.sections import NegativesSection
 
 LAYOUT = RowsLayout(("ctr", "like"), ("kind", "age"), ("item", "tag"), ("price", "weight"), users=True)
 Rows = dict[str, np.ndarray]
 
 
-def spec(per_positive: int = 2, **changes: Any) -> NegativesSpec:
+def spec(per_positive: int = 2, **changes: Any) -> NegativesSection:
     document = {"task": "ctr", "scenarios": ["NL"], "item": "item", "item_features": ["kind", "price"]}
-    return NegativesSpec.model_validate(document | {"per_positive": per_positive} | changes)
+    return NegativesSection.model_validate(document | {"per_positive": per_positive} | changes)
 
 
 def given(pairs: list[tuple[int, int]], split: list[int] | None = None, ctr: list[int] | None = None) -> Rows:
@@ -50,7 +50,7 @@ def scenario(folder: Path, parts: list[Rows]) -> ScenarioRows:
     return ScenarioRows("NL", LAYOUT, tuple(spools))
 
 
-def made_up(folder: Path, parts: list[Rows], rule: NegativesSpec) -> Rows:
+def made_up(folder: Path, parts: list[Rows], rule: NegativesSection) -> Rows:
     rows = scenario(folder, parts)
     found = add_negatives(rule, rows, folder / "negatives", ignore)
     assert found.spools == rows.spools

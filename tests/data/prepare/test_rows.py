@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.data.prepare.columns import Output
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader
 from pfmsmtrec_flwr.data.read import progress, tables
 from pfmsmtrec_flwr.data.read.chunks import Chunk
-from pfmsmtrec_flwr.data.read.sources import Folder
+from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
@@ -64,7 +64,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def reader(source: Path, **changes: Any) -> Reader:
-    return Reader(schema(**changes), Folder(source, "shop"), ["NL"], source.parent / "work")
+    return Reader(schema(**changes), SourceFolder(source, "shop"), ["NL"], source.parent / "work")
 
 
 def read(source: Path, outputs: tuple[Output, ...] = OUTPUTS, **changes: Any) -> dict[str, list[Any]]:

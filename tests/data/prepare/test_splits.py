@@ -17,22 +17,22 @@ from pfmsmtrec_flwr.data.prepare.splits import (
     ByDate,
     ByKey,
     ByRow,
-    Shares,
+    HeldOutShares,
     SplitPlan,
     resolve_split,
 )
 from pfmsmtrec_flwr.data.read.chunks import Chunk
-from pfmsmtrec_flwr.data.read.sources import Source
+from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.data.schema.sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 
 
 def chunk(values: list[Any], header: tuple[str, ...] = ()) -> Chunk:
     columns = {"key": pa.chunked_array([pa.array(values, type=pa.string())])}
-    table = TableSpec(files=("x",), header=header)
-    return Chunk(Source("log.csv", Path("log.csv")), table, lambda: 1, columns, len(values))
+    table = TableSection(files=("x",), header=header)
+    return Chunk(SourceFile("log.csv", Path("log.csv")), table, lambda: 1, columns, len(values))
 
 
 def plan(split: dict[str, Any], days: list[str] | None = None) -> SplitPlan:
@@ -108,41 +108,41 @@ def test_days_that_do_not_fit(days: list[str | None], header: tuple[str, ...], m
 
 
 def test_shares_of_draws() -> None:
-    codes = Shares(0.2, 0.3).codes(np.array([0.0, 0.19, 0.2, 0.49, 0.5, 0.99]))
+    codes = HeldOutShares(0.2, 0.3).codes(np.array([0.0, 0.19, 0.2, 0.49, 0.5, 0.99]))
     assert codes.tolist() == [VALIDATION, VALIDATION, TEST, TEST, TRAIN, TRAIN]
     assert codes.dtype == np.int8
 
 
 def test_equal_keys_stay_together_whatever_else_is_there() -> None:
-    rule = ByKey("key", Shares(0.3, 0.3), 0)
+    rule = ByKey("key", HeldOutShares(0.3, 0.3), 0)
     keys = [str(number % 50) for number in range(400)]
     codes = rule.codes(chunk(keys))
     assert pd.Series(codes).groupby(keys).nunique().max() == 1
     assert set(codes) == {TRAIN, VALIDATION, TEST}
     np.testing.assert_array_equal(rule.codes(chunk(keys[100:130])), codes[100:130])
     assert rule.codes(chunk(["5.0", " 05"])).tolist() == [codes[5]] * 2
-    assert (ByKey("key", Shares(0.3, 0.3), 1).codes(chunk(keys)) != codes).any()
+    assert (ByKey("key", HeldOutShares(0.3, 0.3), 1).codes(chunk(keys)) != codes).any()
 
 
 def test_rows_without_a_key_stay_together() -> None:
-    codes = ByKey("key", Shares(0.3, 0.3), 0).codes(chunk([None, "a", "", "  "]))
+    codes = ByKey("key", HeldOutShares(0.3, 0.3), 0).codes(chunk([None, "a", "", "  "]))
     assert len(set(codes[[0, 2, 3]])) == 1
 
 
 def test_rows_by_their_number() -> None:
-    rule = ByRow(Shares(0.1, 0.2), 0)
+    rule = ByRow(HeldOutShares(0.1, 0.2), 0)
     numbers = np.arange(20_000)
     codes = rule.codes(numbers)
     np.testing.assert_allclose(np.bincount(codes) / 20_000, [0.7, 0.1, 0.2], atol=0.01)
     np.testing.assert_array_equal(rule.codes(numbers[777:999]), codes[777:999])
-    assert (ByRow(Shares(0.1, 0.2), 1).codes(numbers) != codes).any()
+    assert (ByRow(HeldOutShares(0.1, 0.2), 1).codes(numbers) != codes).any()
 
 
 def test_draws_are_pinned() -> None:
     """They decide which rows sites hold out, and must not change with a version of a library."""
-    assert ByRow(Shares(0.4, 0.3), 7).codes(np.arange(12)).tolist() == [2, 0, 2, 1, 1, 2, 2, 0, 0, 2, 1, 2]
+    assert ByRow(HeldOutShares(0.4, 0.3), 7).codes(np.arange(12)).tolist() == [2, 0, 2, 1, 1, 2, 2, 0, 0, 2, 1, 2]
     keys = chunk([*"abcdefghijkl"])
-    assert ByKey("key", Shares(0.4, 0.3), 7).codes(keys).tolist() == [
+    assert ByKey("key", HeldOutShares(0.4, 0.3), 7).codes(keys).tolist() == [
         1,
         1,
         1,
@@ -161,9 +161,11 @@ def test_draws_are_pinned() -> None:
 def test_random_and_by_user() -> None:
     shares = {"validation": 0.1, "test": 0.2, "seed": 3}
     found = plan({"random": {"key": "page", **shares}})
-    assert found == SplitPlan({"key": "page", **shares}, {None: ByKey("page", Shares(0.1, 0.2), 3)})
-    assert plan({"random": shares}) == SplitPlan({"key": None, **shares}, {None: ByRow(Shares(0.1, 0.2), 3)})
-    assert plan({"by_user": shares}) == SplitPlan({"key": "user", **shares}, {None: ByKey("user", Shares(0.1, 0.2), 3)})
+    assert found == SplitPlan({"key": "page", **shares}, {None: ByKey("page", HeldOutShares(0.1, 0.2), 3)})
+    assert plan({"random": shares}) == SplitPlan({"key": None, **shares}, {None: ByRow(HeldOutShares(0.1, 0.2), 3)})
+    assert plan({"by_user": shares}) == SplitPlan(
+        {"key": "user", **shares}, {None: ByKey("user", HeldOutShares(0.1, 0.2), 3)}
+    )
 
 
 def test_files_of_their_own() -> None:
@@ -177,5 +179,8 @@ def test_files_of_their_own() -> None:
 def test_validation_cut_from_the_training_files() -> None:
     found = plan({"by_file": {"cut": {"share": 0.2, "key": "page", "seed": 5}}})
     assert found.description == {"by_file": ["train", "test"], "validation": {"share": 0.2, "key": "page", "seed": 5}}
-    assert found.parts == {"test": ByRow(Shares(0.0, 1.0), 0), "train": ByKey("page", Shares(0.2, 0.0), 5)}
-    assert plan({"by_file": {"cut": {"share": 0.2}}}).parts["train"] == ByRow(Shares(0.2, 0.0), 0)
+    assert found.parts == {
+        "test": ByRow(HeldOutShares(0.0, 1.0), 0),
+        "train": ByKey("page", HeldOutShares(0.2, 0.0), 5),
+    }
+    assert plan({"by_file": {"cut": {"share": 0.2}}}).parts["train"] == ByRow(HeldOutShares(0.2, 0.0), 0)

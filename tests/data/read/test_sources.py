@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pfmsmtrec_flwr.data.read.sources import Folder, Source, find_files
+from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder, find_files
 from pfmsmtrec_flwr.errors import UserError
 
 
@@ -27,20 +27,20 @@ def put_zip(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def names(folder: Path, pattern: str) -> list[str]:
-    return [source.name for source in Folder(folder, "shop").find(pattern)]
+    return [source.name for source in SourceFolder(folder, "shop").find(pattern)]
 
 
-def read(source: Source) -> bytes:
+def read(source: SourceFile) -> bytes:
     with source.open() as (stream, _):
         return stream.read()
 
 
 def refuse(folder: Path, pattern: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Folder(folder, "shop").find(pattern)
+        SourceFolder(folder, "shop").find(pattern)
 
 
-def refuse_reading(source: Source, message: str) -> None:
+def refuse_reading(source: SourceFile, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(source)
 
@@ -49,14 +49,14 @@ def test_files_of_a_pattern_by_name(tmp_path: Path) -> None:
     for name in ("log10.csv", "log2.csv", "log1.csv", "users.csv"):
         put(tmp_path / name)
     assert names(tmp_path, "log*.csv") == ["log1.csv", "log10.csv", "log2.csv"]
-    found = find_files(Folder(tmp_path, "shop"), ["log2.csv", "log*.csv"])
+    found = find_files(SourceFolder(tmp_path, "shop"), ["log2.csv", "log*.csv"])
     assert [source.name for source in found] == ["log2.csv", "log1.csv", "log10.csv"]
 
 
 @pytest.mark.parametrize("name", ["NL/train.csv", "NL/train.csv.gz", "nl/TRAIN.CSV", "NL/Train.csv.GZ"])
 def test_upper_and_lower_case_are_alike_plain_or_gzipped(tmp_path: Path, name: str) -> None:
     put(tmp_path / name, gzip.compress(b"text") if name.lower().endswith(".gz") else b"text")
-    (source,) = Folder(tmp_path, "shop").find("NL/train.csv")
+    (source,) = SourceFolder(tmp_path, "shop").find("NL/train.csv")
     assert read(source) == b"text"
     assert source.ending == ".csv"
     assert source.packed == name.lower().endswith(".gz")
@@ -67,7 +67,7 @@ def test_upper_and_lower_case_are_alike_plain_or_gzipped(tmp_path: Path, name: s
 @pytest.mark.parametrize("member", ["NL/train.csv", "nl/train.CSV"])
 def test_members_of_zip_archives(tmp_path: Path, archive: str, member: str) -> None:
     path = put_zip(tmp_path / archive, {member: b"text", "other.csv": b"", "__MACOSX/NL/train.csv": b"no"})
-    (source,) = Folder(tmp_path, "shop").find("NL/train.csv")
+    (source,) = SourceFolder(tmp_path, "shop").find("NL/train.csv")
     assert read(source) == b"text"
     assert str(source) == f"{path} ({member})"
     assert source.packed
@@ -81,11 +81,11 @@ def test_a_member_is_also_known_as_if_unpacked_into_a_folder_of_the_archives_nam
 
 def test_a_plain_file_is_taken_before_a_packed_one(tmp_path: Path) -> None:
     put_zip(tmp_path / "log.zip", {"log.csv": b"zipped"})
-    assert read(Folder(tmp_path, "shop").find("log*")[0]) == b"zipped"
+    assert read(SourceFolder(tmp_path, "shop").find("log*")[0]) == b"zipped"
     put(tmp_path / "log.csv.gz", gzip.compress(b"gzipped"))
-    assert read(Folder(tmp_path, "shop").find("log*")[0]) == b"gzipped"
+    assert read(SourceFolder(tmp_path, "shop").find("log*")[0]) == b"gzipped"
     put(tmp_path / "log.csv", b"plain")
-    (source,) = Folder(tmp_path, "shop").find("log*")
+    (source,) = SourceFolder(tmp_path, "shop").find("log*")
     assert read(source) == b"plain"
     assert not source.packed
 
@@ -96,7 +96,7 @@ def test_files_are_found_in_folders_below(tmp_path: Path, place: str) -> None:
         put_zip(tmp_path / place, {"log.csv": b"text"})
     else:
         put(tmp_path / place / "log.csv", b"text")
-    assert [read(source) for source in Folder(tmp_path, "x").find("log.csv")] == [b"text"]
+    assert [read(source) for source in SourceFolder(tmp_path, "x").find("log.csv")] == [b"text"]
 
 
 def test_too_deep_is_not_found(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_several_folders_are_refused(tmp_path: Path) -> None:
 
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^source folder .*none does not exist: give the folder .* files of shop$"):
-        Folder(tmp_path / "none", "shop")
+        SourceFolder(tmp_path / "none", "shop")
 
 
 def test_a_zip_file_that_is_none_or_was_cut_off_is_told(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_archive_within_an_archive_is_told(tmp_path: Path, within: str) -> No
 
 def test_damaged_members_and_gzip_files_are_told(tmp_path: Path) -> None:
     path = put_zip(tmp_path / "log.zip", {"log.csv": b"text" * 1000})
-    (source,) = Folder(tmp_path, "shop").find("log.csv")
+    (source,) = SourceFolder(tmp_path, "shop").find("log.csv")
     damaged = bytearray(path.read_bytes())
     damaged[40] ^= 0xFF
     path.write_bytes(damaged)
@@ -150,7 +150,7 @@ def test_damaged_members_and_gzip_files_are_told(tmp_path: Path) -> None:
     put(path, b"nothing")
     refuse_reading(source, r"log\.zip \(log\.csv\): the archive is damaged or incomplete \(File is not a zip file\)")
     packed = gzip.compress(b"text" * 1000)
-    source = Source("log.csv", put(tmp_path / "log.csv.gz", packed[:-20]))
+    source = SourceFile("log.csv", put(tmp_path / "log.csv.gz", packed[:-20]))
     refuse_reading(source, r"^.*log\.csv\.gz: the archive is damaged or incomplete \(Compressed file ended before")
     put(tmp_path / "log.csv.gz", b"<html>")
     refuse_reading(source, r"log\.csv\.gz: the archive is damaged or incomplete \(Not a gzipped file")
@@ -162,14 +162,14 @@ def test_a_password_and_a_file_that_is_gone(tmp_path: Path) -> None:
     data[6] |= 1  # the flag of encryption, in the member's header and in the archive's list
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    (source,) = Folder(tmp_path, "shop").find("log.csv")
+    (source,) = SourceFolder(tmp_path, "shop").find("log.csv")
     refuse_reading(source, r"^cannot read .*log\.zip \(log\.csv\): .*password required")
     path.unlink()
     refuse_reading(source, r"^cannot read .*log\.zip \(log\.csv\): No such file or directory$")
 
 
 def test_a_file_that_changes_is_another_one(tmp_path: Path) -> None:
-    source = Source("log.csv", put(tmp_path / "log.csv", b"text"))
+    source = SourceFile("log.csv", put(tmp_path / "log.csv", b"text"))
     before = source.identity()
     assert source.identity() == before
     put(tmp_path / "log.csv", b"text and more")
@@ -178,14 +178,14 @@ def test_a_file_that_changes_is_another_one(tmp_path: Path) -> None:
 
 def test_bytes_read_from_the_disk(tmp_path: Path) -> None:
     put_zip(tmp_path / "all.zip", {"a.csv": bytes(range(256)) * 9, "b.csv": b"text" * 100_000})
-    (source,) = Folder(tmp_path, "shop").find("b.csv")
+    (source,) = SourceFolder(tmp_path, "shop").find("b.csv")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         assert source.size() == archive.getinfo("b.csv").compress_size
     with source.open() as (stream, position):
         before = position()
         stream.read()
         assert position() - before == source.size()
-    assert Source("a.csv", put(tmp_path / "a.csv", b"12345")).size() == 5
+    assert SourceFile("a.csv", put(tmp_path / "a.csv", b"12345")).size() == 5
 
 
 def test_two_that_stand_for_the_same_file_are_refused(tmp_path: Path) -> None:
@@ -194,17 +194,17 @@ def test_two_that_stand_for_the_same_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"part1\.zip \(log\.csv\) and .*part2\.zip .* both stand for 'log\.csv': keep one"
     ):
-        Folder(tmp_path, "shop").find("log*.csv")
+        SourceFolder(tmp_path, "shop").find("log*.csv")
     put(tmp_path / "log.csv")  # unpacked, it goes before both
     assert names(tmp_path, "log*.csv") == ["log.csv"]
     put(tmp_path / "LOG.csv")
     with pytest.raises(UserError, match="both stand for"):
-        Folder(tmp_path, "shop").find("log.csv")
+        SourceFolder(tmp_path, "shop").find("log.csv")
 
 
 def test_one_file_under_two_patterns_is_read_once(tmp_path: Path) -> None:
     put_zip(tmp_path / "a.zip", {"log.csv": b"a\n1\n"})
-    assert len(find_files(Folder(tmp_path, "shop"), ["log.csv", "*/log.csv"])) == 1
+    assert len(find_files(SourceFolder(tmp_path, "shop"), ["log.csv", "*/log.csv"])) == 1
 
 
 def test_hidden_files_are_none(tmp_path: Path) -> None:

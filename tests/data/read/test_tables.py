@@ -17,25 +17,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.read import tables
-from pfmsmtrec_flwr.data.read.sources import Source
-from pfmsmtrec_flwr.data.read.tables import Block, Columns, column_names, line_at, read_blocks
-from pfmsmtrec_flwr.data.schema.sections import TableSpec
+from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.read.tables import Block, ColumnSelection, column_names, line_at, read_blocks
+from pfmsmtrec_flwr.data.schema.sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
-AB = Columns(("a",), ("b",))
+AB = ColumnSelection(("a",), ("b",))
 Row = tuple[Any, ...]
 
 
-def source_of(folder: Path, data: str | bytes, name: str = "log.csv") -> Source:
+def source_of(folder: Path, data: str | bytes, name: str = "log.csv") -> SourceFile:
     (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
-    return Source(name, folder / name)
+    return SourceFile(name, folder / name)
 
 
-def blocks(source: Source, columns: Columns = AB, **table: Any) -> Iterator[Block]:
-    return read_blocks(source, TableSpec(files=("x",), **table), columns, lambda _: None)
+def blocks(source: SourceFile, columns: ColumnSelection = AB, **table: Any) -> Iterator[Block]:
+    return read_blocks(source, TableSection(files=("x",), **table), columns, lambda _: None)
 
 
-def rows(source: Source, columns: Columns = AB, **table: Any) -> list[Row]:
+def rows(source: SourceFile, columns: ColumnSelection = AB, **table: Any) -> list[Row]:
     return [tuple(row.values()) for block in blocks(source, columns, **table) for row in block.rows.to_pylist()]
 
 
@@ -48,15 +48,15 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_columns_by_name_in_the_wanted_order(tmp_path: Path) -> None:
     source = source_of(tmp_path, "b,x,a\n1,,one\n2.5,y,two\n")
     assert rows(source) == [("one", 1.0), ("two", 2.5)]
-    assert rows(source, Columns(("b", "a"), ("b",))) == [("1", "one"), ("2.5", "two")]  # as text where both
-    assert column_names(source, TableSpec(files=("x",))) == ["b", "x", "a"]
+    assert rows(source, ColumnSelection(("b", "a"), ("b",))) == [("1", "one"), ("2.5", "two")]  # as text where both
+    assert column_names(source, TableSection(files=("x",))) == ["b", "x", "a"]
 
 
 def test_a_header_of_the_schema_a_delimiter_a_quote_and_missing_texts(tmp_path: Path) -> None:
     source = source_of(tmp_path, "'x\ty'\t1\n\\N\tnone\n")
     table = {"header": ("a", "b"), "delimiter": "\t", "quote": "'", "missing": ("\\N", "none")}
     assert rows(source, **table) == [("x\ty", 1.0), (None, None)]
-    assert column_names(source, TableSpec(files=("x",), **table)) == ["a", "b"]
+    assert column_names(source, TableSection(files=("x",), **table)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_pieces_of_any_size_give_the_same_rows(
     expected = [(first or None, second or None) for first, _, second, _, _ in table]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         source = source_of(Path(folder), text)
-        assert rows(source, Columns(("a", "b"))) == expected
+        assert rows(source, ColumnSelection(("a", "b"))) == expected
         patch.setattr(tables, "PIECE_BYTES", piece)
         patch.setattr(tables, "_HEAD_BYTES", head)
-        assert rows(source, Columns(("a", "b"))) == expected
+        assert rows(source, ColumnSelection(("a", "b"))) == expected
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -149,15 +149,15 @@ def test_bytes_read_are_told(tmp_path: Path, kind: str, monkeypatch: pytest.Monk
         with zipfile.ZipFile(tmp_path / "log.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("first.csv", bytes(range(256)) * 99)
             archive.writestr("log.csv", text)
-        source = Source("log.csv", tmp_path / "log.zip", "log.csv")
+        source = SourceFile("log.csv", tmp_path / "log.zip", "log.csv")
     told: list[int] = []
-    read = sum(block.rows.num_rows for block in read_blocks(source, TableSpec(files=("x",)), AB, told.append))
+    read = sum(block.rows.num_rows for block in read_blocks(source, TableSection(files=("x",)), AB, told.append))
     assert read == 9999
     assert len(told) > 3
     assert sum(told) == source.size()
 
 
-def refuse(source: Source, message: str, columns: Columns = AB, **table: Any) -> None:
+def refuse(source: SourceFile, message: str, columns: ColumnSelection = AB, **table: Any) -> None:
     with pytest.raises(UserError) as error:
         rows(source, columns, **table)
     assert str(error.value).replace(f"{source.path.parent}/", "") == message
@@ -225,8 +225,8 @@ def test_what_is_refused_where_the_schema_has_the_header(tmp_path: Path, data: s
         ('a,b\ny,"' + "2" * 200_000, 2),
     ],
 )
-@pytest.mark.parametrize("columns", [AB, Columns(("a", "b"))])
-def test_a_quote_that_is_not_closed(tmp_path: Path, data: str, line: int, columns: Columns) -> None:
+@pytest.mark.parametrize("columns", [AB, ColumnSelection(("a", "b"))])
+def test_a_quote_that_is_not_closed(tmp_path: Path, data: str, line: int, columns: ColumnSelection) -> None:
     why = "expected them in pairs: is the file complete? table.quote says which sign quotes"
     refuse(source_of(tmp_path, data), f'log.csv, line {line}: got a quote " that no other one closes, {why}', columns)
 
@@ -282,7 +282,7 @@ def test_a_line_without_an_end(tmp_path: Path, data: str, why: str, monkeypatch:
 def test_damage_within_a_packed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "PIECE_BYTES", 20_000)
     text = b"a,b\n" + b"".join(b"%d,%d\n" % (number * 7919 % 10007, number) for number in range(20_000))
-    source = Source("log.csv", source_of(tmp_path, gzip.compress(text)[:-3000], "log.csv.gz").path)
+    source = SourceFile("log.csv", source_of(tmp_path, gzip.compress(text)[:-3000], "log.csv.gz").path)
     refuse(
         source,
         "log.csv.gz: the archive is damaged or incomplete (Compressed file ended before the end-of-stream marker was "
@@ -290,9 +290,9 @@ def test_damage_within_a_packed_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
 
 
-def parquet(folder: Path, columns: dict[str, Any]) -> Source:
+def parquet(folder: Path, columns: dict[str, Any]) -> SourceFile:
     pq.write_table(pa.table(columns), folder / "log.parquet")
-    return Source("log.parquet", folder / "log.parquet")
+    return SourceFile("log.parquet", folder / "log.parquet")
 
 
 def test_parquet_of_other_types_in_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_parquet_of_other_types_in_several_blocks(tmp_path: Path, monkeypatch: p
     source = parquet(tmp_path, {"b": [1, 2, None], "x": [0, 0, 0], "a": pa.array(["x", None, "y"]).dictionary_encode()})
     assert rows(source) == [("x", 1.0), (None, 2.0), ("y", None)]
     assert [block.first_line() for block in blocks(source)] == [1, 3]
-    assert column_names(source, TableSpec(files=("x",))) == ["b", "x", "a"]
+    assert column_names(source, TableSection(files=("x",))) == ["b", "x", "a"]
 
 
 def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
         rows(parquet(tmp_path, {"a": [1], "b": ["cheap"]}))
     with pytest.raises(UserError, match=r"^cannot read .*log\.parquet: "):
         rows(source_of(tmp_path, "a,b\n", "log.parquet"))
-    packed = Source("log.parquet", tmp_path / "log.zip", "log.parquet")
+    packed = SourceFile("log.parquet", tmp_path / "log.zip", "log.parquet")
     refuse(packed, "cannot read log.zip (log.parquet): a Parquet file must lie on the disk as it is: unpack it")
 
 

@@ -8,16 +8,16 @@ import pytest
 
 from pfmsmtrec_flwr.data.schema.sections import (
     DateSplit,
-    FieldSpec,
+    FieldSection,
     FileSplit,
-    JoinSpec,
-    NegativesSpec,
-    NumericSpec,
+    JoinSection,
+    NegativesSection,
+    NumericSection,
     RandomSplit,
-    ScenarioSpec,
-    SplitSpec,
-    TableSpec,
-    TaskSpec,
+    ScenarioSection,
+    SplitSection,
+    TableSection,
+    TaskSection,
     expand_columns,
     expand_run,
 )
@@ -79,8 +79,8 @@ def test_runs_that_do_not_fit(columns: dict[str, Any], message: str) -> None:
 
 
 def test_runs_in_a_header() -> None:
-    assert TableSpec(files=("x",), header=("id", "x_{1..3}")).header == ("id", "x_1", "x_2", "x_3")
-    refuse(TableSpec, {"files": ["x"], "header": ["x_2", "x_{1..3}"]}, "a column's name is there twice")
+    assert TableSection(files=("x",), header=("id", "x_{1..3}")).header == ("id", "x_1", "x_2", "x_3")
+    refuse(TableSection, {"files": ["x"], "header": ["x_2", "x_{1..3}"]}, "a column's name is there twice")
 
 
 def refuse(kind: type[Section], document: dict[str, Any], message: str) -> None:
@@ -89,9 +89,9 @@ def refuse(kind: type[Section], document: dict[str, Any], message: str) -> None:
 
 
 def test_defaults() -> None:
-    join = JoinSpec(files=("x",), key="user")
+    join = JoinSection(files=("x",), key="user")
     assert (join.how, join.key_there, join.delimiter, join.quote, join.missing) == ("left", None, ",", '"', ("",))
-    task = TaskSpec(column="click")
+    task = TaskSection(column="click")
     assert (task.positive, task.negative, task.scenarios) == ((1,), (0,), None)
 
 
@@ -109,28 +109,28 @@ def test_defaults() -> None:
     ],
 )
 def test_scenarios(document: dict[str, Any], message: str) -> None:
-    refuse(ScenarioSpec, document, message)
+    refuse(ScenarioSection, document, message)
 
 
 @pytest.mark.parametrize(
     ("kind", "document", "message"),
     [
-        (TaskSpec, {"column": "x", "positive": [1, 2], "negative": ["2"]}, "2 is both positive and negative"),
-        (TaskSpec, {"column": "x", "positive": []}, "positive"),
-        (TaskSpec, {"column": "x", "scenarios": []}, "scenarios"),
+        (TaskSection, {"column": "x", "positive": [1, 2], "negative": ["2"]}, "2 is both positive and negative"),
+        (TaskSection, {"column": "x", "positive": []}, "positive"),
+        (TaskSection, {"column": "x", "scenarios": []}, "scenarios"),
         (FileSplit, {}, "give exactly one of validation, cut; got none"),
         (FileSplit, {"validation": "va", "cut": {"share": 0.1}}, "one of validation, cut; got validation, cut"),
         (FileSplit, {"cut": {"share": 1.0}}, r"key 'cut\.share'"),
         (RandomSplit, {"validation": 0.5, "test": 0.5}, "leave no training rows"),
         (DateSplit, {"column": "day", "last_days": {}, "test": [1]}, "give either last_days, or both"),
-        (SplitSpec, {"random": {"validation": 0.1, "test": 0.1}, "by_user": {"validation": 0.1, "test": 0.1}},
+        (SplitSection, {"random": {"validation": 0.1, "test": 0.1}, "by_user": {"validation": 0.1, "test": 0.1}},
          "got random, by_user"),
-        (FieldSpec, {"embedding": "federated", "vocabulary": {}}, "cannot learn its vocabulary locally"),
-        (NumericSpec, {"clip": [1, 1]}, "the first must be below the second"),
-        (NegativesSpec, {"task": "ctr", "scenarios": ["NL"], "item": "item", "per_positive": -1}, "per_positive"),
-        (NegativesSpec, {"task": "ctr", "scenarios": [], "item": "item"}, "scenarios"),
-        (JoinSpec, {"files": ["x"], "key": "user", "how": "outer"}, "how"),
-        (JoinSpec, {"files": [], "key": "user"}, "files"),
+        (FieldSection, {"embedding": "federated", "vocabulary": {}}, "cannot learn its vocabulary locally"),
+        (NumericSection, {"clip": [1, 1]}, "the first must be below the second"),
+        (NegativesSection, {"task": "ctr", "scenarios": ["NL"], "item": "item", "per_positive": -1}, "per_positive"),
+        (NegativesSection, {"task": "ctr", "scenarios": [], "item": "item"}, "scenarios"),
+        (JoinSection, {"files": ["x"], "key": "user", "how": "outer"}, "how"),
+        (JoinSection, {"files": [], "key": "user"}, "files"),
     ],
 )  # fmt: skip
 def test_what_is_refused(kind: type[Section], document: dict[str, Any], message: str) -> None:
