@@ -106,9 +106,9 @@ def read_with_pandas(source: Path) -> int:
 
 def read_columns(source: Path) -> int:
     """Parse the same file into columns."""
-    from pfmsmtrec_flwr.data.read.progress import ignore
+    from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
     from pfmsmtrec_flwr.data.read.sources import SourceFolder
-    from pfmsmtrec_flwr.data.read.tables import ColumnSelection, column_names, read_blocks
+    from pfmsmtrec_flwr.data.read.tables import column_names, read_blocks
     from pfmsmtrec_flwr.data.schema.document import load_schema
 
     schema = load_schema("aliexpress")

@@ -16,7 +16,8 @@ from pfmsmtrec_flwr.data.draft.features import ColumnGuess, described
 from pfmsmtrec_flwr.data.draft.guesses import ColumnRoles, ScenarioGuess, folder_name, guess, unique
 from pfmsmtrec_flwr.data.draft.profile import Sample, look_at, table_name
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.sections import FieldSection, NumericSection, TaskSection
+from pfmsmtrec_flwr.data.schema.features import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.tasks import TaskSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, load_yaml, parse
 
@@ -166,7 +167,7 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
             f"A draft, guessed from names and values ({looked} of {files}): read and correct every line. What is known "
             "only after the impression (time spent, further labels, counts over the test period) must be no feature, "
             "and what may identify a person must be local or left out. Every key: "
-            "pfmsmtrec_flwr/data/schema/sections.py",
+            "pfmsmtrec_flwr/data/schema/",
         ),
         *entry(0, "name", name),
         *entry(0, "title", sample.name),

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from pfmsmtrec_flwr.data.draft.names import AFTERWARDS_WORDS, ID_WORDS, ITEM_WORDS, USER_WORDS, spoken, subject, words
 from pfmsmtrec_flwr.data.draft.profile import ColumnProfile
-from pfmsmtrec_flwr.data.schema.sections import (
+from pfmsmtrec_flwr.data.schema.features import (
     FieldSection,
     HashSection,
     IdentitySection,
     NumericSection,
-    Scalar,
-    TaskSection,
     VocabularySection,
 )
+from pfmsmtrec_flwr.data.schema.names import Scalar
+from pfmsmtrec_flwr.data.schema.tasks import TaskSection
 
 FEW_VALUES = 50
 """Texts with at most as many values are declared one by one."""

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded
-from pfmsmtrec_flwr.data.read.progress import ignore
+from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
-from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, ColumnSelection, block_tasks, column_names
-from pfmsmtrec_flwr.data.schema.sections import TableSection
+from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, block_tasks, column_names
+from pfmsmtrec_flwr.data.schema.tables import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 ROWS = 100_000

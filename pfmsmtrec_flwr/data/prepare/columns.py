@@ -28,7 +28,8 @@ from pfmsmtrec_flwr.data.encode.encoders import (
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
-from pfmsmtrec_flwr.data.schema.sections import FieldSection, NumericSection, TaskSection
+from pfmsmtrec_flwr.data.schema.features import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.tasks import TaskSection
 
 SCENARIO = "scenario"
 SPLIT = "split"

@@ -18,12 +18,13 @@ from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
 from pfmsmtrec_flwr.data.encode.hashes import Hashes
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
+from pfmsmtrec_flwr.data.prepare.progress import progress_bar
 from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter
+from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.chunks import Chunk
-from pfmsmtrec_flwr.data.read.progress import ignore, progress_bar
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.read.tables import ColumnSelection, read_blocks
-from pfmsmtrec_flwr.data.schema.sections import JoinSection
+from pfmsmtrec_flwr.data.read.tables import read_blocks
+from pfmsmtrec_flwr.data.schema.tables import JoinSection
 from pfmsmtrec_flwr.errors import UserError
 
 RowNumbers: TypeAlias = npt.NDArray[np.int64]

@@ -34,6 +34,7 @@ from pfmsmtrec_flwr.data.prepare.columns import (
     outputs_of,
 )
 from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
+from pfmsmtrec_flwr.data.prepare.progress import progress_bar
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart
 from pfmsmtrec_flwr.data.prepare.scenario_rows import (
     RowsLayout,
@@ -45,7 +46,6 @@ from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter, is_spool
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned, learn
 from pfmsmtrec_flwr.data.prepare.workspace import Workspace, prepared_before, remember
 from pfmsmtrec_flwr.data.prepare.writer import encoded_rows, store_record, store_writer
-from pfmsmtrec_flwr.data.read.progress import progress_bar
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, digest
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION

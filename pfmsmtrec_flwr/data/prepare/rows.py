@@ -13,14 +13,15 @@ import numpy.typing as npt
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.joins import SideTable, columns_of
+from pfmsmtrec_flwr.data.prepare.progress import progress_bar
+from pfmsmtrec_flwr.data.read.blocks import Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.diagnosis import missing_column
 from pfmsmtrec_flwr.data.read.parallel import in_order
-from pfmsmtrec_flwr.data.read.progress import progress_bar
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder, find_files
-from pfmsmtrec_flwr.data.read.tables import Block, ColumnSelection, block_tasks, column_names, read_blocks
+from pfmsmtrec_flwr.data.read.tables import block_tasks, column_names, read_blocks
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.tables import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 

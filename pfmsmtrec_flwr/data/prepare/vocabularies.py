@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.data.prepare.columns import UNKNOWN
 from pfmsmtrec_flwr.data.prepare.moments import MomentCollector, Standardiser
 from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, ROWS, SPLIT_CODES, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.splits import TRAIN
-from pfmsmtrec_flwr.data.read.progress import Advance
+from pfmsmtrec_flwr.data.read.blocks import Advance
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.store.manifest import SPLITS
 

@@ -11,8 +11,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pfmsmtrec_flwr.data.read.blocks import ColumnSelection
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.sections import TableSection
+from pfmsmtrec_flwr.data.schema.tables import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 _SHOWN = 60
@@ -26,6 +27,19 @@ class Lines:
     first_line: int
     last: bool
     """Whether the file ends with them."""
+
+
+def require_columns(source: SourceFile, table: TableSection, columns: ColumnSelection, names: Sequence[str]) -> None:
+    """Refuse a table that lacks a column; say what is likely wrong with it.
+
+    Raises
+    ------
+    UserError
+        Names the first column that is missing.
+    """
+    for name in columns.all():
+        if name not in names:
+            raise missing_column(source, table, name, names)
 
 
 def missing_column(source: SourceFile, table: TableSection, name: str, names: Sequence[str]) -> UserError:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.joins import JoinMatch, SideTable, columns_of
-from pfmsmtrec_flwr.data.read import tables
+from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, tables
+from pfmsmtrec_flwr.data.read.blocks import ColumnSelection
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.read.tables import ColumnSelection
-from pfmsmtrec_flwr.data.schema.sections import JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.tables import JoinSection, TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 AGE = Output("age", "age", "float64", np.nan, lambda chunk: chunk.numbers("age"), number=True)
@@ -102,8 +102,8 @@ def test_keys_are_compared_as_values_not_as_text(tmp_path: Path, key: str) -> No
 
 @pytest.mark.parametrize("how", ["left", "inner"])
 def test_a_table_of_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    monkeypatch.setattr(tables, "PIECE_BYTES", 512)
-    monkeypatch.setattr(tables, "_HEAD_BYTES", 64)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 512)
+    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 64)
     parsed: list[int] = []
     real = tables.block_tasks
 

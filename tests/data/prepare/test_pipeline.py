@@ -18,7 +18,7 @@ import pytest
 
 from pfmsmtrec_flwr.data.prepare import rows as reading
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
-from pfmsmtrec_flwr.data.read import tables
+from pfmsmtrec_flwr.data.read import csv_pieces
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.store.manifest import SPLITS
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
@@ -120,7 +120,7 @@ def test_training_columns_are_standardised(tmp_path: Path) -> None:
 def test_one_scenario_alone_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = impressions(30_000)
     together = prepared(frame, tmp_path / "all")
-    monkeypatch.setattr(tables, "PIECE_BYTES", 50_000)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 50_000)
     own = frame[frame.country == 1]
     alone = prepared(own, tmp_path / "alone", scenarios=["NL"])
     assert list(alone) == ["NL"]

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pfmsmtrec_flwr.data.prepare import progress
 from pfmsmtrec_flwr.data.prepare.columns import Output
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader
-from pfmsmtrec_flwr.data.read import progress, tables
+from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, parquet_tables
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
@@ -93,8 +94,8 @@ def test_pieces_do_not_change_what_is_read(source: Path, monkeypatch: pytest.Mon
     lines = [f"{7 + number % 3},x,{number},{number}" for number in range(300)]
     (source / "log1.csv").write_text("\n".join(["user,unused,kind,price", *lines]))
     whole = read(source)
-    monkeypatch.setattr(tables, "PIECE_BYTES", 300)
-    monkeypatch.setattr(tables, "_HEAD_BYTES", 30)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 300)
+    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 30)
     found = reader(source)
     assert len(list(found.rows(found.parts[0], OUTPUTS))) > 5
     assert read(source) == whole
@@ -106,7 +107,7 @@ def test_parquet_gives_the_same_with_other_types(source: Path, monkeypatch: pyte
         file.unlink()
     table = {"user": [7.0, 8.0, 9.0], "kind": ['a,"b"', None, "c"], "price": [1.5, None, 3.0], "unused": [0, 0, 0]}
     pq.write_table(pa.table(table), source / "log.parquet")
-    monkeypatch.setattr(tables, "PARQUET_ROWS", 2)
+    monkeypatch.setattr(parquet_tables, "PARQUET_ROWS", 2)
     assert read(source) == expected
 
 

@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.data.prepare.columns import UNKNOWN
 from pfmsmtrec_flwr.data.prepare.scenario_rows import RowsLayout, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned, learn
-from pfmsmtrec_flwr.data.read.progress import ignore
+from pfmsmtrec_flwr.data.read.blocks import ignore
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.validation import parse
 

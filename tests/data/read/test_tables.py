@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfmsmtrec_flwr.data.read import tables
+from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, parquet_tables
+from pfmsmtrec_flwr.data.read.blocks import Block, ColumnSelection
+from pfmsmtrec_flwr.data.read.csv_pieces import line_at
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.read.tables import Block, ColumnSelection, column_names, line_at, read_blocks
-from pfmsmtrec_flwr.data.schema.sections import TableSection
+from pfmsmtrec_flwr.data.read.tables import column_names, read_blocks
+from pfmsmtrec_flwr.data.schema.tables import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 AB = ColumnSelection(("a",), ("b",))
@@ -41,8 +43,8 @@ def rows(source: SourceFile, columns: ColumnSelection = AB, **table: Any) -> lis
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "PIECE_BYTES", 64)
-    monkeypatch.setattr(tables, "_HEAD_BYTES", 16)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 64)
+    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 16)
 
 
 def test_columns_by_name_in_the_wanted_order(tmp_path: Path) -> None:
@@ -78,8 +80,8 @@ def test_a_header_of_the_schema_a_delimiter_a_quote_and_missing_texts(tmp_path: 
 def test_what_is_accepted(
     tmp_path: Path, data: str | bytes, expected: list[Row], piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "PIECE_BYTES", piece)
-    monkeypatch.setattr(tables, "_HEAD_BYTES", 5)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", piece)
+    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 5)
     assert rows(source_of(tmp_path, data)) == expected
 
 
@@ -113,8 +115,8 @@ def test_pieces_of_any_size_give_the_same_rows(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         source = source_of(Path(folder), text)
         assert rows(source, ColumnSelection(("a", "b"))) == expected
-        patch.setattr(tables, "PIECE_BYTES", piece)
-        patch.setattr(tables, "_HEAD_BYTES", head)
+        patch.setattr(csv_pieces, "PIECE_BYTES", piece)
+        patch.setattr(csv_tables, "_HEAD_BYTES", head)
         assert rows(source, ColumnSelection(("a", "b"))) == expected
 
 
@@ -133,14 +135,14 @@ def test_a_carriage_return_and_a_line_feed_are_one_end_across_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = source_of(tmp_path, "a\r\nb\rc\nd")
-    monkeypatch.setattr(tables, "PIECE_BYTES", 2)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 2)
     assert [line_at(source, offset) for offset in (0, 3, 5, 7)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("kind", ["plain", "gz", "zip"])
 def test_bytes_read_are_told(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "PIECE_BYTES", 20_000)
-    monkeypatch.setattr(tables, "_HEAD_BYTES", 100)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 100)
     text = ("a,b\n" + "".join(f"{number},{number}\n" for number in range(9999))).encode()
     source = source_of(tmp_path, text)
     if kind == "gz":
@@ -274,13 +276,13 @@ def test_the_rows_before_what_is_wrong_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_without_an_end(tmp_path: Path, data: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_LONGEST_LINE", 500)
+    monkeypatch.setattr(csv_pieces, "_LONGEST_LINE", 500)
     with pytest.raises(UserError, match=r"log\.csv, line 3: no end of the line within \d+ bytes: " + re.escape(why)):
         rows(source_of(tmp_path, data))
 
 
 def test_damage_within_a_packed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 20_000)
     text = b"a,b\n" + b"".join(b"%d,%d\n" % (number * 7919 % 10007, number) for number in range(20_000))
     source = SourceFile("log.csv", source_of(tmp_path, gzip.compress(text)[:-3000], "log.csv.gz").path)
     refuse(
@@ -296,7 +298,7 @@ def parquet(folder: Path, columns: dict[str, Any]) -> SourceFile:
 
 
 def test_parquet_of_other_types_in_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "PARQUET_ROWS", 2)
+    monkeypatch.setattr(parquet_tables, "PARQUET_ROWS", 2)
     source = parquet(tmp_path, {"b": [1, 2, None], "x": [0, 0, 0], "a": pa.array(["x", None, "y"]).dictionary_encode()})
     assert rows(source) == [("x", 1.0), (None, 2.0), ("y", None)]
     assert [block.first_line() for block in blocks(source)] == [1, 3]
@@ -314,7 +316,7 @@ def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_stray_quote_costs_nothing_in_a_long_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "PIECE_BYTES", 256)
+    monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 256)
     lines = ["a,b", *(f'"x,\n{number}",{number}' for number in range(40)), '5" pipe,40']
     lines += [f'"y\n{number}",{number}' for number in range(41, 120)]
     got = rows(source_of(tmp_path, "\n".join(lines)))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-Advance: TypeAlias = Callable[[int], None]
-"""Is told how much further it went."""
+from pfmsmtrec_flwr.data.read.blocks import Advance, ignore
 
 
 @contextmanager
@@ -39,7 +38,3 @@ def progress_bar(
     with Progress(*shown, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total)
         yield lambda step: bar.advance(task, step)
-
-
-def ignore(_: int) -> None:
-    """Count nothing."""

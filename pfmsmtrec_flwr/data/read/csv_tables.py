@@ -1,0 +1,122 @@
+"""The rows of one CSV file, in blocks of whole columns, several of which are parsed at once.
+
+The file is read in pieces of some megabytes that end at the end of a line, and each piece is parsed by itself, so
+that memory is bounded, a compressed file can be read, all cores are busy, and a row that cannot be read is looked for
+in its piece alone (`diagnosis`).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from pfmsmtrec_flwr.data.read import diagnosis
+from pfmsmtrec_flwr.data.read.blocks import Advance, Block, ColumnSelection
+from pfmsmtrec_flwr.data.read.csv_pieces import Piece, line_at, pieces
+from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.errors import UserError
+
+_HEAD_BYTES = 1 << 16
+_PARSED_BYTES = 1 << 20  # at a time, so that they stay in a core's cache
+_POOL = pa.system_memory_pool()  # an eighth less time than with the library's own, which lets go of memory sooner
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The columns' names, what was read beyond them, and at which byte that begins."""
+
+    names: list[str]
+    rest: bytes
+    offset: int
+
+
+def csv_names(source: SourceFile, table: TableSection) -> list[str]:
+    """Return the names of the columns in a header line.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, is empty, or has a column twice.
+    """
+    with source.open() as (stream, _):
+        return _read_header(source, table, stream).names
+
+
+def csv_tasks(
+    source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance
+) -> Iterator[Callable[[], Block]]:
+    """Yield calls that parse the next block of a CSV file; see `tables.block_tasks`."""
+    with source.open() as (stream, position):
+        seen = position()  # in an archive other files lie before it
+        header = _read_header(source, table, stream)
+        diagnosis.require_columns(source, table, columns, header.names)
+        for piece in pieces(source, table, stream, header.rest, header.offset):
+            yield partial(_parse, source, table, columns, header.names, piece)
+            advance(position() - seen)
+            seen = position()
+
+
+def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, names: list[str], piece: Piece) -> Block:
+    read = pacsv.ReadOptions(column_names=names, block_size=_PARSED_BYTES, use_threads=False)
+    # Where no quote stands the library need not look for one.
+    quote = table.quote if piece.quoted else False
+    parse = pacsv.ParseOptions(delimiter=table.delimiter, quote_char=quote, newlines_in_values=piece.quoted)
+    convert = pacsv.ConvertOptions(
+        include_columns=list(columns.all()),
+        column_types={name: columns.type_of(name) for name in columns.all()},
+        null_values=list(table.missing),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+    )
+    first_line = partial(line_at, source, piece.offset)
+    if piece.last and piece.quoted and bytes(piece.data).count(table.quote.encode()) % 2:
+        diagnosis.refuse_unclosed_quote(source, table, diagnosis.Lines(bytes(piece.data), first_line(), piece.last))
+    try:
+        rows = pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert, memory_pool=_POOL)
+        return Block(rows, first_line)
+    except pa.ArrowInvalid as error:
+        numbers = [(name, names.index(name)) for name in columns.numbers if name not in columns.texts]
+        rows = diagnosis.Lines(bytes(piece.data), first_line(), piece.last)
+        raise diagnosis.explain(source, table, len(names), numbers, rows, error) from None
+
+
+def _read_header(source: SourceFile, table: TableSection, stream: BinaryIO) -> _Header:
+    start = stream.read(_HEAD_BYTES)
+    if start.startswith(_UTF16_MARKS):
+        raise UserError(f"{source}: it is text in UTF-16, expected UTF-8: convert it")
+    mark = len(_UTF8_MARK) if start.startswith(_UTF8_MARK) else 0
+    start = start[mark:]
+    if not start.strip():
+        raise UserError(f"cannot read {source}: Empty CSV file")
+    if table.header:
+        return _Header(list(table.header), start, mark)
+    while (end := _end_of_line(start)) < 0 and (more := stream.read(_HEAD_BYTES)):
+        start += more
+    end = len(start) if end < 0 else end
+    names: list[str] = []
+    with suppress(UnicodeDecodeError, StopIteration, csv.Error):
+        names = next(csv.reader([start[:end].decode()], delimiter=table.delimiter, quotechar=table.quote))
+    if not names:
+        raise UserError(f"{source}, line 1: got no text in UTF-8, expected the names of the columns")
+    names = [name.strip() for name in names]
+    diagnosis.refuse_repeated(source, names)
+    return _Header(names, start[end:], mark + end)
+
+
+def _end_of_line(data: bytes) -> int:
+    """Return the position behind the first line end; -1 if there is none."""
+    ends = [place for end in (b"\n", b"\r") if (place := data.find(end)) >= 0]
+    if not ends:
+        return -1
+    first = min(ends)
+    return first + (2 if data[first : first + 2] == b"\r\n" else 1)

@@ -1,0 +1,90 @@
+"""The rows of one Parquet file, in blocks of whole columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pfmsmtrec_flwr.data.read.blocks import NUMBER, Advance, Block, ColumnSelection
+from pfmsmtrec_flwr.data.read.diagnosis import require_columns
+from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.errors import UserError
+
+PARQUET_ROWS = 65_536
+
+
+def parquet_names(source: SourceFile) -> list[str]:
+    """Return the names of a Parquet file's columns.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read.
+    """
+    with _opened(source) as parquet:
+        return list(parquet.schema_arrow.names)
+
+
+def parquet_tasks(
+    source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance
+) -> Iterator[Callable[[], Block]]:
+    """Yield calls that convert the next block of a Parquet file; see `tables.block_tasks`."""
+    with _opened(source) as parquet, _clear_parquet(source):
+        require_columns(source, table, columns, parquet.schema_arrow.names)
+        size, rows = source.size(), max(1, parquet.metadata.num_rows)
+        line = 1
+        for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=list(columns.all())):
+            yield partial(_typed_block, source, table, columns, line, batch)
+            line += batch.num_rows
+            advance(size * batch.num_rows // rows)
+
+
+def _typed_block(
+    source: SourceFile, table: TableSection, columns: ColumnSelection, line: int, batch: pa.RecordBatch
+) -> Block:
+    typed = [_as_wanted(source, _without_missing(batch.column(name), table), name, columns) for name in columns.all()]
+    return Block(pa.Table.from_arrays(typed, names=list(columns.all())), lambda: line)
+
+
+def _opened(source: SourceFile) -> pq.ParquetFile:
+    if source.packed:
+        raise UserError(f"cannot read {source}: a Parquet file must lie on the disk as it is: unpack it")
+    with _clear_parquet(source):
+        return pq.ParquetFile(source.path)
+
+
+@contextmanager
+def _clear_parquet(source: SourceFile) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"cannot read {source}: {error}") from None
+
+
+def _without_missing(column: pa.Array, table: TableSection) -> pa.Array:
+    """Make missing what the table writes for it, where the column holds text."""
+    if pa.types.is_dictionary(column.type):
+        kept = _without_missing(column.dictionary, table)
+        return pa.DictionaryArray.from_arrays(column.indices, kept)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    missing = pc.is_in(column, value_set=pa.array(table.missing, type=column.type))
+    return pc.if_else(missing, pa.scalar(None, type=column.type), column)
+
+
+def _as_wanted(source: SourceFile, column: pa.Array, name: str, columns: ColumnSelection) -> pa.Array:
+    wanted = "text or plain values" if name in columns.texts else "numbers"
+    try:
+        if name not in columns.texts:
+            return column.cast(NUMBER)
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            column = column.cast(pa.string())
+        return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"{source}, column '{name}': expected {wanted}, got {column.type} ({error})") from None

@@ -1,0 +1,84 @@
+"""Sections of a schema for what a model reads: categorical fields with their encoders, and numeric columns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pfmsmtrec_flwr.data.schema.choices import exactly_one
+from pfmsmtrec_flwr.data.schema.names import ColumnName, Scalars, ScenarioNames
+from pfmsmtrec_flwr.validation import Section
+
+
+class IdentitySection(Section):
+    """The value is a number 0..size-1; row = value + 1."""
+
+    size: Annotated[int, Field(ge=1)]
+
+
+class HashSection(Section):
+    """row = 1 + hash(value) mod buckets, the same on every machine."""
+
+    buckets: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class VocabularySection(Section):
+    """Learned on the scenario's own training rows: the most frequent value gets row 1."""
+
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Rarer values get row 0."""
+    max_size: Annotated[int, Field(ge=1)] | None = None
+    """Values kept, at most."""
+
+
+class FieldSection(Section):
+    """A categorical field: exactly one encoder, and whose its embedding table is."""
+
+    column: ColumnName | None = None
+    """Column it is read from; by default the one of its name."""
+    transform: Literal["none", "hour", "first"] = "none"
+    """hour: 2359 becomes 23. first: the first element of a comma-separated list."""
+    missing: Scalars = ()
+    """Sentinels that mean a missing value."""
+    embedding: Literal["local", "federated"]
+    identity: IdentitySection | None = None
+    hash: HashSection | None = None
+    values: Scalars | None = None
+    """A vocabulary declared here, the same for everyone."""
+    vocabulary: VocabularySection | None = None
+    scenarios: ScenarioNames | None = None
+    """Scenarios that have the column; in the others the value is missing. By default all."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> FieldSection:
+        exactly_one(self, ("identity", "hash", "values", "vocabulary"))
+        if self.vocabulary is not None and self.embedding == "federated":
+            raise ValueError(
+                "a federated field cannot learn its vocabulary locally, for a row would not mean the same value "
+                "everywhere: use identity, hash or values, or make the embedding local"
+            )
+        if self.values is not None and not self.values:
+            raise ValueError("values is empty")
+        return self
+
+
+class NumericSection(Section):
+    """A numeric column; after its transform it is standardised on the scenario's own training rows."""
+
+    column: ColumnName | None = None
+    transform: Literal["none", "log1p"] = "none"
+    clip: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    """Lowest and highest value kept, in the file's unit, before the transform."""
+    missing: Annotated[tuple[float, ...], Field(strict=False)] = ()
+    """Sentinels that mean a missing value, which becomes the mean."""
+    scenarios: ScenarioNames | None = None
+    """Scenarios that have the column; in the others the value is missing. By default all."""
+
+    @field_validator("clip")
+    @classmethod
+    def _ordered(cls, clip: tuple[float, float] | None) -> tuple[float, float] | None:
+        if clip is not None and not clip[0] < clip[1]:
+            raise ValueError("the first must be below the second")
+        return clip

@@ -1,0 +1,64 @@
+"""Names and values as a schema writes them, and runs of names such as ``item_{2..5}``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import Field
+
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+ColumnName = Annotated[str, Field(min_length=1)]
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+ScenarioNames = Annotated[tuple[FolderName, ...], Field(strict=False, min_length=1)]
+Scalar = str | int | float
+Scalars = Annotated[tuple[Scalar, ...], Field(strict=False)]
+
+_RUN = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def expand_run(name: str) -> list[str]:
+    """Return the names that ``x_{2..5}`` stands for; any other name stands for itself.
+
+    >>> expand_run("x_{2..5}")
+    ['x_2', 'x_3', 'x_4', 'x_5']
+    """
+    found = _RUN.search(name)
+    if found is None:
+        return [name]
+    first, last = int(found[1]), int(found[2])
+    if first > last:
+        raise ValueError(f"'{name}' runs backwards")
+    if _RUN.search(name, found.end()) is not None:
+        raise ValueError(f"'{name}' has two runs, one is allowed")
+    return [f"{name[: found.start()]}{number}{name[found.end() :]}" for number in range(first, last + 1)]
+
+
+def expand_columns(columns: Any) -> Any:
+    """Write out the runs in a mapping of names to sections; ``column`` may be a run of the same length.
+
+    Raises
+    ------
+    ValueError
+        Two runs differ in length, or a name is there twice.
+    """
+    if not isinstance(columns, dict):
+        return columns  # what it is instead is told when it is checked
+    expanded: dict[Any, Any] = {}
+    for key, section in columns.items():
+        names = expand_run(key) if isinstance(key, str) else [key]
+        for name, own in zip(names, _sections(key, section, len(names)), strict=True):
+            if name in expanded:
+                raise ValueError(f"'{name}' is there twice")
+            expanded[name] = own
+    return expanded
+
+
+def _sections(key: Any, section: Any, count: int) -> list[Any]:
+    column = section.get("column") if isinstance(section, dict) else None
+    if not isinstance(column, str) or (count == 1 and _RUN.search(column) is None):
+        return [section] * count
+    columns = expand_run(column)
+    if len(columns) != count:
+        raise ValueError(f"'{key}' stands for {count} names, its column '{column}' for {len(columns)}")
+    return [section | {"column": each} for each in columns]

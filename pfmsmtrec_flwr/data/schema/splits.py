@@ -1,0 +1,96 @@
+"""Sections of a schema that say which rows are for training, validation and test."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from pfmsmtrec_flwr.data.schema.choices import exactly_one
+from pfmsmtrec_flwr.data.schema.names import ColumnName, Scalars
+from pfmsmtrec_flwr.validation import Section
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class LastDays(Section):
+    """How many of the last days, common to all scenarios, are held out."""
+
+    validation: Annotated[int, Field(ge=1)] = 1
+    test: Annotated[int, Field(ge=1)] = 1
+
+
+class DateSplit(Section):
+    """Split by day: given values, or the last ones in the data."""
+
+    column: ColumnName
+    last_days: LastDays | None = None
+    validation: Scalars = ()
+    test: Scalars = ()
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> DateSplit:
+        given = bool(self.validation) + bool(self.test)
+        if (self.last_days is None and given != 2) or (self.last_days is not None and given):
+            raise ValueError("give either last_days, or both validation and test with the values of the column")
+        if set(map(str, self.validation)) & set(map(str, self.test)):
+            raise ValueError("a value is both in validation and in test")
+        return self
+
+
+class ShareSplit(Section):
+    """Split at random by users: all rows of a user go to one split."""
+
+    validation: Share
+    test: Share
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _rest(self) -> ShareSplit:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together leave no training rows")
+        return self
+
+
+class RandomSplit(ShareSplit):
+    """Split at random: rows with the same key, such as one page of results, go to one split."""
+
+    key: ColumnName | None = None
+    """Without a key each row is drawn by itself."""
+
+
+class CutSplit(Section):
+    """Cut the validation rows from the training files."""
+
+    share: Share
+    key: ColumnName | None = None
+    """Rows with the same key stay together; without a key each row is drawn by itself."""
+    seed: int = 0
+
+
+class FileSplit(Section):
+    """The files say the split: these words take the place of ``{split}`` in `files`."""
+
+    train: ColumnName = "train"
+    test: ColumnName = "test"
+    validation: ColumnName | None = None
+    cut: CutSplit | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> FileSplit:
+        exactly_one(self, ("validation", "cut"))
+        return self
+
+
+class SplitSection(Section):
+    """The split rule: exactly one of these."""
+
+    by_date: DateSplit | None = None
+    random: RandomSplit | None = None
+    by_user: ShareSplit | None = None
+    by_file: FileSplit | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> SplitSection:
+        exactly_one(self, ("by_date", "random", "by_user", "by_file"))
+        return self
