@@ -121,7 +121,7 @@ def test_raw_pages_that_match_nothing(tmp_path: Path) -> None:
         stores_of("aliexpress-raw", source, tmp_path / "data", scenarios=["NL"])
 
 
-def test_missing_countries_are_told_before_anything_is_read(tmp_path: Path) -> None:
+def test_missing_countries_are_reported_before_anything_is_read(tmp_path: Path) -> None:
     source = layouts.aliexpress(tmp_path / "source", ["NL", "ES"])
     with pytest.raises(UserError, match=r"no file 'AliExpress_FR/train\.csv' .*: --scenario ES --scenario NL$"):
         stores_of("aliexpress", source, tmp_path / "data")
@@ -205,8 +205,8 @@ def test_tenrec_with_made_up_negatives_and_unlike_tasks(
         np.mean([scenario.tasks["like"].auc for scenario in results.scenarios.values() if "like" in scenario.tasks])
     )
     capsys.readouterr()
-    told = [["show", output], ["show", output, "--markdown"], ["data", "show", "tenrec", "--data", data]]
-    for words in told:
+    reported = [["show", output], ["show", output, "--markdown"], ["data", "show", "tenrec", "--data", data]]
+    for words in reported:
         assert pfmsmtrec(*words) == 0
         printed = capsys.readouterr().out
         assert f"QB-article: {note}" in printed

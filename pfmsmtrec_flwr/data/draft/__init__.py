@@ -1,1 +1,1 @@
-"""A first schema for a table of one's own: a profile of its columns, guesses, the written schema."""
+"""Draft of a schema for a user's own table: a profile of its columns, guesses, and the written schema."""

@@ -1,4 +1,4 @@
-"""A first schema for a user's own table, as YAML text that says at each line why it is there."""
+"""Draft of a schema for a user's own table, as YAML text with a reason at each line."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from pfmsmtrec_flwr.validation import Section, load_yaml, parse
 _WIDTH = 118
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_THERE = "{} is there already, and may hold your changes: give another --output, or remove it"
+_THERE = "{} is there already, and may hold your changes: choose another --output, or remove it"
 _OFFERED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A schema that was written from a table."""
+    """Schema drafted from a table."""
 
     text: str
     schema: DatasetSchema
     source: Path
-    """Folder to prepare from."""
+    """Folder of the table."""
     rows: int
-    """Rows that were looked at."""
+    """Number of rows in the sample."""
     left_out: int
-    """Columns without a part in it."""
+    """Number of columns left out."""
 
     def summary(self) -> str:
-        """Say how many columns became what."""
+        """Return the numbers of scenarios, tasks, fields and columns in one line."""
         scenario = self.schema.scenario
         federated = sum(field.embedding == "federated" for field in self.schema.fields.values())
         local = len(self.schema.fields) - federated
@@ -62,7 +62,7 @@ class Draft:
         Raises
         ------
         UserError
-            The file is there already, or cannot be written.
+            The file exists or cannot be written.
         """
         try:
             with path.open("x", encoding="utf-8") as stream:
@@ -74,12 +74,12 @@ class Draft:
 
 
 def schema_path(table: Path, output: Path | None, name: str) -> Path:
-    """Return where the schema of a table goes, by default to a file of the data set's name in the current folder.
+    """Return the path of a new schema; the default is the data set's name in the current folder.
 
     Raises
     ------
     UserError
-        A file is there already, or the name cannot be one of a schema.
+        The file exists, or the name is not valid.
     """
     if name and re.fullmatch(_FOLDER_NAME, name) is None:
         raise UserError(f"got the name '{name}', expected letters, digits, '.', '_' and '-', such as my-shop")
@@ -92,19 +92,19 @@ def schema_path(table: Path, output: Path | None, name: str) -> Path:
 
 
 def draft(table: Path, name: str = "") -> Draft:
-    """Look at the first rows of a table, and write a schema for it.
+    """Draft a schema from the first rows of a table.
 
     Parameters
     ----------
     table
         A CSV or Parquet file, or a folder of them.
     name
-        Of the data set; by default the table's, made safe.
+        Name of the data set; the default is made from the table's name.
 
     Raises
     ------
     UserError
-        The table cannot be read, no column can be a label or a field, or the name cannot be one of a folder.
+        The table cannot be read, no column can be a label or a field, or the name is not valid.
     """
     sample = look_at(table)
     plan = guess(sample)
@@ -115,23 +115,23 @@ def draft(table: Path, name: str = "") -> Draft:
 
 
 def quoted(text: str) -> str:
-    """Write a text as YAML that is read as this text, on one line."""
+    """Return a text as one line of YAML."""
     if _PLAIN.fullmatch(text) and load_yaml(text) == text:
         return text
     return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize).rstrip("\n")
 
 
 def entry(indent: int, key: str, value: Any, reason: str = "") -> list[str]:
-    """Write one key as YAML in the flow style, its reason as a comment behind it or, if that is too long, above.
+    """Return the lines of one key in YAML's flow style, with the reason as a comment at its end or above it.
 
     Parameters
     ----------
     indent
-        Spaces before it.
+        Spaces before the key.
     key, value
-        Nested mappings, sequences, texts and numbers.
+        Key and value: nested mappings, sequences, texts and numbers.
     reason
-        Signs that cannot be printed are replaced.
+        Text of the comment; unprintable characters are replaced.
     """
     margin = " " * indent
     atoms = _atoms(value)
@@ -164,9 +164,9 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
     lines = [
         *_comment(
             0,
-            f"A draft, guessed from names and values ({looked} of {files}): read and correct every line. What is known "
-            "only after the impression (time spent, further labels, counts over the test period) must be no feature, "
-            "and what may identify a person must be local or left out. Every key: "
+            f"A draft, guessed from names and values ({looked} of {files}). Read and correct every line. Remove "
+            "columns that are known only after the impression (time spent, further labels, counts over the test "
+            "period). Columns that may identify a person must be local or left out. Every key: "
             "pfmsmtrec_flwr/data/schema/",
         ),
         *entry(0, "name", name),
@@ -174,7 +174,7 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
         "licence: ask its owner",
         "url: none",
         "",
-        *entry(0, "table", table, "below the folder that is given as --source" + _words_of_missing(sample)),
+        *entry(0, "table", table, "below the folder of --source" + _words_of_missing(sample)),
         "",
         *_scenario(plan, sample),
         "",
@@ -197,21 +197,21 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
 
 
 def _words_of_missing(sample: Sample) -> str:
-    return "; missing: found among numbers, and meant in every column" if len(sample.table.missing) > 1 else ""
+    return "; missing: found among numbers, holds for every column" if len(sample.table.missing) > 1 else ""
 
 
 def _scenario(plan: ColumnRoles, sample: Sample) -> list[str]:
     found = plan.scenarios
     lines = ["scenario:"]
     if found is None:
-        reason = "no column with 2 to 30 values says what the scenario is, so the whole table is one"
+        reason = "no column with 2 to 30 values looks like the scenario, so the whole table is one"
         lines += entry(2, "names", ["all"], reason)
     else:
         lines += entry(2, "column", found.column.name, found.reason)
         lines += entry(2, "values", found.names, "value: name of the scenario" if not found.rare else "")
         lines += _others(found, sample)
     offered = [f"{column.name} ({described(column)})" for column in plan.could_be_scenarios[:_OFFERED]]
-    return lines + (_comment(2, f"could be it too: {', '.join(offered)}") if offered else [])
+    return lines + (_comment(2, f"other candidates: {', '.join(offered)}") if offered else [])
 
 
 def _others(found: ScenarioGuess, sample: Sample) -> list[str]:
@@ -220,7 +220,7 @@ def _others(found: ScenarioGuess, sample: Sample) -> list[str]:
         return entry(2, "others", "drop", f"rows of {shown}, which are too few for a scenario, are left out")
     if found.column.missing:
         return entry(2, "others", "drop", "rows without a value are left out")
-    return [] if sample.whole else _comment(2, "A value that comes later is an error: add it, or others: drop")
+    return [] if sample.whole else _comment(2, "A further value is an error: add it, or set others: drop")
 
 
 def _tasks(tasks: Sequence[ColumnGuess]) -> list[str]:
@@ -244,12 +244,12 @@ def _feature(guessed: ColumnGuess, taken: set[str]) -> list[str]:
     key = unique(_field_name(name), taken)
     document = ({} if key == name else {"column": name}) | guessed.spec.model_dump(exclude_unset=True)
     if "embedding" in document:
-        document["embedding"] = document.pop("embedding")  # what is learned before whose it is
+        document["embedding"] = document.pop("embedding")  # encoder first, then embedding
     return entry(2, key, document, guessed.reason)
 
 
 def _field_name(column: str) -> str:
-    """Return a key for a column: as it is called, if a field may be called so."""
+    """Return a valid key for a column, its own name if possible."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_") or "column" if not _is_key(column) else column
 
 
@@ -258,7 +258,7 @@ def _is_key(column: str) -> bool:
 
 
 def _atoms(value: Any) -> list[str]:
-    """Write a value in the flow style, in pieces between which a line may end."""
+    """Return a value in the flow style, in pieces between which a line may end."""
     if isinstance(value, Mapping):
         opening, closing = "{}"
         items = []

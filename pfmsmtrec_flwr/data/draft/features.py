@@ -1,6 +1,6 @@
-"""What a column that is neither label nor scenario nor day becomes: a field, a numeric column, or nothing.
+"""Guesses for columns that are neither label, scenario nor day: a field, a numeric column, or nothing.
 
-A guess that goes wrong must do so on the safe side: what may identify a person stays local.
+A wrong guess must be on the safe side: what may identify a person stays local.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pfmsmtrec_flwr.data.schema.names import Scalar
 from pfmsmtrec_flwr.data.schema.tasks import TaskSection
 
 FEW_VALUES = 50
-"""Texts with at most as many values are declared one by one."""
+"""Largest number of values of a text column that are declared one by one."""
 LONGEST_VALUE = 60
-"""Signs of a value that is written into a schema."""
+"""Largest number of characters of a value in a schema."""
 
-_SMALL = 1000  # integers below are rows of a table as they are
+_SMALL = 1000  # smaller integers are encoded as they are
 _WIDE = 2**31
 _SKEWED = 1.5
 _UNKNOWN = "may identify people; make it federated with a hash if it does not"
@@ -33,7 +33,7 @@ _UNKNOWN = "may identify people; make it federated with a hash if it does not"
 
 @dataclass(frozen=True, slots=True)
 class ColumnGuess:
-    """What becomes of a column, and why."""
+    """Use of a column, and the reason."""
 
     column: ColumnProfile
     spec: TaskSection | FieldSection | NumericSection
@@ -41,7 +41,7 @@ class ColumnGuess:
 
 
 def feature_of(column: ColumnProfile) -> ColumnGuess | str:
-    """Return the field or the numeric column that a column becomes, or why it is left out."""
+    """Return the field or numeric column for a column, or the reason to leave it out."""
     guessed = _guessed(column)
     word = spoken(column.name, AFTERWARDS_WORDS)
     if isinstance(guessed, str) or word is None or column.yes_and_no is not None:
@@ -52,23 +52,23 @@ def feature_of(column: ColumnProfile) -> ColumnGuess | str:
 
 
 def described(column: ColumnProfile) -> str:
-    """Say how many values a column has, and how many rows have none."""
+    """Describe a column: number of values and share of missing values."""
     values = "1 value" if column.distinct == 1 else f"{column.distinct:,} values"
     return values + (f", {percent(column.missing / column.rows)} missing" if column.missing else "")
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage."""
+    """Return a share as a percentage."""
     return f"{100 * share:.3g} %"
 
 
 def scalar(text: str) -> Scalar:
-    """Return a canonical text as it stands in a schema: whole numbers as numbers."""
+    """Return a canonical text as a schema has it: whole numbers as numbers."""
     return int(text) if re.fullmatch(r"-?(0|[1-9]\d{0,17})", text) and text != "-0" else text
 
 
 def is_user(column: ColumnProfile) -> bool:
-    """Return whether a column holds the ids of many users, by its name."""
+    """Return whether a column holds ids of users, by its name and values."""
     return _is_id(column) and subject(column.name, USER_WORDS) is not None
 
 
@@ -84,14 +84,14 @@ def _guessed(column: ColumnProfile) -> ColumnGuess | str:
         )
     user = subject(column.name, USER_WORDS)
     if user is not None and (column.text or column.integers):
-        return ColumnGuess(column, _private(), f"{seen}; name holds '{user}'")
+        return ColumnGuess(column, _private(), f"{seen}; name contains '{user}'")
     item = subject(column.name, ITEM_WORDS)
     if item is None and column.unique and (column.text or column.integers):
-        return "another value in every row"
+        return "a different value in every row"
     if item is not None and _is_id(column):
         buckets = 1 << (2 * column.distinct - 1).bit_length()
         spec = FieldSection(hash=HashSection(buckets=buckets), embedding="federated")
-        return ColumnGuess(column, spec, f"{seen}, such as {_shown(column)}; name holds '{item}'")
+        return ColumnGuess(column, spec, f"{seen}, such as {_shown(column)}; name contains '{item}'")
     if column.text:
         if column.distinct <= FEW_VALUES and max(map(len, column.values)) <= LONGEST_VALUE:
             return ColumnGuess(column, _coarse(column), seen)
@@ -109,7 +109,7 @@ def _number(column: ColumnProfile, seen: str) -> ColumnGuess:
     update: dict[str, object] = {}
     if sentinel is not None:
         update["missing"] = (sentinel,)
-        seen += f"; {sentinel}, the only negative value, is taken for missing"
+        seen += f"; {sentinel}, the only negative value, is taken as missing"
     lowest = min(column.span()[0] if sentinel is None else 0, 0)
     if column.integers and lowest == 0 and highest < _SMALL:
         size = IdentitySection(size=1 << (int(highest) + 1).bit_length())

@@ -1,6 +1,6 @@
-"""What each column of an unknown table may be for, guessed from its name and its values.
+"""Guesses of the use of each column of an unknown table, from its name and values.
 
-A guess that goes wrong must do so on the safe side: what may identify a person is left out or stays local.
+A wrong guess must be on the safe side: what may identify a person is left out or stays local.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ _HELD_OUT = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ScenarioGuess:
-    """The column of the scenarios."""
+    """Guess of the scenario column."""
 
     column: ColumnProfile
     names: dict[Scalar, str]
-    """Value: name of the scenario."""
+    """Name of the scenario for each value."""
     rare: tuple[str, ...]
-    """Values with too few rows."""
+    """Values with too few rows for a scenario."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnRoles:
-    """What becomes of all columns."""
+    """Uses of all columns of a table."""
 
     tasks: tuple[ColumnGuess, ...]
     scenarios: ScenarioGuess | None
@@ -73,16 +73,16 @@ class ColumnRoles:
     split_reason: str
     features: tuple[ColumnGuess, ...]
     left_out: tuple[tuple[str, str], ...]
-    """Names of columns, and why."""
+    """Names of columns, and the reasons."""
 
 
 def guess(sample: Sample) -> ColumnRoles:
-    """Guess what each column of a table is for.
+    """Guess the use of each column of a table.
 
     Raises
     ------
     UserError
-        No column can be a label, or none a field.
+        No column can be a label, or no column can be a field.
     """
     left_out = dict(sample.unreadable)
     remaining: list[ColumnProfile] = []
@@ -127,11 +127,11 @@ def _useless(column: ColumnProfile, sample: Sample) -> str | None:
         return "no row has a value"
     word = personal(column.name)
     if word is not None and column.yes_and_no is None:
-        return f"name holds '{word}': it may identify a person"
+        return f"name contains '{word}': it may identify a person"
     if column.text and share_matching(column.values, _PERSONAL_TEXT) > 0.5:
         return "its values look like addresses: they may identify persons"
     if column.distinct == 1 and not column.missing and (sample.whole or not _looks_like_day(column)):
-        return "the same value in every row" + ("" if sample.whole else " that was looked at")
+        return "the same value in every row" + ("" if sample.whole else " of the sample")
     return None
 
 
@@ -145,10 +145,10 @@ def _tasks(columns: Sequence[ColumnProfile]) -> tuple[ColumnGuess, ...]:
     named = [column for column in candidates if spoken(column.name, LABEL_WORDS) is not None]
     if named:
         return tuple(
-            _task(column, f"name holds '{spoken(column.name, LABEL_WORDS)}'")
+            _task(column, f"name contains '{spoken(column.name, LABEL_WORDS)}'")
             for column in sorted(named, key=_positive_share, reverse=True)
         )
-    return (_task(candidates[-1], "no name says what is a label, and this is the last such column: is it the one?"),)
+    return (_task(candidates[-1], "no name suggests a label, and this is the last candidate: is it the label?"),)
 
 
 def _positive_share(column: ColumnProfile) -> float:
@@ -171,7 +171,7 @@ def _looks_like_day(column: ColumnProfile) -> bool:
 
 
 def _day(columns: Sequence[ColumnProfile], sample: Sample) -> ColumnProfile | None:
-    """Return the column of the day, if there is one; of several, one whose name says just that."""
+    """Return the column of the day, if any; among several, the one with the plainest name."""
     found = [
         column
         for column in columns
@@ -188,7 +188,7 @@ def _counts_days(column: ColumnProfile) -> bool:
 
 
 def _of_time(column: ColumnProfile) -> str | None:
-    """Return why a column that tells a time is left out."""
+    """Return the reason to leave out a column with times; None for other columns."""
     if _looks_like_day(column):
         return "a day; a model learns nothing from days that lie in the past"
     said = spoken(column.name, TIME_WORDS)
@@ -196,7 +196,7 @@ def _of_time(column: ColumnProfile) -> str | None:
     if seconds or (column.text and all_match(column.values, _TIME_TEXT)):
         return "a point in time; make a day column of it for the split, and an hour (0 to 23) for a field"
     if column.text and subject(column.name, DAY_WORDS) is not None and share_matching(column.values, r"\d") > 0.5:
-        return "a day, it seems; for the split write days so that they sort, such as 2024-01-31"
+        return "probably a day; for the split write days so that they sort, such as 2024-01-31"
     return None
 
 
@@ -206,7 +206,7 @@ def _users(columns: Sequence[ColumnProfile]) -> ColumnProfile | None:
 
 
 def _candidates(columns: Sequence[ColumnProfile], sample: Sample) -> list[ColumnProfile]:
-    """Return the columns that may say the scenario, the likeliest first."""
+    """Return the columns that may be the scenario, the likeliest first."""
     found = [
         column
         for column in columns
@@ -225,7 +225,7 @@ def _candidates(columns: Sequence[ColumnProfile], sample: Sample) -> list[Column
 
 
 def _is_kind(column: ColumnProfile) -> bool:
-    """Return whether a column without a telling name may be the scenario: most small numbers are something else."""
+    """Return whether a column with another name may be the scenario; most columns of small numbers are not."""
     return column.text and subject(column.name, (*ITEM_WORDS, *USER_WORDS)) is None
 
 
@@ -235,7 +235,7 @@ def _frequent(column: ColumnProfile, sample: Sample) -> list[str]:
 
 
 def _scenarios(candidates: Sequence[ColumnProfile], sample: Sample) -> ScenarioGuess | None:
-    """Take the likeliest column, if it is likely at all."""
+    """Return the likeliest column, if it is likely at all."""
     if not candidates:
         return None
     column = candidates[0]
@@ -247,7 +247,9 @@ def _scenarios(candidates: Sequence[ColumnProfile], sample: Sample) -> ScenarioG
     for value in _sorted(_frequent(column, sample), column):
         names[scalar(value)] = unique(folder_name(value, column.name), taken)
     rare = tuple(value for value in column.values if scalar(value) not in names)
-    why = f"name holds '{word}'" if word else "no name says what the scenario is, and this is a text with few values"
+    why = (
+        f"name contains '{word}'" if word else "no name suggests the scenario, and this is a text column of few values"
+    )
     return ScenarioGuess(column, names, rare, f"{described(column)}; {why}")
 
 
@@ -256,7 +258,7 @@ def _sorted(values: Sequence[str], column: ColumnProfile) -> list[str]:
 
 
 def folder_name(value: str, column: str) -> str:
-    """Return a name for a scenario that is safe as a folder's name; numbers get the column's name before them."""
+    """Return a scenario name that is valid as a folder name; numbers are prefixed with the column's name."""
     plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9]+$|^[^A-Za-z0-9]+", "", re.sub(r"[^A-Za-z0-9._-]+", "-", plain))
     if re.search(r"[A-Za-z]", name):
@@ -266,7 +268,7 @@ def folder_name(value: str, column: str) -> str:
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """Return a name that was not taken yet, upper and lower case alike, and take it."""
+    """Return a name that is not yet in `taken`, ignoring case, and add it."""
     found, number = name, 2
     while found.lower() in taken:
         found, number = f"{name}_{number}", number + 1
@@ -279,12 +281,12 @@ def _split(day: ColumnProfile | None, users: ColumnProfile | None) -> tuple[Spli
         ends = _sorted(day.values.tolist(), day)
         days = "1 day" if day.distinct == 1 else f"{day.distinct:,} days"
         rule = SplitSection(by_date=DateSplit(column=day.name, last_days=LastDays(validation=1, test=1)))
-        return rule, f"{days}, {ends[0]} to {ends[-1]}; the last one is the test, the one before it for validation"
+        return rule, f"{days}, {ends[0]} to {ends[-1]}; the last day is the test, the day before it validation"
     if users is not None:
         shares = ShareSplit(validation=_HELD_OUT, test=_HELD_OUT)
-        return SplitSection(by_user=shares), "no column says the day, which is nearer to use; a user has one split"
+        return SplitSection(by_user=shares), "no column has the day; all rows of a user are in one split"
     rows = RandomSplit(validation=_HELD_OUT, test=_HELD_OUT)
-    return SplitSection(random=rows), "no column says the day or the user, so each row is drawn by itself"
+    return SplitSection(random=rows), "no column has the day or the user, so each row is drawn by itself"
 
 
 def _without(columns: Sequence[ColumnProfile], gone: Sequence[ColumnProfile | None]) -> list[ColumnProfile]:
@@ -292,6 +294,6 @@ def _without(columns: Sequence[ColumnProfile], gone: Sequence[ColumnProfile | No
 
 
 def _in_order(left_out: dict[str, str], sample: Sample) -> tuple[tuple[str, str], ...]:
-    """Return what was left out, as the table's columns stand."""
+    """Return the columns left out, in the table's order."""
     names = [name for name, _ in sample.unreadable] + [column.name for column in sample.columns]
     return tuple((name, left_out[name]) for name in names if name in left_out)

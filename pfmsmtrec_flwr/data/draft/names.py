@@ -1,4 +1,4 @@
-"""What a column's name says: words for labels, scenarios, users, items, times and people, in English."""
+"""Meaning of a column's name: English words for labels, scenarios, users, items, times and people."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NAMED = ("first", "last", "full", "middle", "given", "family", *USER_WORDS)
 
 
 def words(name: str) -> list[str]:
-    """Take a name apart.
+    """Split a name into words and numbers.
 
     >>> words("userId_7d")
     ['user', 'id', '7', 'd']
@@ -49,7 +49,7 @@ def words(name: str) -> list[str]:
 
 
 def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
-    """Return the first word of a vocabulary that a name holds, alone or in the plural.
+    """Return the first word of a vocabulary that a name contains, in the singular or plural.
 
     >>> spoken("is_long_view", LABEL_WORDS)
     'long_view'
@@ -61,7 +61,7 @@ def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
 
 
 def subject(name: str, vocabulary: Sequence[str]) -> str | None:
-    """Return the word of a vocabulary that a name ends with, what says that it is an id set aside.
+    """Return the word of a vocabulary with which a name ends, ignoring words such as ``id``.
 
     >>> subject("userId", USER_WORDS), subject("user_age", USER_WORDS)
     ('user', None)
@@ -74,7 +74,7 @@ def subject(name: str, vocabulary: Sequence[str]) -> str | None:
 
 
 def personal(name: str) -> str | None:
-    """Return the word that says that a column may identify a person by more than a made-up id."""
+    """Return the word that shows that a column may identify a person by more than a pseudonymous id."""
     found = words(name)
     if "name" in found and (len(found) == 1 or spoken(name, _NAMED) is not None):
         return "name"

@@ -1,4 +1,4 @@
-"""What a user's own table looks like: its form, and statistics of each column over the first rows of its files."""
+"""Profile of a user's own table: its form, and statistics of each column over a sample of rows."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ _MISSING_WORDS = frozenset({"NULL", "null", "NA", "N/A", "n/a", "NaN", "nan", "N
 _LONGEST_NAME = 200
 _NUMBER = r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)$"
 _INTEGER = r"^-?\d+$"
-_RUN = r"\{\d+\.\.\d+\}"  # stands for several names in a schema
+_RUN = r"\{\d+\.\.\d+\}"  # a run of names in a schema
 _YES_NO = ({"0", "1"}, {"false", "true"})
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """One column, as the rows that were looked at have it."""
+    """One column of the sampled rows."""
 
     name: str
     rows: int
     values: Texts
-    """Distinct values in their canonical texts, the most frequent first."""
+    """Canonical texts of the distinct values, the most frequent first."""
     counts: Integers
-    """Rows of each."""
+    """Number of rows of each value."""
     numbers: npt.NDArray[np.float64] | None
-    """The values as numbers; None if one of them is none."""
+    """Values as numbers; None if a value is not a number."""
     integers: bool
-    """Whether all of them are whole numbers."""
+    """True if all values are whole numbers."""
 
     @classmethod
     def of(cls, name: str, rows: int, counts: pd.Series[int]) -> ColumnProfile:
-        """Make it of the counts of its distinct values."""
+        """Make a profile from the counts of the distinct values."""
         counts = counts.sort_values(ascending=False, kind="stable")
         values = counts.index.to_numpy(dtype=object)
         whole = bool(len(values)) and all_match(values, _INTEGER)
@@ -70,29 +70,29 @@ class ColumnProfile:
 
     @property
     def missing(self) -> int:
-        """Rows without a value."""
+        """Number of rows without a value."""
         return self.rows - int(self.counts.sum())
 
     @property
     def text(self) -> bool:
-        """Whether a value is no number."""
+        """True if a value is not a number."""
         return self.numbers is None
 
     @property
     def unique(self) -> bool:
-        """Whether no two rows have the same value."""
+        """True if no two rows have the same value."""
         return self.distinct == self.rows > 1
 
     @property
     def yes_and_no(self) -> tuple[str, str] | None:
-        """The values that mean yes and no, where there are just these two."""
+        """Values that mean yes and no, if the column has only these two."""
         if self.distinct != 2 or {value.lower() for value in self.values} not in _YES_NO:
             return None
         no, yes = sorted(self.values, key=str.lower)
         return yes, no
 
     def share(self, value: str) -> float:
-        """Return the share of the rows that have a value."""
+        """Return the share of rows with a value."""
         return float(self.counts[self.values == value].sum()) / self.rows
 
     def span(self) -> tuple[float, float]:
@@ -101,13 +101,13 @@ class ColumnProfile:
         return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
     def lone_negative(self) -> int | None:
-        """Return the only negative value, if it is a whole number and most values are not: it may stand for missing."""
+        """Return the only negative value if it is a whole number, as it may stand for a missing value."""
         finite = self._finite()
         negative = finite[finite < 0]
         return int(negative[0]) if len(negative) == 1 and len(finite) > 3 and negative[0] % 1 == 0 else None
 
     def skewness(self, without: float | None) -> float:
-        """Return the third standardised moment, one value left out; 0 for a constant."""
+        """Return the third standardised moment without one value; 0 for a constant."""
         assert self.numbers is not None
         kept = np.isfinite(self.numbers) & (self.numbers != without)
         numbers, weights = self.numbers[kept], self.counts[kept]
@@ -124,34 +124,34 @@ class ColumnProfile:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The first rows of a table's files."""
+    """Sample of a table: the first rows of its files."""
 
     folder: Path
-    """Below which the table's files are found."""
+    """Source folder of the table."""
     name: str
     table: TableSection
     rows: int
     files: int
-    """How many the table has."""
+    """Number of files of the table."""
     whole: bool
-    """Whether these are all rows."""
+    """True if the sample has all rows."""
     columns: tuple[ColumnProfile, ...]
     unreadable: tuple[tuple[str, str], ...]
-    """Further columns, and why they cannot be used."""
+    """Names of unusable columns, and the reasons."""
 
 
 def look_at(table: Path) -> Sample:
-    """Read the first rows of a table, the same number of each of its files, or of some of them.
+    """Read the first rows of a table, equally many from each file, or from some of the files.
 
     Parameters
     ----------
     table
-        A CSV or Parquet file, or a folder whose files of one of these kinds are the table.
+        CSV or Parquet file, or folder of files of one of these kinds.
 
     Raises
     ------
     UserError
-        There is no such table, it has no header or no row, or it cannot be read.
+        The table does not exist, has no header or no row, or cannot be read.
     """
     folder, pattern = _found(table)
     sources = SourceFolder(folder, table.name).find(pattern)
@@ -184,7 +184,7 @@ def look_at(table: Path) -> Sample:
 
 
 def table_name(table: Path) -> str:
-    """Return what a table is called, without the endings of its file."""
+    """Return the name of a table, without the endings of its file."""
     return table.name if table.is_dir() else Path(table.name.removesuffix(_GZIP)).stem
 
 
@@ -211,7 +211,7 @@ def _found(table: Path) -> tuple[Path, str]:
             )
         return table, f"*{kinds[0]}"
     if not table.is_file():
-        raise UserError(f"no table {table}: give a CSV or Parquet file, or a folder of such files")
+        raise UserError(f"no table {table}: name a CSV or Parquet file, or a folder of such files")
     if _ending(table) not in _TEXT_ENDINGS | PARQUET_ENDINGS:
         raise UserError(f"{table}: got a file '{table.suffix}', expected .csv, .tsv, .txt or .parquet: convert it")
     name = table.name.removesuffix(_GZIP)
@@ -224,7 +224,7 @@ def _ending(path: Path) -> str:
 
 
 def _delimiter(source: SourceFile) -> str:
-    """Return the sign that parts the header into most names."""
+    """Return the delimiter that splits the header into the most names."""
     if source.ending in PARQUET_ENDINGS:
         return ","
     with source.open() as (stream, _):
@@ -257,7 +257,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _first_rows(
     source: SourceFile, table: TableSection, columns: ColumnSelection, limit: int
 ) -> tuple[list[pa.Table], bool]:
-    """Return some first rows, and whether they are all."""
+    """Return the first rows of a file, and whether these are all rows."""
     blocks: list[pa.Table] = []
     for task in block_tasks(source, table, columns, ignore):
         rows = task().rows
@@ -269,7 +269,7 @@ def _first_rows(
 
 
 def _counts(parts: Sequence[pa.ChunkedArray]) -> pd.Series[int]:
-    """Return the rows of each distinct value, by its canonical text."""
+    """Return the number of rows of each distinct value, by its canonical text."""
     counted: list[pd.Series[int]] = []
     for part in parts:
         texts = coded(part)
@@ -280,7 +280,7 @@ def _counts(parts: Sequence[pa.ChunkedArray]) -> pd.Series[int]:
 
 
 def _missing_words(columns: Iterable[pd.Series[int]]) -> list[str]:
-    """Return the words that stand for a missing number: where they are taken away, only numbers remain."""
+    """Return the words that stand for a missing number: without them, a column has only numbers."""
     found: set[str] = set()
     for counts in columns:
         values = counts.index.to_numpy(dtype=object)

@@ -1,1 +1,1 @@
-"""Categorical values as rows of embedding tables."""
+"""Encoders that map categorical values to rows of embedding tables."""

@@ -1,13 +1,13 @@
-"""Categorical values to rows of an embedding table, whole arrays at a time.
+"""Encoders that map categorical values to rows of an embedding table, whole arrays at a time.
 
-A chunk of a column is held as its distinct values and an index into them, so that text is handled once per distinct
-value. Row 0 of every table stands for what is missing, unseen, rare or out of range. Encoders of this module work on
-texts; those that work on hashes of them are in `hashing`.
+A column is held as its distinct values and an index into them, so that text is handled once per distinct value. Row 0
+of every table stands for missing, unseen, rare and out-of-range values. The encoders of this module work on texts;
+`hashes` has those that work on hashes of texts.
 
-One value has one text, whatever type it was read with: surrounding white space goes, and what reads as an integer is
-written as one, without sign ``+``, leading zeros or a fraction of zeros. So 5, 5.0, "5", " 5" and "005" are one value,
-"5.5" and "5a" two others. Fractions keep the text that they have: "5.5" and "5.50" are two values. Encoders and hashes
-see this text only.
+Every value has one canonical text, whatever its type in the file: surrounding white space is removed, and integers are
+written without the sign ``+``, leading zeros or a fraction of zeros. So 5, 5.0, "5", " 5" and "005" are one value, and
+"5.5" and "5a" are two others. Fractions keep their text: "5.5" and "5.50" are two values. Encoders and hashes see
+canonical texts only.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ Texts: TypeAlias = npt.NDArray[np.object_]
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 NO_HASH = 0
-"""Stands for a missing value where hashes are kept; no text has this hash."""
+"""Hash that stands for a missing value; no text has it."""
 
 _EXACT_INTEGERS = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
 class CodedColumn:
-    """A column as distinct values and an index into them."""
+    """Column as distinct values and an index into them."""
 
     values: Texts
     """Distinct texts (distinct,)."""
     index: Integers
-    """(n,), -1 where the value is missing."""
+    """Index into `values` (n,); -1 for a missing value."""
 
     def __len__(self) -> int:
         return len(self.index)
 
     def lookup(self, of_value: npt.NDArray[Any], of_missing: Any) -> npt.NDArray[Any]:
-        """Spread what belongs to each distinct value over the rows."""
-        missing = np.array([of_missing], dtype=of_value.dtype)  # of the same type: no bit of a hash may be lost
-        return np.concatenate([of_value, missing])[self.index]  # -1 is the appended one
+        """Return the entry of each row's value (n,), and `of_missing` for missing values."""
+        missing = np.array([of_missing], dtype=of_value.dtype)  # in the same type, so that no bit of a hash is lost
+        return np.concatenate([of_value, missing])[self.index]  # -1 is the appended entry
 
     def counts(self) -> Integers:
         """Count the rows of each distinct value."""
@@ -58,29 +58,29 @@ class CodedColumn:
 
 
 class Encoder(Protocol):
-    """Gives distinct texts their rows."""
+    """Map from distinct texts to rows."""
 
     @property
     def size(self) -> int:
-        """Rows of the table, the reserved one included."""
+        """Number of rows of the table, the reserved row included."""
 
     def rows(self, values: Texts) -> Integers:
-        """Return the row of each text; 0 where it has none."""
+        """Return the row of each text; 0 if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Numbers 0..limit-1 as they are."""
+    """Encoder of numbers 0..limit-1: row = number + 1."""
 
     limit: int
 
     @property
     def size(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return self.limit + 1
 
     def rows(self, values: Texts) -> Integers:
-        """Return the number plus one; 0 out of range."""
+        """Return the number plus one; 0 if it is out of range."""
         numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
         with np.errstate(invalid="ignore"):
             valid = (numbers >= 0) & (numbers < self.limit) & (numbers == np.floor(numbers))
@@ -88,14 +88,14 @@ class Identity:
 
 
 class Vocabulary:
-    """Declared values in their order; the first has row 1."""
+    """Encoder of declared values in their order; the first has row 1."""
 
     def __init__(self, values: Texts) -> None:
         self._index = pd.Index(values, dtype=object)
 
     @property
     def size(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return len(self._index) + 1
 
     def rows(self, values: Texts) -> Integers:
@@ -104,7 +104,7 @@ class Vocabulary:
 
 
 def coded(array: pa.Array | pa.ChunkedArray) -> CodedColumn:
-    """Take a column of any type apart into distinct canonical texts and an index."""
+    """Split a column of any type into distinct canonical texts and an index."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if not pa.types.is_dictionary(array.type):
@@ -118,25 +118,25 @@ def coded(array: pa.Array | pa.ChunkedArray) -> CodedColumn:
 
 
 def canonical(value: Scalar) -> str:
-    """Return the canonical text of one value, as written in a schema."""
+    """Return the canonical text of a value in a schema."""
     return str(_canonical(pa.array([value]))[0].as_py())
 
 
 def without(column: CodedColumn, sentinels: tuple[Scalar, ...]) -> CodedColumn:
-    """Make the sentinels missing."""
+    """Make the values in `sentinels` missing."""
     if not sentinels:
         return column
     return _as_missing(column, is_one_of(column.values, [canonical(value) for value in sentinels]))
 
 
 def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Return which texts are among some others."""
+    """Return which of `values` are in `texts`."""
     found = pc.is_in(pa.array(values, type=pa.string()), value_set=pa.array(texts, type=pa.string()))
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def transformed(column: CodedColumn, transform: str) -> CodedColumn:
-    """Apply a field's declared transform to its texts: ``none``, ``hour`` or ``first``."""
+    """Apply a field's transform to its texts: ``none``, ``hour`` or ``first``."""
     if transform == "none" or not len(column.values):
         return column
     texts = pa.array(column.values, type=pa.string())
@@ -151,7 +151,7 @@ def transformed(column: CodedColumn, transform: str) -> CodedColumn:
 
 
 def declared_encoder(spec: FieldSection) -> Encoder | None:
-    """Return the encoder that a schema declares in full; None where it works on hashes."""
+    """Return the encoder of a field that its schema declares in full; None for a field that is encoded by hashes."""
     if spec.identity is not None:
         return Identity(spec.identity.size)
     if spec.values is not None:
@@ -161,20 +161,20 @@ def declared_encoder(spec: FieldSection) -> Encoder | None:
 
 
 def hash_texts(values: Texts, seed: int) -> npt.NDArray[np.uint64]:
-    """Hash texts to 64 bits (SipHash with a key made of the seed); never `NO_HASH`."""
+    """Hash texts to 64 bits (SipHash with a key made from the seed); no hash is `NO_HASH`."""
     key = f"{seed % 16**16:016x}"
     hashes = np.asarray(pd.util.hash_array(values.astype(object), hash_key=key, categorize=False), dtype=np.uint64)
     return np.maximum(hashes, np.uint64(NO_HASH + 1))
 
 
 def _canonical(values: pa.Array) -> pa.Array:
-    """Return the texts of distinct values; null for white space alone, not-a-number and null itself."""
+    """Return the canonical texts of distinct values; null for white space, not-a-number and null."""
     if pa.types.is_floating(values.type):
         values = _float_texts(values)
     elif not pa.types.is_string(values.type):
         values = values.cast(pa.string())
     texts = pc.utf8_trim_whitespace(values)
-    odd = pc.fill_null(pc.match_substring_regex(texts, r"^(?:[-+0]|$)|\."), False)  # few; the others are as they are
+    odd = pc.fill_null(pc.match_substring_regex(texts, r"^(?:[-+0]|$)|\."), False)  # the others are canonical
     if pc.any(odd).as_py():
         plain = pc.replace_substring_regex(texts.filter(odd), r"^\+?(-?)0*(\d+)(?:\.0*)?$", r"\1\2")
         plain = pc.if_else(pc.equal(plain, "-0"), "0", plain)

@@ -1,7 +1,7 @@
-"""Hashes of categorical values to rows of an embedding table: buckets, and vocabularies learned from counts.
+"""Encoders that map hashes of categorical values to rows: buckets, and vocabularies learned from counts.
 
-Values are told apart by 64-bit hashes of their texts, so that counting takes some 80 bytes a distinct value, whatever
-it reads; among ten million values two are taken for one with a probability of 3 in a million.
+Values are distinguished by 64-bit hashes of their texts, so that counting takes some 80 bytes per distinct value,
+however long its text is. Among ten million values, the probability that two have the same hash is 3 in a million.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ _FEWEST_PENDING = 100_000
 
 
 class HashedEncoder(Protocol):
-    """Gives hashes their rows."""
+    """Map from hashes to rows."""
 
     @property
     def size(self) -> int:
-        """Rows of the table, the reserved one included."""
+        """Number of rows of the table, the reserved row included."""
 
     def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
-        """Return the row of each hash, (n,); 0 where it has none."""
+        """Return the row of each hash (n,); 0 if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Rows by the remainder of the hash, the same on every machine."""
+    """Encoder by the remainder of the hash, the same on every machine."""
 
     buckets: int
 
     @property
     def size(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return self.buckets + 1
 
     def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
@@ -48,14 +48,14 @@ class Buckets:
         return np.where(hashes == NO_HASH, np.int32(0), rows)
 
     def colliding(self, values: Hashes) -> int:
-        """Count the values, each given once, that share their bucket with another one."""
+        """Count the distinct values that share their bucket with another value."""
         rows = self.rows(values)
         shared = np.bincount(rows, minlength=self.size) > 1 if len(rows) else np.zeros(self.size, dtype=bool)
         return int(shared[rows].sum())
 
 
 class LearnedVocabulary:
-    """Hashes that were frequent enough; the most frequent has row 1."""
+    """Encoder of the frequent hashes; the most frequent has row 1."""
 
     def __init__(self, hashes: Hashes) -> None:
         self._order = np.argsort(hashes)
@@ -63,7 +63,7 @@ class LearnedVocabulary:
 
     @property
     def size(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return len(self._sorted) + 1
 
     def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
@@ -75,7 +75,7 @@ class LearnedVocabulary:
 
 
 class HashCounter:
-    """Counts hashes over many blocks."""
+    """Counter of hashes over many blocks."""
 
     def __init__(self) -> None:
         self._hashes: Hashes = np.empty(0, dtype=np.uint64)
@@ -84,20 +84,20 @@ class HashCounter:
         self._waiting = 0
 
     def add(self, hashes: Hashes) -> None:
-        """Count some more; missing values are left out."""
+        """Count more hashes; missing values are left out."""
         known, counts = np.unique(hashes[hashes != NO_HASH], return_counts=True)
         self._pending.append((known, counts.astype(np.int64)))
         self._waiting += len(known)
-        if self._waiting > max(len(self._hashes), _FEWEST_PENDING):  # as rarely as the values double
+        if self._waiting > max(len(self._hashes), _FEWEST_PENDING):  # only when the values may have doubled
             self._merge()
 
     def values(self) -> Hashes:
-        """Return every hash once, ascending."""
+        """Return the distinct hashes in ascending order."""
         self._merge()
         return self._hashes
 
     def vocabulary(self, spec: VocabularySection) -> LearnedVocabulary:
-        """Return those that are frequent enough, by falling count, equal counts by their hash."""
+        """Return the frequent hashes by descending count, and by hash where counts are equal."""
         self._merge()
         kept = self._counts >= spec.min_count
         hashes, counts = self._hashes[kept], self._counts[kept]

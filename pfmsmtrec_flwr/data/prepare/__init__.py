@@ -1,1 +1,1 @@
-"""From a data set's own files to prepared stores."""
+"""Preparation of stores from the files of a data set."""

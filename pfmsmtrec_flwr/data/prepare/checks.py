@@ -1,4 +1,4 @@
-"""Whether what was read can be trained on, and what a user should know of it before."""
+"""Checks of the rows and encodings before a store is written."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 
 _ROWS_OFF = 0.02
-_UNKNOWN_TOLD = 0.05
-_COLLIDING_TOLD = 0.5
+_UNKNOWN_WARNED = 0.05
+_COLLIDING_WARNED = 0.5
 
 
 def compare_rows(schema: DatasetSchema, scenario: str, count: int) -> None:
-    """Warn if a scenario has another number of rows than the published data set."""
+    """Warn if a scenario's number of rows differs from the published one."""
     expected = schema.expected_rows.get(scenario)
     if expected is not None and abs(count - expected) > _ROWS_OFF * expected:
         logger.warning(
@@ -27,12 +27,12 @@ def compare_rows(schema: DatasetSchema, scenario: str, count: int) -> None:
 
 
 def check_learned(schema: DatasetSchema, scenario: str, learned: Learned, plan: SplitPlan) -> None:
-    """Refuse an empty scenario, an empty split, a task with one class.
+    """Refuse an empty scenario, an empty split and a task with one class.
 
     Raises
     ------
     UserError
-        Says which, and what to do.
+        The message names the problem and what to do.
     """
     if not learned.rows.sum():
         column = schema.scenario.column
@@ -55,16 +55,16 @@ def check_learned(schema: DatasetSchema, scenario: str, learned: Learned, plan: 
             )
 
 
-def tell_encodings(scenario: str, learned: Learned) -> None:
-    """Warn of fields whose encoding fits badly; all figures are in the manifest."""
+def warn_of_encodings(scenario: str, learned: Learned) -> None:
+    """Warn of fields whose encoding fits badly. All figures are in the manifest."""
     for key, limit, what in (
-        ("unknown", _UNKNOWN_TOLD, "of the training rows have a value that the schema does not know"),
-        ("colliding", _COLLIDING_TOLD, "of the values share their row with another one"),
+        ("unknown", _UNKNOWN_WARNED, "of the training rows have a value that the schema does not know"),
+        ("colliding", _COLLIDING_WARNED, "of the values share their row with another one"),
     ):
         shares = {name: report[key] for name, report in learned.encodings.items() if key in report}
-        told = [f"{name} ({share:.0%})" for name, share in shares.items() if share > limit]
-        if told:
-            logger.warning("%s: %s %s", scenario, ", ".join(told), what)
+        warned = [f"{name} ({share:.0%})" for name, share in shares.items() if share > limit]
+        if warned:
+            logger.warning("%s: %s %s", scenario, ", ".join(warned), what)
 
 
 def _remedy(schema: DatasetSchema, scenario: str, task: str) -> str:

@@ -1,8 +1,7 @@
-"""What becomes of a table's columns: text and numbers to columns of fixed width, whole arrays at a time.
+"""Derived columns of fixed width, made from the columns of a table, whole arrays at a time.
 
-Of every field that a schema declares in full the rows of its table are known at once; of one that is hashed, or whose
-vocabulary is learned, the 64-bit hash of each value is kept, and rows follow when the scenario's training rows are
-known.
+A field that its schema declares in full is encoded at once. For a field that is hashed, or whose vocabulary is learned,
+the 64-bit hash of each value is kept; it is encoded when the scenario's training rows are known.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ SPLIT = "split"
 USER = "user"
 NO_SCENARIO = -1
 NOT_FOUND = -2
-"""Scenario or split of a row for which a side table has none."""
+"""Scenario or split of a row for which the side table has no row."""
 NO_USER = -1
 UNKNOWN = -1
-"""Row of a value that a declared encoder does not know, until it is written as row 0."""
+"""Row of a value that is unknown to a declared encoder. The store has row 0 instead."""
 WRONG_LABEL = 2
 
-_LARGEST = 1e30  # what is larger has no square, and no place among 32-bit numbers
+_LARGEST = 1e30  # the square of a larger number does not fit 32-bit floats
 _USER_SEED = 0
 _KEY_SEED = 0
 _VOCABULARY_SEED = 0
@@ -50,22 +49,22 @@ _VOCABULARY_SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A column of fixed width that is made of one column of a table.
+    """A column of fixed width that is derived from one column of a table.
 
     Attributes
     ----------
     name
-        What it is known by, such as ``field:item``.
+        Name, such as ``field:item``.
     column
-        The table's column.
+        Column of the table.
     dtype
-        Numpy's name of its type.
+        Numpy name of the type.
     missing
-        Its value in rows for which a side table has none.
+        Value in rows for which a side table has no row.
     make
-        Makes it of a chunk, (n,).
+        Function that derives the column from a chunk, (n,).
     number
-        Whether the column is read as numbers, not as text.
+        True if the column is read as numbers, not as text.
     """
 
     name: str
@@ -77,9 +76,9 @@ class Output:
 
 
 def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitter) -> list[Output]:
-    """Return all that is made of a table for some scenarios that come from the same files.
+    """Return all outputs of a table for scenarios that come from the same files.
 
-    The scenario's number is its place in `scenarios`, `NO_SCENARIO` for any other.
+    The number of a scenario is its position in `scenarios`, and `NO_SCENARIO` for any other.
     """
     found: list[Output] = []
     if schema.scenario.column is not None:
@@ -117,12 +116,12 @@ def label_output(task: str) -> str:
 
 
 def key_output(column: str) -> Output:
-    """Return the hashed key of a join."""
+    """Return the output for the hashed key of a join."""
     return Output(f"key:{column}", column, "uint64", NO_HASH, lambda chunk: _hashed(chunk.coded(column), _KEY_SEED))
 
 
 def is_hashed(spec: FieldSection) -> bool:
-    """Return whether the hashes of a field's values are kept rather than their rows."""
+    """Return whether a field's hashes are kept instead of its rows."""
     return spec.hash is not None or spec.vocabulary is not None
 
 
@@ -193,12 +192,12 @@ def _rows(texts: CodedColumn, encoder: Encoder) -> Array:
 
 
 def prepared_numbers(chunk: Chunk, column: str, spec: NumericSection) -> npt.NDArray[np.float64]:
-    """Return a numeric column before standardisation, (n,); not-a-number where missing.
+    """Return a numeric column before standardisation, (n,); missing values are not-a-number.
 
     Raises
     ------
     UserError
-        Text that is no number, one that is too large, or a negative value where a logarithm is to be taken.
+        A text is not a number, a number is too large, or a value for log1p is negative.
     """
     values = chunk.numbers(column)
     odd = ~(np.abs(values) <= _LARGEST)  # not-a-number too

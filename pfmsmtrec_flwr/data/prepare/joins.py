@@ -1,7 +1,7 @@
-"""Side tables: found by the 64-bit hash of a key, their values kept on disk.
+"""Joins with side tables, by the 64-bit hash of a key.
 
-What is needed of a side table is derived once, when it is read, and written to a spool; in memory are the keys alone,
-sorted, 16 bytes a row. So a side table may be larger than memory, and the main table's rows keep their order.
+The outputs of a side table are derived when it is read and are kept in a spool on disk. Only its sorted keys are in
+memory, 16 bytes per row. So a side table may be larger than memory, and the main table's rows keep their order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KEY = "key"
 
 
 def columns_of(outputs: Sequence[Output], more: Sequence[str] = ()) -> ColumnSelection:
-    """Return the columns that some outputs are made of."""
+    """Return the columns that outputs are derived from, and `more` columns of text."""
     texts = [output.column for output in outputs if not output.number]
     numbers = [output.column for output in outputs if output.number]
     return ColumnSelection(tuple(dict.fromkeys([*more, *texts])), tuple(dict.fromkeys(numbers)))
@@ -41,14 +41,14 @@ def columns_of(outputs: Sequence[Output], more: Sequence[str] = ()) -> ColumnSel
 
 @dataclass(frozen=True, slots=True)
 class JoinMatch:
-    """Which rows of the main and the side table belong together.
+    """Matching rows of the main and the side table.
 
     Attributes
     ----------
     main
-        Rows of the main table, ascending; None: each once.
+        Rows of the main table in ascending order; None means each row once.
     side
-        Row of the side table for each of them, -1 where there is none.
+        Row of the side table for each of them; -1 if there is none.
     """
 
     main: RowNumbers | None
@@ -56,25 +56,25 @@ class JoinMatch:
 
 
 class SideTable:
-    """A side table, read.
+    """A side table that was read, ready to be joined.
 
     Parameters
     ----------
     join
-        Its form.
+        Section of the schema.
     sources
-        Its files.
+        Files of the table.
     outputs
-        What is made of its columns.
+        Outputs to derive from its columns.
     folder
-        Where it may be written.
+        Folder of the spool.
     progress
-        Show a progress bar.
+        Show a progress bar if standard error is a terminal.
 
     Raises
     ------
     UserError
-        A file cannot be read, the table is empty, or a key that must be unique is not.
+        A file cannot be read, the table is empty, or a key repeats that must be unique.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class SideTable:
             self._refuse_repeated()
 
     def match(self, keys: Hashes) -> JoinMatch:
-        """Return which rows belong to the main table's keys (n,)."""
+        """Return the rows that match the main table's keys (n,)."""
         self.asked += len(keys)
         first = np.searchsorted(self._keys, keys)
         if self.join.how == "left":
@@ -115,7 +115,7 @@ class SideTable:
         return JoinMatch(main, self._order[first[main] + within])
 
     def values(self, match: JoinMatch) -> dict[str, Array]:
-        """Return the outputs for matched rows."""
+        """Return the outputs for the rows of a match."""
         found: dict[str, Array] = {}
         unknown = match.side < 0
         for output in self.outputs:
@@ -125,7 +125,7 @@ class SideTable:
         return found
 
     def summary(self) -> str:
-        """Say what became of rows of the main table that found nothing; empty if all found something."""
+        """Describe the rows of the main table without a match; empty if there are none."""
         lost = self.asked - self.matched
         what = "are left out" if self.join.how == "inner" else "have missing values"
         return (
@@ -135,7 +135,7 @@ class SideTable:
         )
 
     def unmatched(self) -> UserError | None:
-        """Return the error to raise if rows were looked for and none was found."""
+        """Return an error if no row of the main table had a match; None if rows matched or none were asked for."""
         if self.matched or not self.asked:
             return None
         return UserError(
@@ -169,7 +169,7 @@ class SideTable:
             )
 
     def _text_of(self, key: np.uint64) -> str:
-        """Look for the text that has a hash."""
+        """Search for the text of a hash."""
         for source in self.sources:
             for block in read_blocks(source, self.join, ColumnSelection((self.key_there,)), ignore):
                 chunk = Chunk.of(source, self.join, block)

@@ -1,4 +1,4 @@
-"""Standardisation of numeric columns on a scenario's own training rows."""
+"""Standardisation of numeric columns by moments of a scenario's own training rows."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _ROUNDING = 1e-10
 
 @dataclass(frozen=True, slots=True)
 class Standardiser:
-    """Mean and standard deviation of each column, in the unit that its transform gives."""
+    """Mean and standard deviation of each column after its transform."""
 
     mean: _Floats
     deviation: _Floats
 
     def apply(self, values: _Floats) -> npt.NDArray[np.float32]:
-        """Return (value - mean) / deviation, (n, N); a missing value becomes 0, a constant column all 0."""
-        varying = self.deviation > _ROUNDING * np.abs(self.mean)  # a constant's deviation is not exactly 0
+        """Return (value - mean) / deviation, (n, N). Missing values and constant columns become 0."""
+        varying = self.deviation > _ROUNDING * np.abs(self.mean)  # the deviation of a constant is not exactly 0
         scaled = (values - self.mean) / np.where(varying, self.deviation, 1.0)
         return np.where(np.isnan(scaled) | ~varying, 0.0, scaled).astype(np.float32)
 
 
 class MomentCollector:
-    """Mean and variance over many chunks.
+    """Collector of means and variances over many chunks.
 
-    Sums run over blocks of a fixed number of rows, whatever the chunks they came in, so that a scenario's figures do
-    not depend in the last bit on which other rows lie in the same file. Blocks are joined as in Chan, Golub and
-    LeVeque, "Algorithms for computing the sample variance", The American Statistician 37 (1983).
+    Sums run over blocks of a fixed number of rows, whatever the size of the chunks. So a scenario's figures do not
+    depend, to the last bit, on other rows in the same file. Blocks are joined as in Chan, Golub and LeVeque,
+    "Algorithms for computing the sample variance", The American Statistician 37 (1983).
     """
 
     def __init__(self, columns: int) -> None:
@@ -44,7 +44,7 @@ class MomentCollector:
         self._rows = 0
 
     def add(self, values: _Floats) -> None:
-        """Add rows (n, N); not-a-number is left out."""
+        """Add rows (n, N); not-a-number is skipped."""
         self._waiting.append(values)
         self._rows += len(values)
         if self._rows >= MOMENT_ROWS:
@@ -55,7 +55,7 @@ class MomentCollector:
             self._waiting, self._rows = [rows[full:]], len(rows) - full
 
     def standardiser(self) -> Standardiser:
-        """Return what the rows so far give; call it once, at the end."""
+        """Return the standardiser for all rows; call it once, at the end."""
         if self._rows:
             self._join(np.concatenate(self._waiting))
             self._waiting, self._rows = [], 0

@@ -1,4 +1,4 @@
-"""Rows made up for tables that hold positive ones only: the user with an item that the user has no row for."""
+"""Sampled negatives for tables that hold positive rows only: a user with an item for which the user has no row."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _TRIES = 20
 
 
 def add_negatives(spec: NegativesSection, rows: ScenarioRows, folder: Path, advance: Advance) -> ScenarioRows:
-    """Return the rows with made-up ones behind them.
+    """Append sampled negatives to a scenario's rows.
 
-    For each row with the label 1, `spec.per_positive` items are drawn, all items of the scenario with the same
-    probability, until one is found that its user has no row for, in any split; after 20 tries none is added. The
-    made-up row is in the split of the row that it was made for, has its user, the drawn item with the item's features,
-    and the label 0 in every task.
+    For each row with the label 1, `spec.per_positive` items are drawn. All items of the scenario have the same
+    probability. An item for which the user has a row in any split is drawn again; after 20 tries none is added. The
+    negative has the split and the user of its positive row, the features of the drawn item, and the label 0 in every
+    task.
 
     Parameters
     ----------
     spec
-        What to make up.
+        Section of the schema.
     rows
-        The scenario's rows; some 40 bytes of each are kept in memory, and 70 while they are sorted.
+        Rows of the scenario. Some 40 bytes of each are kept in memory, and 70 while they are sorted.
     folder
-        Where the made-up rows are written.
+        Folder for the negatives.
     advance
-        Is told the rows that were gone through.
+        Called with the number of rows processed.
     """
     drawer = _Drawer(spec, rows)
     task = rows.layout.tasks.index(spec.task)
@@ -54,7 +54,7 @@ def add_negatives(spec: NegativesSection, rows: ScenarioRows, folder: Path, adva
 
 
 class _Drawer:
-    """Draws items that a user has no row for, and knows a row of each item."""
+    """Draws items for which a user has no row, and finds a row with the features of each item."""
 
     def __init__(self, spec: NegativesSection, rows: ScenarioRows) -> None:
         self._places = [rows.layout.place_of(name) for name in (spec.item, *spec.item_features)]
@@ -69,7 +69,7 @@ class _Drawer:
         self._pairs = np.unique(_pairs(users, items.astype(np.uint64)))
 
     def draw(self, users: Array, generator: np.random.Generator) -> tuple[Array, Array]:
-        """Return a place in the items for each user, and whether it is one that the user has no row for."""
+        """Return the position of a drawn item for each user, and whether the user has no row for it."""
         drawn = np.zeros(len(users), dtype=np.int64)
         open_places = np.arange(len(users))
         for _ in range(_TRIES):
@@ -84,7 +84,7 @@ class _Drawer:
         return drawn, found
 
     def put_items(self, made: dict[str, Array], items: Array) -> None:
-        """Give rows the features of items, as in the first row of each item."""
+        """Set the features of items in rows, as in the first row of each item."""
         rows = self._row_of_item[items]
         owner = np.searchsorted(self._starts, rows, side="right") - 1
         for number, spool in enumerate(self._spools):
@@ -102,7 +102,7 @@ def _whole(parts: list[Array]) -> Array:
 
 
 def _pairs(users: Array, items: Hashes) -> Hashes:
-    """Return 64 bits for each pair of a user and an item."""
+    """Return a 64-bit hash of each pair of user and item."""
     mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ items * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     pairs: Hashes = mixed ^ (mixed >> np.uint64(32))

@@ -1,14 +1,14 @@
-"""From a data set's own files to one prepared store for each scenario, by streaming.
+"""The steps from the files of a data set to one prepared store per scenario, by streaming.
 
-1. Each file is read once (for the rule `last_days` once more before, for its days). What is made of its columns goes
-   to disk, scenario by scenario (`scenario_rows`).
-2. Where the schema asks for it, rows are made up for tables that hold positive ones only (`negatives`).
-3. Vocabularies of local fields and moments of numeric columns are learned on the scenario's training rows (`learning`).
-4. The rows are encoded with these, and written.
+1. Each file is read once; for the rule `last_days` its days are read before. The derived columns go to disk, scenario
+   by scenario (`scenario_rows`).
+2. If the schema asks for it, negatives are sampled for tables that hold positive rows only (`negatives`).
+3. Vocabularies of local fields and moments of numeric columns are learned on the scenario's training rows
+   (`vocabularies`, `moments`).
+4. The rows are encoded and written (`writer`).
 
-What one scenario gets depends on its own rows only (and, for the rule `last_days`, on the days in the table), so each
-site can prepare its own. A run that broke off goes on where a file was finished, if the files and the schema are as
-they were.
+A scenario's store depends on its own rows only (and, for the rule `last_days`, on the days in the table), so each site
+can prepare its own. An interrupted run continues after the last finished file, if files and schema are unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 import pfmsmtrec_flwr
-from pfmsmtrec_flwr.data.prepare.checks import check_learned, compare_rows, tell_encodings
+from pfmsmtrec_flwr.data.prepare.checks import check_learned, compare_rows, warn_of_encodings
 from pfmsmtrec_flwr.data.prepare.columns import (
     NOT_FOUND,
     SCENARIO,
@@ -53,7 +53,7 @@ from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 
-_VERSION = 1  # of what is made of the files: a higher one prepares again
+_VERSION = 1  # version of the derived data; a higher one prepares every data set again
 
 
 def prepare(
@@ -66,20 +66,20 @@ def prepare(
 ) -> list[ScenarioStore]:
     """Read a data set's files and write the stores of its scenarios.
 
-    A scenario that was prepared before, from the same files in the same way, is left as it is.
+    A scenario that was already prepared from the same files with the same schema is left as it is.
 
     Parameters
     ----------
     schema
-        What the files hold.
+        Contents of the files.
     source
         Folder of the files.
     data_root
-        Stores go to ``<data_root>/<data set>/<scenario>/``; what is there is replaced.
+        Root of the stores, ``<data_root>/<data set>/<scenario>/``. An existing store is replaced.
     scenarios
-        Names of those to prepare; none: all of the schema.
+        Names of the scenarios to prepare; None means all of the schema.
     progress
-        Show progress bars, where standard error is a terminal.
+        Show progress bars if standard error is a terminal.
 
     Returns
     -------
@@ -88,9 +88,9 @@ def prepare(
     Raises
     ------
     UserError
-        Missing file or column, a value that cannot be read, an unknown or empty scenario, an empty split, a task with
-        one class in training, a folder that cannot be written. Scenarios that come from the same files are written
-        all or none.
+        A file or column is missing, a value cannot be read, a scenario is unknown or empty, a split is empty, a task
+        has one class in training, or a folder cannot be written. Of scenarios that come from the same files, all or
+        none are written.
     """
     folder = SourceFolder(source, schema.name)
     units = schema.units(_chosen(schema, scenarios))
@@ -104,7 +104,7 @@ def prepare(
 def _prepare_unit(
     schema: DatasetSchema, folder: SourceFolder, data_root: Path, unit: Sequence[str], progress: bool
 ) -> list[ScenarioStore]:
-    """Prepare scenarios that come from the same files, but for those that need not be prepared again."""
+    """Prepare scenarios that come from the same files, except those that are up to date."""
     with Workspace(data_root, schema.name, unit) as workspace:
         reader = Reader(schema, folder, unit, workspace.path, progress=progress)
         fingerprint = _fingerprint(schema, reader.parts)
@@ -124,7 +124,7 @@ def _prepare_unit(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The work on some scenarios that come from the same files."""
+    """Preparation of scenarios that come from the same files."""
 
     schema: DatasetSchema
     scenarios: Sequence[str]
@@ -134,7 +134,7 @@ class _Job:
     progress: bool
 
     def run(self, data_root: Path) -> list[ScenarioStore]:
-        """Do all of it."""
+        """Read, learn, encode and write; return the stores."""
         spools = self._spool_parts()
         finished = {name: self._finish(name, spools[name]) for name in self.scenarios}
         with ExitStack() as stack:
@@ -152,7 +152,7 @@ class _Job:
             ]
 
     def _spool_parts(self) -> dict[str, list[Spool]]:
-        """Read every file that was not read before."""
+        """Return the spools of all files, and read the files that have none."""
         spools: dict[str, list[Spool]] = {name: [] for name in self.scenarios}
         fingerprints: list[str] = []
         for part in self.reader.parts:
@@ -169,7 +169,7 @@ class _Job:
         try:
             self.reader.refuse_unmatched()
         except UserError:
-            self.workspace.keep_only([])  # another run must find that out again
+            self.workspace.keep_only([])  # the next run must read again to find this error
             raise
         self.workspace.keep_only(fingerprints)
         return spools
@@ -206,7 +206,7 @@ class _Job:
             logger.info("%s: %d rows of other scenarios left out", part.source.name, dropped)
 
     def _check_found(self, rows: DerivedRows, outputs: Sequence[Output]) -> None:
-        """Refuse rows of which a side table tells no scenario, unless such are dropped, or no split."""
+        """Refuse rows whose side table has no split, or no scenario unless such rows are dropped."""
         for output in outputs:
             if output.name == SCENARIO and self.schema.scenario.others == "error":
                 wrong = rows.arrays[SCENARIO] == NOT_FOUND
@@ -231,7 +231,7 @@ class _Job:
                 raise rows.error(by_name[label_output(task)], wrong, f"expected a label {labels}")
 
     def _finish(self, name: str, spools: Sequence[Spool]) -> tuple[ScenarioRows, Learned]:
-        """Make up rows where that is asked for, learn, and check."""
+        """Sample negatives if the schema asks for them, learn, and check."""
         rows = ScenarioRows(name, RowsLayout.of(self.schema, name), tuple(spools))
         compare_rows(self.schema, name, len(rows))
         spec = self.schema.negatives
@@ -241,7 +241,7 @@ class _Job:
         with progress_bar(f"learning {name}", len(rows), wanted=self.progress, unit="rows") as advance:
             learned = learn(self.schema, rows, advance)
         check_learned(self.schema, name, learned, self.plan)
-        tell_encodings(name, learned)
+        warn_of_encodings(name, learned)
         return rows, learned
 
 
@@ -257,7 +257,7 @@ def _chosen(schema: DatasetSchema, scenarios: Sequence[str] | None) -> list[str]
 
 
 def _check_files(schema: DatasetSchema, folder: SourceFolder, units: Sequence[Sequence[str]]) -> None:
-    """Refuse missing files before hours are spent on those that are there."""
+    """Refuse missing files before hours are spent on the others."""
     there: list[str] = []
     problem: UserError | None = None
     for unit in units:
@@ -272,7 +272,7 @@ def _check_files(schema: DatasetSchema, folder: SourceFolder, units: Sequence[Se
 
 
 def _fingerprint(schema: DatasetSchema, parts: Sequence[SourcePart], more: Sequence[Any] = ()) -> str:
-    """Return what is different if the files, the schema or this version are."""
+    """Return a digest of the files, the schema and the version."""
     files = [
         [part.split, part.source.identity(), [[source.identity() for source in side] for side in part.sides]]
         for part in parts

@@ -1,4 +1,4 @@
-"""Progress bars of long steps, on standard error where that is a terminal."""
+"""Progress bars of long steps, on standard error if that is a terminal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def progress_bar(
     Parameters
     ----------
     title
-        What is done.
+        Name of the step.
     total
-        Of bytes or rows.
+        Total number of bytes or rows.
     wanted
-        False shows nothing, as does standard error that is no terminal.
+        Show a bar. None is shown if standard error is not a terminal.
     unit
-        What is counted.
+        Unit that is counted.
     """
     if not wanted or not sys.stderr.isatty():
         yield ignore

@@ -1,4 +1,4 @@
-"""The rows of a data set: its files in order, side tables joined, every column already of fixed width."""
+"""Rows of a data set: its files in order, with side tables joined and columns of fixed width."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from pfmsmtrec_flwr.log import logger
 
 @dataclass(frozen=True, slots=True)
 class SourcePart:
-    """One file of the main table, and the side tables' files that belong to it."""
+    """One file of the main table, with the files of its side tables."""
 
     source: SourceFile
     sides: tuple[tuple[SourceFile, ...], ...]
     """Files of each join."""
     split: str | None = None
-    """Word that stands for the split in the file's name."""
+    """Word for the split in the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedRows:
-    """Some rows with all that is made of them.
+    """Rows with their outputs.
 
     Attributes
     ----------
     chunk
-        The rows of the main table that they come from.
+        Rows of the main table that they come from.
     arrays
         Outputs by name, each (n,).
     origin
-        Row of the chunk behind each of them; None: as in the chunk.
+        Row of the chunk for each of them; None means the same rows as in the chunk.
     """
 
     chunk: Chunk
@@ -59,7 +59,7 @@ class DerivedRows:
         return len(self.chunk) if self.origin is None else len(self.origin)
 
     def error(self, output: Output, wrong: npt.NDArray[np.bool_], expected: str) -> UserError:
-        """Describe the first wrong value of an output."""
+        """Return the error for the first wrong value of an output."""
         if output.column not in self.chunk.columns:
             return UserError(
                 f"{self.chunk.source}: a row finds in its side table no '{output.column}' or a wrong one, {expected}"
@@ -72,25 +72,25 @@ class DerivedRows:
 
 
 class Reader:
-    """Reads the files of some scenarios that come from the same files.
+    """Reader of scenarios that come from the same files.
 
     Parameters
     ----------
     schema
-        Names the files and their form.
+        Schema with the files and their form.
     folder
-        Holds them.
+        Folder of the files.
     scenarios
-        Which scenarios; a single one where scenarios have files of their own.
+        Names of the scenarios; a single one if scenarios have files of their own.
     workspace
-        Where side tables may be written.
+        Folder for the spools of side tables.
     progress
-        Show progress bars on standard error, where that is a terminal.
+        Show progress bars if standard error is a terminal.
 
     Attributes
     ----------
     parts
-        The files, in the order in which they are read.
+        Files in the order in which they are read.
 
     Raises
     ------
@@ -115,7 +115,7 @@ class Reader:
         self._unmatched: list[UserError] = []
 
     def rows(self, part: SourcePart, outputs: Sequence[Output]) -> Iterator[DerivedRows]:
-        """Go once through a file, with what its side tables add.
+        """Yield the rows of a file, joined with its side tables.
 
         Raises
         ------
@@ -134,12 +134,12 @@ class Reader:
                 yield _joined(rows, [hashes[key.name] for key in keys], sides)
 
     def refuse_unmatched(self) -> None:
-        """Refuse side tables whose keys no row has found, after all files that they belong to.
+        """Refuse side tables without any match. Call it after all files are read.
 
         Raises
         ------
         UserError
-            Names both keys.
+            The message names both keys.
         """
         self._leave(list(self._sides))
         if self._unmatched:
@@ -151,7 +151,7 @@ class Reader:
         Raises
         ------
         UserError
-            No table has the column.
+            The column is in no table.
         """
         found: set[str] = set()
         for part in self.parts:
@@ -164,7 +164,7 @@ class Reader:
         return sorted(found)
 
     def _owners(self, part: SourcePart, outputs: Sequence[Output]) -> tuple[list[Output], list[SideTable]]:
-        """Return the outputs that the main table makes, and the side tables that make the others."""
+        """Return the outputs of the main table, and the side tables with the other outputs."""
         names = column_names(part.source, self.schema.table)
         own = [output for output in outputs if output.column in names]
         remaining = [output for output in outputs if output.column not in names]
@@ -184,17 +184,17 @@ class Reader:
     def _side(self, place: int, join: JoinSection, sources: tuple[SourceFile, ...], outputs: list[Output]) -> SideTable:
         found = self._sides.get((place, sources))
         if found is None or [output.name for output in found.outputs] != [output.name for output in outputs]:
-            self._leave([key for key in self._sides if key[0] == place])  # the last part's
+            self._leave([key for key in self._sides if key[0] == place])  # side tables of the part before
             found = SideTable(join, sources, outputs, self._workspace / f"side-{place}", progress=self._progress)
             self._sides[place, sources] = found
         return found
 
     def _leave(self, keys: Sequence[tuple[int, tuple[SourceFile, ...]]]) -> None:
-        """Let go of side tables that no further file needs."""
+        """Close side tables that no other file needs, and keep their errors."""
         left = [self._sides.pop(key) for key in keys]
         self._unmatched += [error for side in left if (error := side.unmatched()) is not None]
-        for told in filter(None, (side.summary() for side in left)):
-            logger.info(told)
+        for summary in filter(None, (side.summary() for side in left)):
+            logger.info(summary)
 
     def _having(self, part: SourcePart, column: str) -> tuple[TableSection, tuple[SourceFile, ...]]:
         names = column_names(part.source, self.schema.table)

@@ -1,4 +1,4 @@
-"""One scenario's rows on disk, before what is learned from its training rows is known."""
+"""One scenario's rows on disk, before anything is learned from its training rows."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SPLIT_CODES, LABELS, ROWS, HASHES, NUMBERS, USERS = "split", "labels", "rows", "
 
 @dataclass(frozen=True, slots=True)
 class RowsLayout:
-    """Which column of which array holds what, for one scenario.
+    """Columns of the arrays in which one scenario's rows are kept.
 
     Attributes
     ----------
     tasks
-        Columns of the labels.
+        Tasks, the columns of `LABELS`.
     declared
-        Fields whose rows are known at once: columns of the rows.
+        Fields that are encoded at once, the columns of `ROWS`.
     hashed
-        Fields of which hashes are kept: columns of the hashes.
+        Fields whose hashes are kept, the columns of `HASHES`.
     numeric
-        Columns of the numbers.
+        Numeric columns, the columns of `NUMBERS`.
     users
-        Whether users are kept.
+        True if users are kept.
     """
 
     tasks: tuple[str, ...]
@@ -45,7 +45,7 @@ class RowsLayout:
 
     @classmethod
     def of(cls, schema: DatasetSchema, scenario: str) -> RowsLayout:
-        """Return a scenario's layout; all scenarios of a schema have the same fields and numeric columns."""
+        """Return a scenario's layout. All scenarios of a schema have the same fields and numeric columns."""
         hashed = tuple(name for name, spec in schema.fields.items() if is_hashed(spec))
         return cls(
             tasks=tuple(schema.tasks_of(scenario)),
@@ -67,7 +67,7 @@ class RowsLayout:
         return layout | ({USERS: ("int64", None)} if self.users else {})
 
     def place_of(self, name: str) -> tuple[str, int]:
-        """Return the array and the column that hold a field or numeric column."""
+        """Return the array and the column of a field or numeric column."""
         for array, names in ((ROWS, self.declared), (HASHES, self.hashed), (NUMBERS, self.numeric)):
             if name in names:
                 return array, names.index(name)
@@ -82,18 +82,18 @@ def scenario_arrays(
     rows: npt.NDArray[np.int64] | slice,
     split: npt.NDArray[np.int8],
 ) -> dict[str, Array]:
-    """Return what the spool keeps of some rows.
+    """Return the arrays of a scenario's rows for the spool.
 
     Parameters
     ----------
     schema, scenario, layout
-        Say what the scenario has; what it has not is missing.
+        Columns of the scenario; others are missing.
     derived
-        Outputs by name.
+        Outputs by name, (m,) each.
     rows
-        Which of them are the scenario's.
+        Rows of the outputs that belong to the scenario.
     split
-        Of these rows (n,).
+        Split of these rows (n,).
     """
     count = len(split)
 
@@ -126,18 +126,18 @@ class ScenarioRows:
     scenario: str
     layout: RowsLayout
     spools: tuple[Spool, ...]
-    """From the files."""
+    """Rows from the files."""
     made_up: Spool | None = None
-    """Sampled negatives, behind them."""
+    """Sampled negatives, which follow the rows from the files."""
 
     def __len__(self) -> int:
         return sum(spool.rows for spool in self.all_spools())
 
     def all_spools(self) -> tuple[Spool, ...]:
-        """Return the spools, that of made-up rows last."""
+        """Return the spools; sampled negatives are last."""
         return self.spools if self.made_up is None else (*self.spools, self.made_up)
 
     def blocks(self) -> Iterator[dict[str, Array]]:
-        """Go once through all rows."""
+        """Yield all rows, block by block."""
         for spool in self.all_spools():
             yield from spool.blocks(BLOCK_ROWS)

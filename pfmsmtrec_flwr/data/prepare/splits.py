@@ -1,4 +1,4 @@
-"""Which row goes to training, validation and test."""
+"""Split of the rows into training, validation and test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Codes = npt.NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class ByDate:
-    """Held-out days by their values; all earlier ones are for training."""
+    """Split by named held-out days; all earlier days are for training."""
 
     column: str
     validation: tuple[str, ...]
@@ -41,8 +41,7 @@ class ByDate:
         Raises
         ------
         UserError
-            A day is missing or not like the others, or lies after the first held-out one without being held out: it is
-            not the past.
+            A day is missing or has another form, or it is after the first held-out day without being held out.
         """
         days = chunk.coded(self.column)
         if (days.index < 0).any():
@@ -69,7 +68,7 @@ class ByDate:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutShares:
-    """Shares of all draws in [0, 1) that are held out."""
+    """Shares of draws in [0, 1) that are held out."""
 
     validation: float
     test: float
@@ -82,7 +81,7 @@ class HeldOutShares:
 
 @dataclass(frozen=True, slots=True)
 class ByKey:
-    """Shares drawn by the hash of a key, so that equal keys stay together and no other row matters."""
+    """Split by the hash of a key: rows with equal keys stay together, and other rows have no influence."""
 
     column: str
     shares: HeldOutShares
@@ -99,7 +98,7 @@ class ByKey:
 
 @dataclass(frozen=True, slots=True)
 class ByRow:
-    """Shares drawn for each row by its number in the scenario."""
+    """Split of each row by its number in the scenario."""
 
     shares: HeldOutShares
     seed: int
@@ -110,19 +109,19 @@ class ByRow:
 
 
 Splitter: TypeAlias = ByDate | ByKey | ByRow
-"""Gives every row its split, as a position in `SPLITS`; the first two by a column, the last by its number."""
+"""Function from rows to positions in `SPLITS`: by a column, or by the row's number (`ByRow`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """The rule as it was resolved.
+    """Split rule with all days known.
 
     Attributes
     ----------
     description
-        For the manifest.
+        Description for the manifest.
     parts
-        What splits the rows of a file, by the word that takes the place of ``{split}`` in its name; None: any file.
+        Splitter by the word for ``{split}`` in a file's name; the key None stands for any file.
     """
 
     description: dict[str, JSON]
@@ -130,19 +129,19 @@ class SplitPlan:
 
 
 def resolve_split(schema: DatasetSchema, days: Callable[[str], list[str]]) -> SplitPlan:
-    """Make a plan of the schema's rule.
+    """Return the plan for the schema's split rule.
 
     Parameters
     ----------
     schema
-        Has the rule.
+        Schema with the rule.
     days
-        Returns the distinct values of a column over all rows; asked for `last_days` only.
+        Function that returns the distinct values of a column over all rows; called for `last_days` only.
 
     Raises
     ------
     UserError
-        There are too few days.
+        The data have too few days.
     """
     rule = schema.split
     if rule.by_date is not None:
@@ -205,7 +204,7 @@ def _last(days: list[str], last: LastDays, column: str) -> tuple[tuple[str, ...]
 
 
 def _odd_days(values: Texts) -> npt.NDArray[np.bool_]:
-    """Return which days are not like the first: a number such as 20220430, or a text such as 2022-04-30."""
+    """Return which days differ in form from the first: a number such as 20220430, or a text such as 2022-04-30."""
     texts = values.astype(str)
     numbers = np.array([text.isascii() and text.isdecimal() and len(text) <= _DIGITS for text in texts], dtype=bool)
     dates = np.array([_DATE.fullmatch(text) is not None for text in texts], dtype=bool)
@@ -213,13 +212,13 @@ def _odd_days(values: Texts) -> npt.NDArray[np.bool_]:
 
 
 def _order_keys(values: Texts) -> npt.NDArray[Any]:
-    """Return keys to compare days by: as numbers, or as text, which is right for 2022-04-30."""
+    """Return keys that sort days: numbers, or the order of the texts, which is right for 2022-04-30."""
     texts = values.astype(str)
     return texts.astype(np.int64) if all(map(str.isdecimal, texts)) else np.unique(texts, return_inverse=True)[1]
 
 
 def _draws(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
-    """Return a draw in [0, 1) for each number, always the same (SplitMix64, Steele et al., OOPSLA 2014)."""
+    """Return a reproducible draw in [0, 1) for each number (SplitMix64, Steele et al., OOPSLA 2014)."""
     mixed = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(derive_seed(seed, "rows"))
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

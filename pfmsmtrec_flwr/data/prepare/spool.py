@@ -1,6 +1,6 @@
-"""Columns of numbers on disk, appended block by block and read again block by block or row by row.
+"""Spools: arrays of numbers on disk, appended block by block, and read block by block or row by row.
 
-What was once read from text is kept so until it is no longer needed: memory stays bounded, whatever the number of rows.
+A spool holds rows that were parsed until they are no longer needed, so that memory is bounded for any number of rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.store.disk import clear_errors, sync_folder
 
 Layout: TypeAlias = Mapping[str, tuple[str, int | None]]
-"""Of each array: numpy's name of its type, and its columns (None: it has one axis)."""
+"""Numpy name of the type and number of columns of each array; None for an array with one axis."""
 
 _DESCRIPTION = "spool.json"
 _UNFINISHED = ".tmp"
@@ -29,14 +29,14 @@ _RELEASED_BYTES = 64 << 20
 
 
 class SpoolWriter:
-    """Writes a spool; a context manager. It is there whole after `finish`, and not at all before.
+    """Writer of a spool; a context manager. The spool appears, complete, when `finish` is called.
 
     Parameters
     ----------
     path
-        Its folder.
+        Folder of the spool.
     layout
-        The arrays, all with the same number of rows.
+        Arrays, all with the same number of rows.
 
     Raises
     ------
@@ -62,19 +62,19 @@ class SpoolWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a full disk has shown before
+        with suppress(OSError):  # a full disk was reported before
             self._stack.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def append(self, arrays: Mapping[str, Array]) -> None:
-        """Add rows; every array of the layout must be there."""
+        """Add rows to every array of the layout."""
         with clear_errors(self.path):
             for name, (dtype, _) in self._layout.items():
                 self._files[name].write(np.ascontiguousarray(arrays[name], dtype=dtype).reshape(-1).view(np.uint8).data)
         self.rows += len(arrays[next(iter(self._layout))])
 
     def finish(self) -> Spool:
-        """Put it into place and open it."""
+        """Put the spool into place and open it."""
         with clear_errors(self.path):
             for file in self._files.values():
                 file.flush()
@@ -101,7 +101,7 @@ class Spool:
         self._maps: dict[str, tuple[mmap.mmap | None, Array]] = {}
 
     def blocks(self, rows: int) -> Iterator[dict[str, Array]]:
-        """Go once through all rows, so many at a time."""
+        """Yield all rows in order, in blocks of `rows` rows."""
         with ExitStack() as stack:
             files = {name: stack.enter_context((self.path / name).open("rb")) for name in self.layout}
             for start in range(0, self.rows, rows):
@@ -109,15 +109,15 @@ class Spool:
                 yield {name: self._read(files[name], name, count) for name in self.layout}
 
     def column(self, name: str) -> Array:
-        """Return one array, mapped."""
+        """Return one array, mapped into memory."""
         return self._map(name)[1]
 
     def size(self, name: str) -> int:
-        """Return the bytes that one array has."""
+        """Return the size of one array in bytes."""
         return int(np.prod(self._shape(name, self.rows), dtype=np.int64)) * np.dtype(self.layout[name][0]).itemsize
 
     def take(self, name: str, rows: Array) -> Array:
-        """Return some rows of one array; what was touched does not stay in this process's memory."""
+        """Return some rows of one array, and release the memory of large maps."""
         mapped, values = self._map(name)
         taken: Array = values[rows]
         if mapped is not None and len(mapped) > _RELEASED_BYTES:
@@ -146,7 +146,7 @@ class Spool:
 
 
 def is_spool(path: Path) -> bool:
-    """Return whether a finished spool lies there, with all its bytes."""
+    """Return whether the folder holds a finished, complete spool."""
     try:
         spool = Spool(path)
         return all((path / name).stat().st_size == spool.size(name) for name in spool.layout)

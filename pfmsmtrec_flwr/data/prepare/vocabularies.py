@@ -1,4 +1,4 @@
-"""What is learned on a scenario's own training rows: vocabularies and moments; and what is counted on the way."""
+"""Vocabularies, moments and counts that are learned from a scenario's own rows."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a scenario's rows say.
+    """Encoders, moments and counts learned from a scenario's rows.
 
     Attributes
     ----------
     encoders
-        Of each field of which hashes were kept.
+        Encoder of each field whose hashes were kept.
     standardiser
-        Of the numeric columns.
+        Standardiser of the numeric columns.
     rows
-        Of each split (3,).
+        Number of rows of each split (3,).
     positives
-        Of each split and task (3, T).
+        Number of positives of each split and task (3, T).
     encodings
-        By field, how its training values fared: see `encoding_report`.
+        Figures on the encoding of each field; see `encoding_report`.
     """
 
     encoders: Mapping[str, HashedEncoder]
@@ -47,17 +47,17 @@ class Learned:
 
 
 def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learned:
-    """Go once through a scenario's rows.
+    """Learn from a scenario's rows in one pass.
 
     Parameters
     ----------
     schema
-        Says how each field is encoded.
+        Schema with the encoder of each field.
     rows
-        All rows; vocabularies, moments and shares come from the training rows alone, vocabularies not from rows that
-        are made up.
+        All rows. Vocabularies, moments and shares come from the training rows only, and vocabularies not from sampled
+        negatives.
     advance
-        Is told the rows that were gone through.
+        Called with the number of rows processed.
     """
     layout = rows.layout
     counters = {name: HashCounter() for name in layout.hashed}
@@ -65,7 +65,7 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     unknown = np.zeros(len(layout.declared), dtype=np.int64)
     counts = np.zeros(len(SPLITS), dtype=np.int64)
     positives = np.zeros((len(SPLITS), len(layout.tasks)), dtype=np.int64)
-    left = sum(spool.rows for spool in rows.spools)  # rows that are not made up
+    left = sum(spool.rows for spool in rows.spools)  # rows that are not sampled negatives
     for block in rows.blocks():
         codes = block[SPLIT_CODES]
         counts += np.bincount(codes, minlength=len(SPLITS))
@@ -92,11 +92,11 @@ def encoding_report(
     encoders: Mapping[str, HashedEncoder],
     unknown: Mapping[str, float],
 ) -> dict[str, dict[str, float]]:
-    """Return, by field, what a reader of the store has to know of its encoding.
+    """Return figures on the encoding of each field for the manifest.
 
-    Of a hashed field ``values``, the distinct values of its training rows, and ``colliding``, the share of them that
-    has a row in common with another value. Of a field with declared values or numbers ``unknown``, the share of
-    training rows whose value is none of them.
+    A hashed field has ``values``, the number of distinct values in its training rows, and ``colliding``, the share of
+    these that share their row with another value. A field with declared values or numbers has ``unknown``, the share
+    of training rows with any other value.
     """
     report: dict[str, dict[str, float]] = {}
     for name in schema.fields:
@@ -114,5 +114,5 @@ def _encoder(schema: DatasetSchema, name: str, counter: HashCounter) -> HashedEn
     if spec.hash is not None:
         return Buckets(spec.hash.buckets)
     if spec.vocabulary is None:
-        raise ValueError(f"hashes of '{name}' were kept, which has no use for them")
+        raise ValueError(f"hashes of '{name}' were kept, but its encoder has no use for them")
     return counter.vocabulary(spec.vocabulary)

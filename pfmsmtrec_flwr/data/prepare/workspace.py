@@ -1,4 +1,4 @@
-"""What preparing leaves on disk besides the stores: finished parts of an interrupted run, and what stores came from."""
+"""Workspace of a preparation: finished parts of an interrupted run, and records of the origin of stores."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _STALE_SECONDS = 7 * 24 * 3600.0
 
 
 class Workspace:
-    """A folder for the work on some scenarios that come from the same files; a context manager.
+    """Working folder for scenarios that come from the same files; a context manager.
 
-    It is removed when the work is done. When the work breaks off, what is finished stays for the next run, for a week.
+    It is removed at the end of the work. After an interruption the finished parts stay for a week, for the next run.
 
     Parameters
     ----------
     data_root, dataset
         The data set's stores lie in ``<data_root>/<dataset>/``.
     scenarios
-        What is worked on.
+        Names of the scenarios.
 
     Raises
     ------
     UserError
-        Another process works on them, or the folder cannot be written.
+        Another process prepares them, or the folder cannot be written.
     """
 
     def __init__(self, data_root: Path, dataset: str, scenarios: Iterable[str]) -> None:
@@ -58,7 +58,7 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for child in self.path.iterdir():  # only finished parts are of use to another run
+        for child in self.path.iterdir():  # another run can use finished parts only
             if kind is None or child not in self.parts():
                 shutil.rmtree(child, ignore_errors=True)
         if not self.parts():
@@ -66,12 +66,12 @@ class Workspace:
         if kind is None:
             self._remove_stale()
         self._locks.close()
-        for folder in (self.path.parent, self._dataset):  # if empty
+        for folder in (self.path.parent, self._dataset):  # removed only if empty
             with suppress(OSError):
                 folder.rmdir()
 
     def _lock(self, scenario: str) -> None:
-        """Hold a scenario's lock file, which is removed with the lock."""
+        """Lock a scenario. The lock file is removed with the lock."""
         path = self.path.parent / f"{scenario}.lock"
         while True:
             lock = os.open(path, os.O_CREAT | os.O_RDWR)
@@ -86,12 +86,12 @@ class Workspace:
             with suppress(FileNotFoundError):
                 if os.fstat(lock).st_ino == path.stat().st_ino:
                     break
-            os.close(lock)  # of a file that its holder has removed meanwhile
+            os.close(lock)  # its holder has removed the file meanwhile
         self._locks.callback(os.close, lock)
-        self._locks.callback(path.unlink, missing_ok=True)  # first, while it is held
+        self._locks.callback(path.unlink, missing_ok=True)  # callbacks run in reverse: removed while locked
 
     def _remove_stale(self) -> None:
-        """Remove what other runs left behind long ago."""
+        """Remove old parts of other interrupted runs."""
         for folder in self.path.parent.iterdir():
             if folder.is_dir() and folder != self.path:
                 remove_if_stale(folder, _STALE_SECONDS)
@@ -101,11 +101,11 @@ class Workspace:
         return self.path / f"part-{fingerprint}"
 
     def parts(self) -> list[Path]:
-        """Return the folders of all parts of which something is finished."""
+        """Return the folders of all parts with a finished spool."""
         return sorted(part for part in self.path.glob("part-*") if any(map(is_spool, part.iterdir())))
 
     def keep_only(self, fingerprints: Iterable[str]) -> None:
-        """Remove parts that came from other files or another schema."""
+        """Remove parts that come from other files or another schema."""
         kept = {self.part(fingerprint) for fingerprint in fingerprints}
         for folder in self.parts():
             if folder not in kept:
@@ -113,9 +113,9 @@ class Workspace:
 
 
 def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: str) -> ScenarioStore | None:
-    """Return a scenario's store if it was prepared from the same files in the same way, and is still as it was.
+    """Return a scenario's store if its files, schema and contents are unchanged since it was prepared.
 
-    Every array is read and compared with its checksum, so that a damaged store is prepared again.
+    Every array is compared with its checksum, so that a damaged store is prepared again.
     """
     path = data_root / dataset / scenario
     try:
@@ -128,7 +128,8 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
 
 
 def remember(store: ScenarioStore, fingerprint: str) -> None:
-    """Note what a store was prepared from."""
+    """Record what a store was prepared from."""
+    record = {"fingerprint": fingerprint, "manifest": digest((store.path / MANIFEST).read_text())}
     with clear_errors(store.path):
         _record(store.path).parent.mkdir(exist_ok=True)
         _record(store.path).write_text(json.dumps(_description(store, fingerprint)))

@@ -1,4 +1,4 @@
-"""A scenario's rows, encoded with what was learned, as its store takes them."""
+"""Encoded rows of a scenario, and the writer of its store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pfmsmtrec_flwr.data.store.writer import StoreWriter
 
 
 def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:
-    """Return the writer of a scenario's store, not yet entered."""
+    """Return the writer of a scenario's store, as a context manager to enter."""
     fields = [
         Field(name, _table_rows(schema, name, learned), spec.embedding == "federated")
         for name, spec in schema.fields.items()
@@ -45,7 +45,7 @@ def _table_rows(schema: DatasetSchema, name: str, learned: Learned) -> int:
 
 
 def encoded_rows(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Yield rows of one split as the store takes them."""
+    """Yield encoded rows, each time those of one split in a block."""
     places = [rows.layout.place_of(name) for name in schema.fields]
     for block in rows.blocks():
         categorical = np.empty((len(block[SPLIT_CODES]), len(places)), dtype=np.int32)
@@ -68,7 +68,7 @@ def encoded_rows(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) ->
 
 
 def store_record(schema: DatasetSchema, plan: SplitPlan, rows: ScenarioRows, learned: Learned) -> dict[str, JSON]:
-    """Return what a store's manifest says beside its rows."""
+    """Return the additional entries of a store's manifest."""
     moments = learned.standardiser
     numeric: dict[str, JSON] = {
         column: {"mean": float(mean), "std": float(deviation)}

@@ -1,1 +1,1 @@
-"""Files of rows: where they are, how they are parsed, and what is wrong with those that cannot be."""
+"""Reading of tables: files, parsing, and errors that name file, line and column."""

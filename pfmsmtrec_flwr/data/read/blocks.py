@@ -1,4 +1,4 @@
-"""Blocks of rows: which columns are wanted, and some consecutive rows of them."""
+"""Blocks of consecutive rows, and the columns to read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TEXT = pa.dictionary(pa.int32(), pa.string())
 NUMBER = pa.float64()
 
 Advance: TypeAlias = Callable[[int], None]
-"""Called with the number of bytes or rows by which the work went on."""
+"""Function called with the number of bytes or rows processed since its last call."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnSelection:
-    """Names of the columns to read, and as what."""
+    """Names of the columns to read as text and as numbers."""
 
     texts: tuple[str, ...]
     numbers: tuple[str, ...] = ()
@@ -27,19 +27,19 @@ class ColumnSelection:
         return tuple(dict.fromkeys((*self.texts, *self.numbers)))
 
     def type_of(self, name: str) -> pa.DataType:
-        """Return the type it is read as; a column wanted as both is read as text."""
+        """Return the type of a column; a column in both is read as text."""
         return TEXT if name in self.texts else NUMBER
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some consecutive rows of a file."""
+    """Consecutive rows of a file."""
 
     rows: pa.Table
-    """Columns may be chunked."""
+    """Rows; columns may be chunked."""
     first_line: Callable[[], int]
-    """Finds the line of the first row, counted from 1; the header is a line too. It reads the file up to there."""
+    """Function that reads the file up to the first row and returns its line, counted from 1, header included."""
 
 
 def ignore(_: int) -> None:
-    """Count nothing."""
+    """Ignore progress."""

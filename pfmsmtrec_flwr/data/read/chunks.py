@@ -1,4 +1,4 @@
-"""Some consecutive rows of one table, as columns."""
+"""Consecutive rows of a table as columns of text or numbers."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from pfmsmtrec_flwr.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The rows, where they stand, and their columns as text or numbers."""
+    """Consecutive rows: their columns as text or numbers, and their place in the file."""
 
     source: SourceFile
     table: TableSection
     first_line: Callable[[], int]
-    """Finds the line of the first row, counted from 1; the header is a line too."""
+    """Function that returns the line of the first row, counted from 1, header included."""
     columns: Mapping[str, pa.ChunkedArray]
     rows: int
     _coded: dict[str, CodedColumn] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, source: SourceFile, table: TableSection, block: Block) -> Chunk:
-        """Wrap a block of a file."""
+        """Make a chunk of a block."""
         columns = {name: block.rows.column(name) for name in block.rows.schema.names}
         return cls(source, table, block.first_line, columns, block.rows.num_rows)
 
@@ -46,12 +46,12 @@ class Chunk:
         return self._coded[name]
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
-        """Return a numeric column; not-a-number where the value is missing.
+        """Return a column as numbers (n,); missing values are not-a-number.
 
         Raises
         ------
         UserError
-            Text that is no number.
+            A text is not a number.
         """
         column = self.columns[name]
         if pa.types.is_dictionary(column.type):
@@ -65,9 +65,9 @@ class Chunk:
         return np.asarray(values, dtype=np.float64)
 
     def error(self, name: str, wrong: npt.NDArray[np.bool_], expected: str) -> UserError:
-        """Describe the first wrong value of a column: file, line, column, what was got.
+        """Return the error for the first wrong value of a column: file, line, column and value.
 
-        The line is right where neither quoted text holds a line end nor lines are empty.
+        The line is exact if no quoted text contains a line end and no line is empty.
         """
         row = int(np.flatnonzero(wrong)[0])
         line = self.first_line() + row

@@ -19,24 +19,27 @@ _LONGEST_LINE = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some whole lines of a CSV file."""
+    """Whole lines of a CSV file."""
 
     data: memoryview
     offset: int
-    """Bytes before it, unpacked."""
+    """Position of the piece in the unpacked file, in bytes."""
     quoted: bool
-    """Whether a quote stands in it."""
+    """True if the piece contains a quote."""
     last: bool
-    """Whether the file ends with it."""
+    """True if the file ends with the piece."""
 
 
 def pieces(source: SourceFile, table: TableSection, stream: BinaryIO, start: bytes, offset: int) -> Iterator[Piece]:
-    """Cut a stream behind the ends of lines that stand outside of quotes."""
+    """Yield the pieces of a stream, cut after line ends outside of quotes.
+
+    `start` holds bytes that were already read, and `offset` is their position in the file.
+    """
     quote = table.quote.encode()
     rest: bytes | memoryview = start
     whole = True
     while whole:
-        buffer = bytearray(max(PIECE_BYTES, 2 * len(rest)))  # a new one: the piece before may still be parsed
+        buffer = bytearray(max(PIECE_BYTES, 2 * len(rest)))  # a new buffer, as the piece before may still be parsed
         buffer[: len(rest)] = rest
         filled = len(rest) + _fill(stream, memoryview(buffer)[len(rest) :])
         whole = filled == len(buffer)
@@ -53,19 +56,19 @@ def pieces(source: SourceFile, table: TableSection, stream: BinaryIO, start: byt
 
 
 def line_at(source: SourceFile, offset: int) -> int:
-    """Return the line, counted from 1, that begins behind so many bytes of a file."""
+    """Return the line, counted from 1, that begins at `offset` bytes of the unpacked file."""
     lines, left = 1, offset
     previous = b""
     with source.open() as (stream, _):
         while left and (data := stream.read(min(left, PIECE_BYTES))):
             lines += line_ends(previous + data) - line_ends(previous)
             left -= len(data)
-            previous = data[-1:]  # a carriage return and a line feed are one end
+            previous = data[-1:]  # a carriage return and a line feed are one line end
     return lines
 
 
 def _fill(stream: BinaryIO, view: memoryview) -> int:
-    """Read until a view is full or the stream ends; return how much was read."""
+    """Read until a view is full or the stream ends, and return the number of bytes read."""
     filled = 0
     while filled < len(view) and (count := stream.readinto(view[filled:])):  # type: ignore[attr-defined]
         filled += count
@@ -73,18 +76,18 @@ def _fill(stream: BinaryIO, view: memoryview) -> int:
 
 
 def _last_cut(data: bytearray, filled: int, quoting: TableSection | None) -> int:
-    """Return the position behind the last line end outside of quotes, if any; 0 if there is none."""
+    """Return the position after the last line end outside of quotes; 0 if there is none."""
     cut = data.rfind(b"\n", 0, filled) + 1 or data.rfind(b"\r", 0, filled - 1) + 1
-    while quoting is not None and data.count(quoting.quote.encode(), 0, cut) % 2:  # within quotes, it seems
+    while quoting is not None and data.count(quoting.quote.encode(), 0, cut) % 2:  # probably within quotes
         opening = _open_quote(data, cut, quoting)
         if opening is None:
             break
-        cut = data.rfind(b"\n", 0, opening) + 1  # which may be within quotes itself
+        cut = data.rfind(b"\n", 0, opening) + 1  # may be within quotes itself
     return cut
 
 
 def _open_quote(data: bytearray, filled: int, table: TableSection) -> int | None:
-    """Return where a quoted value begins that does not end; a quote within other text, as in ``5" pipe``, is none."""
+    """Return the start of an unclosed quoted value. A quote within other text, as in ``5" pipe``, starts none."""
     quote, delimiter = re.escape(table.quote.encode()), re.escape(table.delimiter.encode())
     opening = re.compile(b"(?:^|(?<=[\r\n" + delimiter + b"]))" + quote)
     closing = re.compile(b"[^" + quote + b"]*(?:" + quote * 2 + b"[^" + quote + b"]*)*" + quote + b"(?!" + quote + b")")

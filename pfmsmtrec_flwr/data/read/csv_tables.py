@@ -1,8 +1,8 @@
-"""The rows of one CSV file, in blocks of whole columns, several of which are parsed at once.
+"""Rows of a CSV file, in blocks of whole columns.
 
-The file is read in pieces of some megabytes that end at the end of a line, and each piece is parsed by itself, so
-that memory is bounded, a compressed file can be read, all cores are busy, and a row that cannot be read is looked for
-in its piece alone (`diagnosis`).
+The file is read in pieces of some megabytes that end at the end of a line, and each piece is parsed by itself. So
+memory is bounded, compressed files can be read, all cores are used, and a row that cannot be read is searched for in
+its piece alone (`diagnosis`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pfmsmtrec_flwr.data.schema.tables import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 _HEAD_BYTES = 1 << 16
-_PARSED_BYTES = 1 << 20  # at a time, so that they stay in a core's cache
-_POOL = pa.system_memory_pool()  # an eighth less time than with the library's own, which lets go of memory sooner
+_PARSED_BYTES = 1 << 20  # at once, so that they fit a core's cache
+_POOL = pa.system_memory_pool()  # takes an eighth less time than the library's own, which frees memory sooner
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The columns' names, what was read beyond them, and at which byte that begins."""
+    """Names of the columns, the bytes read after them, and the position of these bytes."""
 
     names: list[str]
     rest: bytes
@@ -46,7 +46,7 @@ def csv_names(source: SourceFile, table: TableSection) -> list[str]:
     Raises
     ------
     UserError
-        The file cannot be read, is empty, or has a column twice.
+        The file cannot be read, is empty, or has two columns of the same name.
     """
     with source.open() as (stream, _):
         return _read_header(source, table, stream).names
@@ -57,7 +57,7 @@ def csv_tasks(
 ) -> Iterator[Callable[[], Block]]:
     """Yield calls that parse the next block of a CSV file; see `tables.block_tasks`."""
     with source.open() as (stream, position):
-        seen = position()  # in an archive other files lie before it
+        seen = position()  # other files of an archive lie before this one
         header = _read_header(source, table, stream)
         diagnosis.require_columns(source, table, columns, header.names)
         for piece in pieces(source, table, stream, header.rest, header.offset):
@@ -68,7 +68,7 @@ def csv_tasks(
 
 def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, names: list[str], piece: Piece) -> Block:
     read = pacsv.ReadOptions(column_names=names, block_size=_PARSED_BYTES, use_threads=False)
-    # Where no quote stands the library need not look for one.
+    # Without a quote in the piece the library need not look for one.
     quote = table.quote if piece.quoted else False
     parse = pacsv.ParseOptions(delimiter=table.delimiter, quote_char=quote, newlines_in_values=piece.quoted)
     convert = pacsv.ConvertOptions(
@@ -114,7 +114,7 @@ def _read_header(source: SourceFile, table: TableSection, stream: BinaryIO) -> _
 
 
 def _end_of_line(data: bytes) -> int:
-    """Return the position behind the first line end; -1 if there is none."""
+    """Return the position after the first line end; -1 if there is none."""
     ends = [place for end in (b"\n", b"\r") if (place := data.find(end)) >= 0]
     if not ends:
         return -1

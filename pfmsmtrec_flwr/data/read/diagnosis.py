@@ -1,7 +1,7 @@
-"""What is wrong with a table that cannot be read: file, line, column, what was got, what was expected.
+"""Errors for tables that cannot be read: file, line, column, what was got and what was expected.
 
-The library that reads tells neither the line of a text that is no number nor that of a row with a wrong number of
-columns, so the lines in question are gone through once more, slowly.
+The CSV library names neither the line of a text that is not a number nor the line of a row with a wrong number of
+columns. So the lines in question are read once more, slowly.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Some whole lines of a file."""
+    """Whole lines of a file."""
 
     data: bytes
     first_line: int
     last: bool
-    """Whether the file ends with them."""
+    """True if the file ends with these lines."""
 
 
 def require_columns(source: SourceFile, table: TableSection, columns: ColumnSelection, names: Sequence[str]) -> None:
-    """Refuse a table that lacks a column; say what is likely wrong with it.
+    """Refuse a table that lacks a column, and say what is probably wrong with it.
 
     Raises
     ------
     UserError
-        Names the first column that is missing.
+        The message names the first missing column.
     """
     for name in columns.all():
         if name not in names:
@@ -43,7 +43,7 @@ def require_columns(source: SourceFile, table: TableSection, columns: ColumnSele
 
 
 def missing_column(source: SourceFile, table: TableSection, name: str, names: Sequence[str]) -> UserError:
-    """Return the error for a column that a table lacks."""
+    """Return the error for a missing column."""
     shown = ", ".join(names)
     if len(names) == 1 and (other := _likely_delimiter(names[0], table.delimiter)) is not None:
         return UserError(
@@ -59,20 +59,20 @@ def missing_column(source: SourceFile, table: TableSection, name: str, names: Se
 
 
 def refuse_repeated(source: SourceFile, names: Sequence[str]) -> None:
-    """Refuse a header that has a name twice; numbers are told as what they are, a missing header.
+    """Refuse a header that repeats a name. Repeated numbers mean a missing header and are reported elsewhere.
 
     Raises
     ------
     UserError
-        Names the column.
+        The message names the column.
     """
     for place, name in enumerate(names):
         if name in names[:place] and name and not _is_number(name):
-            raise UserError(f"{source}, line 1: the column '{name}' is there twice")
+            raise UserError(f"{source}, line 1: the column '{name}' occurs twice")
 
 
 def header_hint(line: int, table: TableSection) -> str:
-    """Return what to add to an error in a line where a header may stand that is not expected."""
+    """Return a hint for an error in line 1, where an unexpected header may be."""
     return ": does the file begin with a header line? It must not" if line == 1 and table.header else ""
 
 
@@ -84,20 +84,20 @@ def explain(
     rows: Lines,
     error: Exception,
 ) -> UserError:
-    """Return what is wrong with lines that could not be parsed.
+    """Return the error for lines that could not be parsed.
 
     Parameters
     ----------
     source, table
-        The file and its form.
+        File and its form.
     columns
-        How many a row has.
+        Number of columns of a row.
     numbers
-        Name and place of the columns that hold numbers.
+        Name and position of the columns that hold numbers.
     rows
-        The lines.
+        Lines to search.
     error
-        What the library said, for what is found here neither.
+        Error of the library, which is shown if no wrong line is found here.
     """
     try:
         text = rows.data.decode()
@@ -120,14 +120,14 @@ def explain(
 
 
 def refuse_unclosed_quote(source: SourceFile, table: TableSection, rows: Lines) -> None:
-    """Refuse lines with an odd number of quotes, unless one stands within text that is not quoted, as in ``5" pipe``.
+    """Refuse an unclosed quote; a quote within text that is not quoted, as in ``5" pipe``, is allowed.
 
-    The library would take whole rows behind a quote that is not closed for a part of its value.
+    The library would read all rows after an unclosed quote as part of its value.
 
     Raises
     ------
     UserError
-        Names the line of the row in which the quote stands.
+        The message names the line of the row with the quote.
     """
     text = io.StringIO(rows.data.decode(errors="replace"), newline="")
     reader = csv.reader(text, delimiter=table.delimiter, quotechar=table.quote, strict=True)
@@ -143,7 +143,7 @@ def refuse_unclosed_quote(source: SourceFile, table: TableSection, rows: Lines) 
 
 
 def line_ends(data: bytes) -> int:
-    """Count the ends of lines, of whatever kind."""
+    """Count the line ends of every kind."""
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
@@ -165,7 +165,7 @@ def _wrong_row(
 
 
 def _likely_delimiter(text: str, expected: str) -> str | None:
-    """Return what else a line seems to be separated by."""
+    """Return the delimiter that a line seems to have instead of the expected one."""
     found = {other: text.count(other) for other in ",;\t|" if other != expected and other in text}
     return max(found, key=lambda other: found[other]) if found else None
 

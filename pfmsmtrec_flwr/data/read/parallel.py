@@ -1,4 +1,4 @@
-"""Calls made by several threads, their results in the order of the calls."""
+"""Parallel calls whose results keep the order of the calls."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MOST_WORKERS = 8  # each holds a block of rows in memory
 
 
 def in_order(calls: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """Yield the results of calls, of which as many are made at once as there are processors.
+    """Yield the results of calls that run in as many threads as there are processors.
 
-    The calls themselves are taken one by one, by the thread that asks for results, at most one more than there are
-    threads ahead of it. What a call raises is raised where its result would have come.
+    The thread that asks for results takes the calls one by one, and is ahead of the results by at most one call more
+    than there are threads. An exception of a call is raised in place of its result.
     """
     workers = min(max(1, pa.cpu_count()), _MOST_WORKERS)
     pending: deque[Future[T]] = deque()

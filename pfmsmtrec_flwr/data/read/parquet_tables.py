@@ -1,4 +1,4 @@
-"""The rows of one Parquet file, in blocks of whole columns."""
+"""Rows of a Parquet file, in blocks of whole columns."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _clear_parquet(source: SourceFile) -> Iterator[None]:
 
 
 def _without_missing(column: pa.Array, table: TableSection) -> pa.Array:
-    """Make missing what the table writes for it, where the column holds text."""
+    """Replace the texts that stand for a missing value by null, in a column of text."""
     if pa.types.is_dictionary(column.type):
         kept = _without_missing(column.dictionary, table)
         return pa.DictionaryArray.from_arrays(column.indices, kept)

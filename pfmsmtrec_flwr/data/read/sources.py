@@ -1,8 +1,8 @@
-"""Where a table's bytes are: files below the source folder, plain, gzipped, or within zip archives.
+"""Files of a data set below its source folder: plain, gzipped, or in zip archives.
 
-A file is known by the name that it would have if everything were unpacked where it lies: ``NL/train.csv`` may be just
-that, ``NL/train.csv.gz``, or a member of ``NL.zip``. Of several the plain one is taken, so that an archive may stay
-beside what was unpacked from it.
+A file has the name that it would have after unpacking everything in place: ``NL/train.csv`` may be a file of this name,
+``NL/train.csv.gz``, or a member of ``NL.zip``. The plain file is preferred, so that an archive may stay beside its
+unpacked files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import BinaryIO
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 
-_DEPTH = 2  # folders above the one that a pattern names
+_DEPTH = 2  # levels below the source folder that are searched
 _GZIP = ".gz"
 _ZIP = ".zip"
 _FOREIGN = "__MACOSX"
@@ -32,56 +32,56 @@ class SourceFile:
     """One file of a data set."""
 
     name: str
-    """As if unpacked, below the source folder."""
+    """Name after unpacking, below the source folder."""
     path: Path
-    """On disk; the archive, if it is in one."""
+    """Path on disk, or path of the archive that holds the file."""
     member: str = ""
-    """Its name in the zip archive."""
+    """Name in the zip archive; empty outside of archives."""
 
     def __str__(self) -> str:
-        """What messages call it."""
+        """Return the name for messages."""
         return f"{self.path} ({self.member})" if self.member else str(self.path)
 
     @property
     def packed(self) -> bool:
-        """Whether it can be read from front to back only."""
+        """True if the file can only be read from front to back."""
         return bool(self.member) or self.path.suffix.lower() == _GZIP
 
     @property
     def file(self) -> tuple[Path, str]:
-        """What it is on the disk, whatever it is called."""
+        """Path and member, which identify the file on disk."""
         return self.path, self.member
 
     @property
     def packing(self) -> int:
-        """How packed it is: 0 not at all, 1 gzipped, 2 in an archive."""
+        """Level of packing: 0 plain, 1 gzipped, 2 in an archive."""
         return 2 if self.member else int(self.packed)
 
     @property
     def ending(self) -> str:
-        """Ending of the file as if unpacked, with its dot, in lower case."""
+        """Ending of the unpacked file, with its dot, in lower case."""
         return PurePosixPath(self.name).suffix.lower()
 
     def size(self) -> int:
-        """Return the bytes that are read from the disk in going through it."""
+        """Return the number of bytes on disk, packed if the file is."""
         if not self.member:
             return self.path.stat().st_size
         with _clear(self), zipfile.ZipFile(self.path) as archive:
             return archive.getinfo(self.member).compress_size
 
     def identity(self) -> list[str | int]:
-        """Return what is different if the file is: name, size and time of change."""
+        """Return what identifies this version of the file: name, size and time of change."""
         status = self.path.stat()
         return [self.name, self.member, status.st_size, status.st_mtime_ns]
 
     @contextmanager
     def open(self) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
-        """Give its bytes unpacked, and a function that tells how many were read from the disk so far.
+        """Open the unpacked file; yield it and a function that returns the number of bytes read from the disk so far.
 
         Raises
         ------
         UserError
-            It cannot be read, or the archive is damaged or incomplete; reading raises that too.
+            The file cannot be read, or the archive is damaged or incomplete. Reading raises it too.
         """
         with ExitStack() as stack:
             with _clear(self):
@@ -96,7 +96,7 @@ class SourceFile:
 
 
 class _ClearReader(io.RawIOBase):
-    """Passes a stream on; what goes wrong with it becomes a user's error that names the file."""
+    """Stream whose errors become a `UserError` that names the file."""
 
     def __init__(self, source: SourceFile, stream: BinaryIO) -> None:
         super().__init__()
@@ -112,12 +112,12 @@ class _ClearReader(io.RawIOBase):
 
 
 class SourceFolder:
-    """The source folder with all that can be found in it.
+    """Source folder, in which files are found by patterns.
 
     Raises
     ------
     UserError
-        There is no such folder.
+        The folder does not exist.
     """
 
     def __init__(self, path: Path, dataset: str) -> None:
@@ -129,14 +129,14 @@ class SourceFolder:
         self._broken: list[str] = []
 
     def find(self, pattern: str) -> list[SourceFile]:
-        """Return the files that match a pattern, by name.
+        """Return the files that match a pattern, sorted by name.
 
-        They are looked for in the folder itself, else in folders below it, down to two.
+        The folder itself is searched first, then folders one and two levels below it.
 
         Raises
         ------
         UserError
-            There is none, or they are in several folders at once.
+            No file matches, or files in several folders match.
         """
         parts = pattern.lower().split("/")
         for depth in range(_DEPTH + 1):
@@ -160,7 +160,7 @@ class SourceFolder:
         raise UserError(f"no file '{pattern}' in {self.path}{broken}: is this the folder of the data set?")
 
     def _at_depth(self, parts: int) -> dict[str, SourceFile]:
-        """Return what has so many parts in its name as if unpacked, by that name in lower case."""
+        """Return the files whose unpacked name has `parts` parts, by that name in lower case."""
         if parts not in self._listed:
             listed: dict[str, SourceFile] = {}
             for path in self._files(parts):
@@ -180,7 +180,7 @@ class SourceFolder:
         return self._listed[parts]
 
     def _list(self, listed: dict[str, SourceFile], source: SourceFile) -> None:
-        """Add a file, unless a less packed one stands for the same; two that are packed alike clash."""
+        """Add a file unless a less packed one has the same name. Two files that are packed alike clash."""
         key = source.name.lower()
         known = listed.get(key)
         if known is None or source.packing < known.packing:
@@ -194,7 +194,7 @@ class SourceFolder:
         return sorted(path for path in found if path.is_file() and not _hidden(path.relative_to(self.path).as_posix()))
 
     def _members(self, archive: Path) -> Iterator[tuple[str, SourceFile]]:
-        """Yield each member under the names that it may have: unpacked here, or into a folder of the archive's name."""
+        """Yield each member under its two possible names: unpacked here, or into a folder with the archive's name."""
         try:
             with zipfile.ZipFile(archive) as opened:
                 members = [info.filename for info in opened.infolist() if not info.is_dir()]
@@ -217,7 +217,7 @@ class SourceFolder:
 
 
 def find_files(folder: SourceFolder, patterns: Sequence[str]) -> list[SourceFile]:
-    """Return the files of all patterns, each once, those of a pattern by name."""
+    """Return the files that match any of the patterns, each once, in the order of the patterns and by name."""
     found: list[SourceFile] = []
     for pattern in patterns:
         known = {source.file for source in found}
@@ -226,7 +226,7 @@ def find_files(folder: SourceFolder, patterns: Sequence[str]) -> list[SourceFile
 
 
 def _hidden(name: str) -> bool:
-    """Whether a file or one of its folders is hidden, or is what macOS adds to archives."""
+    """Return whether a file or one of its folders is hidden, or was added to an archive by macOS."""
     return any(part == _FOREIGN or (part.startswith(".") and part not in {".", ".."}) for part in name.split("/"))
 
 
@@ -243,5 +243,5 @@ def _clear(source: SourceFile) -> Iterator[None]:
         raise UserError(f"{source}: the archive is damaged or incomplete ({error}): download it again") from None
     except OSError as error:
         raise UserError(f"cannot read {source}: {error.strerror or error}") from None
-    except RuntimeError as error:  # how zipfile says that a password is needed
+    except RuntimeError as error:  # zipfile raises this when a password is needed
         raise UserError(f"cannot read {source}: {error}") from None

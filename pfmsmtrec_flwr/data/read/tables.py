@@ -1,4 +1,4 @@
-"""The rows of one CSV or Parquet file, in blocks of whole columns, several of which are made at once."""
+"""Rows of a CSV or Parquet file, in blocks of whole columns that are parsed in parallel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def column_names(source: SourceFile, table: TableSection) -> list[str]:
     Raises
     ------
     UserError
-        The file cannot be read, is empty, or has a column twice.
+        The file cannot be read, is empty, or has two columns of the same name.
     """
     if table.header:
         return list(table.header)
@@ -28,29 +28,29 @@ def column_names(source: SourceFile, table: TableSection) -> list[str]:
 
 
 def read_blocks(source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance) -> Iterator[Block]:
-    """Go once through a file; see `block_tasks`."""
+    """Yield the blocks of a file in order; see `block_tasks`."""
     return in_order(block_tasks(source, table, columns, advance))
 
 
 def block_tasks(
     source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance
 ) -> Iterator[Callable[[], Block]]:
-    """Go once through a file; what is yielded are calls that parse the next block, for any thread to make.
+    """Yield a call for each block of a file. Any thread may make the call, which parses the block.
 
     Parameters
     ----------
     source, table
-        The file and its form.
+        File and its form.
     columns
-        What is wanted; other columns are not converted.
+        Columns to read; others are not converted.
     advance
-        Is told the bytes that were read from the disk.
+        Called with the number of bytes read from the disk.
 
     Raises
     ------
     UserError
-        A column is missing, a row has another number of columns, or a value cannot be read: with file and line. What
-        is wrong within a block is raised by its call.
+        A column is missing, a row has a different number of columns, or a value cannot be read. The message names
+        file and line. Errors within a block are raised by its call.
     """
     tasks = parquet_tasks if source.ending in PARQUET_ENDINGS else csv_tasks
     return tasks(source, table, columns, advance)

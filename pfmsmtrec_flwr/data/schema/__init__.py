@@ -1,1 +1,1 @@
-"""What a data set's schema may say, and its checks."""
+"""Schema of a data set: its sections and their checks."""

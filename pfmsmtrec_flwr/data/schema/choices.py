@@ -1,4 +1,4 @@
-"""Sections with several keys of which one must be set."""
+"""Check of a section that needs exactly one of several keys."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pfmsmtrec_flwr.validation import Section
 
 
 def exactly_one(section: Section, keys: tuple[str, ...]) -> None:
-    """Refuse a section that has none of some keys, or several.
+    """Refuse a section that sets none or several of `keys`.
 
     Raises
     ------
     ValueError
-        Says which were given.
+        The message names the keys that are set.
     """
-    given = [key for key in keys if getattr(section, key) is not None]
-    if len(given) != 1:
-        raise ValueError(f"give exactly one of {', '.join(keys)}; got {', '.join(given) or 'none'}")
+    found = [key for key in keys if getattr(section, key) is not None]
+    if len(found) != 1:
+        raise ValueError(f"give exactly one of {', '.join(keys)}; got {', '.join(found) or 'none'}")

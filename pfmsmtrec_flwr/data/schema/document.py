@@ -1,4 +1,4 @@
-"""What a data set's files hold and what becomes of their columns: ``datasets/NAME.yaml``, typed and checked."""
+"""Schema of a data set, ``datasets/NAME.yaml``: the contents of its files and the use of their columns, checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Count = Annotated[int, Field(ge=1)]
 
 
 class DatasetSchema(Section):
-    """One data set."""
+    """Schema of one data set."""
 
     name: FolderName
     title: str
@@ -37,17 +37,17 @@ class DatasetSchema(Section):
     joins: Annotated[tuple[JoinSection, ...], Field(strict=False)] = ()
     scenario: ScenarioSection
     tasks: Annotated[dict[FieldName, TaskSection], Field(min_length=1)]
-    """Name of the task: its label. Just a column's name means a column of 0 and 1."""
+    """Label of each task, by the task's name. A column's name alone means a column of 0 and 1."""
     users: ColumnName | None = None
-    """Column of the user's id, kept beside the rows for grouped metrics."""
+    """Column of the user id, which is kept beside the rows for grouped metrics."""
     split: SplitSection
     fields: Annotated[dict[FieldName, FieldSection], Field(min_length=1)]
-    """Categorical fields. ``c_{1..16}`` stands for a run of them, and its `column` may be a run too."""
+    """Categorical fields by name. ``c_{1..16}`` stands for a run of fields, and its `column` may be a run too."""
     numeric: dict[FieldName, NumericSection] = Field(default_factory=dict)
-    """Numeric columns; runs as in `fields`."""
+    """Numeric columns by name, with runs as in `fields`."""
     negatives: NegativesSection | None = None
     expected_rows: dict[FolderName, _Count] = Field(default_factory=dict)
-    """About how many rows the published data set has in a scenario, so that an incomplete copy shows."""
+    """Approximate rows of the published data set by scenario, to detect an incomplete copy."""
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -140,12 +140,12 @@ class DatasetSchema(Section):
         return fields | {name: spec.column or name for name, spec in self.numeric.items()}
 
     def units(self, chosen: Iterable[str]) -> list[tuple[str, ...]]:
-        """Return the chosen scenarios, those together that come from the same files."""
+        """Group the chosen scenarios by the files that they come from."""
         return [(name,) for name in chosen] if self.scenario.names else [tuple(chosen)]
 
     @property
     def schema_hash(self) -> str:
-        """Digest of all that must agree between nodes: nothing that is learned locally, no form of a file."""
+        """Digest of all on which nodes must agree, without what is learned locally and the form of the files."""
         document = {
             "store_version": STORE_VERSION,
             "tasks": [[name, sorted(task.scenarios or ())] for name, task in self.tasks.items()],
@@ -160,19 +160,19 @@ class DatasetSchema(Section):
 
 
 def load_schema(name_or_path: str | Path, *, negatives: int | None = None) -> DatasetSchema:
-    """Read the schema that a name in `datasets/` or a path of a YAML file gives.
+    """Read a schema from `datasets/` or from another YAML file.
 
     Parameters
     ----------
     name_or_path
-        Which schema.
+        Name in `datasets/`, or path of a YAML file.
     negatives
-        Takes the place of `negatives.per_positive`.
+        Replacement for `negatives.per_positive`.
 
     Raises
     ------
     UserError
-        There is none (the message lists the known names), it is not valid, or it does not say how to make up negatives.
+        No such schema exists (the message lists the known names), it is not valid, or it has no section negatives.
     """
     path = find_schema(str(name_or_path))
     document = _read_schema(path)
@@ -184,7 +184,7 @@ def load_schema(name_or_path: str | Path, *, negatives: int | None = None) -> Da
 
 
 def _read_schema(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a schema; what it does not say is as in the one that it extends, single fields and numeric columns too."""
+    """Read a schema. Missing keys, fields and numeric columns come from the schema that it extends."""
     document = read_yaml(path)
     if "extends" not in document:
         return document
@@ -204,23 +204,23 @@ def _read_schema(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]
 
 
 def find_schema(name_or_path: str) -> Path:
-    """Return the file that a name in `datasets/`, or a path, stands for.
+    """Return the path of a schema.
 
     Raises
     ------
     UserError
-        There is none; the message lists the known names.
+        No such file exists. The message lists the known names.
     """
     return find_yaml("data set", name_or_path, DATASETS_FOLDER)
 
 
 def has(scenarios: ScenarioNames | None, scenario: str) -> bool:
-    """Return whether a section that may name its scenarios holds for one."""
+    """Return whether a section, which may name its scenarios, applies to one of them."""
     return scenarios is None or scenario in scenarios
 
 
 def digest(document: Any) -> str:
-    """Return 128 bits that tell one JSON document from another."""
+    """Return a 128-bit digest of a JSON document."""
     return hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

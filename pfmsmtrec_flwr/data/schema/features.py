@@ -1,4 +1,4 @@
-"""Sections of a schema for what a model reads: categorical fields with their encoders, and numeric columns."""
+"""Sections of a schema for the inputs of a model: categorical fields with their encoders, and numeric columns."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from pfmsmtrec_flwr.validation import Section
 
 
 class IdentitySection(Section):
-    """The value is a number 0..size-1; row = value + 1."""
+    """Values that are numbers 0..size-1; row = value + 1."""
 
     size: Annotated[int, Field(ge=1)]
 
 
 class HashSection(Section):
-    """row = 1 + hash(value) mod buckets, the same on every machine."""
+    """Hashed values; row = 1 + hash(value) mod buckets, the same on every machine."""
 
     buckets: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)] = 0
 
 
 class VocabularySection(Section):
-    """Learned on the scenario's own training rows: the most frequent value gets row 1."""
+    """Vocabulary learned on the scenario's own training rows; the most frequent value has row 1."""
 
     min_count: Annotated[int, Field(ge=1)] = 1
-    """Rarer values get row 0."""
+    """Number of training rows below which a value gets row 0."""
     max_size: Annotated[int, Field(ge=1)] | None = None
-    """Values kept, at most."""
+    """Largest number of values."""
 
 
 class FieldSection(Section):
-    """A categorical field: exactly one encoder, and whose its embedding table is."""
+    """A categorical field: exactly one encoder, and a local or federated embedding table."""
 
     column: ColumnName | None = None
-    """Column it is read from; by default the one of its name."""
+    """Column of the table, if its name differs."""
     transform: Literal["none", "hour", "first"] = "none"
-    """hour: 2359 becomes 23. first: the first element of a comma-separated list."""
+    """hour: 2359 becomes 23. first: first element of a comma-separated list."""
     missing: Scalars = ()
-    """Sentinels that mean a missing value."""
+    """Values that stand for a missing value."""
     embedding: Literal["local", "federated"]
     identity: IdentitySection | None = None
     hash: HashSection | None = None
     values: Scalars | None = None
-    """A vocabulary declared here, the same for everyone."""
+    """Declared vocabulary, the same in every scenario."""
     vocabulary: VocabularySection | None = None
     scenarios: ScenarioNames | None = None
-    """Scenarios that have the column; in the others the value is missing. By default all."""
+    """Scenarios that have the column; in others the value is missing. The default is all of them."""
 
     @model_validator(mode="after")
     def _sound(self) -> FieldSection:
         exactly_one(self, ("identity", "hash", "values", "vocabulary"))
         if self.vocabulary is not None and self.embedding == "federated":
             raise ValueError(
-                "a federated field cannot learn its vocabulary locally, for a row would not mean the same value "
+                "a federated field cannot learn its vocabulary locally, as a row would not mean the same value "
                 "everywhere: use identity, hash or values, or make the embedding local"
             )
         if self.values is not None and not self.values:
@@ -65,16 +65,16 @@ class FieldSection(Section):
 
 
 class NumericSection(Section):
-    """A numeric column; after its transform it is standardised on the scenario's own training rows."""
+    """A numeric column. After its transform it is standardised on the scenario's own training rows."""
 
     column: ColumnName | None = None
     transform: Literal["none", "log1p"] = "none"
     clip: Annotated[tuple[float, float], Field(strict=False)] | None = None
-    """Lowest and highest value kept, in the file's unit, before the transform."""
+    """Lowest and highest value, in the file's unit. Values are clipped before the transform."""
     missing: Annotated[tuple[float, ...], Field(strict=False)] = ()
-    """Sentinels that mean a missing value, which becomes the mean."""
+    """Values that stand for a missing value, which becomes the mean."""
     scenarios: ScenarioNames | None = None
-    """Scenarios that have the column; in the others the value is missing. By default all."""
+    """Scenarios that have the column; in others the value is missing. The default is all of them."""
 
     @field_validator("clip")
     @classmethod

@@ -1,4 +1,4 @@
-"""Names and values as a schema writes them, and runs of names such as ``item_{2..5}``."""
+"""Types of names and values in a schema, and runs of names such as ``item_{2..5}``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RUN = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def expand_run(name: str) -> list[str]:
-    """Return the names that ``x_{2..5}`` stands for; any other name stands for itself.
+    """Expand a run such as ``x_{2..5}``; any other name stands for itself.
 
     >>> expand_run("x_{2..5}")
     ['x_2', 'x_3', 'x_4', 'x_5']
@@ -35,21 +35,21 @@ def expand_run(name: str) -> list[str]:
 
 
 def expand_columns(columns: Any) -> Any:
-    """Write out the runs in a mapping of names to sections; ``column`` may be a run of the same length.
+    """Expand the runs in a mapping of names to sections; ``column`` may be a run of the same length.
 
     Raises
     ------
     ValueError
-        Two runs differ in length, or a name is there twice.
+        Two runs differ in length, or a name occurs twice.
     """
     if not isinstance(columns, dict):
-        return columns  # what it is instead is told when it is checked
+        return columns  # the type is checked later
     expanded: dict[Any, Any] = {}
     for key, section in columns.items():
         names = expand_run(key) if isinstance(key, str) else [key]
         for name, own in zip(names, _sections(key, section, len(names)), strict=True):
             if name in expanded:
-                raise ValueError(f"'{name}' is there twice")
+                raise ValueError(f"'{name}' occurs twice")
             expanded[name] = own
     return expanded
 

@@ -1,4 +1,4 @@
-"""The section of a schema that says what the scenarios are."""
+"""Section of a schema that defines the scenarios."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pfmsmtrec_flwr.validation import Section
 
 
 class ScenarioSection(Section):
-    """What the scenarios are: values of a column, or files of their own."""
+    """Scenarios: values of a column, or files of their own."""
 
     column: ColumnName | None = None
     values: Annotated[dict[Scalar, FolderName], Field(min_length=1)] | None = None
-    """Value in the file: name of the scenario."""
+    """Name of the scenario for each value of the column."""
     others: Literal["drop", "error"] = "error"
-    """What becomes of rows with another value."""
+    """Treatment of rows with another value."""
     names: ScenarioNames | None = None
-    """Scenarios with files of their own: each name takes the place of ``{scenario}`` in `files`."""
+    """Scenarios with files of their own. Each name replaces ``{scenario}`` in `files`."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> ScenarioSection:

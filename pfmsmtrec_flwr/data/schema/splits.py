@@ -1,4 +1,4 @@
-"""Sections of a schema that say which rows are for training, validation and test."""
+"""Sections of a schema for the split into training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LastDays(Section):
-    """How many of the last days, common to all scenarios, are held out."""
+    """Numbers of last days that are held out. The days are the same for all scenarios."""
 
     validation: Annotated[int, Field(ge=1)] = 1
     test: Annotated[int, Field(ge=1)] = 1
 
 
 class DateSplit(Section):
-    """Split by day: given values, or the last ones in the data."""
+    """Split by day: named days, or the last days of the data."""
 
     column: ColumnName
     last_days: LastDays | None = None
@@ -30,8 +30,8 @@ class DateSplit(Section):
 
     @model_validator(mode="after")
     def _one_rule(self) -> DateSplit:
-        given = bool(self.validation) + bool(self.test)
-        if (self.last_days is None and given != 2) or (self.last_days is not None and given):
+        named = bool(self.validation) + bool(self.test)
+        if (self.last_days is None and named != 2) or (self.last_days is not None and named):
             raise ValueError("give either last_days, or both validation and test with the values of the column")
         if set(map(str, self.validation)) & set(map(str, self.test)):
             raise ValueError("a value is both in validation and in test")
@@ -39,7 +39,7 @@ class DateSplit(Section):
 
 
 class ShareSplit(Section):
-    """Split at random by users: all rows of a user go to one split."""
+    """Random split by user: all rows of a user go to one split."""
 
     validation: Share
     test: Share
@@ -53,23 +53,23 @@ class ShareSplit(Section):
 
 
 class RandomSplit(ShareSplit):
-    """Split at random: rows with the same key, such as one page of results, go to one split."""
+    """Random split: rows with the same key, such as a page of results, go to one split."""
 
     key: ColumnName | None = None
-    """Without a key each row is drawn by itself."""
+    """Column of the key. Without one each row is drawn by itself."""
 
 
 class CutSplit(Section):
-    """Cut the validation rows from the training files."""
+    """Validation rows cut from the training files."""
 
     share: Share
     key: ColumnName | None = None
-    """Rows with the same key stay together; without a key each row is drawn by itself."""
+    """Column whose equal values stay together. Without one each row is drawn by itself."""
     seed: int = 0
 
 
 class FileSplit(Section):
-    """The files say the split: these words take the place of ``{split}`` in `files`."""
+    """Split by file: these words replace ``{split}`` in `files`."""
 
     train: ColumnName = "train"
     test: ColumnName = "test"
@@ -83,7 +83,7 @@ class FileSplit(Section):
 
 
 class SplitSection(Section):
-    """The split rule: exactly one of these."""
+    """Split rule; exactly one key is set."""
 
     by_date: DateSplit | None = None
     random: RandomSplit | None = None

@@ -1,4 +1,4 @@
-"""Sections of a schema about labels: the tasks, and rows made up where a table holds positive ones only."""
+"""Sections of a schema for the tasks and for sampled negatives."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NonEmptyScalars = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1
 
 
 class TaskSection(Section):
-    """A task: the column of its label, and which values mean yes and no."""
+    """A task: the column of its label, and the values that mean yes and no."""
 
     column: ColumnName
     positive: NonEmptyScalars = (1,)
     negative: NonEmptyScalars = (0,)
     scenarios: ScenarioNames | None = None
-    """Scenarios that have the task; by default all."""
+    """Scenarios that have the task. The default is all of them."""
 
     @model_validator(mode="after")
     def _disjoint(self) -> TaskSection:
@@ -29,16 +29,16 @@ class TaskSection(Section):
 
 
 class NegativesSection(Section):
-    """Rows made up for tables that hold only the positive ones: items that the user has no row for."""
+    """Negatives to sample for tables that hold positive rows only: items for which the user has no row."""
 
     task: FieldName
-    """Its label is 1 in every row of the table."""
+    """Task whose label is 1 in every row of the table."""
     scenarios: ScenarioNames
-    """Scenarios whose tables are like that."""
+    """Scenarios whose tables hold positive rows only."""
     item: FieldName
-    """Field that says which item a row is about."""
+    """Field that identifies the item of a row."""
     item_features: Annotated[tuple[FieldName, ...], Field(strict=False)] = ()
-    """Further fields and numeric columns that belong to the item; all else belongs to the user."""
+    """Other fields and numeric columns that belong to the item. All others belong to the user."""
     per_positive: Annotated[int, Field(ge=0)] = 0
-    """Rows made up for each row of the table; 0: none, and the task is refused for these scenarios."""
+    """Number of sampled rows per row of the table. With 0 the task is refused for these scenarios."""
     seed: int = 0

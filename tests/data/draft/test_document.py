@@ -94,7 +94,7 @@ def test_a_sane_table_becomes_this(tmp_path: Path) -> None:
     }
     assert (found.rows, found.left_out, found.source) == (ROWS, 0, tmp_path)
     assert found.summary() == "3 scenarios, 2 tasks, 3 federated fields, 1 local field, 1 numeric column; 0 left out"
-    share = f"{100 * frame.clicked.mean():.3g} % ones; name holds 'clicked'"
+    share = f"{100 * frame.clicked.mean():.3g} % ones; name contains 'clicked'"
     assert f"  clicked: clicked # 2 values, 0 and 1, {share}\n" in found.text
     assert max(map(len, found.text.splitlines())) <= 120
 
@@ -118,7 +118,7 @@ def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
     found = drafted(shop(300), tmp_path)
     path = tmp_path / "mine.yaml"
     path.write_text("mine")
-    with pytest.raises(UserError, match=r"mine\.yaml is there already, .*: give another --output"):
+    with pytest.raises(UserError, match=r"mine\.yaml is there already, .*: choose another --output"):
         found.write(path)
     with pytest.raises(UserError, match="is there already"):
         schema_path(tmp_path / "shop.csv", path, "")
@@ -150,7 +150,7 @@ def test_labels_are_named_ones_the_most_frequent_first(tmp_path: Path) -> None:
 def test_the_last_column_of_0_and_1_where_no_name_says(tmp_path: Path) -> None:
     found = drafted(shop().rename(columns={"clicked": "a", "bought": "b"}), tmp_path)
     assert document(found)["tasks"] == {"b": "b"}
-    assert "no name says what is a label, and this is the last such column" in found.text
+    assert "no name suggests a label, and this is the last candidate" in found.text
     assert document(found)["fields"]["a"] == {"identity": {"size": 2}, "embedding": "federated"}
     assert "a label, or known only after the impression? Then remove it" in found.text
 
@@ -341,7 +341,7 @@ def test_columns_that_are_of_no_use_are_left_out(tmp_path: Path) -> None:
     assert list(reasons) == ["wide_{1..3}", "one", "nothing", "request", "line", "event_time", "created"]
     assert reasons["one"] == "the same value in every row"
     assert reasons["nothing"] == "no row has a value"
-    assert reasons["request"] == reasons["line"] == "another value in every row"
+    assert reasons["request"] == reasons["line"] == "a different value in every row"
     assert found.left_out == 7
 
 
@@ -377,7 +377,7 @@ def test_hashes_have_at_least_twice_as_many_buckets_as_values(tmp_path: Path, di
     assert buckets & (buckets - 1) == 0
 
 
-def test_what_may_come_after_the_impression_is_told(tmp_path: Path) -> None:
+def test_what_may_come_after_the_impression_is_reported(tmp_path: Path) -> None:
     found = drafted(shop(watch_time=some(of=5000)), tmp_path)
     assert "'watch': known before the impression? If not, remove it" in found.text
 
@@ -469,7 +469,7 @@ def test_few_rows_of_many_are_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
     found = drafted(frame, tmp_path)
     assert found.rows == 1000
     assert found.schema.split.by_date is not None
-    assert "A value that comes later is an error" in found.text
+    assert "A further value is an error" in found.text
     prepare(found.schema, tmp_path, tmp_path / "data")
 
 
@@ -479,7 +479,7 @@ def test_few_rows_of_many_are_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
         ("shop.csv", "1,2,3\n4,5,6\n", r"line 1: got '1,2,3', expected the names of the columns: add a header line"),
         ("shop.csv", "a,b\n", r"got a header and no row"),
         ("shop.csv", "", r"Empty CSV file"),
-        ("shop.csv", "a,a\n1,2\n", r"the column 'a' is there twice"),
+        ("shop.csv", "a,a\n1,2\n", r"the column 'a' occurs twice"),
         ("shop.csv", "a,b\n1\n", r"line 2: got 1 column, expected 2"),
         ("shop.csv", "click,price\n1,2.5\n0,3.5\n", r"got no column that can be a categorical field"),
         ("shop.xlsx", "x", r"got a file '\.xlsx', expected \.csv"),
@@ -493,7 +493,7 @@ def test_tables_that_cannot_be_used(tmp_path: Path, name: str, text: str, messag
 
 
 def test_tables_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no table .*none\.csv: give a CSV or Parquet file"):
+    with pytest.raises(UserError, match=r"no table .*none\.csv: name a CSV or Parquet file"):
         draft(tmp_path / "none.csv")
     with pytest.raises(UserError, match=r"holds no table \(no file of \.csv"):
         draft(tmp_path)

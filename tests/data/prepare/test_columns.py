@@ -54,10 +54,10 @@ def schema(**changes: Any) -> DatasetSchema:
 
 
 def chunk(header: tuple[str, ...] = (), **columns: list[Any]) -> Chunk:
-    given = {name: pa.array(values) for name, values in columns.items()}
+    plain = {name: pa.array(values) for name, values in columns.items()}
     arrays = {  # text as the reader gives it
         name: pa.chunked_array([each.dictionary_encode() if pa.types.is_string(each.type) else each])
-        for name, each in given.items()
+        for name, each in plain.items()
     }
     rows = len(next(iter(columns.values())))
     return Chunk(
@@ -138,13 +138,13 @@ def test_scenarios_by_their_place(values: Any) -> None:
 
 
 def test_other_scenario_values_are_refused_or_dropped() -> None:
-    told = r"^log\.csv, line {}, column 'country': got {}, expected one of 1, es, 3 \(or scenario\.others: drop\){}$"
-    with pytest.raises(UserError, match=told.format(2, "'4'", "")):
+    message = r"^log\.csv, line {}, column 'country': got {}, expected one of 1, es, 3 \(or scenario\.others: drop\){}$"
+    with pytest.raises(UserError, match=message.format(2, "'4'", "")):
         made("scenario", ["1", "4"])
-    with pytest.raises(UserError, match=told.format(3, "an empty value", "")):
+    with pytest.raises(UserError, match=message.format(3, "an empty value", "")):
         made("scenario", ["1", "es", None])
     hint = r": does the file begin with a header line\? It must not"
-    with pytest.raises(UserError, match=told.format(1, "'country'", hint)):
+    with pytest.raises(UserError, match=reported.format(1, "'country'", hint)):
         output("scenario").make(chunk(("country",), country=["country", "1"]))
     drop = schema().scenario.model_dump() | {"others": "drop"}
     assert made("scenario", ["1", "4", None], scenario=drop) == [1, NO_SCENARIO, NO_SCENARIO]
@@ -189,6 +189,6 @@ def test_numbers_that_cannot_be_used() -> None:
     with pytest.raises(UserError, match=r"^log\.csv, line 3, column 'cents': got 'x', expected a number$"):
         made("number:price", ["1", None, "x", "y"])
     logs = {"price": {"column": "cents", "transform": "log1p"}}
-    told = r"^log\.csv, line 2, column 'cents': got '-2\.0', but log1p needs values from 0: name it in missing"
-    with pytest.raises(UserError, match=told):
+    message = r"^log\.csv, line 2, column 'cents': got '-2\.0', but log1p needs values from 0: name it in missing"
+    with pytest.raises(UserError, match=reported):
         made("number:price", [1.0, -2.0], numeric=logs)

@@ -142,7 +142,7 @@ def test_keys_that_match_nothing(tmp_path: Path) -> None:
     assert table.unmatched() is None
 
 
-def test_rows_that_find_nothing_are_told(tmp_path: Path) -> None:
+def test_rows_that_find_nothing_are_reported(tmp_path: Path) -> None:
     for how, what in (("left", "have missing values"), ("inner", "are left out")):
         (tmp_path / how).mkdir()
         table = side_table(tmp_path / how, [text_of([1, 2])], how=how)

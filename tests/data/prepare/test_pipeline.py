@@ -1,4 +1,4 @@
-"""Preparing: what is learned comes from a scenario's own training rows alone; bad input is told."""
+"""Preparing: vocabularies and moments come from a scenario's own training rows only; bad input is one clear error."""
 
 from __future__ import annotations
 
@@ -470,15 +470,15 @@ def test_a_header_that_is_not_expected(tmp_path: Path) -> None:
     table = {"files": ["log*.csv"], "header": header}
     hint = r": does the file begin with a header line\? It must not$"
     message = rf"log\.csv, line 1, column 'price': got 'price', expected a number{hint}"
-    given = {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}
+    by_day = {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}
     refuse(
         impressions(50),
         tmp_path / "a",
         message,
-        changes={"table": table, "split": given, "scenario": {"names": ["NL"]}},
+        changes={"table": table, "split": by_day, "scenario": {"names": ["NL"]}},
     )
     message = rf"log\.csv, line 1, column 'country': got 'country', expected one of 1, 2 .*{hint}"
-    refuse(impressions(50), tmp_path / "b", message, changes={"table": table, "numeric": {}, "split": given})
+    refuse(impressions(50), tmp_path / "b", message, changes={"table": table, "numeric": {}, "split": by_day})
 
 
 def with_side_table(folder: Path, how: str, side: pd.DataFrame) -> dict[str, ScenarioStore]:
@@ -555,7 +555,7 @@ def test_made_up_rows_follow_those_of_the_table(tmp_path: Path) -> None:
         assert store.splits[split].labels[:, 0].tolist() == [1] * positive + [0] * 2 * positive
 
 
-def test_a_copy_that_is_not_complete_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_copy_that_is_not_complete_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     own = int((impressions(400).country == 1).sum())
     with caplog.at_level(logging.WARNING):
         prepared(impressions(400), tmp_path / "a", {"expected_rows": {"NL": own}})
@@ -602,9 +602,9 @@ def test_a_file_for_two_splits(tmp_path: Path) -> None:
 
 def test_days_of_two_kinds(tmp_path: Path) -> None:
     refuse(with_value("day", 3, "?"), tmp_path, r"column 'day': got the days '.*' and '.*', expected all like 20220430")
-    given = {"split": {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}}
+    by_day = {"split": {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}}
     refused = r"line 5, column 'day': got '2024-02-28', expected a day as the others, such as 20240301"
-    refuse(with_value("day", 3, "2024-02-28"), tmp_path, refused, changes=given)
+    refuse(with_value("day", 3, "2024-02-28"), tmp_path, refused, changes=by_day)
 
 
 def test_times_are_no_days(tmp_path: Path) -> None:

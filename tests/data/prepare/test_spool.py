@@ -93,7 +93,7 @@ def test_a_finished_one_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [child.name for child in tmp_path.iterdir()] == ["rows"]
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     class Full:
         def write(self, _: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -47,11 +47,11 @@ ROWS: dict[str, Any] = {
 }
 
 
-def learned(folder: Path, rows: dict[str, Any] = ROWS, told: list[int] | None = None) -> Learned:
+def learned(folder: Path, rows: dict[str, Any] = ROWS, reported: list[int] | None = None) -> Learned:
     with SpoolWriter(folder / "rows", LAYOUT.arrays()) as writer:
         writer.append(rows)
         spool = writer.finish()
-    return learn(SCHEMA, ScenarioRows("NL", LAYOUT, (spool,)), ignore if told is None else told.append)
+    return learn(SCHEMA, ScenarioRows("NL", LAYOUT, (spool,)), ignore if reported is None else reported.append)
 
 
 def test_layout() -> None:
@@ -90,9 +90,9 @@ def test_counts_of_every_split(tmp_path: Path) -> None:
 def test_blocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = learned(tmp_path / "a")
     monkeypatch.setattr(scenario_rows, "BLOCK_ROWS", 2)
-    told: list[int] = []
-    parts = learned(tmp_path / "b", told=told)
-    assert told == [2, 2, 2, 1]
+    reported: list[int] = []
+    parts = learned(tmp_path / "b", reported=reported)
+    assert reported == [2, 2, 2, 1]
     assert parts.encodings == whole.encodings
     assert parts.rows.tolist() == whole.rows.tolist()
     assert parts.positives.tolist() == whole.positives.tolist()

@@ -123,10 +123,10 @@ def test_no_folder(tmp_path: Path) -> None:
         SourceFolder(tmp_path / "none", "shop")
 
 
-def test_a_zip_file_that_is_none_or_was_cut_off_is_told(tmp_path: Path) -> None:
+def test_a_zip_file_that_is_none_or_was_cut_off_is_reported(tmp_path: Path) -> None:
     put(tmp_path / "page.zip", b"<html>please log in</html>")
-    told = r"^no file 'log\.csv' in .* \(page\.zip is no whole zip archive: File is not a zip file; download it again\)"
-    refuse(tmp_path, "log.csv", told)
+    why = r"^no file 'log\.csv' in .* \(page\.zip is no whole zip archive: File is not a zip file; download it again\)"
+    refuse(tmp_path, "log.csv", why)
     (tmp_path / "page.zip").unlink()
     whole = put_zip(tmp_path / "log.zip", {"log.csv": bytes(range(256)) * 40}).read_bytes()
     put(tmp_path / "log.zip", whole[: len(whole) // 2])
@@ -134,13 +134,13 @@ def test_a_zip_file_that_is_none_or_was_cut_off_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("within", ["log.zip", "log.csv.gz"])
-def test_an_archive_within_an_archive_is_told(tmp_path: Path, within: str) -> None:
+def test_an_archive_within_an_archive_is_reported(tmp_path: Path, within: str) -> None:
     put_zip(tmp_path / "all.zip", {within: b""})
-    told = r"\(all\.zip holds further archives: unpack it once, what is within may stay packed\): is this the folder"
-    refuse(tmp_path, "log.csv", told)
+    why = r"\(all\.zip holds further archives: unpack it once, what is within may stay packed\): is this the folder"
+    refuse(tmp_path, "log.csv", reported)
 
 
-def test_damaged_members_and_gzip_files_are_told(tmp_path: Path) -> None:
+def test_damaged_members_and_gzip_files_are_reported(tmp_path: Path) -> None:
     path = put_zip(tmp_path / "log.zip", {"log.csv": b"text" * 1000})
     (source,) = SourceFolder(tmp_path, "shop").find("log.csv")
     damaged = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""One file of a table: pieces of any size give the same rows, and what cannot be read is told with its line."""
+"""One file of a table: pieces of any size give the same rows, and errors name the line."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_carriage_return_and_a_line_feed_are_one_end_across_reads(
 
 
 @pytest.mark.parametrize("kind", ["plain", "gz", "zip"])
-def test_bytes_read_are_told(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_read_are_reported(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 20_000)
     monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 100)
     text = ("a,b\n" + "".join(f"{number},{number}\n" for number in range(9999))).encode()
@@ -152,11 +152,11 @@ def test_bytes_read_are_told(tmp_path: Path, kind: str, monkeypatch: pytest.Monk
             archive.writestr("first.csv", bytes(range(256)) * 99)
             archive.writestr("log.csv", text)
         source = SourceFile("log.csv", tmp_path / "log.zip", "log.csv")
-    told: list[int] = []
-    read = sum(block.rows.num_rows for block in read_blocks(source, TableSection(files=("x",)), AB, told.append))
+    reported: list[int] = []
+    read = sum(block.rows.num_rows for block in read_blocks(source, TableSection(files=("x",)), AB, reported.append))
     assert read == 9999
-    assert len(told) > 3
-    assert sum(told) == source.size()
+    assert len(reported) > 3
+    assert sum(reported) == source.size()
 
 
 def refuse(source: SourceFile, message: str, columns: ColumnSelection = AB, **table: Any) -> None:
@@ -188,7 +188,7 @@ HEADER_HINT = ": does the file begin with a header line? It must not"
         ("7,7\n8,2\n", "log.csv, line 1: got '7, 7', which looks like a row, expected a header line with the column "
          "'a': add it, or name the columns in table.header"),
         ("a,c\nx,1\n", "log.csv: no column 'b'; it has a, c"),
-        ("a,b,a\nx,1,y\n", "log.csv, line 1: the column 'a' is there twice"),
+        ("a,b,a\nx,1,y\n", "log.csv, line 1: the column 'a' occurs twice"),
         ("", "cannot read log.csv: Empty CSV file"),
         ("\n \r\n", "cannot read log.csv: Empty CSV file"),
         ("a,b\nx,1\n".encode("utf-16"), "log.csv: it is text in UTF-16, expected UTF-8: convert it"),
@@ -245,7 +245,7 @@ def test_a_quote_that_is_not_closed(tmp_path: Path, data: str, line: int, column
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_what_is_wrong_far_into_a_file_is_told_with_its_line(
+def test_what_is_wrong_far_into_a_file_is_reported_with_its_line(
     tmp_path: Path, wrong: str, message: str, end: str
 ) -> None:
     lines = ["a,b", *[f"{number},{number}" for number in range(500)]]

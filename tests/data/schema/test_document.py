@@ -222,7 +222,7 @@ def test_tasks_of_a_scenario() -> None:
         ("tasks", {}, "key 'tasks'"),
         ("tasks", ["click"], "key 'tasks'"),
         ("fields", {"x_{1..2}": {"column": "y_{1..3}"}}, "'x_{1..2}' stands for 2 names, its column 'y_{1..3}' for 3"),
-        ("numeric", {"x_{1..2}": {}, "x_1": {}}, "'x_1' is there twice"),
+        ("numeric", {"x_{1..2}": {}, "x_1": {}}, "'x_1' occurs twice"),
         ("numeric", {"x_{2..1}": {}}, "'x_{2..1}' runs backwards"),
     ],
 )  # fmt: skip

@@ -37,13 +37,13 @@ def test_a_run_backwards() -> None:
 
 
 def test_runs_of_columns() -> None:
-    given: dict[Any, Any] = {
+    document: dict[Any, Any] = {
         "a": {"column": "b"},
         "x_{1..2}": {"column": "y_{5..6}", "size": 3},
         "w_{1..2}": None,
         7: {},
     }
-    assert expand_columns(given) == {
+    assert expand_columns(document) == {
         "a": {"column": "b"},
         "x_1": {"column": "y_5", "size": 3},
         "x_2": {"column": "y_6", "size": 3},
@@ -60,7 +60,7 @@ def test_runs_of_columns() -> None:
         ({"x_{1..3}": {"column": "y_{1..2}"}}, "'x_{1..3}' stands for 3 names, its column 'y_{1..2}' for 2"),
         ({"x_{1..2}": {"column": "y"}}, "'x_{1..2}' stands for 2 names, its column 'y' for 1"),
         ({"x": {"column": "y_{1..2}"}}, "'x' stands for 1 names, its column 'y_{1..2}' for 2"),
-        ({"x_2": {}, "x_{1..3}": {}}, "'x_2' is there twice"),
+        ({"x_2": {}, "x_{1..3}": {}}, "'x_2' occurs twice"),
     ],
 )
 def test_runs_that_do_not_fit(columns: dict[str, Any], message: str) -> None:
@@ -71,7 +71,7 @@ def test_runs_that_do_not_fit(columns: dict[str, Any], message: str) -> None:
 
 def test_runs_in_a_header() -> None:
     assert TableSection(files=("x",), header=("id", "x_{1..3}")).header == ("id", "x_1", "x_2", "x_3")
-    refuse(TableSection, {"files": ["x"], "header": ["x_2", "x_{1..3}"]}, "a column's name is there twice")
+    refuse(TableSection, {"files": ["x"], "header": ["x_2", "x_{1..3}"]}, "a column's name occurs twice")
 
 
 def refuse(kind: type[Section], document: dict[str, Any], message: str) -> None:
