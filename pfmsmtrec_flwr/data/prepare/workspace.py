@@ -129,7 +129,6 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
 
 def remember(store: ScenarioStore, fingerprint: str) -> None:
     """Record what a store was prepared from."""
-    record = {"fingerprint": fingerprint, "manifest": digest((store.path / MANIFEST).read_text())}
     with clear_errors(store.path):
         _record(store.path).parent.mkdir(exist_ok=True)
         _record(store.path).write_text(json.dumps(_description(store, fingerprint)))

@@ -17,7 +17,7 @@ from pfmsmtrec_flwr.data.schema.scenarios import ScenarioSection
 from pfmsmtrec_flwr.data.schema.splits import SplitSection
 from pfmsmtrec_flwr.data.schema.tables import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
 from pfmsmtrec_flwr.data.schema.tasks import NegativesSection, TaskSection
-from pfmsmtrec_flwr.data.store.store import STORE_VERSION
+from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
 

@@ -144,7 +144,7 @@ def test_other_scenario_values_are_refused_or_dropped() -> None:
     with pytest.raises(UserError, match=message.format(3, "an empty value", "")):
         made("scenario", ["1", "es", None])
     hint = r": does the file begin with a header line\? It must not"
-    with pytest.raises(UserError, match=reported.format(1, "'country'", hint)):
+    with pytest.raises(UserError, match=message.format(1, "'country'", hint)):
         output("scenario").make(chunk(("country",), country=["country", "1"]))
     drop = schema().scenario.model_dump() | {"others": "drop"}
     assert made("scenario", ["1", "4", None], scenario=drop) == [1, NO_SCENARIO, NO_SCENARIO]
@@ -190,5 +190,5 @@ def test_numbers_that_cannot_be_used() -> None:
         made("number:price", ["1", None, "x", "y"])
     logs = {"price": {"column": "cents", "transform": "log1p"}}
     message = r"^log\.csv, line 2, column 'cents': got '-2\.0', but log1p needs values from 0: name it in missing"
-    with pytest.raises(UserError, match=reported):
+    with pytest.raises(UserError, match=message):
         made("number:price", [1.0, -2.0], numeric=logs)

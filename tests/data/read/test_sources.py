@@ -137,7 +137,7 @@ def test_a_zip_file_that_is_none_or_was_cut_off_is_reported(tmp_path: Path) -> N
 def test_an_archive_within_an_archive_is_reported(tmp_path: Path, within: str) -> None:
     put_zip(tmp_path / "all.zip", {within: b""})
     why = r"\(all\.zip holds further archives: unpack it once, what is within may stay packed\): is this the folder"
-    refuse(tmp_path, "log.csv", reported)
+    refuse(tmp_path, "log.csv", why)
 
 
 def test_damaged_members_and_gzip_files_are_reported(tmp_path: Path) -> None:
