@@ -57,7 +57,7 @@ def data_init_command(
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the data set.", show_default="the table's")] = "",
 ) -> None:
     """Draft a schema for a table of your own, to be corrected by you."""
-    from pfmsmtrec_flwr.data.draft import document as drafting
+    from pfmsmtrec_flwr.data.draft import draft as drafting
 
     source = absolute(table)
     path = drafting.schema_path(source, output, name)

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from pfmsmtrec_flwr.data.draft.names import AFTERWARDS_WORDS, ID_WORDS, ITEM_WORDS, USER_WORDS, spoken, subject, words
 from pfmsmtrec_flwr.data.draft.profile import ColumnProfile
-from pfmsmtrec_flwr.data.schema.features import (
+from pfmsmtrec_flwr.data.schema.feature_sections import (
     FieldSection,
     HashSection,
     IdentitySection,
     NumericSection,
     VocabularySection,
 )
-from pfmsmtrec_flwr.data.schema.names import Scalar
-from pfmsmtrec_flwr.data.schema.tasks import TaskSection
+from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
+from pfmsmtrec_flwr.data.schema.values import Scalar
 
 FEW_VALUES = 50
 """Largest number of values of a text column that are declared one by one."""

@@ -32,10 +32,10 @@ from pfmsmtrec_flwr.data.draft.names import (
     words,
 )
 from pfmsmtrec_flwr.data.draft.profile import ColumnProfile, Sample, all_match, share_matching
-from pfmsmtrec_flwr.data.schema.features import FieldSection
-from pfmsmtrec_flwr.data.schema.names import Scalar
-from pfmsmtrec_flwr.data.schema.splits import DateSplit, LastDays, RandomSplit, ShareSplit, SplitSection
-from pfmsmtrec_flwr.data.schema.tasks import TaskSection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
+from pfmsmtrec_flwr.data.schema.split_sections import DateSplit, LastDays, RandomSplit, ShareSplit, SplitSection
+from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
+from pfmsmtrec_flwr.data.schema.values import Scalar
 from pfmsmtrec_flwr.errors import UserError
 
 _DAY_TEXT = r"^(?:19|20)\d{2}([-/.]?)(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12]\d|3[01])(?:[T ]00:00:00(?:\.0+)?)?$"

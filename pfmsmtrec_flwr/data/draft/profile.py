@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
 from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, block_tasks, column_names
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 ROWS = 100_000

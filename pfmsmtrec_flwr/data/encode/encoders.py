@@ -22,8 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pfmsmtrec_flwr.data.schema.features import FieldSection
-from pfmsmtrec_flwr.data.schema.names import Scalar
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
+from pfmsmtrec_flwr.data.schema.values import Scalar
 
 Texts: TypeAlias = npt.NDArray[np.object_]
 """Canonical texts, (distinct,)."""

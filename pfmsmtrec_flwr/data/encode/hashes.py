@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH, Integers
-from pfmsmtrec_flwr.data.schema.features import VocabularySection
+from pfmsmtrec_flwr.data.schema.feature_sections import VocabularySection
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 

@@ -27,8 +27,8 @@ from pfmsmtrec_flwr.data.encode.encoders import (
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
-from pfmsmtrec_flwr.data.schema.features import FieldSection, NumericSection
-from pfmsmtrec_flwr.data.schema.tasks import TaskSection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
 
 SCENARIO = "scenario"
 SPLIT = "split"

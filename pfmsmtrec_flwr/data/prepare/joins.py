@@ -24,7 +24,7 @@ from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.read.tables import read_blocks
-from pfmsmtrec_flwr.data.schema.tables import JoinSection
+from pfmsmtrec_flwr.data.schema.table_sections import JoinSection
 from pfmsmtrec_flwr.errors import UserError
 
 RowNumbers: TypeAlias = npt.NDArray[np.int64]

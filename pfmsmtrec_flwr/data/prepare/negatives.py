@@ -12,7 +12,7 @@ from pfmsmtrec_flwr.data.encode.hashes import Hashes
 from pfmsmtrec_flwr.data.prepare.scenario_rows import LABELS, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.read.blocks import Advance
-from pfmsmtrec_flwr.data.schema.tasks import NegativesSection
+from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection
 from pfmsmtrec_flwr.seeds import derive_seed
 
 _TRIES = 20

@@ -5,7 +5,7 @@
 2. If the schema asks for it, negatives are sampled for tables that hold positive rows only (`negatives`).
 3. Vocabularies of local fields and moments of numeric columns are learned on the scenario's training rows
    (`vocabularies`, `moments`).
-4. The rows are encoded and written (`writer`).
+4. The rows are encoded and written (`encoded_rows`).
 
 A scenario's store depends on its own rows only (and, for the rule `last_days`, on the days in the table), so each site
 can prepare its own. An interrupted run continues after the last finished file, if files and schema are unchanged.
@@ -33,6 +33,7 @@ from pfmsmtrec_flwr.data.prepare.columns import (
     label_output,
     outputs_of,
 )
+from pfmsmtrec_flwr.data.prepare.encoded_rows import encoded_rows, store_record, store_writer
 from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart
@@ -45,7 +46,6 @@ from pfmsmtrec_flwr.data.prepare.splits import ByRow, SplitPlan, resolve_split
 from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter, is_spool
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned, learn
 from pfmsmtrec_flwr.data.prepare.workspace import Workspace, prepared_before, remember
-from pfmsmtrec_flwr.data.prepare.writer import encoded_rows, store_record, store_writer
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, digest
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION

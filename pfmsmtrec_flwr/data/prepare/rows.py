@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.data.read.parallel import in_order
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder, find_files
 from pfmsmtrec_flwr.data.read.tables import block_tasks, column_names, read_blocks
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.tables import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pfmsmtrec_flwr.data.encode.encoders import Texts, canonical, hash_texts
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.splits import DateSplit, FileSplit, LastDays
+from pfmsmtrec_flwr.data.schema.split_sections import DateSplit, FileSplit, LastDays
 from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.seeds import derive_seed

@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, coded
 from pfmsmtrec_flwr.data.read.blocks import NUMBER, Block
 from pfmsmtrec_flwr.data.read.diagnosis import header_hint
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 

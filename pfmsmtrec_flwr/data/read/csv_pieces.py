@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from pfmsmtrec_flwr.data.read.diagnosis import line_ends
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 PIECE_BYTES = 16 << 20

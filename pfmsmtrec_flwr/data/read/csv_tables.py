@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.data.read import diagnosis
 from pfmsmtrec_flwr.data.read.blocks import Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_pieces import Piece, line_at, pieces
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 _HEAD_BYTES = 1 << 16

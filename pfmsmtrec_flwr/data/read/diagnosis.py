@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 _SHOWN = 60

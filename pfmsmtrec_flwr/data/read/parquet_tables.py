@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pfmsmtrec_flwr.data.read.blocks import NUMBER, Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.diagnosis import require_columns
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 PARQUET_ROWS = 65_536

@@ -9,7 +9,7 @@ from pfmsmtrec_flwr.data.read.csv_tables import csv_names, csv_tasks
 from pfmsmtrec_flwr.data.read.parallel import in_order
 from pfmsmtrec_flwr.data.read.parquet_tables import parquet_names, parquet_tasks
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 
 PARQUET_ENDINGS = {".parquet", ".pq"}
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 import pfmsmtrec_flwr
-from pfmsmtrec_flwr.data.schema.features import FieldSection, NumericSection
-from pfmsmtrec_flwr.data.schema.names import ColumnName, FieldName, FolderName, ScenarioNames, expand_columns
-from pfmsmtrec_flwr.data.schema.scenarios import ScenarioSection
-from pfmsmtrec_flwr.data.schema.splits import SplitSection
-from pfmsmtrec_flwr.data.schema.tables import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
-from pfmsmtrec_flwr.data.schema.tasks import NegativesSection, TaskSection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
+from pfmsmtrec_flwr.data.schema.split_sections import SplitSection
+from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection, TaskSection
+from pfmsmtrec_flwr.data.schema.values import ColumnName, FieldName, FolderName, ScenarioNames, expand_columns
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml

@@ -26,7 +26,7 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     transformed,
     without,
 )
-from pfmsmtrec_flwr.data.schema.features import FieldSection, VocabularySection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, VocabularySection
 
 
 def encode(column: CodedColumn, encoder: Encoder) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pfmsmtrec_flwr.data.encode import hashes as hashing
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH, hash_texts
 from pfmsmtrec_flwr.data.encode.hashes import Buckets, HashCounter, Hashes, LearnedVocabulary
-from pfmsmtrec_flwr.data.schema.features import VocabularySection
+from pfmsmtrec_flwr.data.schema.feature_sections import VocabularySection
 
 
 def hashes(*values: int) -> Hashes:

@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, tables
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
-from pfmsmtrec_flwr.data.schema.tables import JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import JoinSection, TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 AGE = Output("age", "age", "float64", np.nan, lambda chunk: chunk.numbers("age"), number=True)

@@ -15,7 +15,7 @@ from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.scenario_rows import RowsLayout, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.read.blocks import ignore
-from pfmsmtrec_flwr.data.schema.tasks import NegativesSection
+from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection
 
 LAYOUT = RowsLayout(("ctr", "like"), ("kind", "age"), ("item", "tag"), ("price", "weight"), users=True)
 Rows = dict[str, np.ndarray]

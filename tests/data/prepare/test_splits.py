@@ -24,7 +24,7 @@ from pfmsmtrec_flwr.data.prepare.splits import (
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 

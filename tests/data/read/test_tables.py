@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.data.read.blocks import Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_pieces import line_at
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.read.tables import column_names, read_blocks
-from pfmsmtrec_flwr.data.schema.tables import TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 AB = ColumnSelection(("a",), ("b",))

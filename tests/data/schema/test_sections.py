@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pfmsmtrec_flwr.data.schema.features import FieldSection, NumericSection
-from pfmsmtrec_flwr.data.schema.names import expand_columns, expand_run
-from pfmsmtrec_flwr.data.schema.scenarios import ScenarioSection
-from pfmsmtrec_flwr.data.schema.splits import DateSplit, FileSplit, RandomSplit, SplitSection
-from pfmsmtrec_flwr.data.schema.tables import JoinSection, TableSection
-from pfmsmtrec_flwr.data.schema.tasks import NegativesSection, TaskSection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
+from pfmsmtrec_flwr.data.schema.split_sections import DateSplit, FileSplit, RandomSplit, SplitSection
+from pfmsmtrec_flwr.data.schema.table_sections import JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection, TaskSection
+from pfmsmtrec_flwr.data.schema.values import expand_columns, expand_run
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, parse
 

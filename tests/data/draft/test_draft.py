@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.draft import profile as profiling
-from pfmsmtrec_flwr.data.draft.document import Draft, draft, entry, quoted, schema_path
+from pfmsmtrec_flwr.data.draft.draft import Draft, draft, entry, quoted, schema_path
 from pfmsmtrec_flwr.data.draft.names import (
     ITEM_WORDS,
     LABEL_WORDS,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.data.schema.choices import exactly_one
-from pfmsmtrec_flwr.data.schema.names import ColumnName, Scalars, ScenarioNames
+from pfmsmtrec_flwr.data.schema.values import ColumnName, Scalars, ScenarioNames
 from pfmsmtrec_flwr.validation import Section
 
 

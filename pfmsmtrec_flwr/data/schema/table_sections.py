@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from pfmsmtrec_flwr.data.schema.names import ColumnName, expand_run
+from pfmsmtrec_flwr.data.schema.values import ColumnName, expand_run
 from pfmsmtrec_flwr.validation import Section
 
 SCENARIO_MARK = "{scenario}"

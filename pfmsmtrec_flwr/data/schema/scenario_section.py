@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pfmsmtrec_flwr.data.schema.names import ColumnName, FolderName, Scalar, ScenarioNames
+from pfmsmtrec_flwr.data.schema.values import ColumnName, FolderName, Scalar, ScenarioNames
 from pfmsmtrec_flwr.validation import Section
 
 

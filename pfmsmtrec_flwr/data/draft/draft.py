@@ -16,8 +16,8 @@ from pfmsmtrec_flwr.data.draft.features import ColumnGuess, described
 from pfmsmtrec_flwr.data.draft.guesses import ColumnRoles, ScenarioGuess, folder_name, guess, unique
 from pfmsmtrec_flwr.data.draft.profile import Sample, look_at, table_name
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.features import FieldSection, NumericSection
-from pfmsmtrec_flwr.data.schema.tasks import TaskSection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, load_yaml, parse
 

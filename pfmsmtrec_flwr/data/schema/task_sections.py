@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from pfmsmtrec_flwr.data.schema.names import ColumnName, FieldName, Scalar, ScenarioNames
+from pfmsmtrec_flwr.data.schema.values import ColumnName, FieldName, Scalar, ScenarioNames
 from pfmsmtrec_flwr.validation import Section
 
 NonEmptyScalars = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from pfmsmtrec_flwr.data.schema.choices import exactly_one
-from pfmsmtrec_flwr.data.schema.names import ColumnName, Scalars
+from pfmsmtrec_flwr.data.schema.values import ColumnName, Scalars
 from pfmsmtrec_flwr.validation import Section
 
 Share = Annotated[float, Field(gt=0, lt=1)]
