@@ -50,7 +50,7 @@ class ModelSettings(SettingsSection):
     """Sizes and regularization of a scenario's model."""
 
     architecture: Literal["mmoe", "single-task", "shared-bottom", "ple", "aitm", "esmm", "star", "pepnet"] = "mmoe"
-    """Architecture of the model; the methods `alone-*` and `pooled-*` set their own."""
+    """Architecture of the model; some methods, such as pooled-ple, have their own."""
     embedding_dim: Count = 8
     """Width of an embedding vector."""
     experts: Count = 4

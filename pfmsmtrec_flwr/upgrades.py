@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pfmsmtrec_flwr.errors import UserError
@@ -106,6 +107,19 @@ def refuse_old_keys(document: Mapping[str, Any], source: str) -> None:
     if found:
         more = f", and {len(found) - 1} more settings have changed" if len(found) > 1 else ""
         raise UserError(f"{source}: {found[0]}{more} ({PAGE})")
+
+
+def refuse_old_comparison(folder: Path) -> None:
+    """Refuse to continue a comparison of an older version, whose runs would all be repeated under new names.
+
+    Raises
+    ------
+    UserError
+        The folder holds runs of an older version.
+    """
+    for path in folder.glob("*/*/*/config.yaml"):
+        if any(line.startswith("aggregation:") for line in path.read_text(encoding="utf-8").splitlines()):
+            raise UserError(f"{folder} holds a comparison of version 0.1: name another --output, or remove it ({PAGE})")
 
 
 def _old_settings(document: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment, run_inline, run_method
-from pfmsmtrec_flwr.methods.configuration import load_config
+from pfmsmtrec_flwr.methods.configuration import complete, load_config
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
 from server_app import main
@@ -28,7 +28,7 @@ def test_an_experiment_and_its_reference_in_files(tiny_conf: Path, tmp_path: Pat
     output = tmp_path / "out"
     runs = run_inline(config, data=tmp_path / "data", output=output, num_supernodes=3)
     assert [results.method for results in runs] == ["pf-msmtrec", "alone"]
-    assert load_config(str(output / "config.yaml")) == config
+    assert load_config(str(output / "config.yaml")) == complete(config)
     for folder, method in ((output, "pf-msmtrec"), (output / "alone", "alone")):
         results = json.loads((folder / "results.json").read_text())
         assert (results["schema"], results["method"], results["rounds"]) == (1, method, 2)
@@ -92,7 +92,7 @@ def test_one_method_of_any_family_in_files(tiny: Tiny, tmp_path: Path, method: s
     assert [(line.round, line.rounds) for line in read_metrics(tmp_path / "out")] == [
         (number, rounds) for number in range(1, rounds + 1)
     ]
-    assert load_config(str(tmp_path / "out" / "config.yaml")) == config
+    assert load_config(str(tmp_path / "out" / "config.yaml")) == complete(config)
     assert not (tmp_path / "out" / "alone").exists()
     assert (results.traffic.up_bytes > 0) == (family == "federated")
 

@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.cli.data import data_init_command, data_list_command, data_s
 from pfmsmtrec_flwr.cli.methods import methods_command
 from pfmsmtrec_flwr.cli.results import show_command
 from pfmsmtrec_flwr.cli.run import run_command
+from pfmsmtrec_flwr.cli.settings import settings_command
 from pfmsmtrec_flwr.errors import UserError
 
 _INTERRUPTED = 130
@@ -34,6 +35,7 @@ app.command("show")(show_command)
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("methods")(methods_command)
+app.command("settings")(settings_command)
 app.command("prepare")(prepare_command)
 app.add_typer(data_app, name="data")
 data_app.command("init")(data_init_command)

@@ -18,6 +18,7 @@ from pfmsmtrec_flwr.results.rendering import TABLES_NAME, write_tables
 from pfmsmtrec_flwr.results.summarizing import figures_of, summarize
 from pfmsmtrec_flwr.results.summary import Summary, write_summary
 from pfmsmtrec_flwr.results.tables import FigureTable
+from pfmsmtrec_flwr.upgrades import refuse_old_comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,9 @@ def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, 
     Raises
     ------
     UserError
-        The request has a mistake, or the data are not prepared.
+        The request has a mistake, the data are not prepared, or the folder holds a comparison of an older version.
     """
+    refuse_old_comparison(output)
     scenarios = list(chosen_scenarios(config, data))
     request = request_of(config, options, scenarios, data, output)
     return ComparisonPlan(request, data_fingerprint(config, data), run)

@@ -72,8 +72,8 @@ class PFMSMTRecSettings(MethodSettings):
     output_bias: Literal["local", "federated"] = "local"
     """Whether the bias of a tower's last layer, which holds the scenario's base rate, stays local."""
     row_balance: Fraction = 0.0
-    """Power of a scenario's total number of uses that divides its uses of a row: 0 counts each use as one, 1 gives
-    small and large scenarios the same weight; it acts where federation.tables is rows."""
+    """Power to which a scenario's number of uses is raised to divide its uses of a row: 0 counts each use as one, 1
+    gives small and large scenarios the same say; it acts where federation.tables is rows."""
     personalized_tables: bool = True
     """Whether each scenario has tables of its own, averaged over those that it agrees with, where federation.tables
     is rows; otherwise all share one."""

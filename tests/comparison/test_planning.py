@@ -46,7 +46,7 @@ def test_a_run_has_its_methods_settings_and_nothing_beside_it(tmp_path: Path) ->
     plan = ComparisonPlan(request(tmp_path), "rows", Fake(tmp_path / "journal"))
     config = plan.configure("fedavg", {"model.dropout": 0.3}, 5)
     assert (config.method, config.seed, config.methods, config.federation.reference) == ("fedavg", 5, {}, ())
-    assert (config.train.lr, config.aggregation.embeddings, config.model.dropout) == (0.05, "plain", 0.3)
+    assert (config.train.lr, config.federation.tables, config.model.dropout) == (0.05, "plain", 0.3)
     assert (config.train.threads, config.federation.evaluate_consensus) == (1, True)
     assert plan.configure("fedavg", {"train.lr": 0.001}, 5).train.lr == 0.001
     assert plan.configure("alone", {}, 5).train.lr == 0.001
