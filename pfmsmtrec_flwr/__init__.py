@@ -1,3 +1,3 @@
 """Personalized federated multi-scenario multi-task recommendation (PF-MSMTrec) on Flower."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
