@@ -38,7 +38,7 @@ def run_rounds(
             replies = exchange(grid, messages, strategy.timeout, strategy.record(number))
             # 2. The first replies of a round measure the round before, which is now complete.
             if number > 1 and stage is first:
-                complete(strategy, number - 1, replies, result)
+                complete_round(strategy, number - 1, replies, result)
                 if strategy.selection.exhausted:
                     logger.info("no better mean validation AUC for %d rounds: stopping", strategy.selection.patience)
                     return
@@ -52,10 +52,10 @@ def run_rounds(
     # 5. No message follows the last round: it is measured by one that trains nothing.
     strategy.stage = first
     messages = strategy.configure_evaluate(rounds, ArrayRecord(), ConfigRecord(), grid)
-    complete(strategy, rounds, exchange(grid, messages, strategy.timeout, strategy.record(rounds)), result)
+    complete_round(strategy, rounds, exchange(grid, messages, strategy.timeout, strategy.record(rounds)), result)
 
 
-def complete(strategy: ScenarioStrategy, number: int, replies: list[Message], result: FederationResult) -> None:
+def complete_round(strategy: ScenarioStrategy, number: int, replies: list[Message], result: FederationResult) -> None:
     """Complete a round's record with the validation metrics in the replies, and pass it on."""
     result.evaluate_metrics_clientapp[number] = strategy.aggregate_evaluate(number, replies)
     record = strategy.record(number)
