@@ -59,10 +59,11 @@ def admit(
             problems.append(message.error.reason or f"error {message.error.code}")
             continue
         for name, reply in unpack_replies(message.content).items():
-            if problem := _problem(federation, name, reply, message.metadata.src_node_id, check):
-                problems.append(problem)
-            else:
+            problem = _problem(federation, name, reply, message.metadata.src_node_id, check)
+            if problem is None:
                 replies[name] = reply
+            else:
+                problems.append(problem)
     problems.sort()  # messages come in any order
     wanted = quorum or len(federation.scenarios)
     missing = sorted(set(federation.scenarios) - replies.keys())
@@ -116,8 +117,8 @@ def check_update(
         raise UserError(f"scenario {name}: trained on {reply.figures['examples']:g} rows, expected at least 1")
 
 
-def _problem(federation: Federation, name: str, reply: Reply, node: int, check: ReplyCheck | None) -> str:
-    """Return the reason why a reply does not count; empty if it does."""
+def _problem(federation: Federation, name: str, reply: Reply, node: int, check: ReplyCheck | None) -> str | None:
+    """Return the reason why a reply does not count; None if it does."""
     if federation.hosts.get(name) != node:
         return f"node {node} answers for {name}, which it does not host"
     if reply.error:
@@ -127,7 +128,7 @@ def _problem(federation: Federation, name: str, reply: Reply, node: int, check: 
             check(name, reply)
     except UserError as error:
         return str(error)
-    return ""
+    return None
 
 
 def _check_rows(update: RowUpdate, table: Tensor, source: str) -> None:

@@ -24,7 +24,7 @@ EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 def run_rounds(
     strategy: ScenarioStrategy, grid: Grid, rounds: int, result: FederationResult, evaluate: EvaluateFunction | None
 ) -> None:
-    """Run all rounds, or fewer if validation metrics stop to improve.
+    """Run all rounds, or fewer if the mean validation AUC stops improving.
 
     A round is measured by the next round's message: it brings the round's parameters to the scenarios, which measure
     them on validation rows before they train on.
@@ -43,7 +43,9 @@ def run_rounds(
                     logger.info("no better mean validation AUC for %d rounds: stopping", strategy.selection.patience)
                     return
             # 3. The updates become the next parameters.
-            strategy.aggregate_train(number, replies)
+            _, losses = strategy.aggregate_train(number, replies)
+            if losses is not None:
+                result.train_metrics_clientapp[number] = losses
         # 4. What the method has learned is recorded, and the caller may look at the consensus.
         strategy.record(number).shares = strategy.shares()
         strategy.record(number).conflict = strategy.conflict()
