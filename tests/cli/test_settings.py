@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pfmsmtrec_flwr.methods.reference import settings_markdown
+
+Command = Callable[..., int]
+
+
+def test_settings_are_listed(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pfmsmtrec("settings") == 0
+    keys = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert {"seed", "train.lr", "federation.tables", "fedprox.mu", "logistic-alone.C", "pf-msmtrec.gates"} <= keys
+
+
+def test_settings_of_one_method_are_listed(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pfmsmtrec("settings", "fedhca2") == 0
+    printed = capsys.readouterr().out
+    assert "fedhca2.alpha" in printed
+    assert "Fixed: model.template = none." in printed
+    assert "train.lr" not in printed
+    assert pfmsmtrec("settings", "fedavg") == 0
+    assert "The method has no settings of its own." in capsys.readouterr().out
+
+
+def test_settings_as_a_page(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pfmsmtrec("settings", "--markdown") == 0
+    assert capsys.readouterr().out == settings_markdown()
+
+
+def test_settings_of_no_method(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pfmsmtrec("settings", "fedpro") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: unknown method 'fedpro', expected one of base-rate, ")
