@@ -66,7 +66,7 @@ REFUSED = "method:pooled-mmoe-shared-ids"
 """Made-up rows have no field that stands for a user, which this method needs: its message is recorded."""
 COMPARED = "alone,fedavg,pf-msmtrec,pooled-mmoe"
 DROPPED = frozenset({"seconds", "versions", "folder", "time"})
-"""Keys whose values differ from run to run, or with the names of settings."""
+"""Keys with values that differ from run to run, or with the names of settings."""
 
 
 @dataclass(frozen=True)

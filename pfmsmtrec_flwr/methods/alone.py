@@ -1,4 +1,4 @@
-"""Every scenario trains alone: the floor that sharing has to beat."""
+"""Every scenario trains alone; sharing has to beat this."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pfmsmtrec_flwr.methods.base import FederatedMethod
 
 
 class Alone(ScenarioStrategy):
-    """Nothing travels but figures; everything else is as in the other methods."""
+    """The server of `alone`: only figures travel; everything else is as in the other methods."""
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:  # noqa: ARG003
-        """Nothing."""
+        """Share nothing."""
         return Sharing()
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
-        """Leave everything where it is."""
+        """Leave all parameters as they are."""
 
 
 METHOD = FederatedMethod(

@@ -39,7 +39,7 @@ class APFL(FedAvg):
 
     @property
     def has_consensus(self) -> bool:
-        """The global model is another one than those that predict."""
+        """True, because the models that predict are not the global one."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""A personal model beside the global one, held near to it."""
+"""A personal model beside the global model, pulled to it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Ditto(FedAvg):
 
     @property
     def has_consensus(self) -> bool:
-        """The global model is another one than those that predict."""
+        """True, because the models that predict are not the global one."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""Federated attentive message passing: scenarios whose models are alike are pulled together."""
+"""Federated attentive message passing: scenarios with similar models are pulled together."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class FedAMPSettings(MethodSettings):
 
 
 class FedAMP(ScenarioStrategy):
-    """Keeps each scenario's model w_k as it was last sent, and gives each scenario a mixture u_k of them.
+    """The server of FedAMP: it keeps the last model w_k of each scenario, and sends each scenario a mixture u_k.
 
-    Attended to are experts, gates and towers. Embedding tables come as the rows that were touched, which are not the
-    same everywhere, and are averaged as in every other method here. What belongs to the tasks of one scenario, the
-    template's T, and normalization, whose statistics are no parameters, stay local.
+    Attention runs over experts, gates and towers. Embedding tables arrive as touched rows, which differ between
+    scenarios, and are averaged as in every other method here. The template's T, which belongs to the tasks of one
+    scenario, and normalization, whose statistics are no parameters, stay local.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ class FedAMP(ScenarioStrategy):
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:  # noqa: ARG003
-        """The attended parts: each scenario its own mixture; tables: the same for all."""
+        """Share the attended parts as each scenario's own mixture, and the tables as common."""
         return Sharing(common=frozenset({Part.FEDERATED_EMBEDDING}), personal=_ATTENDED)
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:  # noqa: ARG002 - one stage only
-        """Average the tables, and mix the models by their distances in what all scenarios have."""
+        """Average the tables, and mix the models by their distances in the parameters that all scenarios have."""
         self.average_common(updates)
         self.models |= {update.scenario: update.end for update in updates}
         scenarios = sorted(self.models)
@@ -107,7 +107,7 @@ class FedAMPClient(ScenarioClient):
 
 METHOD = FederatedMethod(
     name="fedamp",
-    summary="personal models, each pulled to a mixture of those that are alike",
+    summary="personal models, each pulled to a mixture of similar ones",
     source="Huang et al., AAAI 2021, section 3, algorithm 1",
     strategy=FedAMP,
     client=FedAMPClient,

@@ -1,4 +1,4 @@
-"""Federated averaging of everything that may travel."""
+"""Federated averaging of all parameters that may travel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pfmsmtrec_flwr.model import Part
 
 
 class FedAvg(ScenarioStrategy):
-    """The mean of the scenarios' parameters, weighted by the rows that they trained on.
+    """The server of FedAvg: the mean of the scenarios' parameters, weighted by the rows that they trained on.
 
     Normalization is averaged too; only what identifies people stays. Embedding tables are averaged as the configuration
     says (``federation.tables``), as in every other method here.
@@ -22,7 +22,7 @@ class FedAvg(ScenarioStrategy):
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:  # noqa: ARG003
-        """Everything but private parts, the same for all."""
+        """Share all parts but the private ones, as common."""
         return Sharing(common=frozenset(Part) - PRIVATE)
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:  # noqa: ARG002 - one stage only

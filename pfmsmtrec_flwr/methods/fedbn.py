@@ -10,11 +10,11 @@ from pfmsmtrec_flwr.model import Part
 
 
 class FedBN(FedAvg):
-    """FedAvg of everything but normalization, which stays in its scenario with its statistics."""
+    """The server of FedBN: FedAvg without normalization, which stays in its scenario with its statistics."""
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
-        """What FedAvg shares, without normalization."""
+        """Share what FedAvg shares, without normalization."""
         return super().sharing_of(config).without(Part.NORMALIZATION, Part.TOWER_NORMALIZATION)
 
 

@@ -31,11 +31,11 @@ class FedHCA2Settings(MethodSettings):
 
 
 class FedHCA2(PFMSMTRec):
-    """The server of FedHCA²: PF-MSMTrec's, but a scenario's experts are one encoder.
+    """The server of FedHCA²: PF-MSMTrec's server with a scenario's experts as one encoder.
 
-    Conflicts are coordinated, and the share alpha_s of a scenario is learned, for all of its experts together rather
-    than for each; there is no template and no pull to a consensus. The towers are the decoders, attended to layer by
-    layer, with a share beta of each. The step of the shares is PF-MSMTrec's, by the cosine.
+    Conflicts are coordinated and the share α of a scenario is learned for all of its experts together, not for each.
+    There is no template and no pull to a consensus. The towers are the decoders; attention runs over them layer by
+    layer, with a learned share β of each. The shares are learned by the cosine, as in PF-MSMTrec.
     """
 
     @classmethod

@@ -10,11 +10,11 @@ from pfmsmtrec_flwr.model import HEAD_PARTS
 
 
 class FedPer(FedAvg):
-    """FedAvg of the body, embeddings, experts, gates and their normalization; the head stays in its scenario."""
+    """The server of FedPer: FedAvg of embeddings, experts, gates and their normalization; the head stays local."""
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
-        """What FedAvg shares, without the head."""
+        """Share what FedAvg shares, without the head."""
         return super().sharing_of(config).without(*HEAD_PARTS)
 
 

@@ -1,4 +1,4 @@
-"""What any network has to beat: base rates, logistic regressions and boosted trees."""
+"""Methods without a network: base rates, logistic regressions and boosted trees."""
 
 from __future__ import annotations
 

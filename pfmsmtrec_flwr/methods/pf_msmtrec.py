@@ -1,14 +1,14 @@
-"""PF-MSMTrec: per expert conflict coordination and personalised aggregation, then the same for the task towers.
+"""PF-MSMTrec: conflict coordination and personalized aggregation per expert, then the same for the task towers.
 
 One communication round on the server, bottom-up (paper, "bottom-up joint learning"):
 
-1. batch normalization never came: it is not among the parts that travel;
-2. `coordinate`: the scenarios' updates of each expert's scenario-specific component; their cosines tell who agrees;
-3. `personalize`: each scenario's share α of that, learned; and the pull μ to the consensus of those that agree;
-4. embedding tables, row by row over those that agree;
-5. `aggregate_towers`: cross-attention per task and layer, with shares β, learned; and the pull μ.
+1. batch normalization does not travel, so nothing is done about it;
+2. `coordinate` combines the scenarios' updates of each expert's component S; their cosines measure the agreement;
+3. `personalize` adds the learned share α of the result, and pulls by μ to the consensus of the scenarios that agree;
+4. embedding tables are averaged row by row over the scenarios that agree;
+5. `aggregate_towers` attends across scenarios per task and layer, with the learned share β, and pulls by μ.
 
-Each step takes tensors and gives tensors, so that a subclass overrides one.
+Each step takes and returns tensors, so that a subclass may override it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from pfmsmtrec_flwr.training.records import Conflict, RoundCallback
 LayerKey = tuple[str, int]
 """Task and layer of a tower."""
 
-TOLD_SCENARIOS = 16
-"""Up to so many, the cosine of each pair is told."""
+PAIRWISE_SCENARIOS = 16
+"""Largest number of scenarios for which pairwise cosines are logged."""
 
 
 class PFMSMTRecSettings(MethodSettings):
@@ -85,22 +85,22 @@ class PFMSMTRecSettings(MethodSettings):
 
 @dataclass(slots=True)
 class Memory:
-    """What the server remembers from one round to the next, to learn the shares.
+    """State of the server from one round to the next, from which the shares are learned.
 
     Attributes
     ----------
     alpha
-        Share of the coordinated update, by scenario, (E,).
+        Share α of the coordinated update, by scenario, (E,).
     beta
-        Share of the attended tower update, by scenario and tower layer.
+        Share β of the attended tower update, by scenario and tower layer.
     given_experts
-        U as last given, by scenario, (E, P): one that missed a round has not been given that round's.
+        U that each scenario received last, by scenario, (E, P); a scenario that missed a round has an older one.
     given_towers
-        The attended updates as given, by scenario and tower layer, flat.
+        Attended update that each scenario received last, by scenario and tower layer, flat.
     conflict
-        Of the last updates.
+        Cosines of the last updates.
     agreement
-        Of the scenarios, from all updates so far.
+        Agreement of the scenarios, from all updates so far.
     """
 
     alpha: dict[str, Tensor] = field(default_factory=dict)
@@ -121,12 +121,12 @@ class PFMSMTRec(ScenarioStrategy):
 
     @classmethod
     def settings_of(cls, config: RunConfig) -> PFMSMTRecSettings:
-        """Return the settings in force; a subclass with settings of its own says here what they stand for."""
+        """Return the settings in force; a subclass with settings of its own translates them here."""
         return config.own(PFMSMTRecSettings)
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
-        """S, towers and tables: each scenario its own; G, and gates if so configured: the same for all; T stays."""
+        """Share S, towers and tables as each scenario's own, G and federated gates as common; T stays local."""
         settings = cls.settings_of(config)
         common: set[Part] = set()
         personal = {Part.EXPERT_SCENARIO}
@@ -148,11 +148,11 @@ class PFMSMTRec(ScenarioStrategy):
         return self.settings.regularization
 
     def stages(self) -> tuple[Stage, ...]:
-        """One exchange a round when fused; experts first, then towers, when bottom-up."""
+        """Return one exchange per round if fused; one for experts and one for towers if bottom-up."""
         return (Stage.ALL,) if self.settings.schedule == "fused" else (Stage.EXPERTS, Stage.TOWERS)
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
-        """Steps 2 to 5 of the round, as far as the stage brought their updates."""
+        """Take the steps 2 to 5 of the round for which the stage has updates."""
         self.average_common(updates)
         if stage is not Stage.TOWERS:
             self._aggregate_experts(updates)
@@ -167,7 +167,7 @@ class PFMSMTRec(ScenarioStrategy):
         return conflict.coordinate(updates, self.settings.conflict_radius)
 
     def personalize(self, end: Tensor, direction: Tensor, share: Tensor, weights: Tensor) -> Tensor:
-        """Give each scenario its share of the coordinated update, then pull it to its consensus.
+        """Add to each scenario its share of the coordinated update, then pull it to its consensus.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class PFMSMTRec(ScenarioStrategy):
         share
             α (K, E).
         weights
-            Of the scenarios in each one's consensus (K, K), rows summing to one.
+            Weights of the scenarios in each scenario's consensus (K, K), rows summing to one.
         """
         personal = personalized.personalize(end, direction, share)
         return consensus.pull_to_consensus(personal, weights, self.settings.interpolation)
@@ -193,40 +193,40 @@ class PFMSMTRec(ScenarioStrategy):
         share
             β (K,).
         weights
-            Of the scenarios in each one's consensus (K, K), rows summing to one.
+            Weights of the scenarios in each scenario's consensus (K, K), rows summing to one.
 
         Returns
         -------
         tuple
-            The new parameters (K, d), and what the shares weighted (K, d).
+            The new parameters (K, d), and the attended updates before their weighting by β (K, d).
         """
         attended = towers.attend(end - start)
         personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
         return consensus.pull_to_consensus(personal, weights, self.settings.interpolation), attended
 
     def aggregate_embeddings(self, table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
-        """Average one table that all scenarios share, as `_aggregate_tables` does those of each scenario's own."""
+        """Average one table that all scenarios share; `_aggregate_tables` averages each scenario's own."""
         if self.config.federation.tables == "rows":
             return average_rows(table, updates, use_weights(updates, self.settings.row_balance))
         return super().aggregate_embeddings(table, updates, weights)
 
     def shares(self) -> dict[str, dict[str, float]]:
         """Return each scenario's mean α over experts and mean β over tower layers."""
-        told = {name: {"alpha": float(alpha.mean())} for name, alpha in self.memory.alpha.items()}
-        for name in told:
+        means = {name: {"alpha": float(alpha.mean())} for name, alpha in self.memory.alpha.items()}
+        for name in means:
             own = [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]
             if own:
-                told[name]["beta"] = float(torch.stack(own).mean())
-        return told
+                means[name]["beta"] = float(torch.stack(own).mean())
+        return means
 
     def conflict(self) -> Conflict | None:
         """Return the cosines between the scenarios' updates of each expert."""
         return self.memory.conflict
 
-    # What lies around them ------------------------------------------------------------------------------------------
+    # Around the steps ------------------------------------------------------------------------------------------------
 
     def _agreement(self, updates: Sequence[ScenarioUpdate]) -> Tensor:
-        """Return whose agreement counts (K, K): all agree, as long as the settings do not ask who does."""
+        """Return the agreement of the scenarios (K, K); it is one for all if the consensus is by examples."""
         if self.settings.consensus == "examples":
             return torch.ones(len(updates), len(updates), dtype=torch.float64)
         return self.memory.agreement.among([update.scenario for update in updates])
@@ -324,10 +324,10 @@ class PFMSMTRecClient(ScenarioClient):
 
 
 def _conflict(scenarios: Sequence[str], cosines: Tensor) -> Conflict:
-    """Return what is told of the cosines (E, K, K): all of them for a few scenarios, their means for many."""
+    """Return the logged part of the cosines (E, K, K): all of them for few scenarios, their means for many."""
     count = len(scenarios)
     mean = (cosines.sum(dim=(1, 2)) - cosines.diagonal(dim1=1, dim2=2).sum(dim=1)) / (count * (count - 1))
-    if count > TOLD_SCENARIOS:
+    if count > PAIRWISE_SCENARIOS:
         return Conflict((), mean.tolist(), ())
     return Conflict(tuple(scenarios), mean.tolist(), cosines.tolist())
 
@@ -352,7 +352,7 @@ def _unflat(update: ScenarioUpdate, names: Sequence[str], vector: Tensor) -> dic
 
 METHOD = FederatedMethod(
     name="pf-msmtrec",
-    summary="conflict coordination and personalised aggregation per expert, then cross-attention of the towers",
+    summary="conflict coordination and personalized aggregation per expert, then cross-attention of the towers",
     source="Ding et al., WSDM 2025 (arXiv 2406.18938); equations in docs/method.md",
     strategy=PFMSMTRec,
     client=PFMSMTRecClient,

@@ -1,4 +1,4 @@
-"""One model of the pooled rows of all scenarios: what a federation may not do, and wants to come near."""
+"""One model of the pooled rows of all scenarios, which a federation may not see."""
 
 from __future__ import annotations
 
