@@ -1,0 +1,181 @@
+"""Rounds of PF-MSMTrec in numbers, on replies made by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from federated import Tiny
+from replies import (
+    MEAN_STEP,
+    NODES,
+    STEPS,
+    TABLE,
+    aggregate,
+    ask,
+    close,
+    moved,
+    strategy_of,
+)
+from torch import Tensor
+
+from pfmsmtrec_flwr.federation.inprocess import run_identity
+from pfmsmtrec_flwr.federation.protocol import unpack_replies
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
+from pfmsmtrec_flwr.model import Part
+
+ONE_FOR_ALL = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
+GIVEN_NOTHING = {"pf_msmtrec__expert_weight": 0.0, "pf_msmtrec__tower_weight": 0.0, "pf_msmtrec__hyper_lr": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def run() -> Iterator[None]:
+    with run_identity(1):
+        yield
+
+
+@pytest.mark.parametrize("consensus", [{}, ONE_FOR_ALL], ids=["all agree", "one for all"])
+def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any]) -> None:
+    settings = {"pf_msmtrec__conflict_radius": 0.0, "pf_msmtrec__expert_weight": 0.5, "pf_msmtrec__interpolation": 0.25}
+    strategy = strategy_of(tiny.config(**settings, **consensus))
+    common = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
+    start = {key: tensor.clone() for key, tensor in strategy.parameters.personal["A"].items()}
+    slots = strategy.parameters.slots["A"]
+    table = {Part.FEDERATED_EMBEDDING}
+    assert {slots[name].part for name in common} == {Part.EXPERT_GLOBAL} | (table if consensus else set())
+    assert {slots[name].part for name in start} == {Part.EXPERT_SCENARIO, Part.TOWER} | (set() if consensus else table)
+    aggregate(strategy)
+    for name in names_of(slots, [Part.EXPERT_GLOBAL]):
+        close(strategy.parameters.common[name], common[name] + MEAN_STEP)
+    for scenario in NODES:
+        close(strategy.parameters.of(scenario)[TABLE][1], (common | start)[TABLE][1] + MEAN_STEP)
+    # Experts: U is the plain mean 0.2; each ends at its step + 0.5 * 0.2; then a quarter of the way to the mean.
+    ends = [step + 0.5 * 0.2 for step in (0.1, 0.2, 0.3)]
+    consensus = MEAN_STEP + 0.1
+    for scenario, end in zip("ABC", ends, strict=True):
+        for name in names_of(slots, [Part.EXPERT_SCENARIO]):
+            found = strategy.parameters.personal[scenario][name]
+            close(found, start[name] + 0.75 * end + 0.25 * consensus)
+    # Towers: per layer of d values, the scores are d * step_i * step_j / sqrt(d).
+    layers: dict[int, list[str]] = {}
+    for name in names_of(slots, [Part.TOWER]):
+        layers.setdefault(slots[name].layer, []).append(name)
+    assert len(layers) == 2
+    steps = (0.1, 0.2, 0.3)
+    for names in layers.values():
+        size = sum(start[name].numel() for name in names)
+        attended = []
+        for mine in steps:
+            powers = [math.exp(math.sqrt(size) * mine * other) for other in steps]
+            attended.append(sum(p * other for p, other in zip(powers, steps, strict=True)) / sum(powers))
+        ends = [step + 0.5 * mixed for step, mixed in zip(steps, attended, strict=True)]
+        consensus = 0.3 * ends[0] + 0.1 * ends[1] + 0.6 * ends[2]
+        for scenario, end in zip("ABC", ends, strict=True):
+            for name in names:
+                close(strategy.parameters.personal[scenario][name], start[name] + 0.75 * end + 0.25 * consensus)
+
+
+OPPOSED = {"A": 0.1, "B": 0.2, "C": -0.3}
+
+
+def copies(strategy: ScenarioStrategy, scenario: str) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in strategy.parameters.of(scenario).items()}
+
+
+def personal_names(strategy: ScenarioStrategy) -> list[str]:
+    return names_of(strategy.parameters.slots["A"], [Part.EXPERT_SCENARIO, Part.TOWER])
+
+
+def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, **GIVEN_NOTHING))
+    start = copies(strategy, "A")
+    aggregate(strategy, steps=OPPOSED)
+    held = strategy.parameters.personal
+    for name in personal_names(strategy):
+        assert torch.equal(held["C"][name], start[name] - 0.3)
+        # A and B have a consensus of their own, at 0.75 * 0.1 + 0.25 * 0.2.
+        close(held["A"][name], start[name] + 0.5 * (0.1 + 0.125))
+        close(held["B"][name], start[name] + 0.5 * (0.2 + 0.125))
+    rows = {"A": (0, 0.125, 0.1, 0.2, 0), "B": (0, 0.125, 0.1, 0.2, 0), "C": (0, -0.3, 0, 0, -0.3)}
+    for scenario, steps in rows.items():
+        close(held[scenario][TABLE], start[TABLE] + torch.tensor(steps)[:, None])
+    # The consensus that is measured has the tables too, by training rows.
+    means = [sum(share * rows[name][row] for name, share in zip("ABC", (0.3, 0.1, 0.6), strict=True)) for row in (1, 4)]
+    close(strategy.consensus()[TABLE][[1, 4]], start[TABLE][[1, 4]] + torch.tensor(means)[:, None])
+
+
+def test_with_one_consensus_it_is_pulled_to_the_others(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, **GIVEN_NOTHING, **ONE_FOR_ALL))
+    start = copies(strategy, "A")
+    aggregate(strategy, steps=OPPOSED)
+    mean = 0.3 * 0.1 + 0.1 * 0.2 - 0.6 * 0.3
+    for name in personal_names(strategy):
+        close(strategy.parameters.personal["C"][name], start[name] + 0.5 * (mean - 0.3))
+    for row, step in enumerate((0, mean, 0.1, 0.2, -0.3)):
+        close(strategy.parameters.common[TABLE][row], start[TABLE][row] + step)
+
+
+def test_tables_of_their_own_are_the_common_one_where_all_count(tiny: Tiny) -> None:
+    own = strategy_of(tiny.config(pf_msmtrec__consensus="examples"))
+    common = strategy_of(tiny.config(**ONE_FOR_ALL))
+    for strategy in (own, common):
+        for _ in range(2):
+            aggregate(strategy, steps=OPPOSED)
+    for scenario in NODES:
+        assert torch.equal(own.parameters.personal[scenario][TABLE], common.parameters.common[TABLE])
+
+
+def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, federation__min_scenarios=2, **GIVEN_NOTHING))
+    assert isinstance(strategy, PFMSMTRec)
+    aggregate(strategy, steps=OPPOSED)
+    away = copies(strategy, "B")
+    start: dict[str, dict[str, Tensor]] = {}
+    for number in (2, 3):  # without the node of B; A and C move together now
+        start = {scenario: copies(strategy, scenario) for scenario in "AC"}
+        message = next(each for each in ask(strategy, number) if each.metadata.dst_node_id == NODES["A"])
+        strategy.aggregate_train(number, [moved(strategy, message, STEPS | {"C": 0.1})])
+    # The mean cosine of A and C is (-1 + 1 + 1) / 3, that of A and B is 1 as it was.
+    expected = torch.tensor([[1, 1, 1 / 3], [1, 1, 0], [1 / 3, 0, 1]], dtype=torch.float64)
+    torch.testing.assert_close(strategy.memory.agreement.among("ABC"), expected, rtol=0, atol=1e-6)
+    held = strategy.parameters.personal
+    for name in personal_names(strategy):
+        assert torch.equal(held["B"][name], away[name])
+        ends = {scenario: own[name] + 0.1 for scenario, own in start.items()}
+        # Rows by agreement: 30 and 60 / 3 in A's consensus, 30 / 3 and 60 in C's.
+        close(held["A"][name], ends["A"] + 0.5 * 0.4 * (ends["C"] - ends["A"]))
+        close(held["C"][name], ends["C"] + 0.5 / 7 * (ends["A"] - ends["C"]))
+    assert torch.equal(held["B"][TABLE], away[TABLE])
+    first, second = (start[scenario][TABLE][1] + 0.1 for scenario in "AC")  # used 30 and 60 times
+    close(held["A"][TABLE][1], 0.6 * first + 0.4 * second)
+    close(held["C"][TABLE][1], first / 7 + second * 6 / 7)
+    for scenario, own in start.items():  # a row that nobody touched stays what it is in each scenario's own table
+        assert torch.equal(held[scenario][TABLE][3], own[TABLE][3])
+    close(start["A"][TABLE][3] - start["C"][TABLE][3], torch.full((2,), 0.2))
+
+
+def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(pf_msmtrec__conflict_radius=0.0, pf_msmtrec__hyper_lr=0.1))
+    aggregate(strategy)
+    assert strategy.shares() == {name: {"alpha": 0.5, "beta": 0.5} for name in "ABC"}
+    aggregate(strategy)  # all move on along U: the cosine is 1
+    for shares in strategy.shares().values():
+        assert shares == pytest.approx({"alpha": 0.6, "beta": 0.6}, abs=1e-6)
+
+
+def test_a_scenario_that_missed_a_round_learns_its_share_from_what_it_was_given(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(pf_msmtrec__hyper_lr=0.1, federation__min_scenarios=2))
+    assert isinstance(strategy, PFMSMTRec)
+    aggregate(strategy)
+    first = dict(strategy.memory.given_experts)
+    replies = [moved(strategy, message) for message in ask(strategy)]
+    strategy.aggregate_train(1, replies[:-1])
+    answered = {name for reply in replies[:-1] for name in unpack_replies(reply.content)}
+    assert answered < set("ABC")
+    for name in "ABC":
+        assert (strategy.memory.given_experts[name] is first[name]) == (name not in answered)
