@@ -1,12 +1,14 @@
-"""Site pages that do not lie in docs/: pages of the repository's other folders, and the reference of the package."""
+"""Site pages that do not lie in docs/, which are those of other folders and the reference of the package; equations."""
 
 from __future__ import annotations
 
+import html
 import os
 import posixpath
 import re
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -21,6 +23,7 @@ ADOPTED = {
 }  # path in the repository: path in the site
 
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+_EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\1>', re.DOTALL)
 _FENCE = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 
 
@@ -72,3 +75,13 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: object) ->
 
     parts = _FENCE.split(markdown)  # every second part is a fenced block
     return "".join(part if number % 2 else _LINK.sub(moved, part) for number, part in enumerate(parts))
+
+
+def on_page_content(content: str, **_: object) -> str:
+    """Write equations as MathML, which browsers show without a script from the network."""
+
+    def written(equation: re.Match[str]) -> str:
+        display = "block" if equation[1] == "div" else "inline"
+        return convert(html.unescape(equation[2]), display=display)
+
+    return _EQUATION.sub(written, content)
