@@ -156,10 +156,11 @@ def test_equal_scenarios_stay_equal(
     for name in names:
         tiny.write("equal", name, rows=64, seed=5)
     # The order of the rows and dropout are drawn by the scenario's name: here all bear the same.
-    from pfmsmtrec_flwr.federation.client import client
+    from pfmsmtrec_flwr.federation.client import measurements, trainer
     from pfmsmtrec_flwr.seeds import derive_seed
 
-    monkeypatch.setattr(client, "derive_seed", lambda *parts: derive_seed(*parts[:-1], "the same"))
+    for module in (measurements, trainer):
+        monkeypatch.setattr(module, "derive_seed", lambda *parts: derive_seed(*parts[:-1], "the same"))
     config = tiny.config(data__name="equal", federation__rounds=3, **settings, **ALL)
     run = tiny.train(config, tmp_path / "a", strategy=Watched)
     torch.testing.assert_close(run.strategy.memory.agreement.among(names), torch.ones(3, 3, dtype=torch.float64))
@@ -398,7 +399,7 @@ def test_a_run_broken_off_in_the_same_folder_leaves_no_trace(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ScenarioStrategy, "_validate_last", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(ScenarioStrategy, "configure_evaluate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             tiny.train(tiny.config(federation__rounds=4, seed=3), tmp_path / "a")
     assert (tmp_path / "a" / "clients" / "pf-msmtrec" / "US" / "state-4.safetensors").exists()

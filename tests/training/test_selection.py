@@ -15,28 +15,27 @@ ROUNDS: list[dict[str, float | None]] = [{"A": 0.5, "B": 0.7}, {"A": 0.9, "B": 0
 
 
 def test_each_scenario_has_its_own_best_round() -> None:
-    assert follow(RoundSelection("scenario", 0, 0.0), ROUNDS).selected == {"A": 2, "B": 1}
+    assert follow(RoundSelection("scenario", 0), ROUNDS).selected == {"A": 2, "B": 1}
 
 
 def test_the_best_mean_counts_for_all() -> None:
-    assert follow(RoundSelection("macro", 0, 0.0), ROUNDS).selected == {"A": 2, "B": 2}
+    assert follow(RoundSelection("macro", 0), ROUNDS).selected == {"A": 2, "B": 2}
 
 
 def test_a_tie_keeps_the_earlier_round() -> None:
-    assert follow(RoundSelection("scenario", 0, 0.0), [{"A": 0.5}, {"A": 0.5}]).selected == {"A": 1}
-    assert follow(RoundSelection("macro", 0, 0.0), [{"A": 0.5}, {"A": 0.5}]).selected == {"A": 1}
+    assert follow(RoundSelection("scenario", 0), [{"A": 0.5}, {"A": 0.5}]).selected == {"A": 1}
+    assert follow(RoundSelection("macro", 0), [{"A": 0.5}, {"A": 0.5}]).selected == {"A": 1}
 
 
-def test_smoothed_scores_are_compared() -> None:
-    rounds: list[dict[str, float | None]] = [{"A": 0.4}, {"A": 0.8}, {"A": 0.7}]  # smoothed .4, .6, .65
-    assert follow(RoundSelection("scenario", 0, 0.5), rounds).selected == {"A": 3}
-    assert follow(RoundSelection("scenario", 0, 0.0), rounds).selected == {"A": 2}
-    assert follow(RoundSelection("macro", 0, 0.5), rounds).selected == {"A": 3}
+def test_each_score_counts_as_it_is() -> None:
+    rounds: list[dict[str, float | None]] = [{"A": 0.4}, {"A": 0.8}, {"A": 0.7}]
+    assert follow(RoundSelection("scenario", 0), rounds).selected == {"A": 2}
+    assert follow(RoundSelection("macro", 0), rounds).selected == {"A": 2}
 
 
 @pytest.mark.parametrize(("patience", "stops"), [(0, None), (1, 3), (2, 6)])
 def test_patience(patience: int, stops: int | None) -> None:
-    selection = RoundSelection("scenario", patience, 0.0)
+    selection = RoundSelection("scenario", patience)
     stopped = None
     for number, score in enumerate([0.5, 0.6, 0.6, 0.7, 0.1, 0.7, 0.6], 1):
         selection.add(number, {"A": score})
@@ -47,10 +46,10 @@ def test_patience(patience: int, stops: int | None) -> None:
 
 def test_an_undefined_or_missing_score_keeps_the_choice() -> None:
     rounds: list[dict[str, float | None]] = [{"A": None, "B": 0.5}, {"A": None, "B": 0.6}, {"B": 0.4}, {"A": 0.1}]
-    assert follow(RoundSelection("scenario", 0, 0.0), rounds).selected == {"A": 4, "B": 2}
+    assert follow(RoundSelection("scenario", 0), rounds).selected == {"A": 4, "B": 2}
     undefined: list[dict[str, float | None]] = [{"A": None}, {"A": None}]
     for mode in ("scenario", "macro"):
-        selection = follow(RoundSelection(mode, 1, 0.0), undefined)
+        selection = follow(RoundSelection(mode, 1), undefined)
         assert selection.selected == {"A": 1}
         assert selection.exhausted
 
