@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,3 +86,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     for seed, (scenario, rows) in enumerate({"NL": 96, "ES": 80, "FR": 64, "US": 48}.items()):
         made.write("tiny", scenario, rows=rows, seed=seed)
     return made
+
+
+@pytest.fixture
+def flower_run() -> Iterator[None]:
+    """The identity of a run, without which Flower makes no message."""
+    from pfmsmtrec_flwr.federation.inprocess import run_identity
+
+    with run_identity(1):
+        yield

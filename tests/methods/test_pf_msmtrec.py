@@ -1,4 +1,4 @@
-"""What travels under the settings of PF-MSMTrec; its mathematics is tested in federation/test_strategy.py."""
+"""What travels under the settings of PF-MSMTrec; its steps in numbers are tested in test_pf_msmtrec_rounds.py."""
 
 from __future__ import annotations
 

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from federated import Tiny
+from flwr.app import Error, Message
+from replies import ask, moved, strategy_of
+
+from pfmsmtrec_flwr.federation.inprocess import InProcessGrid
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order, payload_bytes, unpack_orders
+from pfmsmtrec_flwr.federation.server.exchange import exchange, messages_to_nodes
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.training.records import RoundRecord
+
+pytestmark = pytest.mark.usefixtures("flower_run")
+
+
+def test_every_message_has_records_of_its_own(tiny: Tiny) -> None:
+    messages = ask(strategy_of(tiny.config(pf_msmtrec__regularization=0.1)))
+    assert [message.metadata.dst_node_id for message in messages] == [11, 12]
+    assert all(message.metadata.message_type == TRAIN for message in messages)
+    assert [unpack_orders(message.content)[2] for message in messages] == [["A", "C"], ["B"]]
+    first, second = (message.content for message in messages)
+    assert first is not second
+    assert not {id(record) for record in first.values()} & {id(record) for record in second.values()}
+    first["common"].clear()
+    assert second["common"]
+
+
+class Answering(InProcessGrid):
+    """Answers each message with hand-made replies, and fails on one node."""
+
+    def __init__(self, strategy: ScenarioStrategy, failing: int) -> None:
+        self.strategy, self.failing, self.timeout = strategy, failing, 0.0
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        self.timeout = timeout or 0.0
+        return [
+            Message(Error(8, "the process died"), reply_to=message)
+            if message.metadata.dst_node_id == self.failing
+            else moved(self.strategy, message)
+            for message in messages
+        ]
+
+
+def test_an_exchange_counts_the_bytes_of_both_ways_and_a_failed_node_sends_none(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config())
+    messages, record = ask(strategy), RoundRecord(1, up_bytes=1, down_bytes=1)
+    grid = Answering(strategy, failing=12)
+    first, second = exchange(grid, messages, 7.0, record)
+    assert grid.timeout == 7.0
+    assert second.has_error()
+    assert record.up_bytes == 1 + payload_bytes(first.content) > 1
+    assert record.down_bytes == 1 + sum(payload_bytes(message.content) for message in messages)
+    assert record.train_seconds > 0
+
+
+def test_messages_may_be_for_some_scenarios_only(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config())
+    incoming = Incoming({}, strategy.parameters.personal)
+    order = Order("{}", "pf-msmtrec", 1, 1)
+    (message,) = messages_to_nodes(strategy.federation, TRAIN, order, incoming, only={"C"})
+    assert message.metadata.dst_node_id == 11
+    assert unpack_orders(message.content)[2] == ["C"]
+    assert list(message.content.array_records) == ["C/parameters"]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from federated import Tiny
+from replies import NODES, described, strategy_of
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.handshake import Federation
+from pfmsmtrec_flwr.federation.server.parameters import Parameters
+from pfmsmtrec_flwr.federation.sharing import Sharing
+from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.model import Part, Slot
+
+pytestmark = pytest.mark.usefixtures("flower_run")
+
+BIAS = "towers.of_task.click.4.bias"
+LIKE = "towers.of_task.like.4.bias"
+
+
+def test_names_that_scenarios_share_start_alike(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config())
+    personal = strategy.parameters.personal
+    for key, tensor in personal["A"].items():
+        assert torch.equal(tensor, personal["B"][key])
+        assert tensor.data_ptr() != personal["B"][key].data_ptr()
+        torch.testing.assert_close(strategy.consensus()[key], tensor)
+
+
+def test_a_common_output_bias_starts_at_the_rate_over_all_scenarios(tiny: Tiny) -> None:
+    strategy = find_method("fedavg").strategy(tiny.config("fedavg", model__template="none"))
+    tasks = {"A": ("click", "like"), "B": ("click",), "C": ("like", "click")}
+    strategy.begin(Federation({name: described(name, *own) for name, own in tasks.items()}, NODES))
+    common = strategy.parameters.common
+    assert common[BIAS].tolist() == pytest.approx([math.log(17.5 / 83.5)])  # 17 of 100
+    assert common[LIKE].tolist() == pytest.approx([math.log(16.5 / 74.5)])  # 16 of the 90 that have the task
+
+
+def test_a_personal_output_bias_starts_at_the_scenarios_own_rate(tiny: Tiny) -> None:
+    personal = strategy_of(tiny.config(pf_msmtrec__output_bias="federated")).parameters.personal
+    odds = {"A": 10.5 / 20.5, "B": 1.5 / 9.5, "C": 6.5 / 54.5}
+    assert {name: float(own[BIAS]) for name, own in personal.items()} == pytest.approx(
+        {name: math.log(each) for name, each in odds.items()}
+    )
+    assert all(BIAS not in own for own in strategy_of(tiny.config()).parameters.personal.values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "part", "refused"),
+    [
+        ("single-task", Part.FEDERATED_EMBEDDING, True),
+        ("aitm", Part.FEDERATED_EMBEDDING, False),
+        ("aitm", Part.EXPERT_SCENARIO, True),
+        ("aitm", Part.TOWER, False),
+        ("ple", Part.GATE, True),
+        ("mmoe", Part.GATE, False),
+        ("mmoe", Part.EXPERT_TASK, True),
+        ("shared-bottom", Part.EXPERT_SCENARIO, False),
+    ],
+)
+@pytest.mark.parametrize("personal", [False, True])
+@pytest.mark.parametrize("tasks", [("click", "share"), ("like", "click")], ids=["another", "turned"])
+def test_what_has_an_axis_of_tasks_is_shared_by_equal_tasks_alone(
+    tiny: Tiny, architecture: str, part: Part, refused: bool, personal: bool, tasks: tuple[str, ...]
+) -> None:
+    config = tiny.config("alone", model__architecture=architecture, model__experts=3)
+    shared = frozenset({part})
+    for own in (("click", "like"), tasks):
+        strategy = find_method("alone").strategy(config)
+        strategy.sharing = Sharing(personal=shared) if personal else Sharing(common=shared)
+        federation = Federation({"A": described("A", "click", "like"), "B": described("B", *own)}, NODES)
+        if refused and own == tasks:
+            with pytest.raises(UserError, match=rf"A has the tasks click, like and B has {', '.join(own)}: set model"):
+                strategy.begin(federation)
+        else:
+            strategy.begin(federation)
+
+
+def test_the_mean_of_personal_parameters_is_over_those_that_have_them_by_rows() -> None:
+    tower, table = Slot("tower", Part.TOWER), Slot("table", Part.FEDERATED_EMBEDDING)
+    both = {"tower": tower, "table": table}
+    parameters = Parameters(
+        common={"gate": torch.ones(1)},
+        personal={
+            "A": {"tower": torch.tensor([1.0]), "table": torch.tensor([4.0])},
+            "B": {"tower": torch.tensor([5.0])},
+            "C": {},
+        },
+        slots={"A": both, "B": both, "C": both},
+    )
+    rows = {"A": 30, "B": 10, "C": 60}
+    means = parameters.personal_mean(rows)
+    assert {name: mean.tolist() for name, mean in means.items()} == {"tower": [2.0], "table": [4.0]}
+    assert list(parameters.personal_mean(rows, with_tables=False)) == ["tower"]
+    assert parameters.of("B").keys() == {"gate", "tower"}
+    assert parameters.of("stranger").keys() == {"gate"}
