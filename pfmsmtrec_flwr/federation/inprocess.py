@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
+from pfmsmtrec_flwr.flower_internals import CLIENT_RAISED, FlowerRun, empty_run, number_message, run_identity
 from pfmsmtrec_flwr.log import logger
 
-_CLIENT_RAISED = 2  # Flower's code of a ClientApp that raised
-_SERVER_NODE = 1
+__all__ = ["InProcessGrid", "run_identity", "simulated_contexts"]
 
 
 class InProcessGrid(Grid):
@@ -32,16 +29,16 @@ class InProcessGrid(Grid):
     def __init__(self, app: ClientApp, contexts: Mapping[int, Context]) -> None:
         self._app = app
         self._contexts = dict(contexts)
-        self._run = Run.create_empty(next(iter(self._contexts.values())).run_id)
+        self._run = empty_run(next(iter(self._contexts.values())).run_id)
         self._replies: dict[str, Message] = {}
         self._numbers = itertools.count(1)
 
-    def set_run(self, run: Run) -> None:
+    def set_run(self, run: FlowerRun) -> None:
         """Set the run that messages belong to."""
         self._run = run
 
     @property
-    def run(self) -> Run:
+    def run(self) -> FlowerRun:
         """The run that messages belong to."""
         return self._run
 
@@ -60,13 +57,13 @@ class InProcessGrid(Grid):
         numbers = []
         for message in messages:
             number = str(next(self._numbers))
-            message.metadata.__dict__["_message_id"] = number
+            number_message(message, number)
             self._replies[number] = self._call(message)
             numbers.append(number)
         return numbers
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """Return the replies to the given messages, each once."""
+        """Return the replies to messages that were pushed, each once."""
         return [self._replies.pop(number) for number in message_ids if number in self._replies]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:  # noqa: ARG002
@@ -78,11 +75,11 @@ class InProcessGrid(Grid):
             return self._app(message, self._contexts[message.metadata.dst_node_id])
         except Exception as error:  # as Flower's engines do: a client that raises answers with an error
             logger.exception("node %d raised", message.metadata.dst_node_id)
-            return Message(Error(_CLIENT_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
+            return Message(Error(CLIENT_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
 
 
 def simulated_contexts(run_id: int, nodes: int, run_config: Mapping[str, str | int]) -> dict[int, Context]:
-    """Return the contexts of a simulation's nodes, as Flower's engine gives them."""
+    """Return the contexts of a simulation's nodes, as Flower's engine makes them."""
     return {
         node: Context(
             run_id=run_id,
@@ -93,14 +90,3 @@ def simulated_contexts(run_id: int, nodes: int, run_config: Mapping[str, str | i
         )
         for node in range(1, nodes + 1)
     }
-
-
-@contextmanager
-def run_identity(run_id: int) -> Iterator[None]:
-    """Let messages be made in this process, as Flower's server process does before it calls a ServerApp."""
-    before = (TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id)
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, run_id, _SERVER_NODE
-    try:
-        yield
-    finally:
-        TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = before

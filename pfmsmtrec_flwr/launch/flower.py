@@ -1,13 +1,8 @@
-"""Flower's command line as this project uses it: its variables, its output, its states of a run.
-
-All names here that Flower does not document are gathered in this file.
-"""
+"""Flower's command line as this project uses it: ``flwr run``, ``flwr list``, and the state of a run."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -17,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfmsmtrec_flwr.errors import UserError
-
-# Ray's sockets lie some 65 characters below its folder, and the path of a socket may have 107 (104 on macOS).
-_LONGEST_RAY_FOLDER = 38
-_RUN_ID = re.compile(r"Successfully started run (\d+)")
+from pfmsmtrec_flwr.flower_internals import SUPERLINK_LOG, daemon_environment, listed_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +43,10 @@ class RunStatus:
     @classmethod
     def parse(cls, listing: str) -> RunStatus:
         """Read the output of ``flwr list --format json`` for one run."""
-        try:
-            document = json.loads(listing[listing.index("{") :])
-        except ValueError:
-            return cls("finished:unknown", "Flower did not say how the run ended")
-        if not document.get("success"):
-            return cls("finished:unknown", str(document.get("error-message", "")))
-        run = document["runs"][0]
-        return cls(str(run["status"]), str(run["status-details"]))
+        return cls(*listed_status(listing))
 
 
 NOT_STARTED = RunStatus("not started")
-
-
-def run_id_in(output: str) -> str:
-    """Return the run's number from the output of ``flwr run``; empty before Flower has taken the run."""
-    match = _RUN_ID.search(output)
-    return match.group(1) if match else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +71,15 @@ class FlowerCommand:
     def at(cls, home: Path) -> FlowerCommand:
         """Return the command for a private home."""
         executable = _find_flwr()
-        environment = os.environ | {
-            "PATH": f"{executable.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "FLWR_HOME": str(home),
-            "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(_free_port()),
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONUNBUFFERED": "1",  # otherwise the log would stay empty until the end
-        }
-        environment.pop("RAY_ADDRESS", None)  # it names somebody else's cluster
-        if len(str(home)) <= _LONGEST_RAY_FOLDER:
-            environment["RAY_TMPDIR"] = str(home)
+        environment = daemon_environment(home, _free_port())
+        environment["PATH"] = f"{executable.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        environment["PYTHONUNBUFFERED"] = "1"  # otherwise the log would stay empty until the end
         return cls(executable, home, environment)
 
     @property
     def daemon_log(self) -> Path:
         """Log of the local SuperLink."""
-        return self.home / "local-superlink" / "superlink.log"
+        return self.home / SUPERLINK_LOG
 
     def run(self, app: Path, run_config: Path, federation: str, output: int) -> subprocess.Popen[bytes]:
         """Start ``flwr run``, which streams the run's log to a file descriptor."""

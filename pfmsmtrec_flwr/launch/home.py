@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pfmsmtrec_flwr.flower_internals import HOME_VARIABLE
 from pfmsmtrec_flwr.launch.interrupts import uninterrupted
 from pfmsmtrec_flwr.launch.processes import end_family
 from pfmsmtrec_flwr.log import logger
@@ -22,5 +23,5 @@ def private_home() -> Iterator[Path]:
     finally:
         with uninterrupted():
             if not end_family(str(home)):
-                logger.warning("some of Flower's processes did not end; find them by FLWR_HOME=%s", home)
+                logger.warning("some of Flower's processes did not end; find them by %s=%s", HOME_VARIABLE, home)
             shutil.rmtree(home, ignore_errors=True)

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfmsmtrec_flwr.launch.flower import NOT_STARTED, RunStatus, run_id_in
+from pfmsmtrec_flwr.flower_internals import run_id_in
+from pfmsmtrec_flwr.launch.flower import NOT_STARTED, RunStatus
 
 LOG_NAME = "flower.log"
 

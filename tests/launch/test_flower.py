@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pfmsmtrec_flwr.launch.flower import FlowerCommand, RunStatus, run_id_in
+from pfmsmtrec_flwr.launch.flower import FlowerCommand, RunStatus
 
 
 def listing(**run: str) -> str:
@@ -31,11 +31,6 @@ def test_a_status_is_read_from_flowers_listing(status: str, finished: bool, comp
 )
 def test_without_an_answer_a_run_has_not_completed(output: str, details: str) -> None:
     assert RunStatus.parse(output) == RunStatus("finished:unknown", details)
-
-
-def test_the_number_of_a_run_is_found_in_the_output() -> None:
-    assert run_id_in("x\n🎊 Successfully started run 1234567\ny") == "1234567"
-    assert run_id_in("Loading project configuration...") == ""
 
 
 def test_a_daemon_sees_its_private_home_and_nobody_elses_cluster(

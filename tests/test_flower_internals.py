@@ -1,0 +1,110 @@
+"""Flower's private names are used in one file, and are what they were when it was written."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import flwr
+import pytest
+from flwr.app import Message, RecordDict
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr import flower_internals
+from pfmsmtrec_flwr.flower_internals import (
+    CLIENT_RAISED,
+    HOME_VARIABLE,
+    MADE_FOR,
+    PORT_VARIABLE,
+    QUIET_VARIABLES,
+    empty_run,
+    number_message,
+    run_id_in,
+    run_identity,
+)
+
+ROOT = Path(pfmsmtrec_flwr.__file__).parent.parent
+INTERNALS = Path(flower_internals.__file__)
+FILES = sorted({*ROOT.glob("*.py"), *(ROOT / "pfmsmtrec_flwr").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")})
+PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy", "flwr.simulation"}
+WORDS = (
+    HOME_VARIABLE,
+    PORT_VARIABLE,
+    *(name for name in QUIET_VARIABLES if name.startswith("FLWR_")),
+    "local-superlink",
+    "superlink.log",
+    "Successfully started run ",
+    "finished:completed",
+    '"status-details"',
+    '"error-message"',
+    f"CLIENT_APP_RAISED_EXCEPTION = {CLIENT_RAISED}\n",
+    '"_message_id"',
+)
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Private modules of Flower that a file imports, and its texts that name a variable of Flower's."""
+    tree = ast.parse(path.read_text())
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            names = [word for word in ("FLWR_", "_message_id") if word in node.value]
+            yield from names
+            continue
+        else:
+            continue
+        yield from (name for name in names if name.partition(".")[0] == "flwr" and name not in PUBLIC)
+
+
+def test_the_installed_flower_is_one_that_the_private_names_were_made_for() -> None:
+    installed = version("flwr")
+    assert installed.rpartition(".")[0] in MADE_FOR, (
+        f"Flower {installed} is installed, and {INTERNALS.name} was made for {', '.join(MADE_FOR)}: "
+        "run tests/federation and tests/flower with it, then add its minor version to MADE_FOR"
+    )
+
+
+@pytest.fixture(scope="module")
+def flowers_source() -> str:
+    return "\n".join(path.read_text() for path in sorted(Path(flwr.__file__).parent.rglob("*.py")))
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_flower_still_has_the_name(flowers_source: str, word: str) -> None:
+    hint = f"Flower {version('flwr')} has {word.strip()!r} no more, which {INTERNALS.name} uses (docstring: what for)"
+    assert word in flowers_source, hint
+
+
+def test_a_run_and_the_number_of_a_message_reach_flower() -> None:
+    assert empty_run(7).run_id == 7
+    with run_identity(7):
+        message = Message(RecordDict(), 3, "train")
+    number_message(message, "12")
+    assert (message.metadata.message_id, message.metadata.run_id) == ("12", 7)
+    with pytest.raises(RuntimeError, match="not set"):
+        Message(RecordDict(), 3, "train")
+
+
+def test_the_number_of_a_run_is_found_in_the_output() -> None:
+    assert run_id_in("x\n🎊 Successfully started run 1234567\ny") == "1234567"
+    assert run_id_in("Loading project configuration...") == ""
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != INTERNALS], ids=lambda path: path.stem)
+def test_no_other_file_uses_private_names(path: Path) -> None:
+    assert list(private_names(path)) == []
+
+
+def test_private_names_are_noticed(tmp_path: Path) -> None:
+    assert {"flwr.supercore.run", "flwr.supercore.task_identity", "FLWR_", "_message_id"} == set(
+        private_names(INTERNALS)
+    )
+    file = tmp_path / "x.py"
+    file.write_text("import flwr\nimport flwr.common as c\nfrom flwr.app import Message\n")
+    assert list(private_names(file)) == ["flwr", "flwr.common"]
