@@ -20,6 +20,7 @@ from pfmsmtrec_flwr.cli.settings import settings_command
 from pfmsmtrec_flwr.errors import UserError
 
 _INTERRUPTED = 130
+_PLATFORMS = ("linux", "darwin")  # macOS has all that is needed; nothing was tried there
 
 app = typer.Typer(
     name="pfmsmtrec",
@@ -46,6 +47,7 @@ data_app.command("show")(data_show_command)
 def main() -> None:
     """Run the command line, and leave with its exit status."""
     try:
+        _require_platform()
         status = app(standalone_mode=False)
     except UserError as error:
         _fail(str(error), 1)
@@ -56,6 +58,21 @@ def main() -> None:
     if status == _INTERRUPTED:  # some versions of typer return the status, others raise
         _fail("interrupted", _INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _require_platform() -> None:
+    """Refuse platforms without the means of POSIX; Windows Subsystem for Linux is Linux.
+
+    Raises
+    ------
+    UserError
+        The platform has no locks of files (fcntl), no fork server for workers, or no SIGHUP.
+    """
+    if sys.platform not in _PLATFORMS:
+        raise UserError(
+            f"pfmsmtrec runs on Linux, and this is {sys.platform}, which lacks POSIX locks and signals: "
+            "use Linux, or Windows Subsystem for Linux"
+        )
 
 
 def _print_version(wanted: bool) -> None:

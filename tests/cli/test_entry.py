@@ -34,3 +34,38 @@ def test_help_answers_without_loading_what_computes() -> None:
     assert answer.returncode == 0, answer.stderr
     assert "prepare" in answer.stdout
     assert time.monotonic() - began < 5  # 0.35 s on a quiet machine
+
+
+def test_windows_is_refused_in_one_line(
+    pfmsmtrec: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert pfmsmtrec("methods") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "error: pfmsmtrec runs on Linux, and this is win32, which lacks POSIX locks and signals: "
+        "use Linux, or Windows Subsystem for Linux\n"
+    )
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_platforms_with_posix_are_not_refused(
+    pfmsmtrec: Command, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert pfmsmtrec("--version") == 0
+
+
+def test_the_refusal_needs_nothing_that_the_platform_lacks() -> None:
+    code = (
+        "import signal, sys\n"
+        "sys.modules['fcntl'] = None; del signal.SIGHUP\n"
+        "from pfmsmtrec_flwr.cli import main\n"
+        "sys.platform = 'win32'\n"
+        "main()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(pfmsmtrec_flwr.__file__).parent.parent)}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: pfmsmtrec runs on Linux, and this is win32")
