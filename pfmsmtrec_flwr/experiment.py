@@ -15,7 +15,7 @@ from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
-from pfmsmtrec_flwr.methods.configuration import complete
+from pfmsmtrec_flwr.methods.configuration import complete, methods_of
 from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.rendering import as_text
 from pfmsmtrec_flwr.results.rounds import MetricsLog
@@ -57,7 +57,7 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> list[RunResul
         A method is unknown or needs the rows of all scenarios in one place, the scenarios do not match, or too few of
         them answer.
     """
-    methods = [federated_method(name) for name in _names(config)]
+    methods = [federated_method(method.file or method.name) for method in methods_of(config)]
     return _compare(methods, config, output, lambda method, own, on_round: _train_over(grid, method, own, on_round))
 
 
@@ -78,7 +78,7 @@ def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: i
     UserError
         A method is unknown, or the scenarios do not fit together.
     """
-    methods = [find_method(name) for name in _names(config)]
+    methods = methods_of(config)
     with _trainer_here(data, output, num_supernodes) as train:
         return _compare(methods, config, output, train)
 
@@ -104,11 +104,6 @@ def run_method(config: RunConfig, *, data: Path, output: Path) -> RunResults:
         results = results_of(method, config, _train(train, method, config, output))
     write_results(results, output)
     return results
-
-
-def _names(config: RunConfig) -> list[str]:
-    """Return the method and its references."""
-    return [config.method, *(name for name in config.federation.reference if name != config.method)]
 
 
 def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: Train) -> list[RunResults]:
@@ -162,7 +157,7 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Tra
 def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
     if not isinstance(method, FederatedMethod):
         raise TypeError(f"method {method.name} exchanges no messages")
-    return method.strategy(own, on_round=on_round).start(grid)
+    return method.make_strategy(own, on_round).start(grid)
 
 
 def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback:

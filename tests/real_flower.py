@@ -42,11 +42,11 @@ class Flower:
         assert found is not None
         return [found, *arguments]
 
-    def run(self, settings: dict[str, str], *more: str) -> tuple[str, str]:
-        """Run the app to its end; return its status and what was printed."""
+    def run(self, settings: dict[str, str], *more: str, app: Path | None = None) -> tuple[str, str]:
+        """Run the app, or a copy of it, to its end; return its status and what was printed."""
         config = self.home / "settings.toml"
         config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-        told = self.call("run", str(app_folder()), *more, "--stream", "--run-config", str(config))
+        told = self.call("run", str(app or app_folder()), *more, "--stream", "--run-config", str(config))
         number = re.search(r"Successfully started run (\d+)", told)
         assert number is not None, told
         connection = [word for word in more if not word.startswith("-") and "=" not in word]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import itertools
 import re
 import shlex
@@ -42,7 +43,8 @@ RUN_FILES = {
     "summary.json",
     "tuned.yaml",
 }  # written by a run, or Flower's
-PLACEHOLDERS = {"shared_towers.py", "NAME.yaml"}
+PLACEHOLDERS = {"shared_towers.py", "my_method.py", "NAME.yaml"}
+PAGES_METHODS = ("shared-towers", "my-method")  # methods that a page writes
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -192,6 +194,7 @@ def test_run_config_keys_and_their_settings_are_accepted(page: Path) -> None:
         pairs = [word.partition("=") for word in shlex.split(given)]
         assert {key for key, _, _ in pairs} <= known.keys(), given
         overrides = [word for key, _, value in pairs if key == "set" for word in shlex.split(value)]
+        overrides = [value for value in overrides if not any(name in value for name in PAGES_METHODS)]
         load_config("synthetic", overrides=overrides)
 
 
@@ -199,7 +202,7 @@ def test_run_config_keys_and_their_settings_are_accepted(page: Path) -> None:
 def test_settings_of_commands_are_accepted(page: Path) -> None:
     for words in commands(page):
         overrides = [value for option, value in itertools.pairwise(words) if option == "--set"]
-        overrides = [value for value in overrides if "shared-towers" not in value]  # a method that a page writes
+        overrides = [value for value in overrides if not any(name in value for name in PAGES_METHODS)]
         load_config("synthetic", overrides=overrides)
 
 
@@ -218,17 +221,33 @@ def test_the_python_of_the_extending_page_runs(
     assert len(blocks) >= 6
     names: dict[str, object] = {"__name__": "extending"}
     for number, block in enumerate(blocks):
+        if file := re.match(r"# (\w+\.py)\n", block):  # a file of the reader's
+            Path(file[1]).write_text(block)
+            continue
         exec(compile(block, f"{page.name}, block {number}", "exec"), names)
     printed = capsys.readouterr().out
     assert "NL {'ctr': 0." in printed
+    assert "my-method 0." in printed
     assert "[('alpha', " in printed
     assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == [
         "first",
-        "median",
+        "quantile",
         "shared-towers",
         "shop",
     ]
     assert list(home.iterdir()) == []  # nothing beside the folders that the page names
+
+
+def test_the_names_that_may_be_overridden_exist() -> None:
+    rows = re.findall(r"^\| (?:server|client), .*$", (ROOT / "docs" / "extending.md").read_text(), re.MULTILINE)
+    assert len(rows) == 3
+    for row in rows:
+        place, *names = re.findall(r"`([\w./:]+)`", row.replace("`pf-msmtrec`", "pf-msmtrec"))
+        path, _, name = place.partition(":")
+        kind = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+        assert len(names) >= 5
+        for each in names:
+            assert hasattr(kind, each), f"{place}.{each}"
 
 
 GREEK = {

@@ -36,7 +36,10 @@ def run_command(
     conf: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Name of a file conf/NAME.yaml, or path of a YAML file.")
     ] = "synthetic",
-    method: Annotated[str, typer.Option(metavar="NAME", help="Method, one of `pfmsmtrec methods`.")] = "",
+    method: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="One of `pfmsmtrec methods`, or a Python file that defines METHOD."),
+    ] = "",
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -64,15 +67,17 @@ def run_command(
 ) -> None:
     """Train a method, and print the table of its test figures."""
     from pfmsmtrec_flwr.methods.configuration import load_config
+    from pfmsmtrec_flwr.methods.files import is_method_file
 
+    method = str(absolute(Path(method))) if is_method_file(method) else method
     config = load_config(conf, method=method, seed=-1 if seed is None else seed, overrides=settings or ())
-    _check_methods(config, engine)
+    name = _check_methods(config, engine)
     data = absolute(data)
     check_data(config, data)
-    folder = absolute(output if output is not None else RUNS_FOLDER / _run_name(conf, config))
+    folder = absolute(output if output is not None else RUNS_FOLDER / _run_name(conf, name, config.seed))
     _make_output(folder, config)
     console = Console()
-    console.print(Text(f"{config.method} on {config.data.name}, results in {folder}"), soft_wrap=True)
+    console.print(Text(f"{name} on {config.data.name}, results in {folder}"), soft_wrap=True)
     if engine is Engine.INLINE:
         _run_inline(config, data, folder, num_supernodes, console)
     else:
@@ -127,12 +132,15 @@ def _run_inline(config: RunConfig, data: Path, folder: Path, num_supernodes: int
         run_inline(config, data=data, output=folder, num_supernodes=num_supernodes)
 
 
-def _check_methods(config: RunConfig, engine: Engine) -> None:
-    """Refuse methods that the engine cannot run, before the run starts."""
-    from pfmsmtrec_flwr.methods import federated_method, find_method
+def _check_methods(config: RunConfig, engine: Engine) -> str:
+    """Refuse methods that the engine cannot run, before the run starts; return the name of the configured one."""
+    from pfmsmtrec_flwr.methods import federated_method
+    from pfmsmtrec_flwr.methods.configuration import methods_of
 
-    for name in (config.method, *config.federation.reference):
-        (find_method if engine is Engine.INLINE else federated_method)(name)
+    methods = methods_of(config)
+    for method in methods if engine is not Engine.INLINE else ():
+        federated_method(method.file or method.name)
+    return methods[0].name
 
 
 def _make_output(folder: Path, config: RunConfig) -> None:
@@ -147,5 +155,5 @@ def _make_output(folder: Path, config: RunConfig) -> None:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None
 
 
-def _run_name(conf: str, config: RunConfig) -> str:
-    return f"{Path(conf).stem}-{config.method}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
+def _run_name(conf: str, method: str, seed: int) -> str:
+    return f"{Path(conf).stem}-{method}-seed{seed}-{datetime.now():%Y%m%d-%H%M%S}"

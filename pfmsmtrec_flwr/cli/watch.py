@@ -23,10 +23,11 @@ _POLL_SECONDS = 0.5
 @contextmanager
 def watched(config: RunConfig, folder: Path, console: Console, phase: Callable[[], str]) -> Iterator[RunDisplay]:
     """Show how far a run and its reference methods are."""
+    from pfmsmtrec_flwr.methods.configuration import methods_of
     from pfmsmtrec_flwr.results.progress import RunDisplay, RunWatch
 
-    references = [name for name in config.federation.reference if name != config.method]
-    with RunDisplay(RunWatch(folder, config.method, references, opening=phase), console) as display:
+    name, *references = (method.name for method in methods_of(config))
+    with RunDisplay(RunWatch(folder, name, references, opening=phase), console) as display:
         yield display
 
 

@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.config import RunConfig, Settings
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import METHODS, find_method
 from pfmsmtrec_flwr.methods.configuration import check_settings
+from pfmsmtrec_flwr.methods.files import is_method_file
 from pfmsmtrec_flwr.results.schema import RunResults
 from pfmsmtrec_flwr.results.summarizing import Finished
 from pfmsmtrec_flwr.results.summary import Described, Joined
@@ -137,10 +138,12 @@ def request_of(config: RunConfig, options: Options, scenarios: Sequence[str], da
     Raises
     ------
     UserError
-        The reference is not among the methods, or the file of tuned settings is damaged.
+        A method is a file, the reference is not among the methods, or the file of tuned settings is damaged.
     """
     config = options.with_tuned(config)
     methods = options.names(config)
+    if files := [name for name in methods if is_method_file(name)]:
+        raise UserError(f"a comparison takes names of methods, got the file {files[0]}: `pfmsmtrec run` takes files")
     reference = options.reference or (ABLATED if ABLATED in methods else methods[0])
     if reference not in methods:
         raise UserError(f"reference '{reference}' is not among the methods {', '.join(methods)}: add it to them")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from flwr.app import ConfigRecord, Context, RecordDict
 from pydantic import ValidationError
@@ -22,7 +23,7 @@ from pfmsmtrec_flwr.validation import safe_folder
 
 Action = Callable[[ScenarioClient, Order, Incoming], Reply]
 ClientOf = Callable[[str], type[ScenarioClient]]
-"""Function that returns the client class of a method, by the method's name."""
+"""Function that returns the client class of a method, by the method's name or file."""
 
 
 def answer(content: RecordDict, context: Context, client_of: ClientOf, action: Action) -> RecordDict:
@@ -41,7 +42,8 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
                 raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
             store = open_scenario(config, context, name)
             state = LocalState(safe_folder(client_root(context), order.method, name))
-            replies[name] = action(client_of(order.method)(store, config, state), order, incoming)
+            client = client_of(_reference(order, context))
+            replies[name] = action(client(store, config, state), order, incoming)
         except UserError as error:
             logger.error("scenario %s: %s", name, error)
             replies[name] = Reply(error=str(error))
@@ -59,6 +61,17 @@ def hello(content: RecordDict, context: Context) -> RecordDict:
     except UserError as error:
         document["error"] = str(error)
     return RecordDict({"hello": ConfigRecord({"hello": json.dumps(document)})})
+
+
+def _reference(order: Order, context: Context) -> str:
+    """Return the name or the file of the method; a deployed node loads no file that lies outside the app's folder."""
+    reference = order.file or order.method
+    if not is_simulated(context) and Path(reference).name != reference:
+        raise UserError(
+            f"the server names the method file {reference}, and a node loads files next to client_app.py only: "
+            "put it there, and name it without its folder"
+        )
+    return reference
 
 
 def _config(order: Order) -> RunConfig:

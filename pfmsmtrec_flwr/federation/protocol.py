@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import Part
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 Tensors = dict[str, Tensor]
 
 HELLO = "query.hello"
@@ -65,7 +65,9 @@ class Order:
     evaluate
         Whether to measure what the message brings, on validation rows, before training.
     selected
-        Round, per scenario, whose parameters are the best so far (0: none yet).
+        Round of each scenario whose parameters are the best so far; 0 stands for none yet.
+    file
+        File that defines the method; empty for a method of the package.
     """
 
     config: str
@@ -76,6 +78,7 @@ class Order:
     parts: tuple[Part, ...] = ()
     evaluate: bool = False
     selected: Mapping[str, int] = field(default_factory=dict)
+    file: str = ""
 
     def pack(self) -> ConfigRecord:
         """Return the order as a record."""

@@ -23,6 +23,7 @@ from pfmsmtrec_flwr.methods import (
     pooled,
 )
 from pfmsmtrec_flwr.methods.base import CentralMethod, FederatedMethod, Method
+from pfmsmtrec_flwr.methods.files import is_method_file, load_method
 
 METHODS: Mapping[str, Method] = {
     method.name: method
@@ -46,20 +47,27 @@ METHODS: Mapping[str, Method] = {
 
 
 def find_method(name: str) -> Method:
-    """Return the method of that name.
+    """Return the method of a name, or the one that a Python file defines as `METHOD`.
+
+    Parameters
+    ----------
+    name
+        Name of a method, name of a file next to `client_app.py`, or absolute path of a file; a file ends in ``.py``.
 
     Raises
     ------
     UserError
-        There is none; the message lists all.
+        There is no such method, and the message lists all; or the file defines none.
     """
+    if is_method_file(name):
+        return load_method(name, METHODS)
     if name not in METHODS:
         raise UserError(f"unknown method '{name}', expected one of {', '.join(METHODS)}")
     return METHODS[name]
 
 
 def federated_method(name: str) -> FederatedMethod:
-    """Return the method of that name, which must be one that exchanges messages.
+    """Return the method of a name or file, which must be one that exchanges messages.
 
     Raises
     ------
@@ -76,7 +84,7 @@ def federated_method(name: str) -> FederatedMethod:
 
 
 def client_of(name: str) -> type[ScenarioClient]:
-    """Return the kind of client that a method has.
+    """Return the class of the clients of a method, which a name or file stands for.
 
     Raises
     ------

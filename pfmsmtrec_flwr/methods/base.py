@@ -66,6 +66,8 @@ class Method:
         Settings to tune beside those that all networks have, and the values to choose from.
     switches
         Parts of the method that an ablation turns, under a configuration.
+    file
+        File that defines the method, as the configuration names it; empty for a method of the package.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Method:
     fixed: Mapping[str, Value] = field(default_factory=dict)
     space: Space = field(default_factory=dict)
     switches: Callable[[RunConfig], Iterable[Switch]] = no_switches
+    file: str = ""
 
     def configure(self, config: RunConfig) -> RunConfig:
         """Return the configuration under which this method runs: its settings in force, its own with their defaults.
@@ -115,6 +118,12 @@ class FederatedMethod(Method):
     family: Family = "federated"
     strategy: type[ScenarioStrategy]
     client: type[ScenarioClient] = ScenarioClient
+
+    def make_strategy(self, config: RunConfig, on_round: RoundCallback | None = None) -> ScenarioStrategy:
+        """Return the server's side under the method's own configuration; its orders name the method's file."""
+        strategy = self.strategy(config, on_round=on_round)
+        strategy.method_file = self.file
+        return strategy
 
 
 Trainer = Callable[[RunConfig, Sequence[ScenarioStore], RoundCallback | None], TrainingResult]

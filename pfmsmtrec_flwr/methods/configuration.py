@@ -48,16 +48,34 @@ def check_settings(config: RunConfig, source: str) -> None:
     UserError
         A method is unknown, or one of its settings is unknown or impossible.
     """
+    used = methods_of(config)
+    known = [*METHODS, *(method.name for method in used if method.file)]
     for name in config.methods:
-        if name not in METHODS:
-            close = get_close_matches(name, [*SECTIONS, *METHODS], n=1)
+        if name not in known:
+            close = get_close_matches(name, [*SECTIONS, *known], n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"sections are {', '.join(SECTIONS)}"
             raise UserError(f"{source}: '{name}' is neither a section nor a method; {hint}")
-    for name in dict.fromkeys((config.method, *config.federation.reference, *config.methods)):
-        method = find_method(name)
-        for key in config.methods.get(name, {}):
+    for method in _with_settings(config, used):
+        for key in config.methods.get(method.name, {}):
             _check_key(method, key, source)
         method.configure(config)
+
+
+def methods_of(config: RunConfig) -> list[Method]:
+    """Return the configured method and its reference methods, each once.
+
+    Raises
+    ------
+    UserError
+        A method is unknown, its file defines none, or two files define methods of one name.
+    """
+    methods: dict[str, Method] = {}
+    for reference in dict.fromkeys((config.method, *config.federation.reference)):
+        method = find_method(reference)
+        if method.name in methods:
+            raise UserError(f"{methods[method.name].file} and {reference} both define a method '{method.name}'")
+        methods[method.name] = method
+    return list(methods.values())
 
 
 def complete(config: RunConfig) -> RunConfig:
@@ -69,10 +87,16 @@ def complete(config: RunConfig) -> RunConfig:
         A method is unknown, or one of its settings is unknown or impossible.
     """
     methods = dict(config.methods)
-    for name in dict.fromkeys((config.method, *config.federation.reference, *methods)):
-        if own := {**find_method(name).own_settings(config), **methods.get(name, {})}:
-            methods[name] = own
+    for method in _with_settings(config, methods_of(config)):
+        if own := {**method.own_settings(config), **methods.get(method.name, {})}:
+            methods[method.name] = own
     return config.model_copy(update={"methods": methods})
+
+
+def _with_settings(config: RunConfig, used: Sequence[Method]) -> list[Method]:
+    """Return the methods that are run, and those that only have settings."""
+    names = {method.name for method in used}
+    return [*used, *(find_method(name) for name in config.methods if name not in names)]
 
 
 def _check_key(method: Method, key: str, source: str) -> None:

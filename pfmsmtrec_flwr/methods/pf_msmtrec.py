@@ -114,6 +114,9 @@ class Memory:
 class PFMSMTRec(ScenarioStrategy):
     """The server of PF-MSMTrec."""
 
+    settings_type: type[PFMSMTRecSettings] = PFMSMTRecSettings
+    """Class of the method's settings; a subclass that adds settings names its own, here and in its client."""
+
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
         self.settings = self.settings_of(config)
@@ -122,7 +125,7 @@ class PFMSMTRec(ScenarioStrategy):
     @classmethod
     def settings_of(cls, config: RunConfig) -> PFMSMTRecSettings:
         """Return the settings in force; a subclass with settings of its own translates them here."""
-        return config.own(PFMSMTRecSettings)
+        return config.own(cls.settings_type)
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
@@ -313,9 +316,12 @@ class PFMSMTRec(ScenarioStrategy):
 class PFMSMTRecClient(ScenarioClient):
     """The scenarios' side of PF-MSMTrec: local training with the personalization regularizer."""
 
+    settings_type: type[PFMSMTRecSettings] = PFMSMTRecSettings
+    """Class of the method's settings."""
+
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         super().__init__(store, config, state)
-        self.settings = config.own(PFMSMTRecSettings)
+        self.settings = config.own(self.settings_type)
 
     @property
     def regularization(self) -> float:

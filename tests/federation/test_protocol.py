@@ -23,7 +23,7 @@ from pfmsmtrec_flwr.federation.protocol import (
 )
 from pfmsmtrec_flwr.model import Part
 
-ORDER = Order("{}", "fedbn", 3, 5, Stage.TOWERS, (Part.TOWER, Part.GATE), True, {"NL": 2})
+ORDER = Order("{}", "fedbn", 3, 5, Stage.TOWERS, (Part.TOWER, Part.GATE), True, {"NL": 2}, "own.py")
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -38,9 +38,9 @@ def test_an_order_survives_its_journey() -> None:
     assert Order.unpack(plain.pack()) == plain
 
 
-@pytest.mark.parametrize("record", [ConfigRecord({"version": 2, "order": "{}"}), ConfigRecord({"order": "{}"})])
+@pytest.mark.parametrize("record", [ConfigRecord({"version": 1, "order": "{}"}), ConfigRecord({"order": "{}"})])
 def test_another_version_is_refused(record: ConfigRecord) -> None:
-    with pytest.raises(UserError, match="this client speaks 1: install the same version"):
+    with pytest.raises(UserError, match="this client speaks 2: install the same version"):
         Order.unpack(record)
 
 

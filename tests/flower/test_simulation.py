@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 
 
-def models(output: Path) -> dict[str, dict[str, Tensor]]:
-    folders = sorted((output / "clients" / "pf-msmtrec").iterdir())
+def models(output: Path, method: str = "pf-msmtrec") -> dict[str, dict[str, Tensor]]:
+    folders = sorted((output / "clients" / method).iterdir())
     return {folder.name: load_file(folder / "model.safetensors") for folder in folders}
 
 
@@ -73,3 +75,45 @@ def test_our_own_runner_gives_the_same_bits(expected: Expected, tmp_path: Path) 
     run_on_flower(app_folder(), settings, **resources, output=output, on_poll=lambda: None)
     assert same(models(output), models(expected.output))
     assert figures(output) == figures(expected.output)
+
+
+MY_METHOD = """
+from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec, PFMSMTRecClient, PFMSMTRecSettings
+
+
+class Server(PFMSMTRec):
+    pass
+
+
+METHOD = FederatedMethod(
+    name="my-method",
+    summary="pf-msmtrec under another name",
+    source="tests",
+    strategy=Server,
+    client=PFMSMTRecClient,
+    parameters="personalised",
+    settings=PFMSMTRecSettings,
+)
+"""
+
+
+def test_a_method_in_a_file_beside_the_app(flower: Flower, expected: Expected, tmp_path: Path) -> None:
+    """The file is nowhere but in a copy of the app: Flower's bundle carries it to the server and to every client."""
+    checkout, copy, output = app_folder(), tmp_path / "copy", tmp_path / "out"
+    copy.mkdir()
+    for name in ("pyproject.toml", "LICENSE", "README.md", "client_app.py", "server_app.py"):
+        shutil.copy(checkout / name, copy / name)
+    for name in ("pfmsmtrec_flwr", "conf"):
+        shutil.copytree(checkout / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "my_method.py").write_text(MY_METHOD)
+    settings = {"conf": str(expected.conf), "data": str(expected.data), "output": str(output)}
+    named = {"method": "my_method.py", "set": "my-method.regularization=0.01"}
+    status, told = flower.run(settings | named, app=copy)
+    assert status == "finished:completed", told
+    assert same(models(output, "my-method"), models(expected.output))
+    assert figures(output) == figures(expected.output)
+    assert json.loads((output / "results.json").read_text())["method"] == "my-method"
+    status, told = flower.run(settings | {"method": "no_method.py", "output": str(tmp_path / "none")}, app=copy)
+    assert status.startswith("finished:failed")
+    assert re.search(r"UserError: method file \S+/no_method\.py does not exist", told), told

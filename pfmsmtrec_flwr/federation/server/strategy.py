@@ -156,6 +156,8 @@ class ScenarioStrategy(MethodSteps):
         Current exchange of the round.
     timeout
         Seconds to wait for the replies of one exchange.
+    method_file
+        File that defines the method, for the clients; empty for a method of the package.
     """
 
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
@@ -165,6 +167,7 @@ class ScenarioStrategy(MethodSteps):
         self.selection = RoundSelection(config.federation.selection, config.federation.patience)
         self.stage = Stage.ALL
         self.timeout = config.federation.round_timeout
+        self.method_file = ""
         self._records: dict[int, RoundRecord] = {}
         self._kept_consensus = KeptConsensus()
         self._config_json = config.model_dump_json()
@@ -308,6 +311,7 @@ class ScenarioStrategy(MethodSteps):
             parts=tuple(sorted(self._parts())),
             evaluate=evaluate,
             selected=dict(self.selection.selected),
+            file=self.method_file,
         )
 
     def _parts(self) -> frozenset[Part]:
