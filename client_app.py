@@ -15,20 +15,20 @@ app = ClientApp()
 
 @app.query("hello")
 def say_hello(message: Message, context: Context) -> Message:
-    """Say which scenarios this node hosts."""
+    """Answer with the scenarios that this node hosts."""
     return Message(hello(message.content, context), reply_to=message)
 
 
 @app.train("local")
 def train(message: Message, context: Context) -> Message:
-    """Measure the parameters that came, and train on."""
+    """Measure the received parameters, and train on."""
     content = answer(message.content, context, client_of, lambda client, order, incoming: client.train(order, incoming))
     return Message(content, reply_to=message)
 
 
 @app.evaluate("validation")
 def validate(message: Message, context: Context) -> Message:
-    """Measure the parameters that came on validation rows."""
+    """Measure the received parameters on validation rows."""
     content = answer(
         message.content, context, client_of, lambda client, order, incoming: client.validate(order, incoming)
     )

@@ -46,12 +46,12 @@ class Flower:
         """Run the app, or a copy of it, to its end; return its status and what was printed."""
         config = self.home / "settings.toml"
         config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-        told = self.call("run", str(app or app_folder()), *more, "--stream", "--run-config", str(config))
-        number = re.search(r"Successfully started run (\d+)", told)
-        assert number is not None, told
+        printed = self.call("run", str(app or app_folder()), *more, "--stream", "--run-config", str(config))
+        number = re.search(r"Successfully started run (\d+)", printed)
+        assert number is not None, printed
         connection = [word for word in more if not word.startswith("-") and "=" not in word]
         listed = self.call("list", *connection, "--run-id", number[1], "--format", "json")
-        return str(json.loads(listed[listed.index("{") :])["runs"][0]["status"]), told
+        return str(json.loads(listed[listed.index("{") :])["runs"][0]["status"]), printed
 
     def call(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -23,7 +23,7 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a node said."""
+    """Answer of a node."""
 
     scenarios: Sequence[Description]
     partitions: int  # nodes of a simulation; 0 for a deployed node, which does not know how many there are
@@ -31,12 +31,12 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """The scenarios that take part, and where they live.
+    """The scenarios that take part, and their nodes.
 
     Attributes
     ----------
     scenarios
-        By name, in the order of the names.
+        Descriptions by name, in the order of the names.
     hosts
         Node of each scenario.
     """
@@ -58,11 +58,11 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
     Parameters
     ----------
     grid
-        Carries the messages.
+        Grid that carries the messages.
     config
-        The run's configuration.
+        Configuration of the run.
     expected
-        Scenarios to wait for; none: as soon as any is hosted, those that are hosted take part.
+        Scenarios to wait for. If it is empty, those that are hosted take part as soon as there is one.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
 
 
 def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> tuple[dict[int, _Answer], str]:
-    """Return what the nodes said, and why one of them said nothing."""
+    """Return the answers of the nodes, and the reason why one of them did not answer, if any."""
     messages = [Message(RecordDict({"order": order.pack()}), node, HELLO) for node in nodes]
     answers = {}
     problem = ""

@@ -16,14 +16,14 @@ __all__ = ["InProcessGrid", "run_identity", "simulated_contexts"]
 
 
 class InProcessGrid(Grid):
-    """Carries messages to a ClientApp by calling it, one node after the other.
+    """Grid that carries messages to a ClientApp by calling it, one node after the other.
 
     Parameters
     ----------
     app
-        The very ClientApp that Flower's engines call.
+        ClientApp that Flower's engines call as well.
     contexts
-        A context per node, by node id, as `simulated_contexts` makes them.
+        Context of each node by the node's id, such as `simulated_contexts` makes.
     """
 
     def __init__(self, app: ClientApp, contexts: Mapping[int, Context]) -> None:
@@ -45,7 +45,7 @@ class InProcessGrid(Grid):
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
     ) -> Message:
-        """Create a message; the same as Flower's constructor."""
+        """Return a message, as Flower's constructor makes it."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> list[int]:

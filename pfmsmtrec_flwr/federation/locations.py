@@ -1,4 +1,4 @@
-"""Where a run reads and writes, on the server and on a client."""
+"""Folders that a run reads and writes, on the server and on a client."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ HOME = Path("~/.pfmsmtrec")
 
 
 def data_root(context: Context) -> Path:
-    """Folder of the prepared stores: the node's own, in a simulation else the run's, else the default.
+    """Return the folder of the prepared stores.
 
-    The run's is the server's word. A deployed node, which may write made-up scenarios there, does not take it.
+    It is the one that the node declares, or else, in a simulation, the one that the run names, or else the default. The
+    server chooses the run's folder; a deployed node, which may write made-up scenarios there, does not use it.
     """
     of_run = _absolute(context.run_config, "data") if is_simulated(context) else None
     return _absolute(context.node_config, "data") or of_run or _home() / "data"
 
 
 def output_folder(context: Context) -> Path:
-    """Folder of a run's results on the server."""
+    """Return the folder of a run's results on the server."""
     return _absolute(context.run_config, "output") or _home() / "runs" / str(context.run_id)
 
 
 def client_root(context: Context) -> Path:
-    """Folder of what a client keeps of this run.
+    """Return the folder of the files that a client keeps of this run.
 
-    In a simulation it lies with the results. A deployed node says where (``--node-config 'state="/path"'``) or takes
+    In a simulation it lies with the results. A deployed node declares it (``--node-config 'state="/path"'``) or uses
     the default; it never writes to a path that the server names.
     """
     if is_simulated(context):
@@ -37,7 +38,7 @@ def client_root(context: Context) -> Path:
 
 
 def is_simulated(context: Context) -> bool:
-    """Whether the node is one of Flower's simulation, which knows its number among all of them."""
+    """Return whether the node is one of Flower's simulation, which knows its number among all nodes."""
     return "partition-id" in context.node_config
 
 

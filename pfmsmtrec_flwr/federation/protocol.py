@@ -1,7 +1,7 @@
-"""What a message says: orders down, updates up, as Flower records.
+"""Content of the messages: orders go down and updates come up, as Flower records.
 
-A node hosts one scenario or several, so a record's name is ``<scenario>/<kind>``; what is the same for all scenarios of
-a message travels once, under ``common``.
+A node hosts one scenario or several, so a record's name is ``<scenario>/<kind>``. Parameters that are the same for all
+scenarios of a message travel once, under ``common``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pfmsmtrec_flwr.model import Part
 
 PROTOCOL_VERSION = 2
 Tensors = dict[str, Tensor]
+"""Tensors by name."""
 
 HELLO = "query.hello"
 TRAIN = "train.local"
@@ -35,35 +36,35 @@ _ORDER = "order"
 
 
 class Stage(StrEnum):
-    """What an exchange trains."""
+    """Part of the round that an exchange serves."""
 
     ALL = "all"
     EXPERTS = "experts"
-    """Everything is trained, everything but the towers is sent: the first exchange of a bottom-up round."""
+    """First exchange of a bottom-up round: everything is trained, and everything but the towers is sent."""
     TOWERS = "towers"
-    """The towers are fitted on the aggregated experts and sent: the second exchange of a bottom-up round."""
+    """Second exchange of a bottom-up round: the towers are fitted on the aggregated experts and sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the server asks of every scenario of a message.
+    """Order of the server to every scenario of a message.
 
     Attributes
     ----------
     config
-        The run's configuration as JSON.
+        Configuration of the run as JSON.
     method
         Name under which clients keep their state.
     round
-        Counted from 1.
+        Number of the round, from 1.
     exchange
-        Counted from 1 over the whole run; a client keeps its state by it.
+        Number of the exchange, from 1 over the whole run; a client keeps its state by it.
     stage
-        What is trained.
+        Part of the round that the exchange serves.
     parts
-        Parts to send back.
+        Parts of the model to send back.
     evaluate
-        Whether to measure what the message brings, on validation rows, before training.
+        Whether to measure the received parameters on validation rows before training.
     selected
         Round of each scenario whose parameters are the best so far; 0 stands for none yet.
     file
@@ -91,7 +92,7 @@ class Order:
         Raises
         ------
         UserError
-            It is of another version of the protocol.
+            The order is of another version of the protocol.
         """
         if record.get("version") != PROTOCOL_VERSION:
             raise UserError(
@@ -111,11 +112,11 @@ class Incoming:
     Attributes
     ----------
     common
-        The same for all.
+        Parameters that are the same for all scenarios, by name.
     personal
-        Each scenario's own.
+        Parameters of each scenario, by scenario and name.
     consensus
-        Consensus of personal parameters, for the regularizer.
+        Consensus of the personal parameters, for the regularizer.
     """
 
     common: Tensors
@@ -125,18 +126,18 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one scenario answers.
+    """Answer of one scenario.
 
     Attributes
     ----------
     figures
-        Numbers by name.
+        Losses, metrics and sizes by name.
     parameters
-        Values after training, of the parts that were asked for, except embedding tables.
+        Parameters after training, of the parts that the order names, except embedding tables.
     rows
-        Touched rows of embedding tables.
+        Touched rows of the embedding tables, by name of the table.
     error
-        What went wrong, in one line; empty if nothing did.
+        Reason of a failure, in one line; empty if there was none.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
@@ -146,7 +147,7 @@ class Reply:
 
 
 def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> RecordDict:
-    """Return a message's content for the given scenarios of one node, in records of its own."""
+    """Return a message's content for some scenarios of one node, in records of its own."""
     records = RecordDict({_ORDER: order.pack(), "scenarios": ConfigRecord({"names": list(scenarios)})})
     if incoming.common:
         records[_COMMON] = pack_tensors(incoming.common)
@@ -159,7 +160,7 @@ def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> R
 
 
 def unpack_orders(content: RecordDict) -> tuple[Order, Incoming, list[str]]:
-    """Read what `pack_orders` made: the order, the parameters, the scenarios."""
+    """Read a content that `pack_orders` made: the order, the parameters, the scenarios."""
     order = Order.unpack(content.config_records[_ORDER])
     names = content.config_records["scenarios"]["names"]
     scenarios = [str(name) for name in names] if isinstance(names, list) else []
@@ -187,7 +188,7 @@ def pack_replies(replies: Mapping[str, Reply]) -> RecordDict:
 
 
 def unpack_replies(content: RecordDict) -> dict[str, Reply]:
-    """Read what `pack_replies` made, by scenario."""
+    """Read a content that `pack_replies` made, by scenario."""
     replies = {}
     for key, record in content.config_records.items():
         scenario, _, kind = key.rpartition("/")
@@ -218,7 +219,7 @@ def unpack_tensors(record: ArrayRecord | None) -> Tensors:
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Check decoded tensors against those of the same names that they are to replace.
+    """Check decoded tensors against the tensors that they replace.
 
     Raises
     ------
@@ -242,7 +243,7 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
 
 
 def payload_bytes(content: RecordDict) -> int:
-    """Bytes of the arrays in a message."""
+    """Return the number of bytes of the arrays in a message."""
     return sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 

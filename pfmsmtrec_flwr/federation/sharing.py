@@ -1,4 +1,4 @@
-"""What a method shares: which parts travel, and whether a part is the same for all or each scenario's own."""
+"""Sharing of a method: the parts that travel, as common parameters or as each scenario's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pfmsmtrec_flwr.model import Part, Slot
 
 PRIVATE = frozenset({Part.LOCAL_EMBEDDING})
-"""Parts that never leave a scenario, whatever a method says: they hold what identifies people."""
+"""Parts that never leave a scenario, whatever a method declares, because their rows stand for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +18,16 @@ class Sharing:
     Attributes
     ----------
     common
-        Parts of which all scenarios get the same values.
+        Parts whose values are the same in all scenarios.
     personal
-        Parts of which each scenario gets values of its own.
+        Parts whose values are each scenario's own.
     """
 
     common: frozenset[Part] = frozenset()
     personal: frozenset[Part] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse what must not be shared.
+        """Refuse a sharing that must not be.
 
         Raises
         ------
@@ -41,7 +41,7 @@ class Sharing:
 
     @property
     def parts(self) -> frozenset[Part]:
-        """All that travels."""
+        """All parts that travel."""
         return self.common | self.personal
 
     def without(self, *parts: Part) -> Sharing:
@@ -50,6 +50,6 @@ class Sharing:
 
 
 def names_of(slots: Mapping[str, Slot], parts: Iterable[Part]) -> list[str]:
-    """Names of the tensors that belong to the given parts, in the model's order."""
+    """Return the names of the tensors that belong to some parts, in the model's order."""
     wanted = frozenset(parts)
     return [name for name, slot in slots.items() if slot.part in wanted]

@@ -186,9 +186,9 @@ def say_hello(tiny: Tiny, change: Callable[[RecordDict], None] = lambda _: None,
 
 
 def test_a_node_describes_what_it_hosts(tiny: Tiny) -> None:
-    told = say_hello(tiny, scenarios="NL")
-    assert (told["error"], told["partitions"], len(told["scenarios"])) == ("", 0, 1)
-    described = told["scenarios"][0]
+    answered = say_hello(tiny, scenarios="NL")
+    assert (answered["error"], answered["partitions"], len(answered["scenarios"])) == ("", 0, 1)
+    described = answered["scenarios"][0]
     assert described["examples"] == {"train": 96, "validation": 40, "test": 30}
     assert described["rows"] == [12, 4, 1]  # the third field's table is local: its size stays
     assert described["federated"] == [True, True, False]

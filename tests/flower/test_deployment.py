@@ -73,14 +73,14 @@ def test_two_nodes_and_their_mistakes(flower: Flower, expected: Expected, tmp_pa
     settings = {"conf": str(expected.conf), "output": str(output)}
     start_node(0, "NL,ES")
     missing = {"set": f"{wanted} federation.node_timeout=12", "output": str(tmp_path / "missing")}
-    status, told = flower.run(settings | missing, "loopback")
-    assert status.startswith("finished:failed"), told
+    status, printed = flower.run(settings | missing, "loopback")
+    assert status.startswith("finished:failed"), printed
     # A slow machine's node may not have answered at all by then.
-    assert re.search(r"UserError: scenario (ES, FR, NL|FR), US is hosted by no node after 12 s \(", told), told
+    assert re.search(r"UserError: scenario (ES, FR, NL|FR), US is hosted by no node after 12 s \(", printed), printed
 
     start_node(1, "FR,US")
-    status, told = flower.run(settings | {"set": wanted}, "loopback")
-    assert status == "finished:completed", told
+    status, printed = flower.run(settings | {"set": wanted}, "loopback")
+    assert status == "finished:completed", printed
     found = {}
     for number, scenarios in ((0, {"NL", "ES"}), (1, {"FR", "US"})):
         (run,) = (tmp_path / f"state {number}").iterdir()
@@ -97,6 +97,6 @@ def test_two_nodes_and_their_mistakes(flower: Flower, expected: Expected, tmp_pa
     start_node(2, "NL")
     twice = {"set": "federation.scenarios=[NL,FR,US] federation.rounds=1", "output": str(tmp_path / "twice")}
     wait_for(ports[2])  # it listens once it is known to the SuperLink, or a moment before
-    status, told = flower.run(settings | twice, "loopback")
-    assert status.startswith("finished:failed"), told
-    assert "UserError: scenario NL is hosted by two nodes" in told
+    status, printed = flower.run(settings | twice, "loopback")
+    assert status.startswith("finished:failed"), printed
+    assert "UserError: scenario NL is hosted by two nodes" in printed

@@ -42,16 +42,16 @@ def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: E
     resources = "num-supernodes=6 client-resources-num-cpus=1"
     for folder, more in (("two nodes", ()), ("six nodes", ("--federation-config", resources))):
         output = tmp_path / folder
-        status, told = flower.run(settings | {"output": str(output)}, *more)
-        assert status == "finished:completed", told
+        status, printed = flower.run(settings | {"output": str(output)}, *more)
+        assert status == "finished:completed", printed
         assert len(models(output)) == 4
         assert same(models(output), models(expected.output))
         assert figures(output) == figures(expected.output)
-        assert "round 2 of 2" in told
-    status, told = flower.run(settings | {"output": str(tmp_path / "x"), "set": "federation.scenarios=[NL,XX]"})
+        assert "round 2 of 2" in printed
+    status, printed = flower.run(settings | {"output": str(tmp_path / "x"), "set": "federation.scenarios=[NL,XX]"})
     assert status.startswith("finished:failed")
-    assert "UserError: node " in told
-    assert "scenario XX is not in this data set, which has ES, FR, NL, US" in told
+    assert "UserError: node " in printed
+    assert "scenario XX is not in this data set, which has ES, FR, NL, US" in printed
 
 
 def test_scenarios_with_unlike_tasks_from_their_published_files(flower: Flower, tmp_path: Path) -> None:
@@ -62,10 +62,10 @@ def test_scenarios_with_unlike_tasks_from_their_published_files(flower: Flower, 
     config = load_config("tenrec", overrides=overrides)
     run_inline(config, data=data, output=tmp_path / "inline")
     settings = {"conf": "tenrec", "data": str(data), "output": str(tmp_path / "flower"), "set": " ".join(overrides)}
-    status, told = flower.run(settings)
-    assert status == "finished:completed", told
+    status, printed = flower.run(settings)
+    assert status == "finished:completed", printed
     assert same(models(tmp_path / "flower"), models(tmp_path / "inline"))
-    assert "QK-article: click: 2 sampled negatives per positive" in told
+    assert "QK-article: click: 2 sampled negatives per positive" in printed
 
 
 def test_our_own_runner_gives_the_same_bits(expected: Expected, tmp_path: Path) -> None:
@@ -109,11 +109,11 @@ def test_a_method_in_a_file_beside_the_app(flower: Flower, expected: Expected, t
     (copy / "my_method.py").write_text(MY_METHOD)
     settings = {"conf": str(expected.conf), "data": str(expected.data), "output": str(output)}
     named = {"method": "my_method.py", "set": "my-method.regularization=0.01"}
-    status, told = flower.run(settings | named, app=copy)
-    assert status == "finished:completed", told
+    status, printed = flower.run(settings | named, app=copy)
+    assert status == "finished:completed", printed
     assert same(models(output, "my-method"), models(expected.output))
     assert figures(output) == figures(expected.output)
     assert json.loads((output / "results.json").read_text())["method"] == "my-method"
-    status, told = flower.run(settings | {"method": "no_method.py", "output": str(tmp_path / "none")}, app=copy)
+    status, printed = flower.run(settings | {"method": "no_method.py", "output": str(tmp_path / "none")}, app=copy)
     assert status.startswith("finished:failed")
-    assert re.search(r"UserError: method file \S+/no_method\.py does not exist", told), told
+    assert re.search(r"UserError: method file \S+/no_method\.py does not exist", printed), printed

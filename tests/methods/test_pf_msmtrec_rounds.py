@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,21 +21,16 @@ from replies import (
 )
 from torch import Tensor
 
-from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import unpack_replies
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import Part
 
+pytestmark = pytest.mark.usefixtures("flower_run")
+
 ONE_FOR_ALL = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
 GIVEN_NOTHING = {"pf_msmtrec__expert_weight": 0.0, "pf_msmtrec__tower_weight": 0.0, "pf_msmtrec__hyper_lr": 0.0}
-
-
-@pytest.fixture(autouse=True)
-def run() -> Iterator[None]:
-    with run_identity(1):
-        yield
 
 
 @pytest.mark.parametrize("consensus", [{}, ONE_FOR_ALL], ids=["all agree", "one for all"])
