@@ -29,7 +29,7 @@ from flwr.app import Message
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-MADE_FOR = ("1.41",)
+MADE_FOR = ("1.41", "1.42")
 """Minor versions of Flower in which these names were seen to work."""
 
 FlowerRun = Run
