@@ -34,7 +34,7 @@ BASES = {"alone": 0.60, "fedavg": 0.62, "pf-msmtrec": 0.64}
 class Direct(Executor):
     """Calls at once, in this process."""
 
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:  # type: ignore[override]
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(call(*arguments, **named))
         return future
@@ -142,7 +142,7 @@ class Fake:
         """Method, seed and folder of every call."""
         if not self.journal.exists():
             return []
-        return [tuple(json.loads(line)) for line in self.journal.read_text().splitlines()]  # type: ignore[misc]
+        return [tuple(json.loads(line)) for line in self.journal.read_text().splitlines()]
 
 
 def quality_of(config: RunConfig) -> float:

@@ -19,9 +19,9 @@ from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
-from pfmsmtrec_flwr.methods import find_method
-from pfmsmtrec_flwr.training.records import TrainingResult
+from pfmsmtrec_flwr.methods import federated_method
 from pfmsmtrec_flwr.validation import parse
 
 
@@ -46,8 +46,9 @@ class RecordingGrid(InProcessGrid):
 class Trained:
     """What a training over the in-process grid left."""
 
-    result: TrainingResult
-    strategy: ScenarioStrategy
+    result: FederationResult
+    strategy: Any
+    """Strategy of the method, with whatever attributes that has."""
     grid: RecordingGrid
     folder: Path
     """Of the clients' files, a folder per scenario."""
@@ -63,7 +64,7 @@ class Tiny:
     dataset: str = "tiny"
     _known: dict[str, Trained] = field(default_factory=dict)
 
-    def config(self, method: str = "pf-msmtrec", **settings: Any) -> RunConfig:
+    def config(self, method: str = "pf-msmtrec", /, **settings: Any) -> RunConfig:
         """Return a small configuration, of two scenarios by default.
 
         ``train__lr=0.1`` sets `train.lr`, and ``pf_msmtrec__gates="federated"`` the setting `gates` of that method.
@@ -96,7 +97,12 @@ class Tiny:
         """Write a store; its third field is local, with a table of the scenario's own size."""
         generator = np.random.default_rng(seed)
         fields = (Field("item", 12, True), Field("tab", 4, True), Field("person", 5 + rows // 10, False))
-        settings = {"fields": fields, "numeric": ("age", "hour"), "schema_hash": "5" * 32, "users": True} | more
+        settings: dict[str, Any] = {
+            "fields": fields,
+            "numeric": ("age", "hour"),
+            "schema_hash": "5" * 32,
+            "users": True,
+        } | more
         with StoreWriter(
             self.root / dataset / scenario, dataset=dataset, scenario=scenario, tasks=tasks, **settings
         ) as writer:
@@ -130,7 +136,7 @@ class Tiny:
 
         run_config = {"output": str(output), "data": str(self.root)}
         grid = RecordingGrid(app, simulated_contexts(7, nodes, run_config), turned=turned)
-        made = (strategy or find_method(config.method).strategy)(config)
+        made = (strategy or federated_method(config.method).strategy)(config)
         with run_identity(7):
             result = made.start(grid)
         folder = output / "clients" / config.method

@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.protocol import Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.sharing import names_of
-from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.methods import federated_method
 from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.training.description import Description
 
@@ -45,7 +45,7 @@ def described(name: str, *tasks: str) -> Description:
 
 
 def strategy_of(config: RunConfig) -> ScenarioStrategy:
-    strategy = find_method(config.method).strategy(config)
+    strategy = federated_method(config.method).strategy(config)
     strategy.begin(Federation({name: described(name) for name in NODES}, NODES))
     return strategy
 

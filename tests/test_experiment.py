@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from federated import Tiny, same
@@ -135,7 +136,14 @@ def test_the_server_app_logs_a_mistake_in_one_line(caplog: pytest.LogCaptureFixt
         ({"conf": "nothing"}, "UserError: conf 'nothing' not found"),
         ({"output": "here"}, "UserError: output is 'here', expected an absolute path"),
     ):
-        options = {"conf": "synthetic", "method": "", "seed": -1, "set": "", "output": "", "data": ""} | change
+        options: dict[str, Any] = {
+            "conf": "synthetic",
+            "method": "",
+            "seed": -1,
+            "set": "",
+            "output": "",
+            "data": "",
+        } | change
         context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=options)
         caplog.clear()
         with pytest.raises(UserError):

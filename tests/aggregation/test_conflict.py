@@ -58,11 +58,11 @@ def two_in_closed_form(first: Tensor, second: Tensor, radius: float) -> Tensor:
     for one, other in ((first, second), (second, first)):
         furthest = mean + reach * one / one.norm()
         if one @ furthest <= other @ furthest:
-            return furthest / (1 + radius**2)
+            return torch.as_tensor(furthest / (1 + radius**2))
     normal = (first - second) / (first - second).norm()
     height = normal @ mean
     centre = mean - height * normal
-    return (centre + (reach**2 - height**2).sqrt() * centre / centre.norm()) / (1 + radius**2)
+    return torch.as_tensor((centre + (reach**2 - height**2).sqrt() * centre / centre.norm()) / (1 + radius**2))
 
 
 @pytest.mark.parametrize("radius", [0.05, 0.4, 0.9])

@@ -79,7 +79,7 @@ def test_shared_identities_are_one_vocabulary_of_the_users(stores: tuple[Scenari
 def test_a_scenarios_rows_are_found_again(stores: tuple[ScenarioStore, ...]) -> None:
     pool = pool_rows(stores, CONFIG)
     assert pool.of("validation", "A").categorical.tolist() == [[4, 2, 0, 1], [4, 0, 1, 1]]
-    assert pool.of("train", "B").users.tolist() == [90, 60, 70]
+    assert np.asarray(pool.of("train", "B").users).tolist() == [90, 60, 70]
     assert pool.of("train", "B").probabilities is None
     assert np.shares_memory(pool.of("train", "B").labels, pool.splits["train"].labels)
 
@@ -87,8 +87,8 @@ def test_a_scenarios_rows_are_found_again(stores: tuple[ScenarioStore, ...]) -> 
 def test_users_and_true_probabilities_are_pooled_where_all_have_them() -> None:
     known = split_of([[1], [2]], users=[1, 2], truth=[[0.25], [0.5]])
     pool = pool_rows([store_of("A", [ITEM], known), store_of("B", [ITEM], known)], CONFIG)
-    assert pool.splits["test"].users.tolist() == [1, 2, 1, 2]
-    assert pool.splits["test"].probabilities.tolist() == [[0.25], [0.5], [0.25], [0.5]]
+    assert np.asarray(pool.splits["test"].users).tolist() == [1, 2, 1, 2]
+    assert np.asarray(pool.splits["test"].probabilities).tolist() == [[0.25], [0.5], [0.25], [0.5]]
     pool = pool_rows([store_of("A", [ITEM], known), store_of("B", [ITEM], split_of([[1]]))], CONFIG)
     assert pool.splits["test"].users is None
     assert pool.splits["test"].probabilities is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.training.metrics import task_metrics
 
-SIZES = {"num_leaves": 15, "learning_rate": 0.05}
+SIZES: dict[str, Any] = {"num_leaves": 15, "learning_rate": 0.05}
 
 GOOD = (2, 3, 7, 11)
 """Values that click: no threshold separates them from the others."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from compared import Direct, Fake, job_of, program
@@ -34,8 +35,9 @@ def schedule(tmp_path: Path) -> Schedule:
 
 
 def test_progress_is_told_by_variant(schedule: Schedule) -> None:
+    approximately: Any = pytest.approx(0.65)
     assert progress(schedule) == [
-        Progress("alone", JobStage.RUN, 1, 0, 3, pytest.approx(0.65), 30.0, 60.0),
+        Progress("alone", JobStage.RUN, 1, 0, 3, approximately, 30.0, 60.0),
         Progress("fedavg", JobStage.RUN, 0, 1, 2, None, None, 30.0),  # the mean of all, as none of its own has finished
     ]
     assert time_left(schedule) == 45.0  # 90 s of work for two at once

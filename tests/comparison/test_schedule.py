@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -33,7 +33,7 @@ class Holding(Executor):
         self.most = 0
         self._held: list[tuple[Future[Any], Any, Job]] = []
 
-    def submit(self, call: Any, /, *jobs: Job, **_: Any) -> Future[Any]:
+    def submit(self, call: Callable[..., Any], /, *jobs: Any, **_: Any) -> Future[Any]:
         future: Future[Any] = Future()
         self.folders.append(jobs[0].folder)
         self._held.append((future, call, jobs[0]))
@@ -48,7 +48,7 @@ class Holding(Executor):
 
 def test_a_program_goes_on_when_its_jobs_are_done(tmp_path: Path, fake: Fake) -> None:
     first, second, third = (job_of(tmp_path / f"{seed}", config(seed), fake) for seed in range(3))
-    seen = []
+    seen: list[tuple[bool, ...]] = []
 
     def steps() -> Iterator[Sequence[Job]]:
         yield [first, second]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from compared import Fake, job_of
@@ -63,7 +64,7 @@ def key(settings: Settings) -> tuple[object, ...]:
 
 @pytest.fixture
 def trials(tmp_path: Path) -> Callable[[str], Trials]:
-    def make(name: str, **fails: tuple[str, ...]) -> Trials:
+    def make(name: str, **fails: Any) -> Trials:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         return Trials(folder, **fails)
@@ -82,7 +83,8 @@ def test_a_small_space_is_tried_whole_and_the_best_is_chosen(trials: Callable[..
 
 
 def test_nothing_to_tune_is_one_trial(trials: Callable[..., Trials]) -> None:
-    assert trials("a").tune({}, 5) == Tuned({}, pytest.approx(0.6), 1)
+    approximately: Any = pytest.approx(0.6)
+    assert trials("a").tune({}, 5) == Tuned({}, approximately, 1)
 
 
 def test_a_large_space_is_sampled_from_the_configuration_on(trials: Callable[..., Trials]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from federated import same
@@ -81,7 +81,7 @@ def test_two_nodes_and_their_mistakes(flower: Flower, expected: Expected, tmp_pa
     start_node(1, "FR,US")
     status, printed = flower.run(settings | {"set": wanted}, "loopback")
     assert status == "finished:completed", printed
-    found = {}
+    found: dict[str, Any] = {}
     for number, scenarios in ((0, {"NL", "ES"}), (1, {"FR", "US"})):
         (run,) = (tmp_path / f"state {number}").iterdir()
         folders = list((run / "pf-msmtrec").iterdir())

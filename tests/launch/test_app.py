@@ -16,7 +16,12 @@ def test_an_install_without_its_checkout_is_told_what_to_do(tmp_path: Path, monk
 
 
 def test_a_run_configuration_is_read_as_it_was_written(tmp_path: Path) -> None:
-    settings = {"words": """it's "quoted", a=b [x] é \\ \x7f 🙂""", "flag": True, "count": 3, "share": 0.25}
+    settings: dict[str, str | int | float | bool] = {
+        "words": """it's "quoted", a=b [x] é \\ \x7f 🙂""",
+        "flag": True,
+        "count": 3,
+        "share": 0.25,
+    }
     path = tmp_path / "run-config.toml"
     write_run_config(path, settings)
     assert tomllib.loads(path.read_text(encoding="utf-8")) == settings

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def batch_of(rows: int = 12) -> Batch:
 def stepped(mixture: Mixture, lr: float, share_lr: float) -> None:
     settings = TrainSettings(lr=lr)
     optimizers = tuple(torch.optim.SGD(model.parameters(), lr=lr) for model in (mixture.travelling, mixture.own))
-    step = MixtureStep(mixture, (optimizers[0], optimizers[1]), settings, share_lr)
+    step = MixtureStep(mixture, cast(Any, optimizers), settings, share_lr)
     mixture.travelling.train()
     step(batch_of())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_an_overridden_step_takes_effect(tiny: Tiny, tmp_path: Path) -> None:
 class Stages(PFMSMTRec):
     """Keeps every update."""
 
-    def aggregate(self, stage: Stage, updates: list[ScenarioUpdate]) -> None:
+    def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
         self.__dict__.setdefault("seen", []).append((stage, updates))
         super().aggregate(stage, updates)
 

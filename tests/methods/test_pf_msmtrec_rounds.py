@@ -50,11 +50,11 @@ def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any]) -> None:
         close(strategy.parameters.of(scenario)[TABLE][1], (common | start)[TABLE][1] + MEAN_STEP)
     # Experts: U is the plain mean 0.2; each ends at its step + 0.5 * 0.2; then a quarter of the way to the mean.
     ends = [step + 0.5 * 0.2 for step in (0.1, 0.2, 0.3)]
-    consensus = MEAN_STEP + 0.1
+    common_end = MEAN_STEP + 0.1
     for scenario, end in zip("ABC", ends, strict=True):
         for name in names_of(slots, [Part.EXPERT_SCENARIO]):
             found = strategy.parameters.personal[scenario][name]
-            close(found, start[name] + 0.75 * end + 0.25 * consensus)
+            close(found, start[name] + 0.75 * end + 0.25 * common_end)
     # Towers: per layer of d values, the scores are d * step_i * step_j / sqrt(d).
     layers: dict[int, list[str]] = {}
     for name in names_of(slots, [Part.TOWER]):
@@ -68,10 +68,10 @@ def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any]) -> None:
             powers = [math.exp(math.sqrt(size) * mine * other) for other in steps]
             attended.append(sum(p * other for p, other in zip(powers, steps, strict=True)) / sum(powers))
         ends = [step + 0.5 * mixed for step, mixed in zip(steps, attended, strict=True)]
-        consensus = 0.3 * ends[0] + 0.1 * ends[1] + 0.6 * ends[2]
+        common_end = 0.3 * ends[0] + 0.1 * ends[1] + 0.6 * ends[2]
         for scenario, end in zip("ABC", ends, strict=True):
             for name in names:
-                close(strategy.parameters.personal[scenario][name], start[name] + 0.75 * end + 0.25 * consensus)
+                close(strategy.parameters.personal[scenario][name], start[name] + 0.75 * end + 0.25 * common_end)
 
 
 OPPOSED = {"A": 0.1, "B": 0.2, "C": -0.3}

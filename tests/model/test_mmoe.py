@@ -62,6 +62,7 @@ def plain_mmoe(model: MMoE, categorical: Tensor, numeric: Tensor, training: bool
 @pytest.mark.parametrize("training", [True, False])
 def test_without_a_template_it_is_a_plain_mmoe(training: bool) -> None:
     model = build_model(SPEC, settings(), seed=0).train(training)
+    assert isinstance(model, MMoE)
     categorical, numeric = rows()
     with torch.no_grad():
         expected = plain_mmoe(model, categorical, numeric, training)
@@ -92,6 +93,7 @@ def test_any_kind_of_input(fields: tuple[FieldSpec, ...], numeric: int) -> None:
 def test_dropout_of_the_embedded_input_leaves_numbers_alone() -> None:
     model = build_model(SPEC, settings(embedding_dropout=0.5), seed=0)
     seen: list[Tensor] = []
+    assert isinstance(model, MMoE)
     model.experts.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     categorical, numeric = rows(200)
     torch.manual_seed(0)

@@ -30,7 +30,9 @@ from pfmsmtrec_flwr.training.local import backward
 def build(template: Composition = "hadamard") -> MMoE:
     spec = ModelSpec((FieldSpec("user", 7, False), FieldSpec("item", 5, True)), 2, ("ctr", "norm"))
     settings = ModelSettings(embedding_dim=2, experts=2, expert_layers=(4, 3), tower_layers=(5, 2), template=template)
-    return build_model(spec, settings, seed=0)
+    model = build_model(spec, settings, seed=0)
+    assert isinstance(model, MMoE)
+    return model
 
 
 @pytest.mark.parametrize("template", get_args(Composition))

@@ -38,13 +38,15 @@ def looped(model: ScenarioModel, x: Tensor, levels: list[list[int]], specific: i
         sources = [common if task is None else inputs[task] for task in owner]
         outputs = [expert(state, level, number, layers, source) for number, source in enumerate(sources)]
         shares.zero_()
-        mixtures = []
+        mixtures: list[Tensor] = []
         for index, task in enumerate(tasks):
             seen = [number for number in range(total) if owner[number] in (index, None)]
             gate = (inputs[index] @ state[f"levels.{level}.gates.of_task.{task}.weight"].T).softmax(dim=1)
             for position, number in enumerate(seen):
                 shares[:, index, number] = gate[:, position]
-            mixtures.append(sum(shares[:, index, number, None] * outputs[number] for number in seen))
+            mixtures.append(
+                torch.stack([shares[:, index, number, None] * outputs[number] for number in seen]).sum(dim=0)
+            )
         if level + 1 < len(levels):
             gate = (common @ state[f"shared_gates.{level}.weight"].T).softmax(dim=1)
             common = sum(gate[:, number, None] * outputs[number] for number in range(total))

@@ -45,7 +45,7 @@ def steps(model: ScenarioModel, labels: Tensor, count: int) -> None:
     for _ in range(count):
         optimizer.zero_grad()
         logits = model(categorical, numeric.double())
-        functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=0).sum().backward()
+        functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=0).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 

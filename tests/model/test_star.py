@@ -44,7 +44,7 @@ def plain_star(model: ScenarioModel, categorical: Tensor, numeric: Tensor) -> Te
                     state, f"{tower}.output", scenario, star_layers(state, f"{tower}.hidden", 1, scenario, hidden)
                 )
             )
-    return torch.stack(rows).view(len(x), -1) + auxiliary
+    return torch.as_tensor(torch.stack(rows).view(len(x), -1) + auxiliary)
 
 
 def star_linear(state: dict[str, Tensor], name: str, scenario: int, x: Tensor) -> Tensor:

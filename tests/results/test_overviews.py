@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from compared import finished_of, run_results
@@ -178,11 +179,17 @@ def finished() -> list[Finished]:
     return [finished_of("alone", alone, trials=3), finished_of("ours", ours)]
 
 
+STARTS: tuple[tuple[float, Literal["consensus", "scratch"], float], ...] = (
+    (0.01, "consensus", 0.58),
+    (0.01, "scratch", 0.52),
+)
+
+
 @pytest.fixture(scope="module")
 def summary(finished: list[Finished]) -> Summary:
     joined = [
         Joined(method="ours", scenario="A", share=share, start=start, task="ctr", seed=seed, auc=auc, logloss=0.5)
-        for share, start, auc in ((0.01, "consensus", 0.58), (0.01, "scratch", 0.52))
+        for share, start, auc in STARTS
         for seed in (0, 1)
     ]
     return summarize(finished, "ours", joined=joined, notes=["a note"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,8 @@ def test_the_document_is_the_one_that_the_design_draws() -> None:
 
 
 def test_figures_may_come_from_numpy_and_are_null_where_they_are_not_finite() -> None:
-    result = TaskResult(auc=np.float32(0.5), logloss=np.float64("nan"), gauc=math.inf, positives=0, examples=10)
+    float32: Any = np.float32(0.5)  # as numpy measures: JSON knows plain numbers only
+    result = TaskResult(auc=float32, logloss=np.float64("nan"), gauc=math.inf, positives=0, examples=10)
     assert (result.auc, result.logloss, result.gauc) == (0.5, None, None)
 
 

@@ -59,7 +59,8 @@ def test_means_are_over_scenarios_then_over_seeds(summary: Summary) -> None:
     assert values(own.gauc) == pytest.approx((0.485, 0.005, 3))
     assert values(own.gauc_coverage) == pytest.approx((0.5, 0.0, 3))
     assert own.worst is not None
-    assert (own.worst.scenario, own.worst.auc) == ("B", pytest.approx(0.56))
+    assert own.worst.scenario == "B"
+    assert own.worst.auc == pytest.approx(0.56)
     line = summary.line("alone")
     assert line is not None
     assert values(line.scenarios["A"]["ctr"]) == pytest.approx((0.61, 0.01, 3))
@@ -118,7 +119,8 @@ def test_one_class_is_left_out_of_every_mean_and_said() -> None:
     }
     found = task(summary, "q").against
     assert found is not None
-    assert (found.win, found.tie, found.loss, found.t_test, found.wilcoxon) == (0, 1, 2, None, pytest.approx(0.5))
+    assert (found.win, found.tie, found.loss, found.t_test) == (0, 1, 2, None)
+    assert found.wilcoxon == pytest.approx(0.5)
 
 
 def _one(value: float) -> Spread:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, load_model
 
 SPEC = ModelSpec((FieldSpec("a", 5, True), FieldSpec("b", 3, False)), 2, ("ctr", "ctcvr"))
@@ -19,14 +19,14 @@ DESCRIPTION = ModelDescription("NL", "tiny", "pf-msmtrec", 3, 7, SPEC, SETTINGS)
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> tuple[Path, MMoE]:
+def saved(tmp_path: Path) -> tuple[Path, ScenarioModel]:
     model = build_model(SPEC, SETTINGS, seed=1).eval()
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "model.json").write_text(DESCRIPTION.to_json())
     return tmp_path, model
 
 
-def test_what_was_saved_predicts_the_same(saved: tuple[Path, MMoE]) -> None:
+def test_what_was_saved_predicts_the_same(saved: tuple[Path, ScenarioModel]) -> None:
     folder, model = saved
     loaded, description = load_model(folder)
     assert description == DESCRIPTION
@@ -42,13 +42,13 @@ def test_a_missing_model_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"spec": 3}', "{}"])
-def test_a_description_of_something_else_is_refused(saved: tuple[Path, MMoE], text: str) -> None:
+def test_a_description_of_something_else_is_refused(saved: tuple[Path, ScenarioModel], text: str) -> None:
     (saved[0] / "model.json").write_text(text)
     with pytest.raises(UserError, match=r"model\.json does not describe a model"):
         load_model(saved[0])
 
 
-def test_parameters_of_another_model_are_refused(saved: tuple[Path, MMoE]) -> None:
+def test_parameters_of_another_model_are_refused(saved: tuple[Path, ScenarioModel]) -> None:
     other = build_model(SPEC, SETTINGS.model_copy(update={"experts": 3}), seed=1)
     save_file(other.state_dict(), saved[0] / "model.safetensors")
     with pytest.raises(UserError, match="does not fit its description"):

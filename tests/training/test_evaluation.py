@@ -8,7 +8,7 @@ import torch
 
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.data.store.reader import Split
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
 from pfmsmtrec_flwr.training import evaluation
 from pfmsmtrec_flwr.training.evaluation import measure, predict
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 TASKS = ("ctr", "cvr")
 
 
-def build() -> MMoE:
+def build() -> ScenarioModel:
     spec = ModelSpec((FieldSpec("item", 6, True),), 2, TASKS)
     return build_model(spec, ModelSettings(embedding_dim=2, experts=2, expert_layers=(4,), tower_layers=(3,)), seed=0)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
 from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store.reader import Split
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
 from pfmsmtrec_flwr.training.local import (
     SMALLEST_BATCH,
     Anchor,
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 FIELDS = (FieldSpec("user", 9, False), FieldSpec("item", 6, True), FieldSpec("hour", 4, True))
 
 
-def build(fields: tuple[FieldSpec, ...] = FIELDS, **changes: object) -> MMoE:
+def build(fields: tuple[FieldSpec, ...] = FIELDS, **changes: object) -> ScenarioModel:
     fixed = {"embedding_dim": 2, "experts": 2, "expert_layers": (8,), "tower_layers": (4,)}
     return build_model(ModelSpec(fields, 2, ("ctr", "cvr")), ModelSettings.model_validate({**fixed, **changes}), seed=0)
 
@@ -44,7 +44,7 @@ def split_of(rows: int, columns: int = 3) -> Split:
 
 
 def train(
-    model: MMoE,
+    model: ScenarioModel,
     split: Split,
     *,
     seed: int = 0,
@@ -59,7 +59,7 @@ def train(
     return train_locally(step, split, train_settings, seed=seed, device=CPU, steps=steps)
 
 
-def equal_states(first: MMoE, second: MMoE) -> bool:
+def equal_states(first: ScenarioModel, second: ScenarioModel) -> bool:
     other = second.state_dict()
     return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
 
@@ -190,7 +190,7 @@ def test_an_easy_problem_is_learned() -> None:
     assert model.training
 
 
-def distance(model: MMoE, consensus: dict[str, Tensor]) -> float:
+def distance(model: ScenarioModel, consensus: dict[str, Tensor]) -> float:
     state = model.state_dict()
     return float(sum((state[name] - value).square().sum() for name, value in consensus.items()))
 

@@ -29,7 +29,7 @@ def test_the_gradient_is_that_of_the_penalty() -> None:
     loss = first.square().sum() + (first * second).sum()
     penalty = 0.7 / 2 * ((first - consensus[0]).square().sum() + (second - consensus[1]).square().sum())
     expected = torch.autograd.grad(loss + penalty, (first, second), retain_graph=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     add_anchor_gradient(zip((first, second), consensus, strict=True), 0.7)
     for parameter, gradient in zip((first, second), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)

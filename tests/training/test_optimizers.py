@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
-from pfmsmtrec_flwr.model import FieldSpec, MMoE, ModelSpec, build_model
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
 from pfmsmtrec_flwr.training.local import trained_only
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
 
@@ -15,20 +15,20 @@ SETTINGS = ModelSettings(embedding_dim=2, experts=2, expert_layers=(8,), tower_l
 TABLES = {"federated_embeddings.weight", "local_embeddings.weight"}
 
 
-def build() -> MMoE:
+def build() -> ScenarioModel:
     return build_model(SPEC, SETTINGS, seed=0)
 
 
-def fill_gradients(model: MMoE, value: float) -> None:
+def fill_gradients(model: ScenarioModel, value: float) -> None:
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, value)
 
 
-def moved(model: MMoE, before: dict[str, Tensor]) -> dict[str, Tensor]:
+def moved(model: ScenarioModel, before: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
 
 
-def values(model: MMoE) -> dict[str, Tensor]:
+def values(model: ScenarioModel) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 

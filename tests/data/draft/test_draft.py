@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -234,7 +234,7 @@ def test_which_column_is_the_scenario(tmp_path: Path, columns: dict[str, Any], c
 
 def test_what_may_identify_a_person_is_left_out_or_local(tmp_path: Path) -> None:
     people = [f"person{number}" for number in some(of=700)]
-    private = {
+    private: dict[str, Any] = {
         "e-mail": [f"{person}@example.org" for person in people],
         "contact": [f"{person}@example.org" for person in people],
         "origin": [f"10.0.{number}.7" for number in some(of=200)],
@@ -242,7 +242,11 @@ def test_what_may_identify_a_person_is_left_out_or_local(tmp_path: Path) -> None
         "last_name": ["Jansen", "Smit", "Bos"] * (ROWS // 3),
         "birth_year": some(of=60, start=1950),
     }
-    unknown = {"seller": people, "partner_id": some(of=900, start=5000), "big": some(of=900, start=2**40)}
+    unknown: dict[str, Any] = {
+        "seller": people,
+        "partner_id": some(of=900, start=5000),
+        "big": some(of=900, start=2**40),
+    }
     found = drafted(shop(**private, **unknown, device_id=people), tmp_path)
     assert left_out(found).keys() == private.keys()
     fields = document(found)["fields"]
@@ -314,7 +318,9 @@ def test_which_column_is_the_day(tmp_path: Path, name: str, values: list[Any], i
     if is_day:
         assert document(found)["split"]["by_date"]["column"] == name
         assert name not in document(found)["fields"] | document(found).get("numeric", {})
-        assert prepare(found.schema, tmp_path, tmp_path / "data")[0].extra["split"]["test"] == [str(values[-1])]
+        assert cast(dict[str, Any], prepare(found.schema, tmp_path, tmp_path / "data")[0].extra["split"])["test"] == [
+            str(values[-1])
+        ]
 
 
 def test_the_day_is_the_column_that_is_called_so(tmp_path: Path) -> None:
@@ -383,7 +389,13 @@ def test_what_may_come_after_the_impression_is_reported(tmp_path: Path) -> None:
 
 
 def test_names_that_no_field_may_have(tmp_path: Path) -> None:
-    columns = {"Gerät typ": some(of=5), "yes": some(of=5), "12": some(of=5), "a b": some(of=5), "a-b": 2.5 * some(of=9)}
+    columns: dict[str, Any] = {
+        "Gerät typ": some(of=5),
+        "yes": some(of=5),
+        "12": some(of=5),
+        "a b": some(of=5),
+        "a-b": 2.5 * some(of=9),
+    }
     found = drafted(shop(**columns, a_b=some(of=6), 用=some(of=6)), tmp_path)
     assert list(found.schema.fields)[-6:] == ["Ger_t_typ", "yes", "12", "a_b", "a_b_2", "column"]
     read_from = found.schema.feature_columns()

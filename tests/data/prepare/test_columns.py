@@ -71,13 +71,15 @@ def output(name: str, scenarios: tuple[str, ...] = ("ES", "NL"), **changes: Any)
 
 def made(name: str, values: list[Any], **changes: Any) -> list[Any]:
     found = output(name, **changes)
-    array = found.make(chunk(**{found.column: values}))
+    array = found.make(chunk((), **{found.column: values}))
     assert array.dtype == found.dtype
-    return array.tolist()
+    found_values: list[Any] = array.tolist()
+    return found_values
 
 
 def hashes(*values: str, seed: int = 0) -> list[int]:
-    return hash_texts(np.array(values, dtype=object), seed).tolist()
+    hashes: list[int] = hash_texts(np.array(values, dtype=object), seed).tolist()
+    return hashes
 
 
 def test_all_that_is_made() -> None:

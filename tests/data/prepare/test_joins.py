@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -51,7 +51,7 @@ def text_of(keys: Sequence[Any], first: int = 0) -> str:
     return "\n".join(["id,age,place", *lines]) + "\n"
 
 
-def merged(main: Sequence[Any], side: Sequence[Any], how: str) -> list[tuple[int, float]]:
+def merged(main: Sequence[Any], side: Sequence[Any], how: Literal["left", "inner"]) -> list[tuple[int, float]]:
     """Return row of the main table and place in the side table, as pandas joins; a missing key finds nothing."""
     left = pd.DataFrame({"row": range(len(main)), "key": pd.array(main, dtype="Int64")})
     right = pd.DataFrame({"place": range(len(side)), "key": pd.array(side, dtype="Int64")}).dropna(subset=["key"])

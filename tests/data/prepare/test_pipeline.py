@@ -10,7 +10,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -94,7 +94,7 @@ def test_rows_labels_and_features_against_a_plain_computation(tmp_path: Path) ->
         np.testing.assert_array_equal(got.labels, part[["click", "buy"]])
         assert store.positives(split) == (part.click.sum(), part.buy.sum())
         np.testing.assert_array_equal(got.categorical[:, 2], part.time // 100 + 1)
-        assert len(np.unique(got.users)) == part.user.nunique()
+        assert len(np.unique(np.asarray(got.users))) == part.user.nunique()
         logs = np.log1p(train.price)
         expected = (np.log1p(part.price) - logs.mean()) / logs.std(ddof=0)
         np.testing.assert_allclose(got.numeric[:, 0], expected, rtol=1e-4, atol=1e-5)
@@ -131,7 +131,7 @@ def test_one_scenario_alone_gives_the_same_bytes(tmp_path: Path, monkeypatch: py
 def test_users_are_kept_together(tmp_path: Path) -> None:
     changes = {"split": {"by_user": {"validation": 0.2, "test": 0.2}}}
     store = prepared(impressions(), tmp_path, changes)["NL"]
-    train, validation, test = (set(store.splits[split].users.tolist()) for split in SPLITS)
+    train, validation, test = (set(np.asarray(store.splits[split].users).tolist()) for split in SPLITS)
     assert not (train & validation or train & test or validation & test)
     assert len(train | validation | test) == 300
 
@@ -191,9 +191,9 @@ def test_explicit_days_and_random_keys(tmp_path: Path) -> None:
 def test_days_are_ordered_as_numbers_or_text(tmp_path: Path) -> None:
     frame = impressions()
     frame["day"] = frame.day.map({20240228: 8, 20240229: 9, 20240301: 10, 20240302: 11})
-    assert prepared(frame, tmp_path / "a")["NL"].extra["split"]["test"] == ["11"]
+    assert split_days(prepared(frame, tmp_path / "a")["NL"])["test"] == ["11"]
     frame["day"] = frame.day.map({8: "2024-02-28", 9: "2024-02-29", 10: "2024-03-01", 11: "2024-03-02"})
-    assert prepared(frame, tmp_path / "b")["NL"].extra["split"]["validation"] == ["2024-03-01"]
+    assert split_days(prepared(frame, tmp_path / "b")["NL"])["validation"] == ["2024-03-01"]
 
 
 def refuse(frame: pd.DataFrame, folder: Path, message: str, **keys: Any) -> None:
@@ -300,11 +300,15 @@ def two_files(folder: Path, rows: int = 400) -> Path:
     return source
 
 
+def split_days(store: ScenarioStore) -> dict[str, Any]:
+    return cast(dict[str, Any], store.extra["split"])
+
+
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files of the main table whose rows were read."""
     found: list[str] = []
-    real = reading.block_tasks
+    real: Callable[..., Iterator[Callable[[], Any]]] = vars(reading)["block_tasks"]  # what another patch left
 
     def recorded(source: Any, *more: Any) -> Iterator[Callable[[], Any]]:
         found.append(source.name)
@@ -315,7 +319,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def interrupt_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    real = reading.block_tasks
+    real: Callable[..., Iterator[Callable[[], Any]]] = vars(reading)["block_tasks"]  # what another patch left
 
     def interrupted(source: Any, *more: Any) -> Iterator[Callable[[], Any]]:
         yield from real(source, *more)
@@ -527,7 +531,7 @@ def test_scenarios_and_splits_with_files_of_their_own(tmp_path: Path) -> None:
     for place, name in enumerate(("NL", "ES")):
         splits = stores[name].splits
         assert len(splits["train"]) + len(splits["validation"]) == 300
-        assert not set(splits["train"].users) & set(splits["validation"].users)
+        assert not set(np.asarray(splits["train"].users)) & set(np.asarray(splits["validation"].users))
         np.testing.assert_array_equal(splits["test"].labels[:, 0], frame.click[place * 400 + 300 :][:100])
     (source / "ES" / "test.csv").unlink()
     with pytest.raises(UserError, match=r"^no file 'ES/test\.csv' in .*; to prepare what is there: --scenario NL$"):

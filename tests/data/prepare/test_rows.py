@@ -20,13 +20,16 @@ from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 
+NOTHING: Any = ""
+"""Missing value of a column of text, which no column of the package is."""
+
 
 def text(name: str) -> Output:
     def make(chunk: Chunk) -> np.ndarray:
         column = chunk.coded(name)
         return column.lookup(column.values, None)
 
-    return Output(name, name, "S8", "", make)
+    return Output(name, name, "S8", NOTHING, make)
 
 
 def number(name: str) -> Output:
@@ -112,7 +115,7 @@ def test_parquet_gives_the_same_with_other_types(source: Path, monkeypatch: pyte
 
 
 def test_a_column_wanted_as_text_and_as_number(source: Path) -> None:
-    price = Output("words", "price", "S8", "", text("price").make)
+    price = Output("words", "price", "S8", NOTHING, text("price").make)
     got = read(source, (price, number("price")), joins=[])
     assert got == {"words": ["1.5", None, "3"], "price": [1.5, None, 3.0]}
 

@@ -172,7 +172,7 @@ def test_files_of_their_own() -> None:
     found = plan({"by_file": {"train": "tr", "test": "te", "validation": "va"}})
     assert found.description == {"by_file": ["tr", "te"], "validation": "va"}
     numbers = np.arange(100)
-    of_file = {word: set(rule.codes(numbers).tolist()) for word, rule in found.parts.items()}  # type: ignore[union-attr,arg-type]
+    of_file = {word: set(rule.codes(numbers).tolist()) for word, rule in found.parts.items()}  # type: ignore[arg-type]
     assert of_file == {"tr": {TRAIN}, "va": {VALIDATION}, "te": {TEST}}
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def store(folder: Path) -> ScenarioStore:
     arrays = {"categorical": np.ones((2, 1)), "numeric": np.zeros((2, 0)), "labels": np.array([[0], [1]])}
-    keys = {"fields": [Field("item", 3, True)], "numeric": [], "tasks": ["ctr"], "schema_hash": "x"}
+    keys: dict[str, Any] = {"fields": [Field("item", 3, True)], "numeric": [], "tasks": ["ctr"], "schema_hash": "x"}
     with StoreWriter(folder / "shop" / "NL", dataset="shop", scenario="NL", users=False, **keys) as writer:
         for split in ("train", "validation", "test"):
             writer.append(split, **arrays)

@@ -56,7 +56,7 @@ def test_columns_by_name_in_the_wanted_order(tmp_path: Path) -> None:
 
 def test_a_header_of_the_schema_a_delimiter_a_quote_and_missing_texts(tmp_path: Path) -> None:
     source = source_of(tmp_path, "'x\ty'\t1\n\\N\tnone\n")
-    table = {"header": ("a", "b"), "delimiter": "\t", "quote": "'", "missing": ("\\N", "none")}
+    table: dict[str, Any] = {"header": ("a", "b"), "delimiter": "\t", "quote": "'", "missing": ("\\N", "none")}
     assert rows(source, **table) == [("x\ty", 1.0), (None, None)]
     assert column_names(source, TableSection(files=("x",), **table)) == ["a", "b"]
 

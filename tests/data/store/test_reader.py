@@ -8,7 +8,7 @@ import pytest
 from written_stores import written
 
 from pfmsmtrec_flwr.data.store import reader
-from pfmsmtrec_flwr.data.store.manifest import Manifest
+from pfmsmtrec_flwr.data.store.manifest import Manifest, read_manifest
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows
 from pfmsmtrec_flwr.errors import UserError
 
@@ -55,7 +55,7 @@ def test_a_version_that_is_replaced_while_it_is_opened_gives_way_to_the_newer_on
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
 ) -> None:
     path = written(tmp_path / "shop" / "NL").path
-    real = reader.read_manifest
+    real = read_manifest
 
     def replaced_meanwhile(folder: Path) -> Manifest:
         manifest = real(folder)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 from written_stores import rows, writer, written
@@ -53,7 +54,7 @@ def test_concurrent_commits_leave_one_whole_store(tmp_path: Path) -> None:
         thread.join()
     assert failures == []
     found = ScenarioStore.open(path, verify=True)
-    assert found.splits["train"].numeric[0, 0] == found.extra["number"] / 4
+    assert found.splits["train"].numeric[0, 0] == cast(int, found.extra["number"]) / 4
     assert [child.name for child in path.parent.iterdir()] == ["NL"]
     assert contents(path) == {"current", "lock", found.version}
 

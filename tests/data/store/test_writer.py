@@ -67,7 +67,7 @@ def test_no_columns_and_no_rows_are_fine(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_arrays_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
-    changed = rows(0, 1) | {name: None if value is None else np.array(value)}
+    changed: dict[str, Any] = rows(0, 1) | {name: None if value is None else np.array(value)}
     with writer(tmp_path / "shop" / "NL") as each, pytest.raises(ValueError, match=message):
         each.append("train", **changed)
 

@@ -33,7 +33,7 @@ def test_conflict_of_tasks_lowers_the_correlation_of_click_and_conversion() -> N
     for conflict in CONFLICTS:
         settings = small(task_conflict=conflict)
         logits = true_logits(settings, "NL", raw_impressions(settings, "NL", 20_000))
-        correlations.append(np.corrcoef(logits.T)[0, 1])
+        correlations.append(np.atleast_2d(np.corrcoef(logits.T))[0, 1])
     assert correlations[0] == pytest.approx(1, abs=1e-5)
     assert (np.diff(correlations) < -0.02).all()
     assert correlations[-1] < 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,10 +16,11 @@ from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.handshake import Federation
-from pfmsmtrec_flwr.federation.node import answer, describe
+from pfmsmtrec_flwr.federation.node import answer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, pack_orders, unpack_replies
-from pfmsmtrec_flwr.methods import client_of, find_method
+from pfmsmtrec_flwr.methods import client_of, federated_method
 from pfmsmtrec_flwr.model import Part, draw_parameters
+from pfmsmtrec_flwr.training.description import describe
 
 NOTHING = Incoming({}, {})
 
@@ -29,8 +31,8 @@ def client(tiny: Tiny, tmp_path: Path) -> ScenarioClient:
     return ScenarioClient(store, tiny.config(train__optimizer_state="keep"), LocalState(tmp_path / "US"))
 
 
-def order_of(client: ScenarioClient, *parts: Part, **more: int) -> Order:
-    return Order(client.config.model_dump_json(), "pf-msmtrec", **{"round": 1, "exchange": 1} | more, parts=parts)
+def order_of(client: ScenarioClient, *parts: Part, **more: Any) -> Order:
+    return Order(client.config.model_dump_json(), "pf-msmtrec", parts=parts, **{"round": 1, "exchange": 1, **more})
 
 
 def test_an_order_for_a_private_part_is_refused_before_anything_happens(client: ScenarioClient) -> None:
@@ -165,13 +167,13 @@ def test_server_and_scenario_start_at_the_same_base_rates(tiny: Tiny, tmp_path: 
     settings = {"pf_msmtrec__output_bias": "federated", "data__train_fraction": fraction}
     config = tiny.config(**settings)
     stores = {name: ScenarioStore.open(tiny.root / "tiny" / name) for name in ("FR", "US")}
-    strategy = find_method("pf-msmtrec").strategy(config)
+    strategy = federated_method("pf-msmtrec").strategy(config)
     strategy.begin(Federation({name: describe(store, config) for name, store in stores.items()}, {"FR": 1, "US": 2}))
     for name, store in stores.items():
         rates = ScenarioClient(store, config, LocalState(tmp_path / name)).base_rates()
         assert rates.keys() == {"towers.of_task.click.4.bias", "towers.of_task.like.4.bias"}
         assert all(torch.equal(strategy.parameters.personal[name][key], value) for key, value in rates.items())
-    single = find_method("fedavg").strategy(tiny.config("fedavg", **settings))
+    single = federated_method("fedavg").strategy(tiny.config("fedavg", **settings))
     single.begin(Federation({"US": describe(stores["US"], config)}, {"US": 1}))
     assert all(torch.equal(single.parameters.common[key], value) for key, value in rates.items())
 

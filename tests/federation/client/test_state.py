@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client import state
@@ -75,7 +76,7 @@ def test_a_failure_while_writing_leaves_the_old_state(kept: LocalState, monkeypa
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOSPC, "No space left on device"), state.SafetensorError("IoError: No space left on device")],
+    [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("IoError: No space left on device")],
 )
 def test_a_full_disk_is_said_in_one_line(kept: LocalState, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def full(*_: object) -> None:

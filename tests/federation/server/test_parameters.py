@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.sharing import Sharing
-from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.methods import federated_method
 from pfmsmtrec_flwr.model import Part, Slot
 
 pytestmark = pytest.mark.usefixtures("flower_run")
@@ -30,7 +30,7 @@ def test_names_that_scenarios_share_start_alike(tiny: Tiny) -> None:
 
 
 def test_a_common_output_bias_starts_at_the_rate_over_all_scenarios(tiny: Tiny) -> None:
-    strategy = find_method("fedavg").strategy(tiny.config("fedavg", model__template="none"))
+    strategy = federated_method("fedavg").strategy(tiny.config("fedavg", model__template="none"))
     tasks = {"A": ("click", "like"), "B": ("click",), "C": ("like", "click")}
     strategy.begin(Federation({name: described(name, *own) for name, own in tasks.items()}, NODES))
     common = strategy.parameters.common
@@ -68,7 +68,7 @@ def test_what_has_an_axis_of_tasks_is_shared_by_equal_tasks_alone(
     config = tiny.config("alone", model__architecture=architecture, model__experts=3)
     shared = frozenset({part})
     for own in (("click", "like"), tasks):
-        strategy = find_method("alone").strategy(config)
+        strategy = federated_method("alone").strategy(config)
         strategy.sharing = Sharing(personal=shared) if personal else Sharing(common=shared)
         federation = Federation({"A": described("A", "click", "like"), "B": described("B", *own)}, NODES)
         if refused and own == tasks:

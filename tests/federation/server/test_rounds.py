@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from client_app import app
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
-from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.methods import federated_method
 
 pytestmark = pytest.mark.usefixtures("flower_run")
 
@@ -32,7 +32,10 @@ class Losing(Grid):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.grid, name)
 
-    set_run = run = create_message = get_node_ids = push_messages = pull_messages = None  # type: ignore[assignment]
+    def get_node_ids(self) -> list[int]:
+        return list(self.grid.get_node_ids())
+
+    set_run = run = create_message = push_messages = pull_messages = None  # type: ignore[assignment]
 
 
 def test_a_run_ends_well_without_a_scenario_that_never_answers(tiny: Tiny, tmp_path: Any) -> None:
@@ -40,8 +43,7 @@ def test_a_run_ends_well_without_a_scenario_that_never_answers(tiny: Tiny, tmp_p
     contexts = simulated_contexts(1, 2, {"output": str(tmp_path), "data": str(tiny.root)})
     inner = RecordingGrid(app, contexts)
     grid = Losing(inner, lost=2)
-    grid.get_node_ids = inner.get_node_ids
-    result = find_method("pf-msmtrec").strategy(config).start(grid)
+    result = federated_method("pf-msmtrec").strategy(config).start(grid)
     assert list(result.test) == ["FR"]
     assert result.selected.keys() == {"FR"}
     assert [list(record.validation) for record in result.rounds] == [["FR"], ["FR"]]

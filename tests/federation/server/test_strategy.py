@@ -8,7 +8,7 @@ from replies import MEAN_STEP, TABLE, aggregate, ask, close, strategy_of
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import unpack_orders
-from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.methods import federated_method
 from pfmsmtrec_flwr.model import Part
 
 pytestmark = pytest.mark.usefixtures("flower_run")
@@ -66,6 +66,6 @@ def test_the_order_of_replies_changes_no_bit(tiny: Tiny, method: str) -> None:
 
 
 def test_what_flowers_interface_offers_and_is_not_used_is_refused(tiny: Tiny) -> None:
-    strategy = find_method("alone").strategy(tiny.config("alone"))
+    strategy = federated_method("alone").strategy(tiny.config("alone"))
     with pytest.raises(UserError, match="change the run's configuration"):
         strategy.start(None, train_config=ConfigRecord({"lr": 0.1}))  # type: ignore[arg-type]
