@@ -44,6 +44,10 @@ class Federation:
     scenarios: Mapping[str, Description]
     hosts: Mapping[str, int]
 
+    def train_rows(self) -> dict[str, int]:
+        """Return the number of training rows of each scenario."""
+        return {name: description.examples["train"] for name, description in self.scenarios.items()}
+
     def nodes(self) -> dict[int, list[str]]:
         """Return the scenarios of each node, nodes in the order of their first scenario's name."""
         nodes: dict[int, list[str]] = {}

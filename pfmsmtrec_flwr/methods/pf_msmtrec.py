@@ -217,8 +217,7 @@ class PFMSMTRec(ScenarioStrategy):
         """Return each scenario's mean α over experts and mean β over tower layers."""
         means = {name: {"alpha": float(alpha.mean())} for name, alpha in self.memory.alpha.items()}
         for name in means:
-            own = [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]
-            if own:
+            if own := [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]:
                 means[name]["beta"] = float(torch.stack(own).mean())
         return means
 
@@ -247,12 +246,11 @@ class PFMSMTRec(ScenarioStrategy):
             change = end - start
             share = self._learn_alpha(updates, change)
             coordination = self.coordinate(change)
-            direction = coordination.direction
             scenarios = [update.scenario for update in updates]
             self.memory.conflict = _conflict(scenarios, coordination.cosines)
             self.memory.agreement.add(scenarios, coordination.cosines)
-            end = self.personalize(end, direction, share, self._weights(updates))
-            self.memory.given_experts |= {update.scenario: direction for update in updates}
+            end = self.personalize(end, coordination.direction, share, self._weights(updates))
+            self.memory.given_experts |= {update.scenario: coordination.direction for update in updates}
         for update, vectors in zip(updates, end, strict=True):
             self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
 

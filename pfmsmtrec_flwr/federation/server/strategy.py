@@ -289,7 +289,7 @@ class ScenarioStrategy(MethodSteps):
 
     def consensus(self) -> Tensors:
         """Return the common parameters, and the mean of the personal ones weighted by training rows."""
-        return self.parameters.common | self.parameters.personal_mean(self._train_rows())
+        return self.parameters.common | self.parameters.personal_mean(self.federation.train_rows())
 
     def record(self, server_round: int) -> RoundRecord:
         """Return the record of a round, which begins when it is first asked for."""
@@ -323,12 +323,9 @@ class ScenarioStrategy(MethodSteps):
     def _present(self) -> Incoming:
         """Return the current parameters, with their consensus for the regularizer unless there is one scenario only."""
         regularized = self.regularization > 0 and len(self.federation.scenarios) > 1
-        rows = self._train_rows()
+        rows = self.federation.train_rows()
         consensus = self.parameters.personal_mean(rows, with_tables=False) if regularized else {}
         return Incoming(self.parameters.common, self.parameters.personal, consensus)
-
-    def _train_rows(self) -> dict[str, int]:
-        return {name: description.examples["train"] for name, description in self.federation.scenarios.items()}
 
     def _check_update(self, name: str, reply: Reply) -> None:
         sent, slots = self.parameters.of(name), self.parameters.slots[name]
