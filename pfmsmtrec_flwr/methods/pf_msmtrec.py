@@ -93,9 +93,9 @@ class Memory:
         Share α of the coordinated update, by scenario, (E,).
     beta
         Share β of the attended tower update, by scenario and tower layer.
-    given_experts
+    received_experts
         U that each scenario received last, by scenario, (E, P); a scenario that missed a round has an older one.
-    given_towers
+    received_towers
         Attended update that each scenario received last, by scenario and tower layer, flat.
     conflict
         Cosines of the last updates.
@@ -105,8 +105,8 @@ class Memory:
 
     alpha: dict[str, Tensor] = field(default_factory=dict)
     beta: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
-    given_experts: dict[str, Tensor] = field(default_factory=dict)
-    given_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+    received_experts: dict[str, Tensor] = field(default_factory=dict)
+    received_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
     conflict: Conflict | None = None
     agreement: Agreement = field(default_factory=Agreement)
 
@@ -250,7 +250,7 @@ class PFMSMTRec(ScenarioStrategy):
             self.memory.conflict = _conflict(scenarios, coordination.cosines)
             self.memory.agreement.add(scenarios, coordination.cosines)
             end = self.personalize(end, coordination.direction, share, self._weights(updates))
-            self.memory.given_experts |= {update.scenario: coordination.direction for update in updates}
+            self.memory.received_experts |= {update.scenario: coordination.direction for update in updates}
         for update, vectors in zip(updates, end, strict=True):
             self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
 
@@ -259,7 +259,7 @@ class PFMSMTRec(ScenarioStrategy):
         initial = torch.full((change.shape[1],), self.settings.expert_weight)
         share = torch.stack([self.memory.alpha.get(update.scenario, initial) for update in updates])
         nothing = torch.zeros_like(change[0])
-        given = torch.stack([self.memory.given_experts.get(update.scenario, nothing) for update in updates])
+        given = torch.stack([self.memory.received_experts.get(update.scenario, nothing) for update in updates])
         share = personalized.learn_share(share, change, given, self.settings.hyper_lr)
         self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
         return share
@@ -294,7 +294,7 @@ class PFMSMTRec(ScenarioStrategy):
             share = self._learn_beta(key, owners, end - start)
             end, attended = self.aggregate_towers(start, end, share, self._weights(owners))
             for update, given in zip(owners, attended, strict=True):
-                self.memory.given_towers[update.scenario, key] = given
+                self.memory.received_towers[update.scenario, key] = given
         for update, vector in zip(owners, end, strict=True):
             self.parameters.personal[update.scenario] |= _unflat(update, names[update.scenario], vector)
 
@@ -303,7 +303,7 @@ class PFMSMTRec(ScenarioStrategy):
         initial = torch.tensor(self.settings.tower_weight)
         share = torch.stack([self.memory.beta.get((owner.scenario, key), initial) for owner in owners])
         nothing = torch.zeros_like(change[0])
-        given = torch.stack([self.memory.given_towers.get((owner.scenario, key), nothing) for owner in owners])
+        given = torch.stack([self.memory.received_towers.get((owner.scenario, key), nothing) for owner in owners])
         share = personalized.learn_share(
             share.unsqueeze(1), change.unsqueeze(1), given.unsqueeze(1), self.settings.hyper_lr
         ).squeeze(1)

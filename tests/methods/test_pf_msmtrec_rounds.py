@@ -166,10 +166,10 @@ def test_a_scenario_that_missed_a_round_learns_its_share_from_what_it_was_given(
     strategy = strategy_of(tiny.config(pf_msmtrec__hyper_lr=0.1, federation__min_scenarios=2))
     assert isinstance(strategy, PFMSMTRec)
     aggregate(strategy)
-    first = dict(strategy.memory.given_experts)
+    first = dict(strategy.memory.received_experts)
     replies = [moved(strategy, message) for message in ask(strategy)]
     strategy.aggregate_train(1, replies[:-1])
     answered = {name for reply in replies[:-1] for name in unpack_replies(reply.content)}
     assert answered < set("ABC")
     for name in "ABC":
-        assert (strategy.memory.given_experts[name] is first[name]) == (name not in answered)
+        assert (strategy.memory.received_experts[name] is first[name]) == (name not in answered)
