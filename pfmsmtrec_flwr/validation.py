@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from pfmsmtrec_flwr.errors import UserError
 
@@ -22,6 +23,7 @@ class Section(BaseModel):
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 _SHOWN = 100
+_SCALARS = {"bool", "int", "float", "str"}  # pydantic's names of the members of a union
 
 S = TypeVar("S", bound=Section)
 
@@ -139,6 +141,8 @@ def safe_folder(root: Path, *names: str) -> Path:
 def _first_line(kind: type[Section], error: ValidationError, prefix: str) -> str:
     problems = error.errors(include_url=False, include_context=True)
     first = problems[0]
+    if _is_no_scalar(first["loc"], problems):
+        return f"key '{prefix}{'.'.join(map(str, first['loc'][:-1]))}': got {first['input']!r}, expected a single value"
     key = prefix + ".".join(str(part) for part in first["loc"]) or "(document)"
     if first["type"] == "extra_forbidden":
         line = f"unknown key '{key}'{_suggest(kind, first['loc'])}"
@@ -150,6 +154,12 @@ def _first_line(kind: type[Section], error: ValidationError, prefix: str) -> str
         line = f"key '{key}': {got}{_lower(first['msg'])}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return line + more
+
+
+def _is_no_scalar(location: tuple[int | str, ...], problems: Sequence[ErrorDetails]) -> bool:
+    """Return whether no member of a union of scalars accepts the value at `location`, whose last part is a member."""
+    members = {problem["loc"][-1] for problem in problems if problem["loc"] and problem["loc"][:-1] == location[:-1]}
+    return len(members) > 1 and members <= _SCALARS
 
 
 def _lower(message: str) -> str:

@@ -191,6 +191,12 @@ def test_methods_that_are_no_mapping_of_settings_are_refused(conf: Path, text: s
         read_config(str(conf), overrides=["train.lr=0.1"])
 
 
+@pytest.mark.parametrize("value", ["[1, 2]", "null"])
+def test_a_methods_setting_that_is_no_single_value_is_named_as_it_is_written(conf: Path, value: str) -> None:
+    with pytest.raises(UserError, match=r"key 'methods.fedprox.mu': got (\[1, 2\]|None), expected a single value$"):
+        read_config(str(conf), overrides=[f"fedprox.mu={value}"])
+
+
 def test_a_key_that_is_there_twice_is_refused(conf: Path) -> None:
     conf.write_text("seed: 1\nseed: 2\n")
     with pytest.raises(UserError, match="a key is there twice"):
