@@ -149,11 +149,18 @@ def _first_line(kind: type[Section], error: ValidationError, prefix: str) -> str
     elif first["type"] == "missing":
         line = f"key '{key}' is missing"
     else:
-        shown = repr(first["input"])
+        shown = "null" if first["input"] is None else repr(first["input"])
         got = f"got {shown}; " if len(shown) <= _SHOWN else ""  # not a whole document
-        line = f"key '{key}': {got}{_lower(first['msg'])}"
+        line = f"key '{key}': {got}{_EXPECTED.get(first['type']) or _lower(first['msg'])}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return line + more
+
+
+_EXPECTED = {
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a mapping of keys to values"),
+    **dict.fromkeys(("tuple_type", "list_type"), "expected a list such as [a, b]"),
+}
+"""Expectations by type of error, where the library's words name its own types."""
 
 
 def _is_no_scalar(location: tuple[int | str, ...], problems: Sequence[ErrorDetails]) -> bool:

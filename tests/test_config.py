@@ -98,7 +98,7 @@ def test_settings_that_cannot_be_read(conf: Path, override: str, message: str) -
         ("train.lrr=1", "unknown key 'train.lrr'; did you mean 'lr'?"),
         ("trian=1", "unknown key 'trian'; did you mean 'train'?"),
         ("train.lr=fast", "key 'train.lr': got 'fast'; input should be a valid number"),
-        ("train.lr=", "key 'train.lr': got None; input should be a valid number"),
+        ("train.lr=", "key 'train.lr': got null; input should be a valid number"),
         ("train.lr=0", "key 'train.lr': got 0; input should be greater than 0"),
         ("train.batch_size=16.5", "key 'train.batch_size': got 16.5; input should be a valid integer"),
         ("train.batch_size=1", "key 'train.batch_size': got 1; input should be greater than or equal to 2"),

@@ -46,7 +46,7 @@ class Car(Section):
         ({"name": "a", "spare": {"radius": 0}}, "key 'spare.radius': got 0; input should be greater than 0"),
         ({"name": "a", "spare": {"colour": "pink"}}, "key 'spare.colour': got 'pink'; no pink wheels"),
         ({"seats": "4"}, "key 'name' is missing (and 1 more)"),
-        ([], "key '(document)': got []; input should be a valid dictionary or instance of Car"),
+        ([], "key '(document)': got []; expected a mapping of keys to values"),
     ],
 )
 def test_mistakes_in_one_line(document: object, message: str) -> None:

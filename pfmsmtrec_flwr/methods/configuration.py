@@ -58,7 +58,10 @@ def check_settings(config: RunConfig, source: str) -> None:
     for method in _with_settings(config, used):
         for key in config.methods.get(method.name, {}):
             _check_key(method, key, source)
-        method.configure(config)
+        try:
+            method.configure(config)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
 
 
 def methods_of(config: RunConfig) -> list[Method]:

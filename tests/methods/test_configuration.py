@@ -29,22 +29,40 @@ def test_every_conf_that_comes_along_is_sound(name: str) -> None:
     [
         (
             "fedprox.mu=-1",
-            "settings of method fedprox: key 'fedprox.mu': got -1; input should be greater than or equal",
+            "CONF: settings of method fedprox: key 'fedprox.mu': got -1; input should be greater than or equal",
         ),
-        ("fedprox.mu=big", "settings of method fedprox: key 'fedprox.mu': got 'big'; input should be a valid number"),
+        (
+            "fedprox.mu=big",
+            "CONF: settings of method fedprox: key 'fedprox.mu': got 'big'; input should be a valid number",
+        ),
         ("fedprox.muu=1", "CONF: unknown key 'muu' of method fedprox; did you mean 'mu'?"),
         ("fedprox.lr=1", "CONF: unknown key 'lr' of method fedprox; did you mean 'train.lr'?"),
         ("fedprox.zzz=1", "CONF: unknown key 'zzz' of method fedprox; known keys: mu"),
         ("fedavg.zzz=1", "CONF: unknown key 'zzz' of method fedavg; fedavg has no settings of its own"),
         (
             "pf-msmtrec.gates=shared",
-            "settings of method pf-msmtrec: key 'pf-msmtrec.gates': got 'shared'; input should",
+            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.gates': got 'shared'; input should",
         ),
-        ("pf-msmtrec.conflict_radius=1.0", "settings of method pf-msmtrec: key 'pf-msmtrec.conflict_radius': got 1.0;"),
-        ("pf-msmtrec.tower_weight=-0.1", "settings of method pf-msmtrec: key 'pf-msmtrec.tower_weight': got -0.1; inp"),
-        ("pf-msmtrec.hyper_lr=-0.1", "settings of method pf-msmtrec: key 'pf-msmtrec.hyper_lr': got -0.1; input shoul"),
-        ("pf-msmtrec.interpolation=1.1", "settings of method pf-msmtrec: key 'pf-msmtrec.interpolation': got 1.1; inp"),
-        ("pf-msmtrec.schedule=down", "settings of method pf-msmtrec: key 'pf-msmtrec.schedule': got 'down'; input sho"),
+        (
+            "pf-msmtrec.conflict_radius=1.0",
+            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.conflict_radius': got 1.0;",
+        ),
+        (
+            "pf-msmtrec.tower_weight=-0.1",
+            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.tower_weight': got -0.1; inp",
+        ),
+        (
+            "pf-msmtrec.hyper_lr=-0.1",
+            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.hyper_lr': got -0.1; input shoul",
+        ),
+        (
+            "pf-msmtrec.interpolation=1.1",
+            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.interpolation': got 1.1; inp",
+        ),
+        (
+            "pf-msmtrec.schedule=down",
+            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.schedule': got 'down'; input sho",
+        ),
         ("trian.lr=1", "CONF: 'trian' is neither a section nor a method; did you mean 'train'?"),
         ("fedpox.mu=1", "CONF: 'fedpox' is neither a section nor a method; did you mean 'fedprox'?"),
         ("zzz.mu=1", "CONF: 'zzz' is neither a section nor a method; sections are data, model, train, federation"),
@@ -52,9 +70,12 @@ def test_every_conf_that_comes_along_is_sound(name: str) -> None:
         ("federation.reference=[nope]", "unknown method 'nope', expected one of base-rate, "),
         (
             "fedprox.train.lr=-1",
-            "settings of method fedprox (mu, train.lr): key 'train.lr': got -1; input should be gr",
+            "CONF: settings of method fedprox (mu, train.lr): key 'train.lr': got -1; input should be gr",
         ),
-        ("fedprox.ditto.lam=1", "settings of method fedprox (mu, train.lr, ditto.lam): unknown key 'ditto.lam'; a dot"),
+        (
+            "fedprox.ditto.lam=1",
+            "CONF: settings of method fedprox (mu, train.lr, ditto.lam): unknown key 'ditto.lam'; a dot",
+        ),
     ],
 )
 def test_mistakes_show_before_anything_starts(conf: Path, override: str, message: str) -> None:
