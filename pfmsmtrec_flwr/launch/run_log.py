@@ -52,7 +52,7 @@ class FlowerLog:
         if end == NOT_STARTED:
             lines = [line for line in (line.strip(_FRAME) for line in text.splitlines()) if line]
             details = lines[-1] if lines else "`flwr run` said nothing"
-        return f"the run failed on Flower ({end.status}): {details or 'no reason given'}; the log is {self.path}"
+        return f"the run failed on Flower ({end.status}): {details or 'no reason known'}; the log is {self.path}"
 
 
 def _read(log: Path) -> str:

@@ -259,8 +259,8 @@ class PFMSMTRec(ScenarioStrategy):
         initial = torch.full((change.shape[1],), self.settings.expert_weight)
         share = torch.stack([self.memory.alpha.get(update.scenario, initial) for update in updates])
         nothing = torch.zeros_like(change[0])
-        given = torch.stack([self.memory.received_experts.get(update.scenario, nothing) for update in updates])
-        share = personalized.learn_share(share, change, given, self.settings.hyper_lr)
+        received = torch.stack([self.memory.received_experts.get(update.scenario, nothing) for update in updates])
+        share = personalized.learn_share(share, change, received, self.settings.hyper_lr)
         self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
         return share
 
@@ -293,8 +293,8 @@ class PFMSMTRec(ScenarioStrategy):
         if len(owners) > 1:
             share = self._learn_beta(key, owners, end - start)
             end, attended = self.aggregate_towers(start, end, share, self._weights(owners))
-            for update, given in zip(owners, attended, strict=True):
-                self.memory.received_towers[update.scenario, key] = given
+            for update, received in zip(owners, attended, strict=True):
+                self.memory.received_towers[update.scenario, key] = received
         for update, vector in zip(owners, end, strict=True):
             self.parameters.personal[update.scenario] |= _unflat(update, names[update.scenario], vector)
 
@@ -303,9 +303,9 @@ class PFMSMTRec(ScenarioStrategy):
         initial = torch.tensor(self.settings.tower_weight)
         share = torch.stack([self.memory.beta.get((owner.scenario, key), initial) for owner in owners])
         nothing = torch.zeros_like(change[0])
-        given = torch.stack([self.memory.received_towers.get((owner.scenario, key), nothing) for owner in owners])
+        received = torch.stack([self.memory.received_towers.get((owner.scenario, key), nothing) for owner in owners])
         share = personalized.learn_share(
-            share.unsqueeze(1), change.unsqueeze(1), given.unsqueeze(1), self.settings.hyper_lr
+            share.unsqueeze(1), change.unsqueeze(1), received.unsqueeze(1), self.settings.hyper_lr
         ).squeeze(1)
         self.memory.beta |= {(owner.scenario, key): beta for owner, beta in zip(owners, share, strict=True)}
         return share
