@@ -31,7 +31,7 @@ def test_colours_are_removed(log: FlowerLog) -> None:
     ("text", "end", "reason"),
     [
         ("Traceback", FAILED, "(finished:failed): exit code 1"),
-        ("", RunStatus("finished:unknown"), "(finished:unknown): no reason given"),
+        ("", RunStatus("finished:unknown"), "(finished:unknown): no reason known"),
         ("╭─ Error ─╮\n│ no such key │\n╰──╯\n", NOT_STARTED, "(not started): no such key"),
         ("", NOT_STARTED, "(not started): `flwr run` said nothing"),
     ],
