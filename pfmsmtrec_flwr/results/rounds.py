@@ -70,11 +70,9 @@ class MetricsLog:
     Parameters
     ----------
     folder
-        Output folder of the method; made if it is missing.
+        Output folder of the method; made if it is missing. A log that is there is replaced.
     method, rounds
         Name of the method and number of rounds configured, written into every line.
-    resume
-        Whether to keep the lines that are there and to count the seconds on from the last of them.
     clock
         Function that returns seconds from any origin.
 
@@ -85,24 +83,14 @@ class MetricsLog:
     {'ctr': 0.61}
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        method: str,
-        rounds: int,
-        resume: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, folder: Path, *, method: str, rounds: int, clock: Callable[[], float] = time.monotonic) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_NAME
         self._method = method
         self._rounds = rounds
         self._clock = clock
-        before = read_metrics(folder) if resume else []
-        self._origin = clock() - (before[-1].seconds if before else 0.0)
-        # Rewritten even on a resume: a process that died while writing leaves half a line behind.
-        self.path.write_text("".join(_line(entry) for entry in before), encoding="utf-8")
+        self._origin = clock()
+        self.path.write_text("", encoding="utf-8")
 
     def append(
         self,
