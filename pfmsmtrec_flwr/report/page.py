@@ -185,7 +185,7 @@ def _html(study: Study, sections: Sequence[PageSection], figures: str, formats: 
     return environment.get_template(_TEMPLATE).render(
         study=study,
         sections=sections,
-        winners=[(task, *ranked[0]) for task in study.tasks if (ranked := study.figures.ranked(task))],
+        winners=[(task, *ranked[0]) for task in study.figures.tasks if (ranked := study.figures.ranked(task))],
         one_class=listed([f"{task} in {scenario}" for scenario, task in study.figures.one_class]),
         run_count=len(list(study.results)),
         listed=listed,

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 
 from pfmsmtrec_flwr.results.frame import Figures
-from pfmsmtrec_flwr.results.rounds import RoundMetrics
+from pfmsmtrec_flwr.results.rounds import ConflictRound, RoundMetrics
 from pfmsmtrec_flwr.results.schema import Family, RunResults, notes_of
 
 
@@ -29,13 +29,9 @@ class LoggedRun:
 
     def validation(self, scenario: str, task: str) -> dict[int, float]:
         """Return the validation AUC by round, where it is defined."""
-        series = {}
-        for entry in self.rounds:
-            reported = entry.scenarios.get(scenario)
-            figures = reported.validation.get(task) if reported else None
-            if figures is not None and figures.auc is not None:
-                series[entry.round] = figures.auc
-        return series
+        reports = ((entry.round, entry.scenarios.get(scenario)) for entry in self.rounds)
+        logged = {number: report.validation.get(task) for number, report in reports if report is not None}
+        return {number: own.auc for number, own in logged.items() if own is not None and own.auc is not None}
 
     def share(self, scenario: str, name: str) -> dict[int, float]:
         """Return a learned share by round."""
@@ -48,9 +44,10 @@ class LoggedRun:
         return {number: shares for number, shares in logged.items() if shares}
 
     @property
-    def conflicts(self) -> list[RoundMetrics]:
-        """Rounds in which the conflict between scenarios was logged."""
-        return [entry for entry in self.rounds if entry.conflict is not None and entry.conflict.mean]
+    def conflicts(self) -> dict[int, ConflictRound]:
+        """Conflict between scenarios by round, where it was logged."""
+        logged = {entry.round: entry.conflict for entry in self.rounds}
+        return {number: own for number, own in logged.items() if own is not None and own.mean}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +95,6 @@ class Study:
         return (run.results for variant in self.variants for run in variant.runs)
 
     @property
-    def scenarios(self) -> tuple[str, ...]:
-        """All scenarios by name, numbers in a name by their size."""
-        return self.figures.scenarios
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """All tasks, in the order in which scenarios name them."""
-        return self.figures.tasks
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds in ascending order."""
-        return self.figures.seeds
-
-    @property
     def versions(self) -> dict[str, str]:
         """Versions of the packages that computed the results; if there are several of one package, all of them."""
         found: dict[str, set[str]] = {}
@@ -124,7 +106,7 @@ class Study:
     @property
     def same_seeds(self) -> bool:
         """Whether every variant was run with all of the seeds."""
-        return all(len(variant.runs) == len(self.seeds) for variant in self.variants)
+        return all(len(variant.runs) == len(self.figures.seeds) for variant in self.variants)
 
     @property
     def notes(self) -> list[str]:

@@ -98,7 +98,7 @@ def test_runs_of_other_settings_in_the_same_folder_are_not_counted(tmp_path: Pat
     study = read_study(tmp_path / "out")
     figure = study.figures.spread(study.figures.lines[0], "auc", "ctr", "A")
     assert figure is not None and figure.mean == pytest.approx(0.6105)
-    assert study.seeds == (0, 1)
+    assert study.figures.seeds == (0, 1)
 
 
 def test_tuning_chooses_for_each_method_and_its_seeds(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_the_log_is_read_by_round(study: Study) -> None:
     assert run.share("US", "mixture") == {}
     assert run.gates("US", "ctr")[2] == pytest.approx([0.7, 0.3])
     assert run.gates("US", "ctcvr") == {}
-    assert [entry.round for entry in run.conflicts] == [1, 2, 3]
+    assert list(run.conflicts) == [1, 2, 3]
 
 
 def test_a_single_run_is_read_with_its_references(maker: RunMaker) -> None:

@@ -4,7 +4,8 @@ from pfmsmtrec_flwr.report.study import Study
 
 
 def test_what_all_runs_have_in_common(study: Study) -> None:
-    assert (study.scenarios, study.tasks, study.seeds) == (("NL", "US"), ("ctr", "ctcvr"), (0, 1))
+    figures = study.figures
+    assert (figures.scenarios, figures.tasks, figures.seeds) == (("NL", "US"), ("ctr", "ctcvr"), (0, 1))
     assert not study.same_seeds  # the floor has one
     assert study.notes == ["US: negatives are <sampled>"]
     assert set(study.versions) == {"python", "pfmsmtrec-flwr", "flwr", "torch", "numpy"}

@@ -24,7 +24,7 @@ from pfmsmtrec_flwr.report.figures.style import (
 )
 from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
-from pfmsmtrec_flwr.results.rounds import RoundMetrics
+from pfmsmtrec_flwr.results.rounds import ConflictRound
 
 _COLOURS = 41
 _PRINTED = 12
@@ -65,8 +65,8 @@ def _course(variant: LoggedVariant) -> Drawing:
 
 def _experts(run: LoggedRun) -> list[dict[int, float]]:
     """Return each expert's mean cosine by round."""
-    logged = {entry.round: entry.conflict.mean for entry in run.conflicts if entry.conflict is not None}
-    count = min(len(means) for means in logged.values())
+    logged = {number: conflict.mean for number, conflict in run.conflicts.items()}
+    count = min(map(len, logged.values()))
     return [{number: means[expert] for number, means in logged.items()} for expert in range(count)]
 
 
@@ -77,24 +77,23 @@ def _mean_over_experts(run: LoggedRun) -> dict[int, float]:
 
 def _matrices(variant: LoggedVariant) -> Iterator[Drawing]:
     for which, place in (("first", 0), ("last", -1)):
-        entries = [run.conflicts[place] for run in variant.runs]
-        scenarios, matrix = mean_matrix(entries)
+        numbers, conflicts = zip(*(list(run.conflicts.items())[place] for run in variant.runs), strict=True)
+        scenarios, matrix = mean_matrix(conflicts)
         if scenarios:
-            rounds = listed([str(number) for number in sorted({entry.round for entry in entries})])
+            rounds = listed([str(number) for number in sorted(set(numbers))])
             yield _matrix(variant, which, rounds, scenarios, matrix)
 
 
-def mean_matrix(entries: Sequence[RoundMetrics]) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """Return scenarios, and the cosines between their updates (K, K), mean over experts and entries.
+def mean_matrix(conflicts: Sequence[ConflictRound]) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """Return scenarios, and the cosines between their updates (K, K), mean over experts and `conflicts`.
 
-    There are no scenarios if an entry lacks cosines, or if the entries are about different scenarios.
+    There are no scenarios if one of `conflicts` lacks cosines, or if they are about different scenarios.
     """
-    conflicts = [entry.conflict for entry in entries if entry.conflict is not None]
     scenarios = conflicts[0].scenarios
     if not all(conflict.scenarios == scenarios and conflict.cosines for conflict in conflicts):
         return [], np.zeros((0, 0))
-    by_entry = [np.mean(np.asarray(conflict.cosines), axis=0) for conflict in conflicts]
-    return list(scenarios), np.mean(by_entry, axis=0)
+    means = [np.mean(np.asarray(conflict.cosines), axis=0) for conflict in conflicts]
+    return list(scenarios), np.mean(means, axis=0)
 
 
 def _matrix(

@@ -49,8 +49,8 @@ def draw_gates(study: Study) -> Iterator[Drawing]:
 def selected_usage(study: Study, run: LoggedRun) -> Usage:
     """Return the mean gates of each scenario's selected round, or of the last one logged if that was not logged."""
     usage = {}
-    for task in study.tasks:
-        for scenario in study.scenarios:
+    for task in study.figures.tasks:
+        for scenario in study.figures.scenarios:
             series = run.gates(scenario, task)
             own = run.results.scenarios.get(scenario)
             if series and own is not None:
@@ -107,7 +107,7 @@ def _bars(variant: LoggedVariant, run: LoggedRun, usage: Usage) -> Drawing:
 
 
 def _course(study: Study, variant: LoggedVariant, run: LoggedRun) -> Iterator[Drawing]:
-    courses = {task: _over_scenarios(study, run, task) for task in study.tasks}
+    courses = {task: _over_scenarios(study, run, task) for task in study.figures.tasks}
     drawn = {task: course for task, course in courses.items() if course[0]}
     if not drawn:
         return
@@ -134,7 +134,7 @@ def _course(study: Study, variant: LoggedVariant, run: LoggedRun) -> Iterator[Dr
 
 def _over_scenarios(study: Study, run: LoggedRun, task: str) -> tuple[list[int], npt.NDArray[np.float64]]:
     """Return the rounds that all scenarios with gates have, and the shares (scenarios, rounds, experts)."""
-    series = [own for own in (run.gates(scenario, task) for scenario in study.scenarios) if own]
+    series = [own for own in (run.gates(scenario, task) for scenario in study.figures.scenarios) if own]
     common = sorted(set.intersection(*(set(own) for own in series))) if series else []
     if len(common) < 2:
         return [], np.zeros((0, 0, 0))

@@ -26,8 +26,8 @@ Curves = dict[str, dict[int, Curve]]
 
 def draw_learning(study: Study) -> Iterator[Drawing]:
     """Draw a picture for each scenario with a panel for each task; a method with a single round has no curve."""
-    for scenario in study.scenarios:
-        curves = {task: _curves(study, scenario, task) for task in study.tasks}
+    for scenario in study.figures.scenarios:
+        curves = {task: _curves(study, scenario, task) for task in study.figures.tasks}
         drawn = {task: own for task, own in curves.items() if own}
         if drawn:
             yield _learning(study, scenario, drawn)

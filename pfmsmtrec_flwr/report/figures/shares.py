@@ -37,15 +37,17 @@ def draw_shares(study: Study) -> Iterator[Drawing]:
 
 
 def _curves(study: Study, variant: LoggedVariant, name: str) -> dict[str, Curve]:
-    found = {scenario: curve_of([run.share(scenario, name) for run in variant.runs]) for scenario in study.scenarios}
+    scenarios = study.figures.scenarios
+    found = {scenario: curve_of([run.share(scenario, name) for run in variant.runs]) for scenario in scenarios}
     return {scenario: curve for scenario, curve in found.items() if curve is not None}
 
 
 def _shares(study: Study, variant: LoggedVariant, curves: dict[str, dict[str, Curve]]) -> Drawing:
-    figure, axes = panels(len(curves), len(study.scenarios), columns=3)
+    scenarios = study.figures.scenarios
+    figure, axes = panels(len(curves), len(scenarios), columns=3)
     for panel, (name, own) in zip(axes, curves.items(), strict=True):
         for scenario, curve in own.items():
-            place = study.scenarios.index(scenario)
+            place = scenarios.index(scenario)
             draw_curve(panel, curve, colour=colour(place), dash=dash(place), label=scenario)
         panel.set_ylabel(symbol(name))
     axes[0].set_title(variant.name)
@@ -56,7 +58,7 @@ def _shares(study: Study, variant: LoggedVariant, curves: dict[str, dict[str, Cu
         file_name("shares", variant.name),
         f"{variant.name}: {symbols} by round and scenario, mean over what the scenario learns one for, and over seeds, "
         "with a band of one standard deviation.",
-        f"Curves of {symbols} that {variant.name} learned for {listed(study.scenarios)}.",
+        f"Curves of {symbols} that {variant.name} learned for {listed(scenarios)}.",
         figure,
     )
 

@@ -5,26 +5,25 @@ import pytest
 
 from pfmsmtrec_flwr.report.figures.conflict import draw_conflicts, mean_matrix
 from pfmsmtrec_flwr.report.study import Study
-from pfmsmtrec_flwr.results.rounds import ConflictRound, RoundMetrics
+from pfmsmtrec_flwr.results.rounds import ConflictRound
 
 
-def entry(scenarios: list[str], cosines: list[list[list[float]]]) -> RoundMetrics:
-    conflict = ConflictRound(scenarios=scenarios, mean=[0.0], cosines=cosines)
-    return RoundMetrics(method="m", round=1, rounds=1, seconds=0.0, scenarios={}, conflict=conflict)
+def conflict(scenarios: list[str], cosines: list[list[list[float]]]) -> ConflictRound:
+    return ConflictRound(scenarios=scenarios, mean=[0.0], cosines=cosines)
 
 
 def test_the_matrix_is_the_mean_over_experts_and_seeds() -> None:
-    one = entry(["NL", "US"], [[[1.0, 0.5], [0.5, 1.0]], [[1.0, -0.1], [-0.1, 1.0]]])
-    other = entry(["NL", "US"], [[[1.0, 0.0], [0.0, 1.0]]])
+    one = conflict(["NL", "US"], [[[1.0, 0.5], [0.5, 1.0]], [[1.0, -0.1], [-0.1, 1.0]]])
+    other = conflict(["NL", "US"], [[[1.0, 0.0], [0.0, 1.0]]])
     scenarios, matrix = mean_matrix([one, other])
     assert scenarios == ["NL", "US"]
     assert matrix == pytest.approx(np.asarray([[1.0, 0.1], [0.1, 1.0]]))
 
 
 def test_there_is_no_matrix_of_too_many_or_of_different_scenarios() -> None:
-    full = entry(["NL"], [[[1.0]]])
-    assert mean_matrix([entry([], [])])[0] == []
-    assert mean_matrix([full, entry(["US"], [[[1.0]]])])[0] == []
+    full = conflict(["NL"], [[[1.0]]])
+    assert mean_matrix([conflict([], [])])[0] == []
+    assert mean_matrix([full, conflict(["US"], [[[1.0]]])])[0] == []
 
 
 def test_the_course_and_the_first_and_last_matrix_of_a_method_that_looks_at_it(study: Study) -> None:
