@@ -10,18 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from pfmsmtrec_flwr.report.figures.curves import curve_of, draw_curve
-from pfmsmtrec_flwr.report.figures.style import (
-    GREY,
-    PANEL,
-    WIDTH,
-    Drawing,
-    colour,
-    dash,
-    listed,
-    panels,
-    put_legend,
-    whole_rounds,
-)
+from pfmsmtrec_flwr.report.figures.style import GREY, PANEL, WIDTH, Drawing, colour, dash, frame_rounds, listed, panels
 from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
 from pfmsmtrec_flwr.results.rounds import ConflictRound
@@ -50,10 +39,8 @@ def _course(variant: LoggedVariant) -> Drawing:
     overall = curve_of([_mean_over_experts(run) for run in variant.runs])
     if overall is not None:
         draw_curve(axes, overall, colour="#000000", dash="-", label="all experts", width=2.0)
-    axes.set_title(variant.name)
     axes.set_ylabel("mean cosine")
-    whole_rounds(axes)
-    put_legend(figure, axes, columns=3)
+    frame_rounds(figure, [axes], variant.name, columns=3)
     return Drawing(
         file_name("conflict", variant.name),
         f"{variant.name}: mean cosine between the updates of two scenarios, by round. Thick: mean over experts and "

@@ -15,10 +15,10 @@ from pfmsmtrec_flwr.report.figures.style import (
     Drawing,
     colour,
     dash,
+    frame_rounds,
     listed,
     panels,
     put_legend,
-    whole_rounds,
 )
 from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
@@ -120,9 +120,7 @@ def _course(study: Study, variant: LoggedVariant, run: LoggedRun) -> Iterator[Dr
             panel.plot(rounds, own.mean(axis=0), dash(expert), color=hue, label=f"expert {expert}")
             panel.fill_between(rounds, own.min(axis=0), own.max(axis=0), color=hue, alpha=0.12, linewidth=0)
         panel.set_ylabel(f"share, {task}")
-    axes[0].set_title(variant.name)
-    whole_rounds(axes[-1])
-    put_legend(figure, *axes, columns=3)
+    frame_rounds(figure, axes, variant.name, columns=3)
     yield Drawing(
         file_name("gates-course", variant.name),
         f"{variant.name}: share of each expert by round, mean over scenarios; the band reaches from the scenario that "

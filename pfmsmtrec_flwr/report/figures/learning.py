@@ -7,16 +7,7 @@ from collections.abc import Iterator
 from matplotlib.axes import Axes
 
 from pfmsmtrec_flwr.report.figures.curves import Curve, curve_of, draw_curve
-from pfmsmtrec_flwr.report.figures.style import (
-    Drawing,
-    colour,
-    dash,
-    listed,
-    marker,
-    panels,
-    put_legend,
-    whole_rounds,
-)
+from pfmsmtrec_flwr.report.figures.style import Drawing, colour, dash, frame_rounds, listed, marker, panels
 from pfmsmtrec_flwr.report.study import LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
 
@@ -51,9 +42,7 @@ def _learning(study: Study, scenario: str, curves: Curves) -> Drawing:
             draw_curve(panel, curve, colour=colour(place), dash=dash(place), label=variant.name)
             _mark_selected(panel, variant, scenario, task, place)
         panel.set_ylabel(f"AUC, {task}")
-    axes[0].set_title(scenario)
-    whole_rounds(axes[-1])
-    put_legend(figure, *axes)
+    frame_rounds(figure, axes, scenario)
     names = [study.variants[place].name for place in places]
     return Drawing(
         file_name("learning", scenario),

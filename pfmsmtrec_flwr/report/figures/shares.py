@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pfmsmtrec_flwr.report.figures.curves import Curve, curve_of, draw_curve
-from pfmsmtrec_flwr.report.figures.style import (
-    Drawing,
-    colour,
-    dash,
-    listed,
-    panels,
-    put_legend,
-    whole_rounds,
-)
+from pfmsmtrec_flwr.report.figures.style import Drawing, colour, dash, frame_rounds, listed, panels
 from pfmsmtrec_flwr.report.study import LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
 
@@ -50,9 +42,7 @@ def _shares(study: Study, variant: LoggedVariant, curves: dict[str, dict[str, Cu
             place = scenarios.index(scenario)
             draw_curve(panel, curve, colour=colour(place), dash=dash(place), label=scenario)
         panel.set_ylabel(symbol(name))
-    axes[0].set_title(variant.name)
-    whole_rounds(axes[-1])
-    put_legend(figure, *axes, columns=3)
+    frame_rounds(figure, axes, variant.name, columns=3)
     symbols = listed([symbol(name) for name in curves])
     return Drawing(
         file_name("shares", variant.name),

@@ -126,10 +126,12 @@ def put_legend(figure: Figure, *axes: Axes, columns: int = 2) -> None:
     figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
 
 
-def whole_rounds(axes: Axes) -> None:
-    """Label an axis of rounds with whole numbers."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    axes.set_xlabel("round")
+def frame_rounds(figure: Figure, axes: Sequence[Axes], title: str, columns: int = 2) -> None:
+    """Add the title, the axis of whole rounds and the legend of panels that show curves by round."""
+    axes[0].set_title(title)
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axes[-1].set_xlabel("round")
+    put_legend(figure, *axes, columns=columns)
 
 
 def listed(words: Sequence[str]) -> str:

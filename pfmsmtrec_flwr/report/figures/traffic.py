@@ -7,15 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 
-from pfmsmtrec_flwr.report.figures.style import (
-    GREY,
-    PANEL,
-    Drawing,
-    colour,
-    marker,
-    panels,
-    put_legend,
-)
+from pfmsmtrec_flwr.report.figures.style import GREY, PANEL, Drawing, colour, marker, panels, put_legend
 from pfmsmtrec_flwr.results.frame import Figures
 from pfmsmtrec_flwr.results.means import Spread
 from pfmsmtrec_flwr.results.overviews import file_name
