@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from flwr.app import ArrayRecord, MetricRecord
 from safetensors import SafetensorError, safe_open
@@ -64,51 +64,34 @@ class Joining:
     method: str
     scenario: str
     source: Job
-    trainings: tuple[Follower, ...] = field(default_factory=tuple)
+    trainings: tuple[Follower, ...]
 
     @property
     def followers(self) -> list[Job]:
         """Jobs that can be run now: without a consensus, only those from scratch."""
         return [each.job for each in self.trainings if each.start == "scratch" or self.source.finished]
 
-    def figures(self) -> list[Joined]:
+    def figures(self) -> Iterator[Joined]:
         """Return the test figures of the trainings that have finished."""
-        return [figures for each in self.trainings if each.job.finished for figures in self._figures(each)]
-
-    def _figures(self, training: Follower) -> list[Joined]:
-        results = read_results(training.job.folder)
-        return [
-            Joined(
-                method=self.method,
-                scenario=self.scenario,
-                share=training.share,
-                start=training.start,
-                task=task,
-                seed=results.seed,
-                auc=found.auc,
-                logloss=found.logloss,
-            )
-            for task, found in results.scenarios[self.scenario].tasks.items()
-        ]
+        for each in self.trainings:
+            if each.job.finished:
+                results = read_results(each.job.folder)
+                for task, found in results.scenarios[self.scenario].tasks.items():
+                    yield Joined(
+                        method=self.method,
+                        scenario=self.scenario,
+                        share=each.share,
+                        start=each.start,
+                        task=task,
+                        seed=results.seed,
+                        auc=found.auc,
+                        logloss=found.logloss,
+                    )
 
 
-class JobMaker(Protocol):
-    """Function that makes a job of a configuration."""
-
-    def __call__(self, config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
-        """Make a job.
-
-        Parameters
-        ----------
-        config
-            Configuration of the job.
-        run
-            Function that runs the job; None: that of the other jobs.
-        what
-            Description of the job, for the name of its folder.
-        more
-            Further facts that its results depend on.
-        """
+JobMaker = Callable[[RunConfig, Runner | None, str, tuple[str, ...]], Job]
+"""Function that makes a job of its configuration, its runner (None: that of the other jobs), a description for the name
+of its folder, and further facts that its results depend on."""
 
 
 def check_joining(scenarios: Sequence[str]) -> None:
@@ -264,13 +247,13 @@ class _Keeper:
 
 def _joining(config: RunConfig, scenario: str, scenarios: Sequence[str], job_of: JobMaker) -> Joining:
     others = tuple(name for name in scenarios if name != scenario)
-    source = job_of(_of_scenarios(config, others), train_keeping, f"without {scenario}", "keeping")
+    source = job_of(_of_scenarios(config, others), train_keeping, f"without {scenario}", ("keeping",))
     start = partial(train_from, start=source.folder / CONSENSUS_NAME)
     trainings = []
     for share in SHARES:
         own = _alone(config, scenario, share)
-        joined = job_of(own, start, f"{scenario} joins {share:g}", "from", source.digest)
-        scratch = job_of(own, None, f"{scenario} from scratch {share:g}")
+        joined = job_of(own, start, f"{scenario} joins {share:g}", ("from", source.digest))
+        scratch = job_of(own, None, f"{scenario} from scratch {share:g}", ())
         trainings += [Follower(joined, share, "consensus"), Follower(scratch, share, "scratch")]
     return Joining(config.method, scenario, source, tuple(trainings))
 

@@ -275,20 +275,18 @@ class ComparisonPlan:
         yield [joining.source for joining in self._joinings[name]]
         yield [job for joining in self._joinings[name] for job in joining.followers]
 
-    def _joining_job(self, name: str, config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
+    def _joining_job(self, name: str, config: RunConfig, run: Runner | None, what: str, more: tuple[str, ...]) -> Job:
         where = Path(JOINING_NAME, name, safe_name(what))
         return self._job(name, JobStage.JOIN, config, where, run, *more)
 
     def _job(
         self, name: str, stage: JobStage, config: RunConfig, where: Path, run: Runner | None = None, *more: str
     ) -> Job:
+        request = self.request
         digest = digest_of(config, self._fingerprint, *more)
         short = digest[:SHOWN_DIGITS]
-        own = short if stage is JobStage.TRIAL else f"seed{config.seed}-{short}"
-        folder = self.request.output / where / own
-        return Job(
-            name, stage, config, digest, folder, self.request.data, run or self._run, self.request.options.keep_models
-        )
+        folder = request.output / where / (short if stage is JobStage.TRIAL else f"seed{config.seed}-{short}")
+        return Job(name, stage, config, digest, folder, request.data, run or self._run, request.options.keep_models)
 
     def _finished(self, name: str, planned: Planned) -> Finished | None:
         tuned = self._tuned.get(name)

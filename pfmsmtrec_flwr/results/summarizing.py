@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -48,7 +48,7 @@ class Finished:
 
     variant: Described
     runs: Mapping[int, RunResults]
-    folders: Mapping[int, str] = field(default_factory=dict)
+    folders: Mapping[int, str]
 
     @property
     def name(self) -> str:
@@ -96,7 +96,7 @@ def summarize(
             for seed in sorted(each.folders)
         ],
         figures=list(_measured(figures)),
-        costs=[_cost(each, seed) for each in finished for seed in sorted(each.runs)],
+        costs=[_cost(each.name, each.runs[seed]) for each in finished for seed in sorted(each.runs)],
         joined=list(joined),
         notes=[*_notes(finished, figures, reference), *notes],
     )
@@ -117,16 +117,9 @@ def _which(model: str) -> Which:
     return "consensus" if model == "consensus" else "model"
 
 
-def _cost(finished: Finished, seed: int) -> Cost:
-    run = finished.runs[seed]
-    return Cost(
-        variant=finished.name,
-        seed=seed,
-        rounds=run.rounds,
-        up_bytes=run.traffic.up_bytes,
-        down_bytes=run.traffic.down_bytes,
-        seconds=run.seconds.total,
-    )
+def _cost(variant: str, run: RunResults) -> Cost:
+    sent = run.traffic.model_dump()
+    return Cost(variant=variant, seed=run.seed, rounds=run.rounds, seconds=run.seconds.total, **sent)
 
 
 def _measured(figures: Figures) -> Iterator[Measured]:
@@ -185,11 +178,8 @@ def _mean_of(found: Spread | None) -> float | None:
 
 def _worst(figures: Figures, line: Line, task: str) -> Worst | None:
     means = {name: figures.spread(line, "auc", task, name) for name in figures.counted("auc", task)}
-    known = {name: found.mean for name, found in means.items() if found is not None}
-    if not known or len(known) < len(means):
-        return None
-    lowest = min(known, key=lambda name: known[name])
-    return Worst(scenario=lowest, auc=known[lowest])
+    known = [Worst(scenario=name, auc=found.mean) for name, found in means.items() if found is not None]
+    return min(known, key=lambda each: each.auc) if known and len(known) == len(means) else None
 
 
 def _standing(figures: Figures, task: str, reference: str) -> dict[Line, Against]:

@@ -139,7 +139,7 @@ def test_a_consensus_that_does_not_fit_is_told(tiny: Tiny, kept: dict[str, Path]
 def test_every_scenario_is_left_out_once_and_joins_with_every_share(tmp_path: Path) -> None:
     fake = Fake(tmp_path / "journal")
 
-    def make(config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:
+    def make(config: RunConfig, run: Runner | None, what: str, more: tuple[str, ...]) -> Job:
         digest = digest_of(config, "rows", *more)
         return Job("fedavg", JobStage.JOIN, config, digest, tmp_path / what / digest[:8], tmp_path, run or fake)
 
@@ -174,7 +174,7 @@ def test_every_scenario_is_left_out_once_and_joins_with_every_share(tmp_path: Pa
 def test_without_a_consensus_only_training_from_scratch_goes_on(tmp_path: Path) -> None:
     fake = Fake(tmp_path / "journal", fails=("fedavg",))
 
-    def make(config: RunConfig, run: Runner | None, what: str, *more: str) -> Job:  # noqa: ARG001
+    def make(config: RunConfig, run: Runner | None, what: str, more: tuple[str, ...]) -> Job:  # noqa: ARG001
         name = f"{what}-{len(more)}"
         return job_of(tmp_path / name, config, fake)
 
@@ -182,7 +182,7 @@ def test_without_a_consensus_only_training_from_scratch_goes_on(tmp_path: Path) 
     assert [job.folder.name for job in joining.followers] == [f"A from scratch {share:g}-0" for share in SHARES]
     for job in joining.followers:
         Direct().submit(job.run, job.config, data=tmp_path, output=_made(job.folder))
-    figures = joining.figures()
+    figures = list(joining.figures())
     assert [(each.share, each.start, each.auc) for each in figures] == [(share, "scratch", 0.6) for share in SHARES]
     (joining.source.folder).mkdir()
     (joining.source.folder / "results.json").write_text("{}")
