@@ -17,7 +17,7 @@ PACKAGE = Path(pfmsmtrec_flwr.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 # A description names its subject first: "Learning rate of Adam.", not "Of Adam.".
-FRAGMENT = re.compile(r"(?:Of|By|That|Whose|So many|With which|Up to so)\b")
+FRAGMENT = re.compile(r"(?:Of|By|That|Whose|Whether it|So many|With which|Up to so)\b")
 # "told" and "given" leave open by whom; "so many" leaves open how many.
 VAGUE = re.compile(r"\b(?:told|given|so many)\b", re.IGNORECASE)
 

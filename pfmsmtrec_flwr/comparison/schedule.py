@@ -66,7 +66,7 @@ class Schedule:
     """Runs programs side by side.
 
     The number of processes changes only the order of the jobs in time, not which jobs are run. A job whose results
-    exist is not run again. Of jobs of the same digest one is run, and the others get its results.
+    exist is not run again. One of the jobs with the same digest is run, and the others get its results.
 
     Parameters
     ----------
