@@ -89,8 +89,8 @@ def prepare(
     ------
     UserError
         A file or column is missing, a value cannot be read, a scenario is unknown or empty, a split is empty, a task
-        has one class in training, or a folder cannot be written. Of scenarios that come from the same files, all or
-        none are written.
+        has one class in training, or a folder cannot be written. Either all scenarios of the same files are written, or
+        none.
     """
     folder = SourceFolder(source, schema.name)
     units = schema.units(_chosen(schema, scenarios))
