@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from typing import Literal
@@ -29,11 +28,9 @@ def paired_t(differences: Sequence[float]) -> float | None:
     """
     if len(differences) < 2:
         return None
-    deviation, centre = statistics.stdev(differences), statistics.fmean(differences)
-    if deviation <= _rounding(differences):
-        return 1.0 if abs(centre) <= _rounding(differences) else 0.0
-    statistic = centre / (deviation / math.sqrt(len(differences)))
-    return float(2 * stats.t.sf(abs(statistic), len(differences) - 1))
+    if statistics.stdev(differences) <= _rounding(differences):
+        return 1.0 if abs(statistics.fmean(differences)) <= _rounding(differences) else 0.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def wilcoxon(differences: Sequence[float]) -> float | None:
