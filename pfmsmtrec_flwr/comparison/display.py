@@ -136,7 +136,7 @@ def _progress(name: str, stage: JobStage, entries: Sequence[Entry], overall: flo
 
 
 def _mean_seconds(entries: Sequence[Entry]) -> float | None:
-    return mean([entry.seconds for entry in entries if entry.state is JobState.FINISHED])
+    return mean(entry.seconds for entry in entries if entry.state is JobState.FINISHED)
 
 
 def _current_auc(entries: Sequence[Entry]) -> float | None:
@@ -146,7 +146,7 @@ def _current_auc(entries: Sequence[Entry]) -> float | None:
 
 def _last_auc(entry: Entry) -> float | None:
     rounds = read_metrics(entry.job.folder)
-    return mean(list(rounds[-1].macro.values())) if rounds else None
+    return mean(rounds[-1].macro.values()) if rounds else None
 
 
 def _said(entry: Entry) -> str:

@@ -251,7 +251,7 @@ class ComparisonPlan:
         for seed in self.request.seeds:
             config = self.configure(variant.method, chosen, seed)
             config = config.with_own(variant.settings, variant.name)
-            jobs.append(self._job(variant.name, JobStage.RUN, config, Path(RUNS_NAME, variant.folder)))
+            jobs.append(self._job(variant.name, JobStage.RUN, config, Path(RUNS_NAME, safe_name(variant.name))))
         own = {**self.request.config.methods.get(variant.method, {}), **chosen, **variant.settings}
         return Planned(variant, own, tuple(jobs))
 

@@ -93,7 +93,7 @@ def validation_score(job: Job) -> float | None:
     """Return a trial's mean validation AUC over scenarios and tasks, at its best round; None if it failed."""
     if not job.finished:
         return None
-    means = [mean(list(entry.macro.values())) for entry in read_metrics(job.folder)]
+    means = [mean(entry.macro.values()) for entry in read_metrics(job.folder)]
     return max((score for score in means if score is not None), default=None)
 
 

@@ -34,11 +34,6 @@ class Variant:
     settings: Mapping[str, Value] = field(default_factory=dict)
     what: str = ""
 
-    @property
-    def folder(self) -> str:
-        """Name of the folder of its runs."""
-        return safe_name(self.name)
-
 
 def safe_name(name: str) -> str:
     """Return a name without characters that a file system may refuse.

@@ -124,11 +124,6 @@ class RunResults(Section):
     seconds: Seconds = Seconds()
     versions: dict[str, str]
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """All tasks, in the order in which scenarios name them."""
-        return tuple(dict.fromkeys(task for scenario in self.scenarios.values() for task in scenario.tasks))
-
 
 def results_from(
     *,

@@ -50,15 +50,10 @@ class Finished:
     runs: Mapping[int, RunResults]
     folders: Mapping[int, str]
 
-    @property
-    def name(self) -> str:
-        """Name of the variant."""
-        return self.variant.name
-
 
 def figures_of(finished: Sequence[Finished]) -> Figures:
     """Return the test figures of finished runs."""
-    return Figures({each.name: [each.runs[seed] for seed in sorted(each.runs)] for each in finished})
+    return Figures({each.variant.name: [each.runs[seed] for seed in sorted(each.runs)] for each in finished})
 
 
 def summarize(
@@ -91,12 +86,12 @@ def summarize(
         variants=[each.variant for each in finished],
         lines=_line_summaries(figures, reference),
         runs=[
-            Counted(variant=each.name, seed=seed, folder=each.folders[seed])
+            Counted(variant=each.variant.name, seed=seed, folder=each.folders[seed])
             for each in finished
             for seed in sorted(each.folders)
         ],
         figures=list(_measured(figures)),
-        costs=[_cost(each.name, each.runs[seed]) for each in finished for seed in sorted(each.runs)],
+        costs=[_cost(each.variant.name, each.runs[seed]) for each in finished for seed in sorted(each.runs)],
         joined=list(joined),
         notes=[*_notes(finished, figures, reference), *notes],
     )
@@ -227,7 +222,7 @@ def _notes(finished: Sequence[Finished], figures: Figures, reference: str) -> li
         if scenario not in figures.counted("auc", task)
     ]
     notes += [
-        f"{each.name}: no run with seed {', '.join(missing)}; its means are over the others"
+        f"{each.variant.name}: no run with seed {', '.join(missing)}; its means are over the others"
         for each in finished
         if (missing := [str(seed) for seed in figures.seeds if seed not in each.runs])
     ]

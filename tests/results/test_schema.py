@@ -89,7 +89,7 @@ def test_a_mean_counts_only_the_scenarios_that_have_the_task() -> None:
     both["buy"] = TaskResult(auc=0.875, logloss=0.5, gauc=0.75, positives=1, examples=10)
     wide = ScenarioResult(examples=SIZES, selected_round=1, tasks=both)
     made = results({"NL": scenario(0.75, 0.5), "US": wide})
-    assert made.tasks == ("ctr", "buy")
+    assert tuple(made.macro) == ("ctr", "buy")
     assert made.macro["ctr"] == MacroResult(auc=0.625, logloss=0.375)
     assert made.macro["buy"] == MacroResult(auc=0.875, logloss=0.5, gauc=0.75)
 
