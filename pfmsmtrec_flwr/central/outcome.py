@@ -1,4 +1,4 @@
-"""The outcome of a central training, in the form of a federation's."""
+"""The outcome of a central training, in the same form as a federation's."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class ScenarioClient:
         incoming
             Received parameters.
         memory
-            ClientMemory that the last exchange left.
+            Memory that the last exchange left.
         """
         return self.trainer.fit(self.model, order, self.anchors(incoming), memory)
 

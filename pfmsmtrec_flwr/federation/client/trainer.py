@@ -27,7 +27,7 @@ class Fitted:
     report
         Report on the training whose parameters are sent.
     memory
-        ClientMemory to keep beside the parts of the travelling model: optimiser state and scopes.
+        Memory to keep beside the parts of the travelling model: optimiser state and scopes.
     """
 
     report: TrainReport
