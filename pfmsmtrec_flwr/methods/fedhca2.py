@@ -11,10 +11,10 @@ from pydantic import Field
 from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, RunConfig
 from pfmsmtrec_flwr.federation.protocol import Tensors
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
-from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.methods.base import FederatedMethod
-from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec, PFMSMTRecSettings
-from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.methods.coordinated import CoordinatedStrategy, ShareRule
+from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 
 
 class FedHCA2Settings(MethodSettings):
@@ -30,38 +30,31 @@ class FedHCA2Settings(MethodSettings):
     """Step of the hyper-gradient that learns α and β; 0 leaves them as they start."""
 
 
-class FedHCA2(PFMSMTRec):
-    """The server of FedHCA²: PF-MSMTrec's server with a scenario's experts as one encoder.
+class FedHCA2(CoordinatedStrategy):
+    """The server of FedHCA²: a scenario's experts are one encoder, its towers are the decoders.
 
-    Conflicts are coordinated and the share α of a scenario is learned for all of its experts together, not for each.
-    There is no template and no pull to a consensus. The towers are the decoders; attention runs over them layer by
-    layer, with a learned share β of each. The shares are learned by the cosine, as in PF-MSMTrec.
+    Conflicts are coordinated and the share α of a scenario is learned for all of its experts together. Attention runs
+    over the towers layer by layer, with a learned share β of each. The shares are learned by the cosine, as in
+    PF-MSMTrec.
     """
 
     @classmethod
-    def settings_of(cls, config: RunConfig) -> PFMSMTRecSettings:
-        """Return PF-MSMTrec's settings that make it FedHCA²."""
+    def rule_of(cls, config: RunConfig) -> ShareRule:
+        """Return the method's settings."""
         own = config.own(FedHCA2Settings)
-        return PFMSMTRecSettings(
-            conflict_radius=own.conflict_radius,
-            expert_weight=own.alpha,
-            tower_weight=own.beta,
-            hyper_lr=own.hyper_lr,
-            interpolation=0.0,
-            consensus="examples",
-            gates="local",
-            normalization="local",
-            towers="attended",
-            output_bias="federated",
-            row_balance=0.0,
-            personalized_tables=False,
-            schedule="fused",
-            regularization=0.0,
+        return ShareRule(radius=own.conflict_radius, alpha=own.alpha, beta=own.beta, hyper_lr=own.hyper_lr)
+
+    @classmethod
+    def sharing_of(cls, config: RunConfig) -> Sharing:  # noqa: ARG003 - the same for every configuration
+        """Share experts and towers as each scenario's own, and the tables as common."""
+        return Sharing(
+            common=frozenset({Part.FEDERATED_EMBEDDING}), personal=frozenset({Part.EXPERT_SCENARIO, *TOWER_PARTS})
         )
 
-    def _aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
+    def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
+        """Coordinate and personalize all experts of a scenario together."""
         names = names_of(updates[0].slots, [Part.EXPERT_SCENARIO])
-        super()._aggregate_experts([_with_one_encoder(update, names) for update in updates])
+        super().aggregate_experts([_with_one_encoder(update, names) for update in updates])
         for update in updates:
             personal = self.parameters.personal[update.scenario]
             personal |= {name: personal[name].squeeze(0) for name in names}

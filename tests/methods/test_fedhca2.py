@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from federated import Tiny, same
 
 from pfmsmtrec_flwr.aggregation.conflict import Coordination, coordinate
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.methods.coordinated import CoordinatedStrategy
 from pfmsmtrec_flwr.methods.fedhca2 import METHOD, FedHCA2
-from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec, PFMSMTRecSettings
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 
 
@@ -37,9 +39,7 @@ def test_the_configuration_does_not_change_what_it_is(tiny: Tiny) -> None:
     }
     config = configured(tiny, model__template="hadamard", pf_msmtrec__regularization=0.1, **other)
     assert config.model.template == "none"
-    settings = FedHCA2(config).settings
-    assert (settings.consensus, settings.personalized_tables) == ("examples", False)
-    assert (settings.interpolation, settings.regularization) == (0.0, 0.0)
+    assert FedHCA2(config).regularization == 0.0
     parameters = tiny.trained(config).strategy.parameters
     slots = tiny.trained(config).strategy.parameters.slots["US"]
     assert {slots[name].part for name in parameters.common} == {Part.FEDERATED_EMBEDDING}
@@ -71,16 +71,15 @@ def test_the_update_given_is_the_coordination_of_whole_encoders(tiny: Tiny, tmp_
         torch.testing.assert_close(moved, 0.5 * direction, rtol=1e-4, atol=1e-6)
 
 
-class ByExpert(PFMSMTRec):
-    """PF-MSMTrec under the settings that FedHCA² stands for."""
+class ByExpert(FedHCA2):
+    """Coordinates each expert by itself."""
 
-    @classmethod
-    def settings_of(cls, config: RunConfig) -> PFMSMTRecSettings:
-        return FedHCA2.settings_of(config)
+    def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
+        CoordinatedStrategy.aggregate_experts(self, updates)
 
 
 @pytest.mark.parametrize("experts", [1, 2])
-def test_with_a_single_expert_it_is_pf_without_pull_and_template(tiny: Tiny, tmp_path: Path, experts: int) -> None:
+def test_a_single_expert_is_the_encoder(tiny: Tiny, tmp_path: Path, experts: int) -> None:
     config = configured(tiny, model__experts=experts)
     whole = tiny.train(config, tmp_path / "a")
     by_expert = tiny.train(config, tmp_path / "b", strategy=ByExpert)

@@ -164,7 +164,7 @@ def test_equal_scenarios_stay_equal(
         monkeypatch.setattr(module, "derive_seed", lambda *parts: derive_seed(*parts[:-1], "the same"))
     config = tiny.config(data__name="equal", federation__rounds=3, **settings, **ALL)
     run = tiny.train(config, tmp_path / "a", strategy=Watched)
-    torch.testing.assert_close(run.strategy.memory.agreement.among(names), torch.ones(3, 3, dtype=torch.float64))
+    torch.testing.assert_close(run.strategy.agreement.among(names), torch.ones(3, 3, dtype=torch.float64))
     assert list(run.models) == list(names)
     assert same({"x": run.models["AA"]}, {"x": run.models["BB"]})
     assert same({"x": run.models["AA"]}, {"x": run.models["CC"]})

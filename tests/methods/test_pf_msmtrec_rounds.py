@@ -136,7 +136,7 @@ def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
         strategy.aggregate_train(number, [moved(strategy, message, STEPS | {"C": 0.1})])
     # The mean cosine of A and C is (-1 + 1 + 1) / 3, that of A and B is 1 as it was.
     expected = torch.tensor([[1, 1, 1 / 3], [1, 1, 0], [1 / 3, 0, 1]], dtype=torch.float64)
-    torch.testing.assert_close(strategy.memory.agreement.among("ABC"), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(strategy.agreement.among("ABC"), expected, rtol=0, atol=1e-6)
     held = strategy.parameters.personal
     for name in personal_names(strategy):
         assert torch.equal(held["B"][name], away[name])

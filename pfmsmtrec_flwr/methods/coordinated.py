@@ -1,0 +1,281 @@
+"""The server that FedHCA² and PF-MSMTrec share: coordinated updates of experts, attended updates of towers.
+
+One round: `coordinate` combines the scenarios' updates of each expert, and `personalize` adds each scenario's share α
+of the result; per task and layer, `aggregate_towers` attends across the scenarios' updates and adds the share β. From
+the second round on, `learn_share` moves a scenario's shares by what its next update makes of what it received.
+`regularize` may pull what results. Each step takes and returns tensors, so that a subclass may override it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation import conflict, personalized, towers
+from pfmsmtrec_flwr.aggregation.conflict import Coordination
+from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.protocol import Stage, Tensors
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.model import TOWER_PARTS, Part
+from pfmsmtrec_flwr.training.records import Conflict, RoundCallback
+
+LayerKey = tuple[str, int]
+"""Task and layer of a tower."""
+
+PAIRWISE_SCENARIOS = 16
+"""Largest number of scenarios for which pairwise cosines are logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRule:
+    """Numbers that the coordination, and the learning of the shares, depend on.
+
+    Attributes
+    ----------
+    radius
+        Radius c of the coordination.
+    alpha
+        Initial share α of the coordinated expert update.
+    beta
+        Initial share β of the attended tower update.
+    hyper_lr
+        Step of the hyper-gradient that learns α and β.
+    """
+
+    radius: float
+    alpha: float
+    beta: float
+    hyper_lr: float
+
+
+@dataclass(slots=True)
+class Memory:
+    """State of the server from one round to the next, from which the shares are learned.
+
+    Attributes
+    ----------
+    alpha
+        Share α of the coordinated update, by scenario, (E,).
+    beta
+        Share β of the attended tower update, by scenario and tower layer.
+    received_experts
+        U that each scenario received last, by scenario, (E, P); a scenario that missed a round has an older one.
+    received_towers
+        Attended update that each scenario received last, by scenario and tower layer, flat.
+    conflict
+        Cosines of the last updates.
+    """
+
+    alpha: dict[str, Tensor] = field(default_factory=dict)
+    beta: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+    received_experts: dict[str, Tensor] = field(default_factory=dict)
+    received_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+    conflict: Conflict | None = None
+
+
+class CoordinatedStrategy(ScenarioStrategy):
+    """The server's side of a method that coordinates experts, attends across towers and learns the shares of both.
+
+    Attributes
+    ----------
+    rule
+        Numbers of the coordination and of the shares.
+    memory
+        State from one round to the next.
+    """
+
+    def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
+        super().__init__(config, on_round=on_round)
+        self.rule = self.rule_of(config)
+        self.memory = Memory()
+
+    @classmethod
+    @abstractmethod
+    def rule_of(cls, config: RunConfig) -> ShareRule:
+        """Return the numbers of the coordination and of the shares under a configuration."""
+
+    def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
+        """Average the common parts, then aggregate the experts and the towers for which the stage has updates."""
+        self.average_common(updates)
+        if stage is not Stage.TOWERS:
+            self.aggregate_experts(updates)
+        if stage is not Stage.EXPERTS:
+            self.aggregate_all_towers(updates)
+
+    # The steps, open to subclasses ----------------------------------------------------------------------------------
+
+    def coordinate(self, updates: Tensor) -> Coordination:
+        """Coordinate the scenarios' updates (K, E, P) of all experts."""
+        return conflict.coordinate(updates, self.rule.radius)
+
+    def personalize(self, end: Tensor, direction: Tensor, share: Tensor) -> Tensor:
+        """Add to each scenario its share of the coordinated update.
+
+        Parameters
+        ----------
+        end
+            Parameters after local training (K, E, P).
+        direction
+            U (E, P).
+        share
+            α (K, E).
+        """
+        return personalized.personalize(end, direction, share)
+
+    def aggregate_towers(self, start: Tensor, end: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Aggregate one layer of one task's towers, over the scenarios that have the task.
+
+        Parameters
+        ----------
+        start, end
+            The layer's parameters before and after local training, flat, (K, d).
+        share
+            β (K,).
+
+        Returns
+        -------
+        tuple
+            The new parameters (K, d), and the attended updates before their weighting by β (K, d).
+        """
+        attended = towers.attend(end - start)
+        personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
+        return personal, attended
+
+    def regularize(self, updates: Sequence[ScenarioUpdate], values: Tensor) -> Tensor:  # noqa: ARG002 - for subclasses
+        """Return the scenarios' new values (K, ...) as they are to be sent; here unchanged.
+
+        Parameters
+        ----------
+        updates
+            Updates of the K scenarios that the values belong to.
+        values
+            Values after the shares of other scenarios' updates were added.
+        """
+        return values
+
+    def learn_share(self, share: Tensor, change: Tensor, received: Tensor) -> Tensor:
+        """Return the shares (K, E) after a step along their hyper-gradient.
+
+        Parameters
+        ----------
+        share
+            Shares so far (K, E).
+        change
+            Updates of the scenarios in this round (K, E, P).
+        received
+            Directions that the shares weighted before (K, E, P); zero for a scenario that has received none.
+        """
+        return personalized.learn_share(share, change, received, self.rule.hyper_lr)
+
+    def keep_cosines(self, updates: Sequence[ScenarioUpdate], cosines: Tensor) -> None:
+        """Keep the cosines (E, K, K) between the scenarios' updates of each expert for the round's record."""
+        self.memory.conflict = _conflict([update.scenario for update in updates], cosines)
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Return each scenario's mean α over experts and mean β over tower layers."""
+        means = {name: {"alpha": float(alpha.mean())} for name, alpha in self.memory.alpha.items()}
+        for name in means:
+            if own := [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]:
+                means[name]["beta"] = float(torch.stack(own).mean())
+        return means
+
+    def conflict(self) -> Conflict | None:
+        """Return the cosines between the scenarios' updates of each expert."""
+        return self.memory.conflict
+
+    # Around the steps ------------------------------------------------------------------------------------------------
+
+    def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
+        """Coordinate and personalize the experts; a single scenario has nobody to coordinate with."""
+        names = names_of(updates[0].slots, [Part.EXPERT_SCENARIO])
+        layout = ExpertLayout.of({name: updates[0].end[name] for name in names})
+        start = torch.stack([layout.flatten(update.start) for update in updates])  # (K, E, P)
+        end = torch.stack([layout.flatten(update.end) for update in updates])
+        if len(updates) > 1:
+            change = end - start
+            share = self._learn_alpha(updates, change)
+            coordination = self.coordinate(change)
+            self.keep_cosines(updates, coordination.cosines)
+            end = self.regularize(updates, self.personalize(end, coordination.direction, share))
+            self.memory.received_experts |= {update.scenario: coordination.direction for update in updates}
+        for update, vectors in zip(updates, end, strict=True):
+            self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
+
+    def aggregate_all_towers(self, updates: Sequence[ScenarioUpdate]) -> None:
+        """Aggregate the towers, task by task and layer by layer."""
+        layers = {
+            (slot.task, slot.layer)
+            for update in updates
+            for slot in update.slots.values()
+            if slot.part in self.sharing.personal & TOWER_PARTS and slot.task is not None
+        }
+        for task, layer in sorted(layers):
+            self._aggregate_tower_layer((task, layer), updates)
+
+    def _learn_alpha(self, updates: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
+        """Return α (K, E), moved along its hyper-gradient if there was a round before."""
+        initial = torch.full((change.shape[1],), self.rule.alpha)
+        share = torch.stack([self.memory.alpha.get(update.scenario, initial) for update in updates])
+        nothing = torch.zeros_like(change[0])
+        received = torch.stack([self.memory.received_experts.get(update.scenario, nothing) for update in updates])
+        share = self.learn_share(share, change, received)
+        self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
+        return share
+
+    def _aggregate_tower_layer(self, key: LayerKey, updates: Sequence[ScenarioUpdate]) -> None:
+        names = {update.scenario: _layer_names(update, key) for update in updates}
+        owners = [update for update in updates if names[update.scenario]]
+        start = torch.stack([_flat(update.start, names[update.scenario]) for update in owners])  # (K, d)
+        end = torch.stack([_flat(update.end, names[update.scenario]) for update in owners])
+        if len(owners) > 1:
+            share = self._learn_beta(key, owners, end - start)
+            personal, attended = self.aggregate_towers(start, end, share)
+            end = self.regularize(owners, personal)
+            for update, received in zip(owners, attended, strict=True):
+                self.memory.received_towers[update.scenario, key] = received
+        for update, vector in zip(owners, end, strict=True):
+            self.parameters.personal[update.scenario] |= _unflat(update.end, names[update.scenario], vector)
+
+    def _learn_beta(self, key: LayerKey, owners: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
+        """Return β (K,) of one tower layer, moved along its hyper-gradient if there was a round before."""
+        initial = torch.tensor(self.rule.beta)
+        share = torch.stack([self.memory.beta.get((owner.scenario, key), initial) for owner in owners])
+        nothing = torch.zeros_like(change[0])
+        received = torch.stack([self.memory.received_towers.get((owner.scenario, key), nothing) for owner in owners])
+        share = self.learn_share(share.unsqueeze(1), change.unsqueeze(1), received.unsqueeze(1)).squeeze(1)
+        self.memory.beta |= {(owner.scenario, key): beta for owner, beta in zip(owners, share, strict=True)}
+        return share
+
+
+def _conflict(scenarios: Sequence[str], cosines: Tensor) -> Conflict:
+    """Return the logged part of the cosines (E, K, K): all of them for few scenarios, their means for many."""
+    count = len(scenarios)
+    mean = (cosines.sum(dim=(1, 2)) - cosines.diagonal(dim1=1, dim2=2).sum(dim=1)) / (count * (count - 1))
+    if count > PAIRWISE_SCENARIOS:
+        return Conflict((), mean.tolist(), ())
+    return Conflict(tuple(scenarios), mean.tolist(), cosines.tolist())
+
+
+def _layer_names(update: ScenarioUpdate, key: LayerKey) -> list[str]:
+    return [
+        name
+        for name, slot in update.slots.items()
+        if slot.part in TOWER_PARTS and (slot.task, slot.layer) == key and name in update.end
+    ]
+
+
+def _flat(tensors: Tensors, names: Sequence[str]) -> Tensor:
+    return torch.cat([tensors[name].flatten() for name in names])
+
+
+def _unflat(tensors: Tensors, names: Sequence[str], vector: Tensor) -> Tensors:
+    """Return the tensors whose values lie one after the other in a vector, in the shapes of the ones of these names."""
+    pieces = torch.split(vector, [tensors[name].numel() for name in names])
+    return {name: piece.view_as(tensors[name]).clone() for name, piece in zip(names, pieces, strict=True)}
