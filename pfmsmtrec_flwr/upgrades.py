@@ -64,7 +64,9 @@ UPGRADES: Mapping[str, Upgrade] = {
     "baselines.head_epochs": _renamed("fedrep.head_epochs"),
     "baselines.mixture": _renamed("apfl.alpha"),
     "baselines.mixture_lr": _renamed("apfl.alpha_lr"),
-    "baselines.attention_step": _renamed("fedamp.alpha"),
+    "baselines.attention_step": Upgrade(
+        reason="fedamp.self_weight states how much of its own model a scenario keeps, and the step follows"
+    ),
     "baselines.attention_width": _renamed("fedamp.sigma"),
     "baselines.inverse_regularization": _renamed("logistic-alone.C", "logistic-pooled.C"),
     "baselines.leaves": _renamed("trees-alone.num_leaves", "trees-pooled.num_leaves"),

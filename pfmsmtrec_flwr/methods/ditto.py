@@ -1,4 +1,12 @@
-"""A personal model beside the global model, pulled to it."""
+"""A personal model beside the global model, pulled to it.
+
+Ditto (Li et al., ICML 2021, section 3.2, algorithm 1; code litian96/ditto) trains the global model w as FedAvg does. A
+personal model v minimises ``F_k(v) + λ / 2 * ||v - w^t||^2``, with w^t as received, by SGD on the sum:
+``v <- v - lr * (gradient + λ * (v - w^t))``. Here, under Adam and Adagrad, the pull takes a step of its own after
+theirs (`training.objective.pull_to_anchors`), as inside them its weight would not be λ. The published server draws some
+of the clients in each round and takes the plain mean of their updates. Here all report, and count by their rows, as in
+every other method.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +31,7 @@ class DittoSettings(MethodSettings):
     """Settings of Ditto."""
 
     lam: NotNegative = 0.1
-    """Weight λ of the pull of a personal model to the global model that was received."""
+    """Weight λ of the pull of a personal model to the global model that was received; steps are as FedProx's."""
 
 
 class Ditto(FedAvg):

@@ -1,38 +1,47 @@
-"""Federated attentive message passing: scenarios with similar models are pulled together."""
+"""Federated attentive message passing: scenarios with similar models are pulled together.
+
+FedAMP (Huang et al., AAAI 2021, algorithm 1) keeps a model w_k of each scenario on the server and sends each a mixture
+u_k of all of them, which favours models near to w_k. Scenario k minimises
+``F_k(w) + λ / (2 * α) * ||w - u_k||^2`` from w_k on.
+
+What differs: the paper's step α of the message passing, which has to be small, follows from the smallest weight of a
+scenario's own model in its mixture (`aggregation.attentive.attention`). HeurFedAMP, the paper's variant for deep
+networks, has such a weight for a setting; we keep FedAMP's distances and their symmetric attention. λ / α is one
+setting, since nothing else depends on λ. The pull takes a step of its own after the optimiser's
+(`training.objective.pull_to_anchors`), as inside Adam its weight would not be λ / α.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from pfmsmtrec_flwr.aggregation import attentive
 from pfmsmtrec_flwr.config import MethodSettings, NotNegative, Positive, RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.client.trainer import Fitted
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Stage, Tensors
+from pfmsmtrec_flwr.federation.protocol import Incoming, Stage, Tensors
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing
 from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.own_model import OwnModelClient
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
-from pfmsmtrec_flwr.training.local import Anchor
 from pfmsmtrec_flwr.training.records import RoundCallback
 
-_OWN = "own"
 _ATTENDED = frozenset({Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS})
 
 
 class FedAMPSettings(MethodSettings):
     """Settings of FedAMP."""
 
-    lam_over_alpha: NotNegative = 0.1
-    """Weight λ/α of the pull of a scenario's model to the mixture that it received."""
-    alpha: Positive = 1.0
-    """Step α_k of the message passing between the scenarios' models."""
+    lam_over_alpha: NotNegative = 1.0
+    """Weight λ/α of the pull of a scenario's model to the mixture that it received; steps are as FedProx's."""
+    self_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Smallest weight of a scenario's own model in its mixture; 1 leaves it no other."""
     sigma: Positive = 1.0
     """Width σ of the attention, relative to the mean squared distance between the scenarios' models."""
 
@@ -69,7 +78,9 @@ class FedAMP(ScenarioStrategy):
         names = dict.fromkeys(name for model in models for name in model)
         everywhere = [name for name in names if all(name in model for model in models)]
         vectors = torch.stack([torch.cat([model[name].flatten() for name in everywhere]) for model in models])  # (K, P)
-        weights = attentive.attention(attentive.squared_distances(vectors), self.settings.alpha, self.settings.sigma)
+        weights = attentive.attention(
+            attentive.squared_distances(vectors), self.settings.self_weight, self.settings.sigma
+        )
         for name in names:
             owners = [index for index, model in enumerate(models) if name in model]
             values = torch.stack([models[owner][name] for owner in owners])
@@ -77,45 +88,34 @@ class FedAMP(ScenarioStrategy):
                 self.parameters.personal[scenarios[owner]][name] = mixture
 
 
-class FedAMPClient(ScenarioClient):
-    """Continues with its own model w_k, pulled to the received mixture u_k.
-
-    It minimises ``F_k(w) + λ / (2 * α_k) * ||w - u_k||^2``; ``lam_over_alpha`` is ``λ / α_k``. w_k stays on
-    the scenario's disk, and it predicts.
-    """
+class FedAMPClient(OwnModelClient):
+    """Goes on with its own model w_k, whose attended parts are pulled to the received mixture; tables are common."""
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         super().__init__(store, config, state)
         self.settings = config.own(FedAMPSettings)
 
-    def restore_predictor(self, memory: ClientMemory) -> None:
-        """Replace the mixture by w_k as the last exchange left it; before the first training both are the same."""
-        self.restore(self.model, memory, _OWN)
+    @property
+    def pull(self) -> float:
+        """λ / α."""
+        return self.settings.lam_over_alpha
 
-    def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
-        """Pull the attended parameters to the mixture; the common tables are free."""
-        mixture = self.received(Incoming({}, incoming.personal))
-        return [Anchor(mixture, self.settings.lam_over_alpha)]
-
-    def fit(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Fitted:
-        """Train w_k, and remember it, as the next message brings its mixture."""
-        fitted = super().fit(order, incoming, memory)
-        state = self.model.state_dict()
-        own = ClientMemory(model={name: state[name] for name in incoming.personal.get(self.store.scenario, {})})
-        return Fitted(fitted.report, fitted.memory.with_scope(_OWN, own))
+    def targets(self, incoming: Incoming) -> Incoming:
+        """Return the mixture, without the tables."""
+        return Incoming({}, incoming.personal)
 
 
 METHOD = FederatedMethod(
     name="fedamp",
     summary="personal models, each pulled to a mixture of similar ones",
-    source="Huang et al., AAAI 2021, section 3, algorithm 1",
+    source="Huang et al., AAAI 2021, algorithm 1",
     strategy=FedAMP,
     client=FedAMPClient,
     parameters="personalised",
     settings=FedAMPSettings,
     space={
-        "lam_over_alpha": (0.001, 0.01, 0.1, 1.0),
-        "alpha": (0.1, 0.5, 1.0),
+        "lam_over_alpha": (0.1, 1.0, 10.0),
+        "self_weight": (0.2, 0.5, 0.8),
         "sigma": (0.3, 1.0, 3.0),
     },
 )

@@ -1,4 +1,12 @@
-"""Federated averaging of all parameters that may travel."""
+"""Federated averaging of all parameters that may travel.
+
+`fedavg` is FedAvg as published (McMahan et al., AISTATS 2017, algorithm 1): whole embedding tables are averaged, all of
+batch normalization is, statistics included, and the averaged statistics are those that predict. `fedavg-rows` differs
+in one thing: tables are averaged row by row over the scenarios that touched the row, as they are by default in every
+other method here. Both keep what identifies people in its scenario, as all methods do.
+
+The methods that build on this server, FedProx and Ditto among them, follow the common settings in both.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +25,7 @@ class FedAvg(ScenarioStrategy):
     """The server of FedAvg: the mean of the scenarios' parameters, weighted by the rows that they trained on.
 
     Normalization is averaged too; only what identifies people stays. Embedding tables are averaged as the configuration
-    says (``federation.tables``), as in every other method here.
+    says (``federation.tables``).
     """
 
     @classmethod
@@ -30,10 +38,23 @@ class FedAvg(ScenarioStrategy):
         self.average_common(updates)
 
 
-METHOD = FederatedMethod(
-    name="fedavg",
-    summary="one global model, the mean of all scenarios' parameters",
-    source="McMahan et al., AISTATS 2017, algorithm 1",
-    strategy=FedAvg,
-    parameters="global",
+_STATISTICS = {"train.reestimate_batch_norm": False}
+
+METHODS = (
+    FederatedMethod(
+        name="fedavg",
+        summary="one global model, the mean of all scenarios' parameters",
+        source="McMahan et al., AISTATS 2017, algorithm 1",
+        strategy=FedAvg,
+        parameters="global",
+        fixed={"federation.tables": "plain", **_STATISTICS},
+    ),
+    FederatedMethod(
+        name="fedavg-rows",
+        summary="fedavg with embedding tables averaged by touched row",
+        source="McMahan et al., AISTATS 2017; tables as Ding et al., NeurIPS 2022",
+        strategy=FedAvg,
+        parameters="global",
+        fixed={"federation.tables": "rows", **_STATISTICS},
+    ),
 )

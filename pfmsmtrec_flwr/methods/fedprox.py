@@ -1,4 +1,11 @@
-"""Federated averaging with a proximal term that pulls each scenario to the received model."""
+"""Federated averaging with a proximal term that pulls each scenario to the received model.
+
+FedProx (Li et al., MLSys 2020, section 3.2, algorithm 2, equation 2) has scenario k minimise
+``F_k(w) + μ / 2 * ||w - w^t||^2``, inexactly, by any local solver. The paper's is SGD on the sum, one step of which is
+``w <- w - lr * gradient - lr * μ * (w - w^t)``. Here the local solver is Adam or Adagrad, and the proximal term takes a
+step of its own after theirs (`training.objective.pull_to_anchors`): the last summand of the paper's step. Inside Adam
+the term would be divided by the size of the loss's gradients, and stop the parameters that have small ones.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +25,7 @@ class FedProxSettings(MethodSettings):
     """Settings of FedProx."""
 
     mu: NotNegative = 0.1
-    """Proximal weight μ: pull of a local model to the model that it received."""
+    """Proximal weight μ: a step of training ends lr * μ / (1 + lr * μ) of the way back to the received model."""
 
 
 class FedProxClient(ScenarioClient):
@@ -41,5 +48,5 @@ METHOD = FederatedMethod(
     client=FedProxClient,
     parameters="global",
     settings=FedProxSettings,
-    space={"mu": (0.001, 0.01, 0.1, 1.0)},
+    space={"mu": (0.01, 0.1, 1.0)},
 )

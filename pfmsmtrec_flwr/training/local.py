@@ -40,7 +40,7 @@ from pfmsmtrec_flwr.data.batches import Batch, batches
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
-from pfmsmtrec_flwr.training.objective import add_anchor_gradient, task_losses
+from pfmsmtrec_flwr.training.objective import pull_to_anchors, task_losses
 from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
 
 SMALLEST_BATCH = 32
@@ -98,6 +98,8 @@ class LocalStep(Protocol):
 class Anchor:
     """Values that a local training is pulled to: ``weight / 2 * ||theta - value||^2`` is part of the objective.
 
+    The pull is a proximal step of its own after each step of the optimiser, see `objective.pull_to_anchors`.
+
     Attributes
     ----------
     values
@@ -111,7 +113,10 @@ class Anchor:
 
 
 class GradientStep:
-    """One step of the optimiser down the gradient of the objective.
+    """One step of the optimiser down the gradient of the losses, then one of the pulls.
+
+    The pulls' learning rate is ``train.lr`` for all parameters. Adagrad's rate for the tables is no step length before
+    it is divided by the size of the gradients.
 
     Parameters
     ----------
@@ -122,7 +127,7 @@ class GradientStep:
     settings
         Settings of the training.
     anchors
-        Pulls that are part of the objective, such as the personalization regularizer.
+        Pulls that are part of the objective, such as FedProx's proximal term.
     """
 
     def __init__(
@@ -137,18 +142,18 @@ class GradientStep:
         self._mixed_precision = settings.mixed_precision
         parameters = dict(model.named_parameters())
         self._pulls = [
-            ([(parameters[name], value.to(parameters[name].device)) for name, value in anchor.values.items()], weight)
+            ([(parameters[name], value.to(parameters[name].device)) for name, value in anchor.values.items()], step)
             for anchor in anchors
-            if (weight := anchor.weight)
+            if (step := settings.lr * anchor.weight)
         ]
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take one step; return the loss of each task before it, (T,)."""
         self._optimizer.zero_grad()
         losses = backward(self.model, batch, mixed_precision=self._mixed_precision)
-        for pairs, weight in self._pulls:
-            add_anchor_gradient(pairs, weight)
         self._optimizer.step()
+        for pairs, step in self._pulls:
+            pull_to_anchors(pairs, step)
         return losses
 
 

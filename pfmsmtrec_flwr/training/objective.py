@@ -1,18 +1,18 @@
-"""The objective of a scenario: the cross-entropy of every task, and the pull of the personalization regularizer.
+"""The objective of a scenario: the cross-entropy of every task, and the pull to an anchor.
 
 Examples
 --------
-The parameter is 2 away from its anchor, so the pull of weight 0.5 adds a gradient of 1.
+The parameter is 2 away from its anchor. A step of 1 halves the distance; no step is so long that it passes the anchor.
 
 >>> import torch
->>> from pfmsmtrec_flwr.training.objective import add_anchor_gradient, task_losses
+>>> from pfmsmtrec_flwr.training.objective import pull_to_anchors, task_losses
 >>> losses = task_losses(torch.zeros(3, 2), torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]))  # (T,)
 >>> [round(loss, 3) for loss in losses.tolist()]  # log 2 each
 [0.693, 0.693]
 >>> parameter = torch.nn.Parameter(torch.tensor([3.0]))
->>> add_anchor_gradient([(parameter, torch.tensor([1.0]))], weight=0.5)
->>> parameter.grad.tolist()
-[1.0]
+>>> pull_to_anchors([(parameter, torch.tensor([1.0]))], step=1.0)
+>>> parameter.tolist()
+[2.0]
 """
 
 from __future__ import annotations
@@ -33,23 +33,28 @@ def task_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def add_anchor_gradient(pairs: Iterable[tuple[Tensor, Tensor]], weight: float) -> None:
-    """Add the gradient of a pull ``weight / 2 * ||theta - anchor||^2`` to the parameters' gradients.
+def pull_to_anchors(pairs: Iterable[tuple[Tensor, Tensor]], step: float) -> None:
+    """Take the proximal step of a pull ``weight / 2 * ||theta - anchor||^2``, apart from the optimiser.
 
-    With the scenarios' consensus as anchor, the pull is the paper's personalization regularizer; with the global model,
-    it is the proximal term of FedProx (Li et al., MLSys 2020, section 3.2). Its gradient is known in closed form, so it
-    needs no automatic differentiation.
+    ``theta <- (theta + step * anchor) / (1 + step)`` with ``step = learning rate * weight`` is the minimum of
+    ``weight / 2 * ||x - anchor||^2 + ||x - theta||^2 / (2 * learning rate)`` over x. For short steps it is the gradient
+    step of the pull, and it stays between parameter and anchor for long ones.
+
+    The pull is no part of the optimiser's gradient, because Adam and Adagrad divide a gradient by the size of those
+    before: a pull inside stops the parameters whose loss has small gradients, at any weight. Weight decay leaves Adam
+    for the same reason.
 
     Parameters
     ----------
     pairs
         Pairs of a parameter and its anchor, which have the same shape.
-    weight
-        Weight of the pull: λ of the personalization regularizer, μ of FedProx.
+    step
+        Learning rate times the weight of the pull, not negative.
+
+    References
+    ----------
+    Parikh and Boyd, "Proximal Algorithms", 2014, section 4.2. Loshchilov and Hutter, "Decoupled Weight Decay
+    Regularization", ICLR 2019.
     """
     for parameter, anchor in pairs:
-        pull = parameter - anchor
-        if parameter.grad is None:
-            parameter.grad = pull.mul_(weight)
-        else:
-            parameter.grad.add_(pull, alpha=weight)
+        parameter.lerp_(anchor, step / (1.0 + step))

@@ -12,7 +12,7 @@ from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods import client_of
-from pfmsmtrec_flwr.methods.fedprox import METHOD, FedProxClient
+from pfmsmtrec_flwr.methods.fedprox import METHOD, FedProxClient, FedProxSettings
 from pfmsmtrec_flwr.model import build_model
 
 
@@ -26,18 +26,31 @@ def test_without_a_pull_it_is_fedavg(tiny: Tiny, template: str) -> None:
     assert not same(plain.models, pulled.models)
 
 
-def test_a_strong_pull_keeps_all_that_was_received_near(tiny: Tiny, tmp_path: Path) -> None:
-    moved = {weight: trained(tiny, tmp_path, weight) for weight in (0.0, 100.0)}
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_a_strong_pull_keeps_all_that_was_received_near(tiny: Tiny, tmp_path: Path, optimizer: str) -> None:
+    moved = {weight: trained(tiny, tmp_path, weight, optimizer) for weight in (0.0, 100.0, 1e9)}
     assert moved[0.0].keys() == moved[100.0].keys()
     for name, distance in moved[0.0].items():
         if name.startswith("local_embeddings"):
             assert distance > 0
-        assert moved[100.0][name] < 0.5 * distance or name.startswith("local_embeddings"), name
+            assert moved[1e9][name] > 0.1 * distance
+        else:
+            assert moved[100.0][name] < 0.5 * distance, name
+            assert moved[1e9][name] < 1e-4  # no weight is too large
 
 
-def trained(tiny: Tiny, folder: Path, weight: float) -> dict[str, float]:
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_by_default_it_moves_about_as_far_as_fedavg(tiny: Tiny, tmp_path: Path, optimizer: str) -> None:
+    free, default = (trained(tiny, tmp_path, weight, optimizer) for weight in (0.0, FedProxSettings().mu))
+    weights = [name for name in free if name.endswith("weight")]  # biases below normalization have no gradient
+    assert weights
+    assert all(0.9 * free[name] < default[name] for name in weights)
+
+
+def trained(tiny: Tiny, folder: Path, weight: float, optimizer: str) -> dict[str, float]:
     """Train one round of 60 small steps; how far each parameter is then from what it was."""
-    config = tiny.config("fedprox", fedprox__mu=weight, train__local_epochs=20.0, train__lr=0.002, model__dropout=0.0)
+    settings = {"train__local_epochs": 20.0, "train__lr": 0.002, "model__dropout": 0.0}
+    config = tiny.config("fedprox", fedprox__mu=weight, train__embedding_optimizer=optimizer, **settings)
     store = ScenarioStore.open(tiny.root / "tiny" / "US")
     client = FedProxClient(store, config, LocalState(folder / str(weight)))
     parts = METHOD.strategy.sharing_of(config).parts

@@ -33,9 +33,21 @@ NOTHING_SHARED = {
     "pf_msmtrec__regularization": 0.0,
 }
 NODES = {"pf-msmtrec": ((1, False), (2, True), (4, True), (7, False))}
-BASELINES = ("fedavg", "fedprox", "fedbn", "fedper", "fedrep", "ditto", "apfl", "fedamp", "fedhca2")
+BASELINES = (
+    "fedavg",
+    "fedprox",
+    "fedbn",
+    "fedper",
+    "fedrep",
+    "ditto",
+    "mr-mtl",
+    "apfl",
+    "fedala",
+    "fedamp",
+    "fedhca2",
+)
 ONE_FOR_ALL: dict[str, Any] = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
-FREE: dict[str, Any] = {"fedprox__mu": 0.0, "ditto__lam": 0.0, "fedamp__lam_over_alpha": 0.0}
+FREE: dict[str, Any] = {"fedprox__mu": 0.0, "ditto__lam": 0.0, "mr_mtl__lam": 0.0, "fedamp__lam_over_alpha": 0.0}
 ONE: dict[str, Any] = {"federation__scenarios": ["US"]}
 ALL: dict[str, Any] = {"federation__scenarios": []}
 
@@ -86,6 +98,8 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
         ("fedhca2", {}),
         ("fedprox", FREE),
         ("ditto", FREE),
+        ("mr-mtl", FREE),
+        ("fedala", {}),
         ("fedamp", FREE),
         ("apfl", {"apfl__alpha": 1.0, "apfl__alpha_lr": 0.0}),
     ],
@@ -291,7 +305,7 @@ def test_a_scenario_may_lack_a_task(tiny: Tiny, uneven: str, method: str, settin
     assert "auc.like" not in run.result.test["BB"]
 
 
-@pytest.mark.parametrize("method", ["fedavg", "fedprox", "fedbn", "fedper", "fedrep", "ditto", "apfl"])
+@pytest.mark.parametrize("method", [name for name in BASELINES if name not in {"fedamp", "fedhca2"}])
 def test_what_is_kept_per_task_is_not_averaged_over_other_tasks(tiny: Tiny, uneven: str, method: str) -> None:
     with pytest.raises(UserError, match=r"AA has the tasks click, like and BB has click: set model.template=none, or"):
         tiny.trained(tiny.config(method, data__name=uneven, **ALL))

@@ -50,4 +50,8 @@ def test_a_method_says_what_it_fixes_and_what_is_tuned() -> None:
         "Tuned: conflict_radius in 0.2, 0.4, 0.6; alpha in 0.1, 0.5; beta in 0.1, 0.5.",
     ]
     assert [entry.key for entry in method_group("fedprox").entries] == ["fedprox.mu"]
-    assert (list(method_group("fedavg").entries), method_group("fedavg").notes()) == ([], [])
+    assert (list(method_group("fedbn").entries), method_group("fedbn").notes()) == ([], [])
+    assert (list(method_group("fedavg").entries), method_group("fedavg").notes()) == (
+        [],
+        ["Fixed: federation.tables = plain, train.reestimate_batch_norm = false."],
+    )

@@ -207,6 +207,17 @@ def test_the_regularizer_keeps_parameters_near_the_consensus() -> None:
     assert far[0] > far[1] > 2 * far[2]
 
 
+def test_the_pull_follows_the_optimizers_step() -> None:
+    # One step without a pull, and the same step halfway back to zero: lr * weight / (1 + lr * weight) = 1/2.
+    split, plain, pulled = split_of(64), build(), build()
+    zeros = {name: torch.zeros_like(value) for name, value in pulled.named_parameters()}
+    settings = {"steps": 1, "lr": 0.01, "embedding_optimizer": "adagrad", "embedding_lr": 0.5}
+    train(plain, split, **settings)  # type: ignore[arg-type]
+    train(pulled, split, consensus=zeros, weight=100.0, **settings)  # type: ignore[arg-type]
+    for name, value in plain.named_parameters():
+        torch.testing.assert_close(pulled.get_parameter(name), value / 2)  # tables of Adagrad by train.lr too
+
+
 def test_a_regularizer_of_zero_changes_no_bit() -> None:
     split, plain, regularized = split_of(64), build(), build()
     train(plain, split)
