@@ -1,4 +1,13 @@
-"""A mixture of the global model and each scenario's own model, with a learned share."""
+"""A mixture of the global model and each scenario's own model, with a learned share.
+
+APFL (Deng et al., arXiv 2003.13461, section 3 and algorithm 1; code MLOPTPSU/FedTorch) trains the global model w as
+FedAvg does, and in the same steps a model v of the scenario's own along the gradient at ``α * v + (1 - α) * w``, which
+predicts. α follows the loss's derivative at that point.
+
+What differs: α moves at every step, as the paper's equation has it; the authors' code moves it once a round, with a
+decay of 0.02 α. That code mixes the two models' outputs, too; here, as in the paper, their parameters are mixed. The
+optimiser of v is Adam or Adagrad, as that of w.
+"""
 
 from __future__ import annotations
 

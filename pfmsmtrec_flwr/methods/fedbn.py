@@ -1,4 +1,8 @@
-"""Federated averaging with local batch normalization."""
+"""Federated averaging with local batch normalization.
+
+FedBN (Li et al., ICLR 2021, algorithm 1) is FedAvg without the layers of batch normalization: their parameters and
+statistics stay in the scenario. Embedding tables follow the common settings, as in every method but `fedavg`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Federated averaging of the model's body; the towers are personalization layers."""
+"""Federated averaging of the model's body; the towers are personalization layers.
+
+FedPer (Arivazhagan et al., arXiv 1912.00818, algorithms 1 and 2) trains base and personalization layers together, and
+averages the base layers, by rows. The personalization layers are the last ones: here the towers, with their
+normalization. The base keeps its normalization averaged, statistics included, as its other layers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""A shared representation: each scenario fits its head to it, then moves the representation under that head."""
+"""A shared representation: each scenario fits its head to it, then moves the representation under that head.
+
+FedRep (Collins et al., ICML 2021, algorithm 1; the phases also as in TsingZ0/PFLlib, `clientrep.py`) has a scenario
+take many steps of its head on the received representation, then few of the representation under the fitted head. The
+server averages the representations. Here the head takes ``head_epochs`` passes, by default as many as the
+representation, and representations count by their rows. The head is the towers; gates belong to the representation.
+"""
 
 from __future__ import annotations
 
