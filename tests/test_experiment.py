@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment, run_inline, run_method
+from pfmsmtrec_flwr.methods import find_method
 from pfmsmtrec_flwr.methods.configuration import complete, load_config
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
@@ -99,10 +100,10 @@ def test_one_method_of_any_family_in_files(tiny: Tiny, tmp_path: Path, method: s
 
 
 def test_a_federated_method_by_itself_is_that_of_an_experiment(tiny: Tiny, tmp_path: Path) -> None:
-    results = run_method(tiny.config("fedavg"), data=tiny.root, output=tmp_path / "out")
-    assert (
-        results.scenarios["US"].tasks["click"].auc == tiny.trained(tiny.config("fedavg")).result.test["US"]["auc.click"]
-    )
+    config = tiny.config("fedavg")
+    results = run_method(config, data=tiny.root, output=tmp_path / "out")
+    trained = tiny.trained(find_method("fedavg").configure(config))
+    assert results.scenarios["US"].tasks["click"].auc == trained.result.test["US"]["auc.click"]
 
 
 def test_a_methods_own_settings_hold_for_it(tiny: Tiny, tmp_path: Path) -> None:

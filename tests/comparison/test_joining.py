@@ -54,7 +54,8 @@ def newcomer(tiny: Tiny, start: Consensus, output: Path) -> tuple[dict[str, torc
 
 
 def test_the_consensus_of_the_best_round_is_kept(tiny: Tiny, kept: dict[str, Path]) -> None:
-    config = tiny.config("fedavg", federation__scenarios=OTHERS, federation__rounds=3)
+    fedavg = federated_method("fedavg")
+    config = fedavg.configure(tiny.config("fedavg", federation__scenarios=OTHERS, federation__rounds=3))
     seen: dict[int, dict[str, torch.Tensor]] = {}
 
     def take(number: int, arrays: ArrayRecord) -> None:
@@ -65,7 +66,7 @@ def test_the_consensus_of_the_best_round_is_kept(tiny: Tiny, kept: dict[str, Pat
     run_config = {"output": str(kept["fedavg"] / "again"), "data": str(tiny.root)}
     grid = RecordingGrid(app, simulated_contexts(7, 1, run_config))
     with run_identity(7):
-        result = federated_method("fedavg").strategy(config).start(grid, evaluate_fn=take)
+        result = fedavg.strategy(config).start(grid, evaluate_fn=take)
     scores = {record.round: sum(record.score(name) or 0 for name in OTHERS) for record in result.rounds}
     best = max(scores, key=lambda number: scores[number])
     consensus = Consensus.load(kept["fedavg"] / CONSENSUS_NAME)
