@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pfmsmtrec_flwr.aggregation.cosines import cosines_of, gram_matrices
 from pfmsmtrec_flwr.aggregation.simplex import minimise_on_simplex
 
 
@@ -67,7 +68,7 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
     CAGrad (Liu et al., NeurIPS 2021, section 3, equations 3 and 4) on gradients of tasks; FedHCA² (Lu et al.,
     CVPR 2024, section 3.2) on updates of clients.
     """
-    gram = _gram(updates)  # (E, K, K) float64
+    gram = gram_matrices(updates)  # (E, K, K) float64
     scenarios = updates.shape[0]
     squares = gram.diagonal(dim1=1, dim2=2)  # (E, K)
     scale = squares.mean(dim=1)  # (E,)
@@ -78,17 +79,4 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
     weights, unit = minimise_on_simplex(to_mean, normal, radius * mean_length)
     mixture = (1.0 / scenarios + (radius * mean_length)[:, None] * unit) / (1 + radius**2)  # (E, K)
     direction = torch.einsum("ek,kep->ep", mixture.to(updates.dtype), updates)
-    lengths = squares.clamp(min=0).sqrt()
-    products = lengths[:, :, None] * lengths[:, None, :]
-    cosines = torch.where(products > 0, gram / products.clamp(min=torch.finfo(gram.dtype).tiny), torch.zeros_like(gram))
-    return Coordination(direction, weights, cosines)
-
-
-def _gram(updates: Tensor) -> Tensor:
-    """Return the inner products of each expert's updates (E, K, K) in float64; only one expert is copied at a time."""
-    experts = updates.shape[1]
-    gram = updates.new_empty((experts, updates.shape[0], updates.shape[0]), dtype=torch.float64)
-    for expert in range(experts):
-        flat = updates[:, expert].double()
-        gram[expert] = flat @ flat.T
-    return gram
+    return Coordination(direction, weights, cosines_of(gram))

@@ -2,13 +2,15 @@
 
 Examples
 --------
-The first two scenarios have the same update, which is orthogonal to the third.
+The first two scenarios move in the same direction, the third against it.
 
 >>> import torch
 >>> from pfmsmtrec_flwr.aggregation.towers import attend
->>> mixed = attend(torch.tensor([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0]]))  # (K, d)
->>> [[round(value, 2) for value in row] for row in mixed.tolist()]
-[[4.0, 0.0], [4.0, 0.0], [0.0, 4.0]]
+>>> attended, weights = attend(torch.tensor([[4.0, 0.0], [2.0, 0.0], [-1.0, 0.0]]), temperature=0.5)  # (K, d)
+>>> [[round(weight, 2) for weight in row] for row in weights.tolist()]
+[[0.5, 0.5, 0.01], [0.5, 0.5, 0.01], [0.02, 0.02, 0.96]]
+>>> [round(value, 2) for value in attended[:, 0].tolist()]
+[2.96, 2.96, -0.86]
 """
 
 from __future__ import annotations
@@ -17,26 +19,57 @@ import math
 
 from torch import Tensor
 
+from pfmsmtrec_flwr.aggregation.cosines import cosines_of, gram_matrices
 
-def attend(updates: Tensor) -> Tensor:
-    """Mix the scenarios' updates of one layer, weighted by their agreement.
 
-    ``mixed_s = sum_j softmax_j(<update_s, update_j> / sqrt(d)) update_j``.
+def attend(updates: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Mix the scenarios' updates of one layer, weighted by how well their directions agree.
+
+    ``attended_s = sum_j a_sj update_j`` with ``a_sj = softmax_j(cos(update_s, update_j) / temperature)``. The cosine
+    makes the weights independent of the updates' lengths (our construction): the inner product of
+    `attend_by_products` gives nearly equal weights where updates are short, as those of a tower are.
 
     Parameters
     ----------
     updates
-        Updates of one tower layer, flattened, (K, d).
+        Updates of one tower layer, flattened, (K, d). The cosine of an update of zero with any other is zero.
+    temperature
+        τ > 0. Near zero each scenario keeps its own update; the larger τ, the nearer to the plain mean.
+
+    Returns
+    -------
+    attended
+        Attended update of each scenario (K, d).
+    weights
+        a, the weight of each scenario's update in each scenario's mixture (K, K) float64; each row sums to one.
+
+    References
+    ----------
+    The paper's "additional round of personalized federated aggregation on the task tower networks"; cross-attention
+    of decoders as in FedHCA² (Lu et al., CVPR 2024, section 3.3).
+    """
+    weights = (cosines_of(gram_matrices(updates.unsqueeze(1)))[0] / temperature).softmax(dim=1)
+    return weights.to(updates.dtype) @ updates, weights
+
+
+def attend_by_products(updates: Tensor) -> Tensor:
+    """Mix the scenarios' updates of one layer, weighted by their inner products.
+
+    ``attended_s = sum_j softmax_j(<update_s, update_j> / sqrt(d)) update_j``.
+
+    Parameters
+    ----------
+    updates
+        Updates of one layer, flattened, (K, d).
 
     Returns
     -------
     Tensor
-        Mixed update of each scenario (K, d).
+        Attended update of each scenario (K, d).
 
     References
     ----------
-    The paper's "additional round of personalized federated aggregation on the task tower networks". The attention is
-    the one that FedHCA² (Lu et al., CVPR 2024, section 3.3) uses between the decoders of clients.
+    FedHCA² (Lu et al., CVPR 2024, section 3.3), between the decoders of clients.
     """
     scores = updates.double() @ updates.double().T / math.sqrt(updates.shape[1])
     return scores.softmax(dim=1).to(updates.dtype) @ updates

@@ -144,7 +144,7 @@ class CoordinatedStrategy(ScenarioStrategy):
         tuple
             The new parameters (K, d), and the attended updates before their weighting by β (K, d).
         """
-        attended = towers.attend(end - start)
+        attended = towers.attend_by_products(end - start)
         personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
         return personal, attended
 

@@ -1,0 +1,30 @@
+"""Inner products and cosines, against those of single vectors."""
+
+from __future__ import annotations
+
+import torch
+
+from pfmsmtrec_flwr.aggregation.cosines import cosines_of, gram_matrices
+
+
+def test_they_are_those_of_each_pair_of_vectors() -> None:
+    updates = torch.randn(4, 3, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gram = gram_matrices(updates)
+    cosines = cosines_of(gram)
+    for expert in range(3):
+        for one in range(4):
+            for other in range(4):
+                pair = updates[one, expert], updates[other, expert]
+                torch.testing.assert_close(gram[expert, one, other], torch.dot(*pair))
+                torch.testing.assert_close(cosines[expert, one, other], torch.cosine_similarity(*pair, dim=0))
+
+
+def test_a_cosine_with_an_update_of_zero_is_zero() -> None:
+    cosines = cosines_of(gram_matrices(torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]])))
+    assert torch.equal(cosines, torch.tensor([[[0.0, 0.0], [0.0, 1.0]]], dtype=torch.float64))
+
+
+def test_tiny_updates_in_single_precision_keep_their_cosines() -> None:
+    updates = torch.tensor([[[1.0, 1.0]], [[1.0, -1.0]], [[2.0, 2.0]]]) * 1e-30
+    expected = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]], dtype=torch.float64)
+    torch.testing.assert_close(cosines_of(gram_matrices(updates)), expected)
