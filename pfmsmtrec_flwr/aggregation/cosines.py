@@ -36,3 +36,10 @@ def cosines_of(gram: Tensor) -> Tensor:
     lengths = gram.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     products = lengths[:, :, None] * lengths[:, None, :]
     return torch.where(products > 0, gram / products.clamp(min=torch.finfo(gram.dtype).tiny), torch.zeros_like(gram))
+
+
+def paired_cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Return the cosine of each vector (..., P) of ``first`` and its like in ``second``, (...) float64; 0 for zeros."""
+    product = (first.double() * second.double()).sum(dim=-1)
+    lengths = first.double().norm(dim=-1) * second.double().norm(dim=-1)
+    return torch.where(lengths > 0, product / lengths.clamp(min=torch.finfo(torch.float64).tiny), 0.0)

@@ -19,8 +19,9 @@ follows the direction that its share weights, so its share grows; the second mov
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.cosines import paired_cosines
 
 
 def personalize(end: Tensor, direction: Tensor, share: Tensor) -> Tensor:
@@ -65,7 +66,5 @@ def learn_share(share: Tensor, update: Tensor, received: Tensor, lr: float) -> T
     lr
         Step of the hyper-gradient.
     """
-    product = (update.double() * received.double()).sum(dim=-1)
-    lengths = update.double().norm(dim=-1) * received.double().norm(dim=-1)
-    cosine = torch.where(lengths > 0, product / lengths.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
+    cosine = paired_cosines(update, received)
     return (share + lr * cosine.to(share.dtype)).clamp(0.0, 1.0)

@@ -174,8 +174,18 @@ class CoordinatedStrategy(ScenarioStrategy):
         """
         return personalized.learn_share(share, change, received, self.rule.hyper_lr)
 
-    def keep_cosines(self, updates: Sequence[ScenarioUpdate], cosines: Tensor) -> None:
-        """Keep the cosines (E, K, K) between the scenarios' updates of each expert for the round's record."""
+    def observe(self, updates: Sequence[ScenarioUpdate], change: Tensor, cosines: Tensor) -> None:  # noqa: ARG002
+        """Keep what the round's record needs of the experts' updates; a subclass may learn from them.
+
+        Parameters
+        ----------
+        updates
+            Updates of the K scenarios that reported.
+        change
+            Change of each scenario's experts (K, E, P).
+        cosines
+            Cosines between the changes, for each expert (E, K, K).
+        """
         self.memory.conflict = _conflict([update.scenario for update in updates], cosines)
 
     def shares(self) -> dict[str, dict[str, float]]:
@@ -202,7 +212,7 @@ class CoordinatedStrategy(ScenarioStrategy):
             change = end - start
             share = self._learn_alpha(updates, change)
             coordination = self.coordinate(change)
-            self.keep_cosines(updates, coordination.cosines)
+            self.observe(updates, change, coordination.cosines)
             end = self.regularize(updates, self.personalize(end, coordination.direction, share))
             self.memory.received_experts |= {update.scenario: coordination.direction for update in updates}
         for update, vectors in zip(updates, end, strict=True):

@@ -90,7 +90,7 @@ class PFMSMTRec(CoordinatedStrategy):
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
         self.settings = config.own(self.settings_type)
-        self.agreement = Agreement()
+        self.agreement = Agreement(repeats=config.train.optimizer_state == "reset")
 
     @classmethod
     def rule_of(cls, config: RunConfig) -> ShareRule:
@@ -142,10 +142,10 @@ class PFMSMTRec(CoordinatedStrategy):
         weights = consensus.consensus_weights(examples, self._agreement(updates))
         return consensus.pull_to_consensus(values, weights, self.settings.interpolation)
 
-    def keep_cosines(self, updates: Sequence[ScenarioUpdate], cosines: Tensor) -> None:
-        """Keep the cosines for the round's record, and learn the agreement from them."""
-        super().keep_cosines(updates, cosines)
-        self.agreement.add([update.scenario for update in updates], cosines)
+    def observe(self, updates: Sequence[ScenarioUpdate], change: Tensor, cosines: Tensor) -> None:
+        """Keep the cosines for the round's record, and learn the agreement from the changes and their cosines."""
+        super().observe(updates, change, cosines)
+        self.agreement.add([update.scenario for update in updates], change, cosines)
 
     def aggregate_embeddings(self, table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
         """Average one table that all scenarios share; `_aggregate_tables` averages each scenario's own."""

@@ -150,7 +150,7 @@ def test_an_output_bias_that_is_local_stays_where_its_scenario_has_it(
 ) -> None:
     """With a pull of 1 all towers end alike; what does not travel is left out of that."""
     settings = {"pf_msmtrec__interpolation": 1.0, "pf_msmtrec__output_bias": output_bias}
-    run = tiny.train(tiny.config(**settings), tmp_path / "a")
+    run = tiny.train(tiny.config(pf_msmtrec__consensus="examples", **settings), tmp_path / "a")
     slots = run.strategy.parameters.slots["US"]
     alike = {
         slots[name].part

@@ -85,6 +85,16 @@ def personal_names(strategy: ScenarioStrategy) -> list[str]:
     return names_of(strategy.parameters.slots["A"], [Part.EXPERT_SCENARIO, Part.TOWER])
 
 
+def expert_names(strategy: ScenarioStrategy) -> list[str]:
+    return names_of(strategy.parameters.slots["A"], [Part.EXPERT_SCENARIO])
+
+
+def weighted(cosines: list[float]) -> float:
+    """Return the mean of cosines of which the n-th counts by 1 / n."""
+    counts = [1 / number for number in range(1, len(cosines) + 1)]
+    return sum(count * cosine for count, cosine in zip(counts, cosines, strict=True)) / sum(counts)
+
+
 def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, **GIVEN_NOTHING))
     start = copies(strategy, "A")
@@ -130,24 +140,33 @@ def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
     aggregate(strategy, steps=OPPOSED)
     away = copies(strategy, "B")
     start: dict[str, dict[str, Tensor]] = {}
-    for number in (2, 3):  # without the node of B; A and C move together now
+    for number in range(2, 9):  # without the node of B; A and C move together now
         start = {scenario: copies(strategy, scenario) for scenario in "AC"}
         message = next(each for each in ask(strategy, number) if each.metadata.dst_node_id == NODES["A"])
         strategy.aggregate_train(number, [moved(strategy, message, STEPS | {"C": 0.1})])
-    # The mean cosine of A and C is (-1 + 1 + 1) / 3, that of A and B is 1 as it was.
-    expected = torch.tensor([[1, 1, 1 / 3], [1, 1, 0], [1 / 3, 0, 1]], dtype=torch.float64)
+    # A and C have cosines of -1, then seven times 1, C and its own last update too; A always repeats itself.
+    size = sum(own.numel() // 2 for name, own in away.items() if name in expert_names(strategy))  # of two experts
+    noise = 2 / math.sqrt(size)
+    agreed, repeated = weighted([-1.0] + 7 * [1.0]), weighted([-1.0] + 6 * [1.0])
+    error = noise * math.sqrt(sum(1 / n**2 for n in range(1, 9))) / sum(1 / n for n in range(1, 9))
+    share = (agreed - error**2 / agreed) / math.sqrt(repeated)
+    assert 0.3 < share < 0.7
+    # B was there in the first round only: its cosine with A is 1 as it was.
+    pair = math.sqrt(1 - noise**2)
+    expected = torch.tensor([[1, pair, share], [pair, 1, 0], [share, 0, 1]], dtype=torch.float64)
     torch.testing.assert_close(strategy.agreement.among("ABC"), expected, rtol=0, atol=1e-6)
+    of_c, of_a = 60 * share / (30 + 60 * share), 30 * share / (30 * share + 60)
     held = strategy.parameters.personal
     for name in personal_names(strategy):
         assert torch.equal(held["B"][name], away[name])
         ends = {scenario: own[name] + 0.1 for scenario, own in start.items()}
-        # Rows by agreement: 30 and 60 / 3 in A's consensus, 30 / 3 and 60 in C's.
-        close(held["A"][name], ends["A"] + 0.5 * 0.4 * (ends["C"] - ends["A"]))
-        close(held["C"][name], ends["C"] + 0.5 / 7 * (ends["A"] - ends["C"]))
+        # Rows by agreement: 30 and 60 shares in A's consensus, 30 shares and 60 in C's.
+        close(held["A"][name], ends["A"] + 0.5 * of_c * (ends["C"] - ends["A"]))
+        close(held["C"][name], ends["C"] + 0.5 * of_a * (ends["A"] - ends["C"]))
     assert torch.equal(held["B"][TABLE], away[TABLE])
     first, second = (start[scenario][TABLE][1] + 0.1 for scenario in "AC")  # used 30 and 60 times
-    close(held["A"][TABLE][1], 0.6 * first + 0.4 * second)
-    close(held["C"][TABLE][1], first / 7 + second * 6 / 7)
+    close(held["A"][TABLE][1], (1 - of_c) * first + of_c * second)
+    close(held["C"][TABLE][1], of_a * first + (1 - of_a) * second)
     for scenario, own in start.items():  # a row that nobody touched stays what it is in each scenario's own table
         assert torch.equal(held[scenario][TABLE][3], own[TABLE][3])
     close(start["A"][TABLE][3] - start["C"][TABLE][3], torch.full((2,), 0.2))
