@@ -181,6 +181,7 @@ def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback
             alpha=record.shares or None,
             gates=record.gates or None,
             conflict=None if record.conflict is None else asdict(record.conflict),
+            attention={task: asdict(own) for task, own in record.attention.items()} or None,
         )
 
     return on_round

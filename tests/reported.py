@@ -65,6 +65,14 @@ class RunMaker:
                 }
                 if learned
                 else None,
+                attention={
+                    "ctr": {
+                        "scenarios": ["NL", "US"],
+                        "weights": [[share, 1 - share], [0.2 * number, 1 - 0.2 * number]],
+                    }
+                }
+                if learned
+                else None,
             )
 
     def write(self, results: RunResults, folder: Path | None = None, *, learned: bool = False) -> Path:

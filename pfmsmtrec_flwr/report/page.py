@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from pfmsmtrec_flwr import __version__
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.report.figures.attention import draw_attention
 from pfmsmtrec_flwr.report.figures.conflict import draw_conflicts
 from pfmsmtrec_flwr.report.figures.gates import draw_gates
 from pfmsmtrec_flwr.report.figures.learning import draw_learning
@@ -120,6 +121,13 @@ def _sections(study: Study, save: Save) -> Iterator[PageSection]:
         "The cosine between two scenarios' updates: 1 where they agree, 0 where they have nothing to do with each "
         "other, below 0 where one undoes the other.",
         pictures=save(draw_conflicts(study)),
+    )
+    yield PageSection(
+        "attention",
+        "Attention between towers",
+        "The weight that a scenario (row) gives to the tower update of each scenario (column) in the mixture that it "
+        "receives. Equal weights are a plain mean; a weight of 1 on the diagonal takes nothing from others.",
+        pictures=save(draw_attention(study)),
     )
     yield PageSection("gates", "Use of the experts", pictures=save(draw_gates(study)))
     yield PageSection(

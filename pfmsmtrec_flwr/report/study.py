@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 
 from pfmsmtrec_flwr.results.frame import Figures
-from pfmsmtrec_flwr.results.rounds import ConflictRound, RoundMetrics
+from pfmsmtrec_flwr.results.rounds import AttentionRound, ConflictRound, RoundMetrics
 from pfmsmtrec_flwr.results.schema import Family, RunResults, notes_of
 
 
@@ -42,6 +42,11 @@ class LoggedRun:
         """Return the share of each expert by round."""
         logged = {entry.round: (entry.gates or {}).get(scenario, {}).get(task) for entry in self.rounds}
         return {number: shares for number, shares in logged.items() if shares}
+
+    def attention(self, task: str) -> dict[int, AttentionRound]:
+        """Return the attention of a task's towers by round."""
+        logged = {entry.round: (entry.attention or {}).get(task) for entry in self.rounds}
+        return {number: own for number, own in logged.items() if own is not None}
 
     @property
     def conflicts(self) -> dict[int, ConflictRound]:

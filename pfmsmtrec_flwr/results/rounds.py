@@ -43,6 +43,15 @@ class ConflictRound(Section):
     """Cosine for each expert, scenario and scenario."""
 
 
+class AttentionRound(Section):
+    """Attention between the scenarios' tower updates of one task."""
+
+    scenarios: list[str]
+    """Order of the axes of `weights`."""
+    weights: list[list[float]]
+    """Weight of each scenario's update in each scenario's mixture, mean over layers; each row sums to one."""
+
+
 class RoundMetrics(Section):
     """One line of `metrics.jsonl`: one round of one method."""
 
@@ -62,6 +71,8 @@ class RoundMetrics(Section):
     gates: dict[str, dict[str, list[float]]] | None = None
     """Mean share of each expert by scenario and task."""
     conflict: ConflictRound | None = None
+    attention: dict[str, AttentionRound] | None = None
+    """Attention of the towers, by task."""
 
 
 class MetricsLog:
@@ -102,6 +113,7 @@ class MetricsLog:
         alpha: Mapping[str, Mapping[str, float]] | None = None,
         gates: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
         conflict: Mapping[str, Any] | None = None,
+        attention: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> RoundMetrics:
         """Write one round's line and return it.
 
@@ -119,8 +131,11 @@ class MetricsLog:
             Mean share of each expert, by scenario and task.
         conflict
             Fields of `ConflictRound`.
+        attention
+            Fields of `AttentionRound`, by task.
         """
-        reported = {name: parse(ScenarioRound, scenarios[name], f"round {round_number}") for name in sorted(scenarios)}
+        source = f"round {round_number}"
+        reported = {name: parse(ScenarioRound, scenarios[name], source) for name in sorted(scenarios)}
         entry = RoundMetrics(
             method=self._method,
             round=round_number,
@@ -132,7 +147,10 @@ class MetricsLog:
             down_bytes=down_bytes,
             alpha=None if alpha is None else {name: dict(own) for name, own in alpha.items()},
             gates=_rounded(gates),
-            conflict=None if conflict is None else parse(ConflictRound, _rounded(conflict), f"round {round_number}"),
+            conflict=None if conflict is None else parse(ConflictRound, _rounded(conflict), source),
+            attention=None
+            if attention is None
+            else {task: parse(AttentionRound, _rounded(own), source) for task, own in attention.items()},
         )
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(_line(entry))
@@ -185,7 +203,7 @@ def _entry(line: bytes, source: str) -> RoundMetrics:
 
 def _line(entry: RoundMetrics) -> str:
     document = entry.model_dump(mode="json")
-    for optional in ("alpha", "gates", "conflict"):
+    for optional in ("alpha", "gates", "conflict", "attention"):
         if document[optional] is None:
             del document[optional]
     return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"

@@ -43,6 +43,23 @@ class Conflict:
     cosines: Sequence[Sequence[Sequence[float]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Weights with which the scenarios attend to each other's tower updates of one task in a round.
+
+    Attributes
+    ----------
+    scenarios
+        Scenarios that have the task, in the order of the axes of `weights`.
+    weights
+        Weight of each scenario's update in each scenario's mixture, mean over the tower's layers (K, K); each row sums
+        to one.
+    """
+
+    scenarios: Sequence[str]
+    weights: Sequence[Sequence[float]]
+
+
 @dataclass(slots=True)
 class RoundRecord:
     """Record of one round.
@@ -67,6 +84,8 @@ class RoundRecord:
         Mean of the gates over validation rows, by scenario and task: the share of each expert (E,).
     conflict
         Disagreement between the updates that made the round's parameters; None where the method does not measure it.
+    attention
+        Attention between the updates of the towers, by task; empty where the method has none.
     """
 
     round: int
@@ -79,6 +98,7 @@ class RoundRecord:
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
     gates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     conflict: Conflict | None = None
+    attention: dict[str, Attention] = field(default_factory=dict)
 
     def score(self, scenario: str) -> float | None:
         """Return the mean validation AUC over the scenario's tasks in which it is defined."""

@@ -83,6 +83,7 @@ def test_every_section_is_there_and_can_be_reached(page: Reader) -> None:
         "traffic",
         "shares",
         "conflict",
+        "attention",
         "gates",
         "probabilities",
         "gauc",
@@ -127,10 +128,10 @@ def test_ids_are_unique_and_every_reference_finds_one(folder: Path, page: Reader
 
 def test_every_picture_says_what_it_shows_and_is_a_file(folder: Path, page: Reader) -> None:
     drawn = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
-    assert len(drawn) == len(page.all("figcaption")) == 12 and all(drawn)
+    assert len(drawn) == len(page.all("figcaption")) == 13 and all(drawn)
     named = re.findall(r"figures/(\S+\.svg)", " ".join(page.all("small")))
     assert sorted(named) == sorted(file.name for file in (folder / "figures").iterdir())
-    assert len(named) == 12
+    assert len(named) == 13
 
 
 def test_every_table_is_marked_up_and_a_file(folder: Path, page: Reader) -> None:

@@ -37,6 +37,8 @@ def test_the_log_is_read_by_round(study: Study) -> None:
     assert run.gates("US", "ctr")[2] == pytest.approx([0.7, 0.3])
     assert run.gates("US", "ctcvr") == {}
     assert list(run.conflicts) == [1, 2, 3]
+    assert run.attention("ctr")[2].weights == [[0.7, 0.3], [0.4, 0.6]]
+    assert run.attention("ctcvr") == {}
 
 
 def test_a_single_run_is_read_with_its_references(maker: RunMaker) -> None:

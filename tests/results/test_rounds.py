@@ -49,6 +49,18 @@ def test_shares_are_written_where_a_method_learns_them(tmp_path: Path) -> None:
     assert read_metrics(tmp_path)[0].macro == {"ctr": 0.5}
 
 
+def test_attention_is_written_where_a_method_attends(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, method="pf-msmtrec", rounds=2)
+    log.append(1, {}, attention={"ctr": {"scenarios": ("NL", "US"), "weights": [[0.123456, 0.876544], [0.5, 0.5]]}})
+    log.append(2, {})
+    first, second = read_metrics(tmp_path)
+    assert first.attention is not None
+    assert first.attention["ctr"].scenarios == ["NL", "US"]
+    assert first.attention["ctr"].weights == [[0.12346, 0.87654], [0.5, 0.5]]
+    assert second.attention is None
+    assert "attention" not in (tmp_path / "metrics.jsonl").read_text().splitlines()[1]
+
+
 def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     MetricsLog(tmp_path, method="fedavg", rounds=2).append(1, {})
     path = tmp_path / "metrics.jsonl"

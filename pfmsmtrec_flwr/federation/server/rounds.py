@@ -49,6 +49,7 @@ def run_rounds(
         # 4. What the method has learned is recorded, and the caller may look at the consensus.
         strategy.record(number).shares = strategy.shares()
         strategy.record(number).conflict = strategy.conflict()
+        strategy.record(number).attention = strategy.attention()
         if evaluate is not None and (metrics := evaluate(number, pack_tensors(strategy.consensus()))) is not None:
             result.evaluate_metrics_serverapp[number] = metrics
     # 5. No message follows the last round: it is measured by one that trains nothing.

@@ -39,7 +39,7 @@ from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate, stack
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import HEAD_PARTS, Part
-from pfmsmtrec_flwr.training.records import Conflict, RoundCallback, RoundRecord
+from pfmsmtrec_flwr.training.records import Attention, Conflict, RoundCallback, RoundRecord
 from pfmsmtrec_flwr.training.selection import RoundSelection
 
 
@@ -96,6 +96,10 @@ class MethodSteps(Strategy):
     def conflict(self) -> Conflict | None:
         """Return the disagreement between the last aggregated updates, if the method measures it."""
         return None
+
+    def attention(self) -> dict[str, Attention]:
+        """Return the attention between the last aggregated updates of the towers, by task, if the method has one."""
+        return {}
 
     @property
     def regularization(self) -> float:

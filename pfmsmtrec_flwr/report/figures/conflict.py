@@ -6,18 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from pfmsmtrec_flwr.report.figures.curves import curve_of, draw_curve
-from pfmsmtrec_flwr.report.figures.style import GREY, PANEL, WIDTH, Drawing, colour, dash, frame_rounds, listed, panels
+from pfmsmtrec_flwr.report.figures.matrix import Scale, draw_matrix
+from pfmsmtrec_flwr.report.figures.style import GREY, PANEL, Drawing, colour, dash, frame_rounds, listed, panels
 from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
 from pfmsmtrec_flwr.results.rounds import ConflictRound
-
-_COLOURS = 41
-_PRINTED = 12
-"""Largest number of scenarios for which the cells of a matrix have room for a number."""
 
 
 def draw_conflicts(study: Study) -> Iterator[Drawing]:
@@ -86,29 +81,8 @@ def mean_matrix(conflicts: Sequence[ConflictRound]) -> tuple[list[str], npt.NDAr
 def _matrix(
     variant: LoggedVariant, which: str, rounds: str, scenarios: Sequence[str], matrix: npt.NDArray[np.float64]
 ) -> Drawing:
-    figure = Figure(figsize=(WIDTH, 0.9 * WIDTH), layout="constrained")
-    axes = figure.subplots()
-    ticks = range(len(scenarios))
-    # A mesh and few colours, as an image and a smooth scale would be pixels in an SVG.
-    mesh = axes.pcolormesh(
-        ticks, ticks, matrix, cmap=colormaps["PuOr_r"].resampled(_COLOURS), vmin=-1, vmax=1, edgecolors="white"
-    )
-    axes.invert_yaxis()
-    axes.set_aspect("equal")
-    axes.tick_params(length=0)
-    axes.set_xticks(ticks, scenarios, rotation=90 if max(map(len, scenarios)) > 4 else 0)
-    axes.set_yticks(ticks, scenarios)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    if len(scenarios) <= _PRINTED:
-        size = 8 if len(scenarios) <= 6 else 6
-        for row in ticks:
-            for column in ticks:
-                value = round(float(matrix[row, column]), 2) + 0.0  # no minus before a zero
-                shade = "white" if abs(value) > 0.7 else "black"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=size)
-    figure.colorbar(mesh, ax=axes, shrink=0.8, label="cosine")
-    axes.set_title(f"{variant.name}, round {rounds}")
+    scale = Scale("PuOr_r", -1, 1, "cosine")
+    figure = draw_matrix(f"{variant.name}, round {rounds}", scenarios, matrix, scale)
     pairs = matrix[~np.eye(len(scenarios), dtype=bool)]
     return Drawing(
         file_name("conflict", which, variant.name),
