@@ -48,7 +48,34 @@ def attend(updates: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     The paper's "additional round of personalized federated aggregation on the task tower networks"; cross-attention
     of decoders as in FedHCA² (Lu et al., CVPR 2024, section 3.3).
     """
-    weights = (cosines_of(gram_matrices(updates.unsqueeze(1)))[0] / temperature).softmax(dim=1)
+    return attend_by_similarity(updates, cosines_of(gram_matrices(updates.unsqueeze(1)))[0], temperature)
+
+
+def attend_by_similarity(updates: Tensor, similarity: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Mix the scenarios' updates of one layer, weighted by a similarity of the scenarios.
+
+    The cosine of two noisy updates with one aim is far below 1, the cosine of an update with itself, so that each
+    scenario attends to itself in `attend`. The agreement of the scenarios is corrected for that noise (our
+    construction).
+
+    Parameters
+    ----------
+    updates
+        Updates of one tower layer, flattened, (K, d).
+    similarity
+        Similarity of each pair of scenarios (K, K), such as
+        `pfmsmtrec_flwr.aggregation.agreement.Agreement.among` returns.
+    temperature
+        τ > 0 of the softmax.
+
+    Returns
+    -------
+    attended
+        Attended update of each scenario (K, d).
+    weights
+        Weight of each scenario's update in each scenario's mixture (K, K) float64; each row sums to one.
+    """
+    weights = (similarity.double() / temperature).softmax(dim=1)
     return weights.to(updates.dtype) @ updates, weights
 
 

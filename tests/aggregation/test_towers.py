@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfmsmtrec_flwr.aggregation.towers import attend, attend_by_products
+from pfmsmtrec_flwr.aggregation.towers import attend, attend_by_products, attend_by_similarity
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -100,6 +100,17 @@ def test_the_order_of_the_scenarios_does_not_matter(order: list[int], temperatur
     torch.testing.assert_close(turned, attended[order])
     torch.testing.assert_close(own, weights[order][:, order])
     torch.testing.assert_close(own.sum(dim=1), torch.ones(5, dtype=torch.float64))
+
+
+def test_by_agreement_all_that_agree_wholly_weigh_alike() -> None:
+    updates = drawn(3, 8, seed=8)
+    agreement = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64)
+    attended, weights = attend_by_similarity(updates, agreement, temperature=0.1)
+    high, half = math.exp(10), math.exp(5)
+    expected = torch.tensor([[high, high, 1.0], [high, high, half], [1.0, half, high]], dtype=torch.float64)
+    expected /= expected.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(weights, expected)
+    torch.testing.assert_close(attended, expected @ updates)
 
 
 class TestByProducts:
