@@ -68,3 +68,39 @@ def learn_share(share: Tensor, update: Tensor, received: Tensor, lr: float) -> T
     """
     cosine = paired_cosines(update, received)
     return (share + lr * cosine.to(share.dtype)).clamp(0.0, 1.0)
+
+
+def descend_share(
+    share: Tensor, velocity: Tensor, update: Tensor, received: Tensor, *, lr: float, momentum: float, decay: float
+) -> tuple[Tensor, Tensor]:
+    """Take a step of gradient descent with momentum on the shares, which are clipped to [0, 1] where they weigh.
+
+    ``gradient = -<update, received> + decay * share``, with the first term zero where the clip holds the share;
+    ``velocity <- momentum * velocity + gradient``, ``share <- share - lr * velocity``. A share that has weighted
+    nothing yet stays.
+
+    Parameters
+    ----------
+    share, velocity
+        Share of each scenario and expert, not clipped, and its velocity (K, E).
+    update
+        Updates of the scenarios in this round (K, E, P).
+    received
+        Direction that the shares weighted in the round before (K, E, P).
+    lr, momentum, decay
+        Step, momentum and weight decay.
+
+    Returns
+    -------
+    tuple
+        The new shares and velocities (K, E).
+
+    References
+    ----------
+    FedHCA² (Lu et al., CVPR 2024, section 3.4); momentum, decay and clip as in the authors' code.
+    """
+    product = (update.double() * received.double()).sum(dim=-1).to(share.dtype)
+    gradient = decay * share - torch.where((share >= 0) & (share <= 1), product, 0.0)
+    learned = received.abs().amax(dim=-1) > 0
+    velocity = torch.where(learned, momentum * velocity + gradient, velocity)
+    return torch.where(learned, share - lr * velocity, share), velocity

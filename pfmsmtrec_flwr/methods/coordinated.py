@@ -9,8 +9,9 @@ the second round on, `learn_share` moves a scenario's shares by what its next up
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 from pfmsmtrec_flwr.training.records import Conflict, RoundCallback
+
+Key = TypeVar("Key", bound=Hashable)
 
 LayerKey = tuple[str, int]
 """Task and layer of a tower."""
@@ -64,19 +67,19 @@ class Memory:
     alpha
         Share α of the coordinated update, by scenario, (E,).
     beta
-        Share β of the attended tower update, by scenario and tower layer.
+        Share β of the attended tower update, by scenario and tower layer, (1,).
     received_experts
         U that each scenario received last, by scenario, (E, P); a scenario that missed a round has an older one.
     received_towers
-        Attended update that each scenario received last, by scenario and tower layer, flat.
+        Attended update that each scenario received last, by scenario and tower layer, (1, d).
     conflict
         Cosines of the last updates.
     """
 
     alpha: dict[str, Tensor] = field(default_factory=dict)
-    beta: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+    beta: dict[tuple[str, Hashable], Tensor] = field(default_factory=dict)
     received_experts: dict[str, Tensor] = field(default_factory=dict)
-    received_towers: dict[tuple[str, LayerKey], Tensor] = field(default_factory=dict)
+    received_towers: dict[tuple[str, Hashable], Tensor] = field(default_factory=dict)
     conflict: Conflict | None = None
 
 
@@ -110,6 +113,10 @@ class CoordinatedStrategy(ScenarioStrategy):
             self.aggregate_all_towers(updates)
 
     # The steps, open to subclasses ----------------------------------------------------------------------------------
+
+    def expert_layout(self, update: ScenarioUpdate) -> ExpertLayout:
+        """Return the layout of the tensors that are coordinated: here those of each expert."""
+        return ExpertLayout.of({name: update.end[name] for name in names_of(update.slots, [Part.EXPERT_SCENARIO])})
 
     def coordinate(self, updates: Tensor) -> Coordination:
         """Coordinate the scenarios' updates (K, E, P) of all experts."""
@@ -160,11 +167,13 @@ class CoordinatedStrategy(ScenarioStrategy):
         """
         return values
 
-    def learn_share(self, share: Tensor, change: Tensor, received: Tensor) -> Tensor:
+    def learn_share(self, keys: Sequence[Hashable], share: Tensor, change: Tensor, received: Tensor) -> Tensor:  # noqa: ARG002
         """Return the shares (K, E) after a step along their hyper-gradient.
 
         Parameters
         ----------
+        keys
+            Names of the K rows of shares, for a subclass that remembers more of them.
         share
             Shares so far (K, E).
         change
@@ -189,11 +198,11 @@ class CoordinatedStrategy(ScenarioStrategy):
         self.memory.conflict = _conflict([update.scenario for update in updates], cosines)
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """Return each scenario's mean α over experts and mean β over tower layers."""
-        means = {name: {"alpha": float(alpha.mean())} for name, alpha in self.memory.alpha.items()}
+        """Return each scenario's mean α over experts and mean β over tower layers, clipped to [0, 1]."""
+        means = {name: {"alpha": _mean([alpha])} for name, alpha in self.memory.alpha.items()}
         for name in means:
             if own := [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]:
-                means[name]["beta"] = float(torch.stack(own).mean())
+                means[name]["beta"] = _mean(own)
         return means
 
     def conflict(self) -> Conflict | None:
@@ -204,17 +213,17 @@ class CoordinatedStrategy(ScenarioStrategy):
 
     def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Coordinate and personalize the experts; a single scenario has nobody to coordinate with."""
-        names = names_of(updates[0].slots, [Part.EXPERT_SCENARIO])
-        layout = ExpertLayout.of({name: updates[0].end[name] for name in names})
+        layout = self.expert_layout(updates[0])
         start = torch.stack([layout.flatten(update.start) for update in updates])  # (K, E, P)
         end = torch.stack([layout.flatten(update.end) for update in updates])
         if len(updates) > 1:
             change = end - start
-            share = self._learn_alpha(updates, change)
+            scenarios = [update.scenario for update in updates]
+            share = self.learned(self.memory.alpha, self.memory.received_experts, scenarios, self.rule.alpha, change)
             coordination = self.coordinate(change)
             self.observe(updates, change, coordination.cosines)
             end = self.regularize(updates, self.personalize(end, coordination.direction, share))
-            self.memory.received_experts |= {update.scenario: coordination.direction for update in updates}
+            self.memory.received_experts |= dict.fromkeys(scenarios, coordination.direction)
         for update, vectors in zip(updates, end, strict=True):
             self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
 
@@ -229,38 +238,47 @@ class CoordinatedStrategy(ScenarioStrategy):
         for task, layer in sorted(layers):
             self._aggregate_tower_layer((task, layer), updates)
 
-    def _learn_alpha(self, updates: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
-        """Return α (K, E), moved along its hyper-gradient if there was a round before."""
-        initial = torch.full((change.shape[1],), self.rule.alpha)
-        share = torch.stack([self.memory.alpha.get(update.scenario, initial) for update in updates])
-        nothing = torch.zeros_like(change[0])
-        received = torch.stack([self.memory.received_experts.get(update.scenario, nothing) for update in updates])
-        share = self.learn_share(share, change, received)
-        self.memory.alpha |= {update.scenario: alpha for update, alpha in zip(updates, share, strict=True)}
-        return share
-
     def _aggregate_tower_layer(self, key: LayerKey, updates: Sequence[ScenarioUpdate]) -> None:
         names = {update.scenario: _layer_names(update, key) for update in updates}
         owners = [update for update in updates if names[update.scenario]]
         start = torch.stack([_flat(update.start, names[update.scenario]) for update in owners])  # (K, d)
         end = torch.stack([_flat(update.end, names[update.scenario]) for update in owners])
         if len(owners) > 1:
-            share = self._learn_beta(key, owners, end - start)
-            personal, attended = self.aggregate_towers(start, end, share)
+            keys: list[tuple[str, Hashable]] = [(owner.scenario, key) for owner in owners]
+            received = self.memory.received_towers
+            share = self.learned(self.memory.beta, received, keys, self.rule.beta, (end - start).unsqueeze(1))
+            personal, attended = self.aggregate_towers(start, end, share.squeeze(1))
             end = self.regularize(owners, personal)
-            for update, received in zip(owners, attended, strict=True):
-                self.memory.received_towers[update.scenario, key] = received
+            received |= zip(keys, attended.unsqueeze(1), strict=True)
         for update, vector in zip(owners, end, strict=True):
             self.parameters.personal[update.scenario] |= _unflat(update.end, names[update.scenario], vector)
 
-    def _learn_beta(self, key: LayerKey, owners: Sequence[ScenarioUpdate], change: Tensor) -> Tensor:
-        """Return β (K,) of one tower layer, moved along its hyper-gradient if there was a round before."""
-        initial = torch.tensor(self.rule.beta)
-        share = torch.stack([self.memory.beta.get((owner.scenario, key), initial) for owner in owners])
+    def learned(
+        self,
+        shares: dict[Key, Tensor],
+        received: Mapping[Key, Tensor],
+        keys: Sequence[Key],
+        initial: float,
+        change: Tensor,
+    ) -> Tensor:
+        """Return the shares (K, E) to use now, moved by `learn_share`, and remember them.
+
+        Parameters
+        ----------
+        shares, received
+            Shares (E,) and received directions (E, P) so far, by key.
+        keys
+            Keys of the K updates.
+        initial
+            Share that starts where there is none yet.
+        change
+            Updates (K, E, P).
+        """
         nothing = torch.zeros_like(change[0])
-        received = torch.stack([self.memory.received_towers.get((owner.scenario, key), nothing) for owner in owners])
-        share = self.learn_share(share.unsqueeze(1), change.unsqueeze(1), received.unsqueeze(1)).squeeze(1)
-        self.memory.beta |= {(owner.scenario, key): beta for owner, beta in zip(owners, share, strict=True)}
+        before = torch.stack([received.get(key, nothing) for key in keys])
+        share = torch.stack([shares.get(key, torch.full((change.shape[1],), initial)) for key in keys])
+        share = self.learn_share(keys, share, change, before)
+        shares |= zip(keys, share, strict=True)
         return share
 
 
@@ -271,6 +289,10 @@ def _conflict(scenarios: Sequence[str], cosines: Tensor) -> Conflict:
     if count > PAIRWISE_SCENARIOS:
         return Conflict((), mean.tolist(), ())
     return Conflict(tuple(scenarios), mean.tolist(), cosines.tolist())
+
+
+def _mean(shares: Sequence[Tensor]) -> float:
+    return float(torch.stack(list(shares)).clamp(0.0, 1.0).mean())
 
 
 def _layer_names(update: ScenarioUpdate, key: LayerKey) -> list[str]:

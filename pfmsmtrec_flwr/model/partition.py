@@ -63,7 +63,7 @@ def _slots(model: ScenarioModel) -> Iterator[Slot]:
     depth = 0  # number of expert layers so far; those of a later level continue the count
     for name, owner in model.named_modules():
         if isinstance(owner, _BatchNorm | PartitionedNorm):
-            yield from (Slot(f"{name}.{own}", Part.NORMALIZATION) for own in _own(owner))
+            yield from _normalization_slots(name, owner, Part.NORMALIZATION)
         elif isinstance(owner, FieldEmbeddings):
             part = Part.FEDERATED_EMBEDDING if owner.federated else Part.LOCAL_EMBEDDING
             yield from (Slot(f"{name}.{own}", part) for own in _own(owner))
@@ -109,7 +109,12 @@ def _network_slots(name: str, network: nn.Module, part: Part, task: str | None =
             yield from (Slot(f"{path}.{own}", _layer_part(inner, own, part), task, layer) for own in _own(inner))
             layer += 1
         elif isinstance(inner, _BatchNorm):
-            yield from (Slot(f"{path}.{own}", Part.TOWER_NORMALIZATION, task) for own in _own(inner))
+            yield from _normalization_slots(path, inner, Part.TOWER_NORMALIZATION, task)
+
+
+def _normalization_slots(name: str, owner: nn.Module, part: Part, task: str | None = None) -> Iterator[Slot]:
+    statistics = dict(owner.named_buffers(recurse=False))
+    yield from (Slot(f"{name}.{own}", part, task, statistic=own in statistics) for own in _own(owner))
 
 
 def _layer_part(layer: nn.Module, own: str, part: Part) -> Part:

@@ -51,9 +51,12 @@ class Slot:
         Task that a gate or a tower serves; None for other parts.
     layer
         Position within its expert or tower, counted from 0 in the order of computation.
+    statistic
+        Whether it is a statistic of normalization, which is counted and not learned.
     """
 
     name: str
     part: Part
     task: str | None = None
     layer: int = 0
+    statistic: bool = False

@@ -34,3 +34,11 @@ def test_round_trip(experts: int, shapes: list[list[int]]) -> None:
 def test_what_the_layout_does_not_know_is_left_out() -> None:
     layout = ExpertLayout.of({"a": torch.zeros(2, 3)})
     assert layout.flatten({"a": torch.ones(2, 3), "z": torch.zeros(2, 9)}).shape == (2, 3)
+
+
+def test_tensors_of_any_shape_are_one_vector() -> None:
+    tensors = {"b": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "a": torch.tensor([5.0])}
+    layout = ExpertLayout.of(tensors, experts=1)
+    assert layout.flatten(tensors).tolist() == [[5.0, 1.0, 2.0, 3.0, 4.0]]
+    back = layout.unflatten(torch.arange(5.0).unsqueeze(0))
+    assert (back["a"].tolist(), back["b"].tolist()) == ([0.0], [[1.0, 2.0], [3.0, 4.0]])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfmsmtrec_flwr.aggregation.personalized import learn_share, personalize
+from pfmsmtrec_flwr.aggregation.personalized import descend_share, learn_share, personalize
 
 
 def test_each_scenario_and_expert_has_its_own_share() -> None:
@@ -69,3 +69,31 @@ def test_the_scale_of_the_parameters_does_not_matter(first: float, second: float
     before = torch.tensor([[4.0, 3.0]], dtype=torch.float64)
     moved = learn_share(torch.full((1, 1), 0.5, dtype=torch.float64), update * first, before * second, 0.1)
     assert float(moved) == pytest.approx(0.5 + 0.1 * 24 / 25)
+
+
+def test_the_descent_is_that_of_pytorch_through_the_clip() -> None:
+    """The gradient of FedHCA²'s code: backwards from the new parameters, with the negative next update."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.tensor([[0.1], [0.9], [0.98]])
+    shares = [torch.nn.Parameter(share.clone()) for share in start]
+    optimizer = torch.optim.SGD(shares, lr=0.02, momentum=0.9, weight_decay=0.01)
+    found, velocity = start, torch.zeros_like(start)
+    before = torch.randn(3, 1, 8, generator=generator)
+    for _ in range(6):
+        update = torch.randn(3, 1, 8, generator=generator) + before  # moves on in the direction received
+        optimizer.zero_grad()
+        for share, received, change in zip(shares, before, update, strict=True):
+            torch.autograd.backward(share.clamp(0, 1).unsqueeze(1) * received, -change)
+        optimizer.step()
+        found, velocity = descend_share(found, velocity, update, before, lr=0.02, momentum=0.9, decay=0.01)
+        torch.testing.assert_close(found, torch.stack([share.detach() for share in shares]))
+        before = torch.randn(3, 1, 8, generator=generator)
+    assert float(found.max()) > 1
+
+
+def test_a_share_that_has_weighted_nothing_does_not_decay() -> None:
+    share, velocity = torch.tensor([[0.3], [0.3]]), torch.zeros(2, 1)
+    received = torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]])
+    moved, speed = descend_share(share, velocity, torch.ones(2, 1, 2), received, lr=0.1, momentum=0.5, decay=1.0)
+    torch.testing.assert_close(moved, torch.tensor([[0.3], [0.37]]))
+    torch.testing.assert_close(speed, torch.tensor([[0.0], [-0.7]]))

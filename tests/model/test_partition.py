@@ -81,7 +81,11 @@ def test_the_whole_partition() -> None:
         for position in (1, 5)
     }
     tensors = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    norms = {f"{owner}.{own}": Slot(f"{owner}.{own}", *where) for owner, where in owners.items() for own in tensors}
+    norms = {
+        f"{owner}.{own}": Slot(f"{owner}.{own}", *where, statistic=own not in ("weight", "bias"))
+        for owner, where in owners.items()
+        for own in tensors
+    }
     tables = {
         "federated_embeddings.weight": Slot("federated_embeddings.weight", Part.FEDERATED_EMBEDDING),
         "local_embeddings.weight": Slot("local_embeddings.weight", Part.LOCAL_EMBEDDING),
