@@ -20,6 +20,7 @@ from pfmsmtrec_flwr.methods import (
     fedprox,
     fedrep,
     floor,
+    mat_fl,
     mr_mtl,
     pf_msmtrec,
     pooled,
@@ -44,6 +45,7 @@ METHODS: Mapping[str, Method] = {
         apfl.METHOD,
         fedala.METHOD,
         fedamp.METHOD,
+        mat_fl.METHOD,
         fedhca2.METHOD,
         pf_msmtrec.METHOD,
     )

@@ -44,6 +44,7 @@ BASELINES = (
     "apfl",
     "fedala",
     "fedamp",
+    "mat-fl",
     "fedhca2",
 )
 ONE_FOR_ALL: dict[str, Any] = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
@@ -95,6 +96,7 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
         ("fedavg", {}),
         ("fedbn", {}),
         ("fedper", {}),
+        ("mat-fl", {}),
         ("fedhca2", {}),
         ("fedprox", FREE),
         ("ditto", FREE),
