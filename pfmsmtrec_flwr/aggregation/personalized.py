@@ -19,6 +19,7 @@ follows the direction that its share weights, so its share grows; the second mov
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.cosines import paired_cosines
