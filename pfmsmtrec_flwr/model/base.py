@@ -129,11 +129,23 @@ class ScenarioModel(nn.Module):
             Logits (B, T).
         """
 
-    def embed(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """Return the embedded input x (B, D): the embeddings, with dropout in training, then the numeric columns."""
+    def embed(self, categorical: Tensor, numeric: Tensor, *, kept: slice | None = None) -> Tensor:
+        """Return the embedded input x (B, D): the embeddings, with dropout in training, then the numeric columns.
+
+        Parameters
+        ----------
+        categorical, numeric
+            Input, as of `forward`.
+        kept
+            Columns of the embeddings that dropout leaves as they are, such as those of the scenario.
+        """
         embedded = [table(categorical) for table in self.tables]
         if embedded and self.settings.embedding_dropout:
-            embedded = [dropout(torch.cat(embedded, 1), self.settings.embedding_dropout, self.training)]
+            whole = torch.cat(embedded, 1)
+            embedded = [dropout(whole, self.settings.embedding_dropout, self.training)]
+            if kept is not None:
+                (dropped,) = embedded
+                embedded = [dropped[:, : kept.start], whole[:, kept], dropped[:, kept.stop :]]
         return torch.cat([*embedded, numeric], dim=1)
 
     def auxiliary_loss(self, logits: Tensor) -> Tensor | None:  # noqa: ARG002

@@ -108,7 +108,7 @@ def _network_slots(name: str, network: nn.Module, part: Part, task: str | None =
         if isinstance(inner, nn.Linear | StarLinear):
             yield from (Slot(f"{path}.{own}", _layer_part(inner, own, part), task, layer) for own in _own(inner))
             layer += 1
-        elif isinstance(inner, _BatchNorm):
+        elif isinstance(inner, _BatchNorm | PartitionedNorm):
             yield from _normalization_slots(path, inner, Part.TOWER_NORMALIZATION, task)
 
 

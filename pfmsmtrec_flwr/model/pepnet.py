@@ -32,8 +32,9 @@ from pfmsmtrec_flwr.model.towers import Towers
 class PEPNet(ScenarioModel):
     """Embeddings scaled by scenario (EPNet), a network per task with hidden units scaled by person (PPNet).
 
-    The prior of the domain is the scenario's embedding. The prior of the person is the embeddings of the local fields
-    or, without local fields, the embedded input. A task's network has the layers of an expert, then those of a tower.
+    The prior of the domain is the scenario's embedding, without dropout. The prior of the person is the embeddings of
+    the local fields or, without local fields, the embedded input. A task's network has the layers of an expert, then
+    those of a tower.
 
     References
     ----------
@@ -67,7 +68,7 @@ class PEPNet(ScenarioModel):
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""
-        x = self.embed(categorical, numeric)  # (B, D)
+        x = self.embed(categorical, numeric, kept=self._domain)  # (B, D)
         # Detached: the gates train their priors, but none of their other inputs.
         scaled = x * self.domain_gate(torch.cat([x[:, self._domain], x.detach()], dim=1))
         known = torch.cat([x[:, self._personal], scaled.detach()], dim=1)

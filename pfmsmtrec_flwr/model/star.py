@@ -2,7 +2,7 @@
 
 Examples
 --------
-Two scenarios scale the shared weight of 1 by 2 and by 3.
+Two scenarios scale the shared weight of 1 by 1 + 1 and by 1 + 2.
 
 >>> import torch
 >>> from pfmsmtrec_flwr.model.star import StarLinear
@@ -10,7 +10,7 @@ Two scenarios scale the shared weight of 1 by 2 and by 3.
 >>> _ = layer.load_state_dict({
 ...     "weight": torch.ones(1, 1),
 ...     "bias": torch.zeros(1),
-...     "weight_scenario": torch.tensor([2.0, 3.0]).view(2, 1, 1),
+...     "weight_scenario": torch.tensor([1.0, 2.0]).view(2, 1, 1),
 ...     "bias_scenario": torch.zeros(2, 1),
 ... })
 >>> layer(torch.ones(3, 1), counts=[1, 2]).flatten().tolist()  # one row of the first scenario, two of the second
@@ -25,11 +25,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
 from pfmsmtrec_flwr.model.dropout import dropout
+from pfmsmtrec_flwr.model.normalization import FewRowsNorm
 from pfmsmtrec_flwr.model.parts import TOWER_PARTS, Part
 from pfmsmtrec_flwr.model.scenarios import order_by_scenario, require_scenarios, scenario_columns
 from pfmsmtrec_flwr.model.towers import Tower
@@ -38,13 +38,14 @@ from pfmsmtrec_flwr.model.towers import Tower
 class STAR(ScenarioModel):
     """Embeddings, partitioned normalization, star-topology bottom and towers, and the auxiliary network.
 
-    The scenario's embedding is an input of the auxiliary network alone. It is constant within a scenario, and
-    partitioned normalization would remove it.
+    The scenario's embedding is an input of the auxiliary network alone, without dropout. It is constant within a
+    scenario, and partitioned normalization would remove it.
 
     References
     ----------
     Sheng et al., "One Model to Serve All: Star Topology Adaptive Recommender for Multi-Domain CTR Prediction", CIKM
-    2021, sections 3.2 to 3.4. A tower per task, and a logit per task of the auxiliary network, are added here.
+    2021, sections 3.2 to 3.4. A tower per task, and a logit per task of the auxiliary network, are added here. Hidden
+    layers have normalization per scenario, as in the public code of Scenario-Wise-Rec.
 
     Raises
     ------
@@ -76,7 +77,7 @@ class STAR(ScenarioModel):
         ValueError
             The specification does not have a row's scenario.
         """
-        x = self.embed(categorical, numeric)  # (B, D)
+        x = self.embed(categorical, numeric, kept=self._indicator)  # (B, D)
         rows = order_by_scenario(categorical, self.spec.scenarios)
         features = torch.cat([x[:, : self._indicator.start], x[:, self._indicator.stop :]], dim=1)
         hidden = self.bottom(self.norm(features[rows.order], rows.counts), rows.counts)
@@ -85,10 +86,9 @@ class STAR(ScenarioModel):
 
 
 class PartitionedNorm(nn.Module):
-    """Normalization with the statistics of each scenario: ``(γ γ_s) (z - μ_s) / sqrt(σ_s² + ε) + (β + β_s)``.
+    """Normalization with the statistics of each scenario: ``γ (1 + γ_s) (z - μ_s) / sqrt(σ_s² + ε) + (β + β_s)``.
 
-    A single row has no variance. A scenario with one row in a training batch is therefore normalised with its running
-    statistics, which stay as they are.
+    The paper's factor of a scenario is 1 + γ_s here: weight decay then pulls it to one instead of zero.
 
     Parameters
     ----------
@@ -102,29 +102,21 @@ class PartitionedNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
-        self.weight_scenario = nn.Parameter(torch.ones(scenarios, width))
+        self.weight_scenario = nn.Parameter(torch.zeros(scenarios, width))
         self.bias_scenario = nn.Parameter(torch.zeros(scenarios, width))
-        self.of_scenario = nn.ModuleList(nn.BatchNorm1d(width, affine=False) for _ in range(scenarios))
+        self.of_scenario = nn.ModuleList(FewRowsNorm(width, affine=False) for _ in range(scenarios))
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Normalise the rows ``x`` (B, D): the first ``counts[0]`` belong to the first scenario, and so on."""
-        parts = [
-            _normalise(norm, part) if len(part) else part
-            for norm, part in zip(self.of_scenario, torch.split(x, list(counts)), strict=True)
-        ]
-        weight, bias = self.weight * self.weight_scenario, self.bias + self.bias_scenario  # (S, D)
+        parts = [norm(part) for norm, part in zip(self.of_scenario, torch.split(x, list(counts)), strict=True)]
+        weight, bias = self.weight * (1 + self.weight_scenario), self.bias + self.bias_scenario  # (S, D)
         return torch.cat([torch.addcmul(b, part, w) for part, w, b in zip(parts, weight, bias, strict=True)])
 
 
-def _normalise(norm: nn.Module, rows: Tensor) -> Tensor:
-    if norm.training and len(rows) == 1:
-        return functional.batch_norm(rows, norm.get_buffer("running_mean"), norm.get_buffer("running_var"))
-    normalised: Tensor = norm(rows)
-    return normalised
-
-
 class StarLinear(nn.Module):
-    """A linear layer for each scenario: ``W_s = W * W'_s`` element by element, ``b_s = b + b'_s``.
+    """A linear layer for each scenario: ``W_s = W * (1 + V_s)`` element by element, ``b_s = b + b'_s``.
+
+    The paper's factor of a scenario is 1 + V_s here: weight decay then pulls it to one instead of zero.
 
     Parameters
     ----------
@@ -142,7 +134,7 @@ class StarLinear(nn.Module):
         self.bias_scenario = nn.Parameter(torch.empty(scenarios, outputs))
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
-        """Draw the shared weight by He initialisation; set the scenarios' own weights to one and all biases to zero.
+        """Draw the shared weight by He initialisation; set all else to zero, so that scenarios start alike.
 
         Parameters
         ----------
@@ -151,20 +143,20 @@ class StarLinear(nn.Module):
         """
         with torch.no_grad():
             self.weight.normal_(0.0, math.sqrt(2.0 / len(self.weight)), generator=generator("weight"))
-            self.weight_scenario.fill_(1.0)
+            self.weight_scenario.zero_()
             self.bias.zero_()
             self.bias_scenario.zero_()
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Return (B, O) for ``x`` (B, I): the first ``counts[0]`` rows belong to the first scenario, and so on."""
-        weight = self.weight * self.weight_scenario  # (S, I, O)
+        weight = self.weight * (1 + self.weight_scenario)  # (S, I, O)
         bias = self.bias + self.bias_scenario  # (S, O)
         parts = zip(torch.split(x, list(counts)), weight, bias, strict=True)
         return torch.cat([torch.addmm(b, part, w) for part, w, b in parts])
 
 
 class StarLayers(nn.Module):
-    """Hidden layers of star topology: linear, batch normalization over all rows, ReLU, dropout."""
+    """Hidden layers of star topology: linear, partitioned normalization, ReLU, dropout."""
 
     def __init__(self, scenarios: int, inputs: int, layers: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -173,12 +165,12 @@ class StarLayers(nn.Module):
         self.layers = nn.ModuleList(
             StarLinear(scenarios, before, after) for before, after in itertools.pairwise(widths)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in layers)
+        self.norms = nn.ModuleList(PartitionedNorm(scenarios, width) for width in layers)
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Return (B, H) for ``x`` (B, I), whose rows are in the order of the scenarios."""
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = dropout(norm(layer(x, counts)).relu(), self.dropout, self.training)
+            x = dropout(norm(layer(x, counts), counts).relu(), self.dropout, self.training)
         return x
 
 

@@ -23,6 +23,7 @@ from pfmsmtrec_flwr.model import (
     parts_by_task,
 )
 from pfmsmtrec_flwr.model.build import ARCHITECTURES
+from pfmsmtrec_flwr.model.star import PartitionedNorm
 from pfmsmtrec_flwr.model.template import Composition
 from pfmsmtrec_flwr.training.local import backward
 
@@ -119,6 +120,9 @@ PARTS = {
 }
 
 
+HEADS = ("towers.", "auxiliary.")
+
+
 def test_every_architecture_of_the_settings_can_be_built() -> None:
     assert ARCHITECTURES.keys() == set(get_args(ModelSettings.model_fields["architecture"].annotation))
 
@@ -140,11 +144,14 @@ def test_the_parts_of_an_architecture(architecture: str) -> None:
     }
     found = {name for name, slot in slots.items() if slot.part in (Part.NORMALIZATION, Part.TOWER_NORMALIZATION)}
     assert found >= normalizations
-    assert all(
-        slot.part is Part.NORMALIZATION and name.startswith("norm.")
-        for name, slot in slots.items()
-        if name in found - normalizations
-    )
+    partitioned = {  # the shared and the scenarios' own scales of STAR
+        f"{name}.{own}"
+        for name, module in model.named_modules()
+        if isinstance(module, PartitionedNorm)
+        for own in ("weight", "bias", "weight_scenario", "bias_scenario")
+    }
+    assert found - normalizations == partitioned
+    assert all((slots[name].part is Part.TOWER_NORMALIZATION) == name.startswith(HEADS) for name in found)
     towers = {slot.task for name, slot in slots.items() if name.startswith("towers.")}
     assert towers == set(model.spec.tasks)
 

@@ -122,6 +122,19 @@ def test_each_task_is_scaled_by_its_own_gates() -> None:
     assert not gradient[6:].any()
 
 
+def test_dropout_leaves_the_scenarios_embedding() -> None:
+    model = build_model(make_spec(2, SCENARIOS), make_settings("pepnet", embedding_dropout=0.9), seed=0).train()
+    priors: list[Tensor] = []
+    model.get_submodule("domain_gate").register_forward_pre_hook(lambda _, inputs: priors.append(inputs[0]))
+    rows = make_rows(model.spec)
+    model(*rows)
+    plain = model.eval().embed(*rows)  # item, hour, user, scenario, numbers
+    scenario = slice(3 * DIM, 4 * DIM)
+    assert torch.equal(priors[0][:, :DIM], plain[:, scenario])
+    assert torch.equal(priors[0][:, DIM:][:, scenario], plain[:, scenario])
+    assert not torch.equal(priors[0][:, DIM : 4 * DIM], plain[:, : 3 * DIM])
+
+
 def test_rows_of_a_single_scenario_are_refused() -> None:
     with pytest.raises(UserError, match=r"model\.architecture=pepnet"):
         build_model(make_spec(), make_settings("pepnet"), seed=0)

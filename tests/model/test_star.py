@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import ScenarioModel, build_model
-from pfmsmtrec_flwr.model.star import PartitionedNorm, StarLinear
+from pfmsmtrec_flwr.model.star import PartitionedNorm, StarLayers, StarLinear
 from pfmsmtrec_flwr.training.batchnorm import reestimate_statistics
 
 
@@ -32,10 +32,7 @@ def plain_star(model: ScenarioModel, categorical: Tensor, numeric: Tensor) -> Te
     for row, scenario in enumerate((categorical[:, -1] - 1).tolist()):
         # item, hour, user, then the scenario itself, then the numbers; three values each
         z = torch.cat([x[row, :9], x[row, 12:]])
-        mean, var = (state[f"norm.of_scenario.{scenario}.running_{kind}"] for kind in ("mean", "var"))
-        gamma = state["norm.weight"] * state["norm.weight_scenario"][scenario]
-        beta = state["norm.bias"] + state["norm.bias_scenario"][scenario]
-        hidden = gamma * (z - mean) / (var + 1e-5).sqrt() + beta
+        hidden = star_norm(state, "norm", scenario, z)
         hidden = star_layers(state, "bottom", 2, scenario, hidden)
         for task in model.spec.tasks:
             tower = f"towers.of_task.{task}"
@@ -47,17 +44,22 @@ def plain_star(model: ScenarioModel, categorical: Tensor, numeric: Tensor) -> Te
     return torch.as_tensor(torch.stack(rows).view(len(x), -1) + auxiliary)
 
 
+def star_norm(state: dict[str, Tensor], name: str, scenario: int, z: Tensor) -> Tensor:
+    mean, var = (state[f"{name}.of_scenario.{scenario}.running_{kind}"] for kind in ("mean", "var"))
+    gamma = state[f"{name}.weight"] * (1 + state[f"{name}.weight_scenario"][scenario])
+    beta = state[f"{name}.bias"] + state[f"{name}.bias_scenario"][scenario]
+    return gamma * (z - mean) / (var + 1e-5).sqrt() + beta
+
+
 def star_linear(state: dict[str, Tensor], name: str, scenario: int, x: Tensor) -> Tensor:
-    weight = state[f"{name}.weight"] * state[f"{name}.weight_scenario"][scenario]
+    weight = state[f"{name}.weight"] * (1 + state[f"{name}.weight_scenario"][scenario])
     return x @ weight + state[f"{name}.bias"] + state[f"{name}.bias_scenario"][scenario]
 
 
 def star_layers(state: dict[str, Tensor], name: str, count: int, scenario: int, x: Tensor) -> Tensor:
     for index in range(count):
-        norm = {key: state[f"{name}.norms.{index}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")}
         x = star_linear(state, f"{name}.layers.{index}", scenario, x)
-        x = (x - norm["running_mean"]) / (norm["running_var"] + 1e-5).sqrt() * norm["weight"] + norm["bias"]
-        x = x.clamp(min=0)
+        x = star_norm(state, f"{name}.norms.{index}", scenario, x).clamp(min=0)
     return x
 
 
@@ -82,7 +84,7 @@ def test_a_layer_by_hand() -> None:
     layer = StarLinear(2, 2, 1)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0], [2.0]]))
-        layer.weight_scenario.copy_(torch.tensor([[[1.0], [1.0]], [[3.0], [-1.0]]]))
+        layer.weight_scenario.copy_(torch.tensor([[[0.0], [0.0]], [[2.0], [-2.0]]]))
         layer.bias.fill_(0.5)
         layer.bias_scenario.copy_(torch.tensor([[0.0], [1.0]]))
     x = torch.tensor([[1.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
@@ -93,8 +95,7 @@ def test_a_layer_by_hand() -> None:
 def test_scenarios_start_from_the_shared_weights() -> None:
     layer = StarLinear(2, 200, 50)
     layer.initialise(lambda _: torch.Generator().manual_seed(0))
-    assert (layer.weight_scenario == 1).all()
-    assert not any(bias.any() for bias in (layer.bias, layer.bias_scenario))
+    assert not any(own.any() for own in (layer.weight_scenario, layer.bias, layer.bias_scenario))
     assert float(layer.weight.detach().std()) == pytest.approx(0.1, rel=0.03)  # sqrt(2 / 200)
 
 
@@ -102,7 +103,7 @@ def test_normalization_by_hand() -> None:
     norm = PartitionedNorm(2, 1)
     with torch.no_grad():
         norm.weight.fill_(2.0)
-        norm.weight_scenario.copy_(torch.tensor([[1.0], [3.0]]))
+        norm.weight_scenario.copy_(torch.tensor([[0.0], [2.0]]))
         norm.bias.fill_(1.0)
         norm.bias_scenario.copy_(torch.tensor([[0.0], [10.0]]))
     x = torch.tensor([[0.0], [2.0], [10.0], [14.0]])
@@ -111,6 +112,35 @@ def test_normalization_by_hand() -> None:
     first, second = norm.of_scenario
     torch.testing.assert_close(first.get_buffer("running_mean"), torch.tensor([0.1]))
     torch.testing.assert_close(second.get_buffer("running_mean"), torch.tensor([1.2]))
+
+
+def test_weight_decay_brings_the_scenarios_factors_to_one() -> None:
+    layer, norm = StarLinear(2, 3, 4), PartitionedNorm(2, 4)
+    layer.initialise(lambda _: torch.Generator().manual_seed(0))
+    shared, common = layer.weight.detach().clone(), norm.weight.detach().clone()
+    owns = [own for module in (layer, norm) for name, own in module.named_parameters() if name.endswith("_scenario")]
+    with torch.no_grad():
+        for own in owns:
+            own.add_(0.5)
+    optimizer = torch.optim.Adam(owns, lr=0.01, weight_decay=1.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        for own in owns:
+            own.grad = torch.zeros_like(own)
+        optimizer.step()
+    x = torch.eye(3)
+    torch.testing.assert_close(layer(x, [2, 1]), shared, atol=1e-2, rtol=0)
+    torch.testing.assert_close(norm.weight * (1 + norm.weight_scenario), common.expand(2, -1), atol=1e-2, rtol=0)
+
+
+def test_hidden_layers_are_normalised_within_each_scenario() -> None:
+    layers = StarLayers(2, 3, [4], dropout=0.0)
+    for layer in layers.layers:
+        assert isinstance(layer, StarLinear)
+        layer.initialise(lambda _: torch.Generator().manual_seed(0))
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    far = torch.cat([x[:4], 5 * x[4:] + 3])  # other scales and means of the second scenario's rows change nothing
+    torch.testing.assert_close(layers(far, [4, 4]), layers(x, [4, 4]), rtol=1e-4, atol=1e-4)
 
 
 def test_a_single_row_or_none_leaves_the_statistics() -> None:
@@ -169,6 +199,17 @@ def test_the_scenarios_embedding_reaches_the_logits_through_the_auxiliary_networ
         table.weight[-SCENARIOS:] += 1.0
         assert torch.equal(model(*rows), muted)
     assert not torch.equal(before, muted)
+
+
+def test_dropout_leaves_the_scenarios_embedding() -> None:
+    model = build_model(make_spec(2, SCENARIOS), make_settings("star", embedding_dropout=0.9), seed=0).train()
+    inputs: list[Tensor] = []
+    model.get_submodule("auxiliary").register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    categorical, numeric = make_rows(model.spec)
+    model(categorical, numeric)
+    plain = model.eval().embed(categorical, numeric)  # item, hour, user, then the scenario itself, then the numbers
+    assert torch.equal(inputs[0][:, 9:], plain[:, 9:])
+    assert not torch.equal(inputs[0][:, :9], plain[:, :9])
 
 
 def test_rows_of_a_single_scenario_are_refused() -> None:
