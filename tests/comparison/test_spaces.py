@@ -40,7 +40,11 @@ def test_adagrads_rate_is_tuned_where_there_is_adagrad() -> None:
 def test_no_network_has_nothing_but_its_own_choices() -> None:
     assert space_of(find_method("base-rate"), RunConfig()) == {}
     logistic = find_method("logistic-alone")
-    assert space_of(logistic, logistic.configure(RunConfig())) == {"C": (0.1, 0.001, 0.01, 1.0)}
+    assert space_of(logistic, logistic.configure(RunConfig())) == {
+        "C": (0.1, 0.001, 0.01, 1.0),
+        "encode_above": (32, 0, 8),
+        "smoothing": (0.0, 5.0, 20.0),
+    }
 
 
 def test_what_is_pinned_is_not_tuned() -> None:

@@ -28,17 +28,18 @@ def test_each_is_known_and_measures_every_scenario_in_one_round(tiny: Tiny, meth
 @pytest.mark.parametrize("name", ["logistic-alone", "trees-alone"])
 def test_knobs_change_what_is_predicted(tiny: Tiny, name: str) -> None:
     generator = np.random.default_rng(0)
-    values, numbers = generator.integers(0, 9, (1500, 1)), generator.standard_normal((1500, 2))
-    labels = values + numbers[:, :1] * numbers[:, 1:] + generator.standard_normal((1500, 1)) > 4
+    values, numbers = generator.integers(0, (20, 40), (1500, 2)), generator.standard_normal((1500, 2))
+    labels = values[:, :1] % 10 + numbers[:, :1] * numbers[:, 1:] + generator.standard_normal((1500, 1)) > 4
     rows = split_of(values.tolist(), labels.astype(int).tolist(), numeric=numbers.tolist())
+    fields = [Field("item", 20, True), Field("hour", 40, True)]
     method = METHODS[name]
     assert isinstance(method, CentralMethod)
     config = method.configure(tiny.config(name))
     for key, choices in method.space.items():
         losses = {
-            method.train(
-                config.with_own({key: value}, "test"), [store_of("A", [Field("item", 9, True)], rows)], None
-            ).test["A"]["logloss.click"]
+            method.train(config.with_own({key: value}, "test"), [store_of("A", fields, rows)], None).test["A"][
+                "logloss.click"
+            ]
             for value in choices
         }
         assert len(losses) == len(choices), key
