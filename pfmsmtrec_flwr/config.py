@@ -49,18 +49,23 @@ M = TypeVar("M", bound=MethodSettings)
 class ModelSettings(SettingsSection):
     """Sizes and regularization of a scenario's model."""
 
-    architecture: Literal["mmoe", "single-task", "shared-bottom", "ple", "aitm", "esmm", "star", "pepnet"] = "mmoe"
+    architecture: Literal[
+        "mmoe", "single-task", "shared-bottom", "ple", "aitm", "esmm", "star", "pepnet", "stem", "m3oe"
+    ] = "mmoe"
     """Architecture of the model; some methods, such as pooled-ple, have their own."""
     embedding_dim: Count = 8
     """Width of an embedding vector."""
     experts: Count = 4
-    """Number of experts of an MMoE, or of a PLE with its specific ones included."""
+    """Number of experts that all tasks share."""
     specific_experts: CountOrNone = 1
-    """Number of experts that each task of a PLE has for itself; at least one expert must be left to share."""
+    """Number of experts that each task of a PLE or STEM has for itself, beside the shared ones."""
     extraction_levels: Count = 1
     """Number of levels of a PLE, into which its expert layers are divided in order; the first levels get the rest."""
     calibrator_weight: NotNegative = 0.6
     """Weight of AITM's calibrator; 0 suits tasks whose positives are not among those of the task before."""
+    initial_balance: Annotated[float, Field(gt=0, lt=1)] = 0.73
+    """Initial weight of an M3oE's experts by scenario, and of those by task, and initial share of the own one in it;
+    all are learned."""
     expert_layers: Annotated[Widths, Field(min_length=1)] = (64, 32)
     """Widths of the layers of an expert."""
     tower_layers: Widths = (32,)

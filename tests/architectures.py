@@ -10,7 +10,7 @@ from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_mode
 
 TASKS = ("click", "like", "share")
 FIELDS = (FieldSpec("user", 7, False), FieldSpec("item", 5, True), FieldSpec("hour", 4, True))
-POOLED = ("star", "pepnet")
+POOLED = ("star", "pepnet", "m3oe")
 """Architectures for rows of several scenarios."""
 SCENARIOS = 3
 DIM = 3

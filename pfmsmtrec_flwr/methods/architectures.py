@@ -49,6 +49,7 @@ PLE = Architecture(
     name="ple",
     summary="progressive layered extraction",
     source="Tang et al., RecSys 2020, section 4",
+    space={"model.experts": (1, 2, 4), "model.specific_experts": (1, 2)},
 )
 AITM = Architecture(
     name="aitm",
@@ -65,6 +66,18 @@ STAR = Architecture(
     name="star",
     summary="star topology, each scenario's weights times the common ones",
     source="Sheng et al., CIKM 2021, section 3",
+)
+STEM = Architecture(
+    name="stem",
+    summary="shared and task-specific embeddings and experts, other tasks' held constant",
+    source="Su et al., AAAI 2024, STEM-Net",
+    space={"model.experts": (1, 2, 4), "model.specific_experts": (1, 2)},
+)
+M3OE = Architecture(
+    name="m3oe",
+    summary="experts by scenario, by task and shared, with learned balance",
+    source="Zhang et al., SIGIR 2024, and the authors' code",
+    space={"model.experts": (2, 4, 8), "model.initial_balance": (0.3, 0.5, 0.73, 0.9)},
 )
 PEPNET = Architecture(
     name="pepnet",

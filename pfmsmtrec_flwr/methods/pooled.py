@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from pfmsmtrec_flwr.central.pooled import train_pooled
-from pfmsmtrec_flwr.methods.architectures import AITM, MMOE, PEPNET, PLE, SHARED_BOTTOM, STAR, Architecture
+from pfmsmtrec_flwr.methods.architectures import AITM, M3OE, MMOE, PEPNET, PLE, SHARED_BOTTOM, STAR, STEM, Architecture
 from pfmsmtrec_flwr.methods.base import CentralMethod
 
 _CONTINUOUS = {"train.optimizer_state": "keep"}
@@ -34,4 +34,7 @@ _SHARED_IDS = CentralMethod(
     train=partial(train_pooled, identities="shared"),
 )
 
-METHODS = (*(_pooled(architecture) for architecture in (SHARED_BOTTOM, MMOE, PLE, AITM, STAR, PEPNET)), _SHARED_IDS)
+METHODS = (
+    *(_pooled(architecture) for architecture in (SHARED_BOTTOM, MMOE, PLE, AITM, STAR, PEPNET, STEM, M3OE)),
+    _SHARED_IDS,
+)

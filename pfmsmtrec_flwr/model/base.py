@@ -81,14 +81,20 @@ class ScenarioModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.settings = settings
-        self.federated_embeddings = _embeddings(spec.fields, settings.embedding_dim, federated=True)
-        self.local_embeddings = _embeddings(spec.fields, settings.embedding_dim, federated=False)
-        self.inputs = len(spec.fields) * settings.embedding_dim + spec.numeric
+        width = self.table_width(spec, settings)
+        self.federated_embeddings = _embeddings(spec.fields, width, federated=True)
+        self.local_embeddings = _embeddings(spec.fields, width, federated=False)
+        self.inputs = len(spec.fields) * width + spec.numeric
 
     @property
     def tables(self) -> tuple[FieldEmbeddings, ...]:
         """Embedding tables, the federated one before the local one."""
         return tuple(table for table in (self.federated_embeddings, self.local_embeddings) if table is not None)
+
+    @classmethod
+    def table_width(cls, spec: ModelSpec, settings: ModelSettings) -> int:  # noqa: ARG003
+        """Return the width of a row of the embedding tables: that of one vector, unless a value has several."""
+        return settings.embedding_dim
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003

@@ -26,6 +26,7 @@ from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.model.aitm import AITM
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
 from pfmsmtrec_flwr.model.esmm import ESMM
+from pfmsmtrec_flwr.model.m3oe import M3oE
 from pfmsmtrec_flwr.model.mmoe import MMoE
 from pfmsmtrec_flwr.model.parts import Part
 from pfmsmtrec_flwr.model.pepnet import PEPNet
@@ -33,6 +34,7 @@ from pfmsmtrec_flwr.model.ple import PLE
 from pfmsmtrec_flwr.model.shared_bottom import SharedBottom
 from pfmsmtrec_flwr.model.single_task import SingleTask
 from pfmsmtrec_flwr.model.star import STAR
+from pfmsmtrec_flwr.model.stem import STEM
 from pfmsmtrec_flwr.seeds import derive_seed
 
 ARCHITECTURES: Mapping[str, type[ScenarioModel]] = {
@@ -44,6 +46,8 @@ ARCHITECTURES: Mapping[str, type[ScenarioModel]] = {
     "esmm": ESMM,
     "star": STAR,
     "pepnet": PEPNet,
+    "stem": STEM,
+    "m3oe": M3oE,
 }
 
 

@@ -29,6 +29,7 @@ from pfmsmtrec_flwr.model.base import ScenarioModel
 from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
 from pfmsmtrec_flwr.model.experts import Experts
 from pfmsmtrec_flwr.model.gates import Gates, GateUnit, SharedGate
+from pfmsmtrec_flwr.model.m3oe import DomainRepresentation, ExpertBalance
 from pfmsmtrec_flwr.model.parts import Part, Slot
 from pfmsmtrec_flwr.model.star import AuxiliaryNetwork, PartitionedNorm, StarLayers, StarLinear, StarTowers
 from pfmsmtrec_flwr.model.template import TemplateLinear
@@ -72,11 +73,15 @@ def _slots(model: ScenarioModel) -> Iterator[Slot]:
             depth += len(owner.layers)
         elif isinstance(owner, StarLayers):
             yield from _star_slots(name, owner)
+        elif isinstance(owner, DomainRepresentation):
+            yield from _network_slots(name, owner, Part.EXPERT_SCENARIO)
     for name, owner in model.named_modules():  # last: the layers and normalization of a tower belong to it
         if isinstance(owner, Gates):
             yield from _task_slots(name, owner.of_task, Part.GATE)
         elif isinstance(owner, SharedGate | GateUnit):
             yield from _network_slots(name, owner, Part.GATE)
+        elif isinstance(owner, ExpertBalance):
+            yield from (Slot(f"{name}.{own}", Part.GATE) for own in _own(owner))
         elif isinstance(owner, Towers | TransferTowers | StarTowers):
             yield from _task_slots(name, owner.of_task, Part.TOWER)
         elif isinstance(owner, AuxiliaryNetwork):
@@ -104,12 +109,13 @@ def _task_slots(name: str, of_task: nn.ModuleDict, part: Part) -> Iterator[Slot]
 
 def _network_slots(name: str, network: nn.Module, part: Part, task: str | None = None) -> Iterator[Slot]:
     layer = 0
+    normalization = Part.TOWER_NORMALIZATION if part is Part.TOWER else Part.NORMALIZATION
     for path, inner in network.named_modules(prefix=name):
         if isinstance(inner, nn.Linear | StarLinear):
             yield from (Slot(f"{path}.{own}", _layer_part(inner, own, part), task, layer) for own in _own(inner))
             layer += 1
         elif isinstance(inner, _BatchNorm | PartitionedNorm):
-            yield from _normalization_slots(path, inner, Part.TOWER_NORMALIZATION, task)
+            yield from _normalization_slots(path, inner, normalization, task)
 
 
 def _normalization_slots(name: str, owner: nn.Module, part: Part, task: str | None = None) -> Iterator[Slot]:

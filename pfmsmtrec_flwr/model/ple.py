@@ -9,7 +9,7 @@ Each of the two tasks has one expert of its own and shares the other two: it tak
 >>> from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
 >>> fields = (FieldSpec("user", rows=5, federated=False), FieldSpec("item", rows=7, federated=True))
 >>> spec = ModelSpec(fields, numeric=1, tasks=("ctr", "ctcvr"))
->>> model = build_model(spec, ModelSettings(architecture="ple"), seed=0)
+>>> model = build_model(spec, ModelSettings(architecture="ple", experts=2), seed=0)
 >>> categorical, numeric = torch.tensor([[1, 2], [3, 4], [0, 6]], dtype=torch.int32), torch.zeros(3, 1)
 >>> model(categorical, numeric).shape  # (B, T)
 torch.Size([3, 2])
@@ -27,7 +27,6 @@ import torch
 from torch import Tensor, nn
 
 from pfmsmtrec_flwr.config import ModelSettings
-from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
 from pfmsmtrec_flwr.model.experts import plain_experts
 from pfmsmtrec_flwr.model.gates import Gates, SharedGate
@@ -73,16 +72,11 @@ class PLE(ScenarioModel):
     ----------
     Tang et al., "Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for Personalized
     Recommendations", RecSys 2020, sections 4.1 and 4.2, equations 1 to 6.
-
-    Raises
-    ------
-    UserError
-        No expert is left to share beside the tasks' own.
     """
 
     def __init__(self, spec: ModelSpec, settings: ModelSettings) -> None:
         super().__init__(spec, settings)
-        self.counts = _counts(len(spec.tasks), settings)
+        self.counts = ExpertCounts(len(spec.tasks), settings.specific_experts, settings.experts)
         levels = divide(settings.expert_layers, settings.extraction_levels)
         widths = [self.inputs, *(layers[-1] for layers in levels)]
         self.levels = nn.ModuleList(
@@ -94,9 +88,11 @@ class PLE(ScenarioModel):
 
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:
-        """Return the parts of the experts and the gates over them, if tasks have experts of their own."""
-        parts = frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.GATE})
-        return parts if settings.specific_experts else frozenset()
+        """Return the experts, if tasks have some of their own, and the gates over all of them that levels share."""
+        if not settings.specific_experts:
+            return frozenset()
+        experts = frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
+        return experts | {Part.GATE} if settings.extraction_levels > 1 else experts
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""
@@ -193,14 +189,3 @@ def divide(layers: Sequence[int], levels: int) -> list[Sequence[int]]:
     each, over = divmod(len(layers), levels)
     ends = [level * each + min(level, over) for level in range(levels + 1)]
     return [layers[start:end] for start, end in itertools.pairwise(ends)]
-
-
-def _counts(tasks: int, settings: ModelSettings) -> ExpertCounts:
-    shared = settings.experts - tasks * settings.specific_experts
-    if shared < 1:
-        raise UserError(
-            f"got model.experts={settings.experts} and model.specific_experts={settings.specific_experts} for each of "
-            f"{tasks} tasks, which leaves none to share: set model.experts to {settings.experts - shared + 1} or more, "
-            "or lower model.specific_experts"
-        )
-    return ExpertCounts(tasks, settings.specific_experts, shared)

@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from pfmsmtrec_flwr.model.dropout import Dropout
 
 
-def hidden_layers(inputs: int, layers: Sequence[int], dropout: float) -> list[nn.Module]:
+def hidden_layers(
+    inputs: int, layers: Sequence[int], dropout: float, norm: type[nn.BatchNorm1d] = nn.BatchNorm1d
+) -> list[nn.Module]:
     """Return the modules of hidden layers of the widths `layers`: linear, batch normalization, ReLU, dropout."""
     modules: list[nn.Module] = []
     for before, after in itertools.pairwise([inputs, *layers]):
-        modules += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), Dropout(dropout)]
+        modules += [nn.Linear(before, after), norm(after), nn.ReLU(), Dropout(dropout)]
     return modules
 
 
@@ -35,17 +37,31 @@ class OutputLayer(nn.Linear):
 class Tower(nn.Sequential):
     """A small perceptron: hidden layers, then a linear layer with one logit by default."""
 
-    def __init__(self, inputs: int, layers: Sequence[int], dropout: float, outputs: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        layers: Sequence[int],
+        dropout: float,
+        outputs: int = 1,
+        norm: type[nn.BatchNorm1d] = nn.BatchNorm1d,
+    ) -> None:
         last = [inputs, *layers][-1]
-        super().__init__(*hidden_layers(inputs, layers, dropout), OutputLayer(last, outputs))
+        super().__init__(*hidden_layers(inputs, layers, dropout, norm), OutputLayer(last, outputs))
 
 
 class Towers(nn.Module):
     """One tower per task, under the task's name."""
 
-    def __init__(self, tasks: Sequence[str], inputs: int, layers: Sequence[int], dropout: float) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        inputs: int,
+        layers: Sequence[int],
+        dropout: float,
+        norm: type[nn.BatchNorm1d] = nn.BatchNorm1d,
+    ) -> None:
         super().__init__()
-        self.of_task = nn.ModuleDict({task: Tower(inputs, layers, dropout) for task in tasks})
+        self.of_task = nn.ModuleDict({task: Tower(inputs, layers, dropout, norm=norm) for task in tasks})
 
     def forward(self, mixed: Tensor) -> Tensor:
         """Return the logits (B, T) of ``mixed`` (B, T, H)."""

@@ -129,7 +129,7 @@ def test_statistics_are_estimated_again_only_if_asked_for(tiny: Tiny, stores: li
     assert one.rounds[0].validation != other.rounds[0].validation
 
 
-@pytest.mark.parametrize("architecture", ["shared-bottom", "ple", "aitm", "star", "pepnet"])
+@pytest.mark.parametrize("architecture", ["shared-bottom", "ple", "aitm", "star", "pepnet", "stem", "m3oe"])
 def test_every_architecture_is_trained(tiny: Tiny, stores: list[ScenarioStore], architecture: str) -> None:
     result = train_pooled(config(tiny, architecture).with_settings({"model.experts": 3}, "test"), stores)
     assert result.test.keys() == {"FR", "US"}

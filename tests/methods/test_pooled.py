@@ -18,6 +18,8 @@ def test_all_are_known_and_none_is_for_a_federation(tiny: Tiny) -> None:
         "pooled-aitm",
         "pooled-star",
         "pooled-pepnet",
+        "pooled-stem",
+        "pooled-m3oe",
         "pooled-mmoe-shared-ids",
     ]
     for method in POOLED:

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
-from architectures import POOLED, make_model, make_rows
+from architectures import POOLED, SCENARIOS, make_model, make_rows
 from torch import nn
 
 from pfmsmtrec_flwr.config import ModelSettings
@@ -108,7 +108,9 @@ def test_a_normalization_of_another_kind_is_found_by_its_type() -> None:
     assert slots["towers.of_task.ctr.1.running_mean"].part is Part.TOWER_NORMALIZATION
 
 
-GATED = {"mmoe", "ple", "pepnet"}
+GATED = {"mmoe", "ple", "pepnet", "stem", "m3oe"}
+SPECIFIC = {"ple", "stem"}
+"""Architectures with an expert of each task's own beside the five that tasks share."""
 PARTS = {
     Part.LOCAL_EMBEDDING,
     Part.FEDERATED_EMBEDDING,
@@ -164,6 +166,7 @@ LAST = {
     "aitm": "{task}.output.bias",
     "esmm": "{task}.4.bias",
     "pepnet": "{task}.0.bias",
+    "stem": "{task}.4.bias",
 }
 """Below ``towers.of_task``."""
 
@@ -181,6 +184,15 @@ def test_the_output_bias_of_star_is_that_of_its_auxiliary_network() -> None:
     assert found == [Slot("auxiliary.4.bias", Part.OUTPUT_BIAS, None, 1)]
 
 
+def test_m3oe_has_an_output_bias_for_each_scenario_and_task() -> None:
+    found = {slot for slot in partition(make_model("m3oe")).values() if slot.part is Part.OUTPUT_BIAS}
+    assert found == {
+        Slot(f"towers.{scenario}.of_task.{task}.4.bias", Part.OUTPUT_BIAS, task, 1)
+        for scenario in range(SCENARIOS)
+        for task in ("click", "like")
+    }
+
+
 @pytest.mark.parametrize("architecture", ["mmoe", "aitm"])
 def test_a_hidden_layer_of_one_unit_is_no_output(architecture: str) -> None:
     slots = partition(make_model(architecture, expert_layers=(6, 1), tower_layers=(1,)))
@@ -191,10 +203,12 @@ def test_a_hidden_layer_of_one_unit_is_no_output(architecture: str) -> None:
 @pytest.mark.parametrize(
     ("architecture", "settings"),
     [
-        *((architecture, {}) for architecture in ARCHITECTURES if architecture != "ple"),
+        *((architecture, {}) for architecture in ARCHITECTURES),
         ("mmoe", {"template": "none"}),
         ("mmoe", {"template": "additive"}),
+        ("ple", {"extraction_levels": 2}),
         ("ple", {"extraction_levels": 2, "specific_experts": 0}),
+        ("stem", {"specific_experts": 0}),
     ],
 )
 def test_the_parts_with_an_axis_of_tasks_are_those_whose_shape_depends_on_the_tasks(
@@ -202,14 +216,6 @@ def test_the_parts_with_an_axis_of_tasks_are_those_whose_shape_depends_on_the_ta
 ) -> None:
     two, three = (make_model(architecture, tasks, **settings) for tasks in (2, 3))
     assert parts_by_task(two.settings) == differing_parts(two, three)
-
-
-@pytest.mark.parametrize("levels", [1, 2])
-def test_with_tasks_experts_go_those_of_ple_that_are_shared_or_all_of_them(levels: int) -> None:
-    two, three = (make_model("ple", tasks, extraction_levels=levels) for tasks in (2, 3))  # one shared expert less
-    more = make_model("ple", 3, extraction_levels=levels, experts=6)
-    assert parts_by_task(two.settings) == differing_parts(two, three) | differing_parts(two, more)
-    assert Part.EXPERT_SCENARIO in differing_parts(two, more)
 
 
 def differing_parts(model: ScenarioModel, wider: ScenarioModel) -> set[Part]:
@@ -240,7 +246,7 @@ def test_an_architecture_trains(architecture: str, tasks: int, mixed_precision: 
     assert torch.isfinite(logits).all()
     shares = model.expert_shares(categorical, numeric)
     if shares is not None:
-        assert shares.shape == (60, tasks, 5)
+        assert shares.shape == (60, tasks, 5 + (tasks if architecture in SPECIFIC else 0))
         torch.testing.assert_close(shares.sum(dim=2), torch.ones(60, tasks))
 
 

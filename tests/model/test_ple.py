@@ -8,7 +8,6 @@ from architectures import make_model, make_rows, make_settings, scatter_paramete
 from pydantic import ValidationError
 from torch import Tensor
 
-from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import ScenarioModel, partition
 from pfmsmtrec_flwr.model.ple import divide
 
@@ -55,25 +54,25 @@ def looped(model: ScenarioModel, x: Tensor, levels: list[list[int]], specific: i
 
 
 @pytest.mark.parametrize(
-    ("levels", "tasks", "experts", "specific"),
+    ("levels", "tasks", "shared", "specific"),
     [
-        ([[6, 4]], 2, 5, 1),
-        ([[6, 4]], 3, 7, 2),
-        ([[6], [4]], 2, 5, 2),
+        ([[6, 4]], 2, 3, 1),
+        ([[6, 4]], 3, 1, 2),
+        ([[6], [4]], 2, 1, 2),
         ([[6], [4]], 2, 3, 0),
-        ([[6, 4], [3], [2]], 3, 5, 1),
+        ([[6, 4], [3], [2]], 3, 2, 1),
     ],
 )
 @torch.no_grad()
-def test_it_equals_a_loop(levels: list[list[int]], tasks: int, experts: int, specific: int) -> None:
+def test_it_equals_a_loop(levels: list[list[int]], tasks: int, shared: int, specific: int) -> None:
     widths = [width for layers in levels for width in layers]
-    sizes = {"expert_layers": widths, "experts": experts, "specific_experts": specific}
+    sizes = {"expert_layers": widths, "experts": shared, "specific_experts": specific}
     model = make_model("ple", tasks, extraction_levels=len(levels), **sizes)
     model = scatter_parameters(model).train()
     rows = make_rows(model.spec)
     model(*rows)  # statistics that are not those of the start
     model.eval()
-    mixtures, shares = looped(model, model.embed(*rows), levels, specific, experts - tasks * specific)
+    mixtures, shares = looped(model, model.embed(*rows), levels, specific, shared)
     torch.testing.assert_close(model(*rows), model.get_submodule("towers")(mixtures), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model.expert_shares(*rows), shares)
 
@@ -96,7 +95,7 @@ def test_without_specific_experts_one_level_is_an_mmoe(training: bool) -> None:
 
 
 def test_no_task_takes_of_anothers_experts() -> None:
-    model = scatter_parameters(make_model("ple", tasks=2, experts=5, specific_experts=2))
+    model = scatter_parameters(make_model("ple", tasks=2, experts=1, specific_experts=2))
     shares = model.expert_shares(*make_rows(model.spec))
     assert shares is not None
     seen = torch.tensor([[True, True, False, False, True], [False, False, True, True, True]])
@@ -105,7 +104,7 @@ def test_no_task_takes_of_anothers_experts() -> None:
 
 
 def test_the_loss_of_a_task_does_not_train_anothers_experts() -> None:
-    model = scatter_parameters(make_model("ple", tasks=2, experts=3, specific_experts=1))
+    model = scatter_parameters(make_model("ple", tasks=2, experts=1, specific_experts=1))
     model(*make_rows(model.spec))[:, 0].square().sum().backward()
     gradient = model.get_parameter("levels.0.experts.layers.0.weight_scenario").grad
     assert gradient is not None
@@ -124,10 +123,10 @@ def test_layers_divided_over_levels() -> None:
     assert divide([5, 4, 3], 3) == [[5], [4], [3]]
 
 
-def test_no_expert_left_to_share_is_refused() -> None:
-    message = "model.experts=4 and model.specific_experts=2 for each of 2 tasks.*set model.experts to 5 or more"
-    with pytest.raises(UserError, match=message):
-        make_model("ple", tasks=2, experts=4, specific_experts=2)
+def test_specific_experts_are_beside_the_shared_ones() -> None:
+    model = make_model("ple", tasks=3, experts=4, specific_experts=2)
+    assert model.get_parameter("levels.0.experts.layers.0.weight_scenario").shape[0] == 4 + 3 * 2
+    assert model.get_parameter("levels.0.gates.of_task.like.weight").shape[0] == 4 + 2
 
 
 def test_more_levels_than_layers_are_refused() -> None:
