@@ -83,7 +83,7 @@ def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: i
         return _compare(methods, config, output, train)
 
 
-def run_method(config: RunConfig, *, data: Path, output: Path) -> RunResults:
+def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCallback | None = None) -> RunResults:
     """Run the configured method, of any family, in this process, without its reference methods.
 
     Parameters
@@ -92,6 +92,8 @@ def run_method(config: RunConfig, *, data: Path, output: Path) -> RunResults:
         The run's configuration.
     data, output
         Absolute folders of the prepared data and of `results.json`, `metrics.jsonl` and `config.yaml`.
+    on_round
+        Function that is called once per round, when its line is written; an exception of it ends the run.
 
     Raises
     ------
@@ -100,8 +102,16 @@ def run_method(config: RunConfig, *, data: Path, output: Path) -> RunResults:
     """
     method = find_method(config.method)
     write_config(config, output)
+    own = method.configure(config)
+    log = _round_logger(method, own, output)
+
+    def log_round(record: RoundRecord) -> None:
+        log(record)
+        if on_round is not None:
+            on_round(record)
+
     with _trainer_here(data, output, num_supernodes=1) as train:
-        results = results_of(method, config, _train(train, method, config, output))
+        results = results_of(method, config, train(method, own, log_round))
     write_results(results, output)
     return results
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pfmsmtrec_flwr.comparison.jobs import Job, JobStage, digest_of
+from pfmsmtrec_flwr.comparison.pruning import Floor, is_hopeless, score_curve
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.rounds import MetricsLog
@@ -49,12 +52,13 @@ def run_results(
     consensus: Mapping[str, Mapping[str, float | None]] | None = None,
     traffic: tuple[int, int] = (0, 0),
     seconds: float = 2.0,
+    selected: int = 1,
 ) -> RunResults:
     """Return results with the given AUC by scenario and task; log loss is 1 - AUC, GAUC is AUC less 0.1."""
     scenarios = {
         name: ScenarioResult(
             examples=Examples(train=100, validation=20, test=40),
-            selected_round=1,
+            selected_round=selected,
             tasks={task: _task(value) for task, value in tasks.items()},
             consensus={task: _task(value) for task, value in (consensus or {}).get(name, {}).items()},
         )
@@ -113,13 +117,16 @@ class Fake:
         Methods that fail by a user's mistake.
     breaks
         Methods that fail by a defect.
+    rounds
+        Number of rounds of a run.
     """
 
     journal: Path
     fails: tuple[str, ...] = ()
     breaks: tuple[str, ...] = ()
+    rounds: int = 2
 
-    def __call__(self, config: RunConfig, *, data: Path, output: Path) -> None:  # noqa: ARG002
+    def __call__(self, config: RunConfig, *, data: Path, output: Path, floor: Floor = ()) -> None:  # noqa: ARG002
         with self.journal.open("a") as stream:
             stream.write(json.dumps([config.method, config.seed, str(output)]) + "\n")
         if config.method in self.fails:
@@ -128,14 +135,18 @@ class Fake:
             raise ZeroDivisionError("a defect")
         quality = quality_of(config)
         names = config.federation.scenarios or ("A", "B")
-        log = MetricsLog(output, method=config.method, rounds=2)
-        for number, change in ((1, -0.01), (2, 0.0)):
-            log.append(number, {name: {"validation": {"ctr": {"auc": quality + change}}} for name in names})
+        log = MetricsLog(output, method=config.method, rounds=self.rounds)
+        for number in range(1, self.rounds + 1):
+            score = quality - 0.01 * (self.rounds - number) / (self.rounds - 1)
+            log.append(number, {name: {"validation": {"ctr": {"auc": score}}} for name in names})
+            if is_hopeless(score_curve(output), floor):
+                return
         auc = {name: {"ctr": quality - 0.02 * place} for place, name in enumerate(names)}
         (output / "config.yaml").write_text(config.to_yaml())
         (output / "clients").mkdir()
         (output / "clients" / "model.safetensors").write_text("weights")
-        write_results(run_results(config.method, config.seed, auc, traffic=(1_000_000, 500_000)), output)
+        traffic = (1_000_000, 500_000)
+        write_results(run_results(config.method, config.seed, auc, traffic=traffic, selected=self.rounds), output)
 
     @property
     def calls(self) -> list[tuple[str, int, str]]:
@@ -146,10 +157,10 @@ class Fake:
 
 
 def quality_of(config: RunConfig) -> float:
-    """Return the AUC that `Fake` gives a configuration in the first scenario; best at a rate of 0.004, 256 a batch."""
+    """Return the AUC that `Fake` gives a configuration in the first scenario; best at a rate of 0.004, 512 a batch."""
     quality = BASES.get(config.method, 0.6) + 0.001 * config.seed
-    quality += {0.001: 0.0, 0.002: 0.01, 0.004: 0.02}.get(config.train.lr, 0.005)
-    quality += 0.01 if config.train.batch_size == 256 else 0.0
+    quality += 0.01 * max(0.0, 2 - abs(math.log2(config.train.lr / 0.004)))
+    quality += 0.01 if config.train.batch_size == 512 else 0.0
     own = config.methods.get(config.method, {})
     return quality - (0.03 if own.get("interpolation") == 0 else 0.0)
 
@@ -162,9 +173,24 @@ def job_of(
     name: str = "it",
     stage: JobStage = JobStage.RUN,
     keep_models: bool = False,
+    floor: Floor = (),
+    fresh: bool = False,
+    sources: str = "",
 ) -> Job:
     """Return a job."""
-    return Job(name, stage, config, digest_of(config, "rows"), folder, folder.parent, run, keep_models)
+    return Job(
+        name=name,
+        stage=stage,
+        config=config,
+        digest=digest_of(config, "rows"),
+        folder=folder,
+        data=folder.parent,
+        run=partial(run, floor=floor) if floor else run,
+        keep_models=keep_models,
+        floor=floor,
+        fresh=fresh,
+        sources=sources,
+    )
 
 
 def program(*batches: Sequence[Job]) -> Any:

@@ -13,7 +13,10 @@ from rich.text import Text
 from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute, check_data
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pfmsmtrec_flwr.comparison.planning import ComparisonPlan
+    from pfmsmtrec_flwr.results.tables import FigureTable
 
 COMPARISONS_FOLDER = Path("compare")
 
@@ -37,6 +40,16 @@ def compare_command(
     tune: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of trials for each method; 0 does not tune.")
     ] = 0,
+    tune_seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of seeds of each trial.")] = 2,
+    tune_on: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Data sets of the trials, or seeds of made-up worlds, separated by commas.",
+            show_default="CONF's data set, or another world",
+        ),
+    ] = "",
+    tune_only: Annotated[bool, typer.Option("--tune-only", help="End after the tuning.")] = False,
     tuned: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with settings of single methods, such as tuned.yaml.")
     ] = None,
@@ -62,6 +75,9 @@ def compare_command(
         typer.Option("--join", help="Leave each scenario out as well, and let it join later with a share of its rows."),
     ] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the models of the scenarios.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Replace runs and trials that other code of the package has made.")
+    ] = False,
 ) -> int:
     """Run methods side by side with several seeds, tune them if asked to, and tabulate and test the figures."""
     from pfmsmtrec_flwr.comparison.harness import prepare_plan
@@ -79,10 +95,14 @@ def compare_command(
         reference=reference,
         ablations=ablations,
         trials=tune,
+        tune_seeds=tune_seeds,
+        tune_on=tuple(name.strip() for name in tune_on.split(",") if name.strip()),
+        tune_only=tune_only,
         tuned=tuned,
         pinned=frozenset(override.partition("=")[0].strip() for override in overrides),
         join=join,
         keep_models=keep_models,
+        fresh=fresh,
     )
     return _compare(prepare_plan(config, options, data, folder), jobs or os.cpu_count() or 1, folder)
 
@@ -116,23 +136,30 @@ def report_command(
 
 def _compare(plan: ComparisonPlan, jobs: int, folder: Path) -> int:
     """Do what is left of a plan, print its tables, and return the exit status."""
+    from pfmsmtrec_flwr.comparison.choices import TUNED_NAME
     from pfmsmtrec_flwr.comparison.display import ScheduleDisplay
-    from pfmsmtrec_flwr.comparison.harness import compare
+    from pfmsmtrec_flwr.comparison.harness import compare, tune_methods
     from pfmsmtrec_flwr.comparison.workers import workers
     from pfmsmtrec_flwr.results.rendering import show_table
 
     console = Console()
+    tables: Sequence[FigureTable] = ()
     try:
         with ScheduleDisplay(console) as display, workers(jobs) as executor:
-            comparison = compare(plan, executor, jobs, display.update)
+            if plan.request.options.tune_only:
+                failures = tune_methods(plan, executor, jobs, display.update)
+            else:
+                comparison = compare(plan, executor, jobs, display.update)
+                tables, failures = comparison.tables, comparison.failures
     except KeyboardInterrupt:
         said = f"what has finished is kept in {folder}: the same command goes on from there"
         console.print(Text(said), soft_wrap=True)
         raise
-    for table in comparison.tables:
+    for table in tables:
         show_table(table, console)
-    console.print(Text(f"results: {folder}"), soft_wrap=True)
-    for failed in comparison.failures:
+    outcome = f"tuned: {folder / TUNED_NAME}" if plan.request.options.tune_only else f"results: {folder}"
+    console.print(Text(outcome), soft_wrap=True)
+    for failed in failures:
         problem = Text(f"error: {failed.job.name}, {failed.job.folder}: {failed.problem}", style="red")
         Console(stderr=True).print(problem, soft_wrap=True)
-    return 1 if comparison.failures else 0
+    return 1 if failures else 0

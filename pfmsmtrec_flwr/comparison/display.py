@@ -30,11 +30,11 @@ class Progress:
     name, stage
         Name of the variant, and purpose of its jobs.
     done, failed, total
-        Numbers of jobs known so far.
+        Numbers of jobs known so far; of a tuning, numbers of trials, with those that are still to come.
     auc
         Mean validation AUC of the job that is running, at its last round; None if there is none.
     seconds
-        Mean duration of its finished jobs; None before one has finished.
+        Mean duration of a finished job, or of the runs of a trial; None before one has finished.
     left
         Seconds that its other jobs will take; None while that is unknown.
     """
@@ -99,8 +99,9 @@ def job_line(schedule: Schedule, entry: Entry, elapsed: float) -> str:
     settled = sum(each.settled for each in schedule.entries.values())
     job = entry.job
     said = f"failed: {entry.problem}" if entry.state is JobState.FAILED else _said(entry)
+    trial = f"{job.trial} of {job.trials}, " if job.trial else ""
     return (
-        f"{job.name}, {_WORDS[job.stage]} {job.folder.name}: {said}; {settled} of {len(schedule.entries)} done, "
+        f"{job.name}, {_WORDS[job.stage]} {trial}{job.folder.name}: {said}; {settled} of {len(schedule.entries)} done, "
         f"{_times(elapsed, time_left(schedule))}"
     )
 
@@ -126,13 +127,27 @@ def schedule_drawing(schedule: Schedule, elapsed: float) -> RenderableType:
 
 
 def _progress(name: str, stage: JobStage, entries: Sequence[Entry], overall: float | None) -> Progress:
-    own = _mean_seconds(entries)
+    units = _units(entries)
+    total = max(len(units), entries[-1].job.trials)
+    done = sum(_is_done(unit) for unit in units)
+    failed = sum(any(entry.state is JobState.FAILED for entry in unit) for unit in units)
+    own = mean(sum(entry.seconds for entry in unit) for unit in units if _is_done(unit))
     each = own if own is not None else overall
-    open_ = sum(not entry.settled for entry in entries)
+    open_ = total - sum(all(entry.settled for entry in unit) for unit in units)
     left = 0.0 if not open_ else None if each is None else open_ * each
-    done = sum(entry.state is JobState.FINISHED for entry in entries)
-    failed = sum(entry.state is JobState.FAILED for entry in entries)
-    return Progress(name, stage, done, failed, len(entries), _current_auc(entries), own, left)
+    return Progress(name, stage, done, failed, total, _current_auc(entries), own, left)
+
+
+def _units(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Return what is counted: each job by itself, or the runs of a trial together."""
+    units: dict[object, list[Entry]] = {}
+    for entry in entries:
+        units.setdefault(entry.job.trial or entry.job.folder, []).append(entry)
+    return list(units.values())
+
+
+def _is_done(unit: Sequence[Entry]) -> bool:
+    return all(entry.state in (JobState.FINISHED, JobState.STOPPED) for entry in unit)
 
 
 def _mean_seconds(entries: Sequence[Entry]) -> float | None:
@@ -152,7 +167,8 @@ def _last_auc(entry: Entry) -> float | None:
 def _said(entry: Entry) -> str:
     auc = _last_auc(entry)
     figure = "" if auc is None else f"validation AUC {auc:.4f}, "
-    return f"{figure}{clock_face(entry.seconds)}"
+    stopped = "stopped, " if entry.state is JobState.STOPPED else ""
+    return f"{stopped}{figure}{clock_face(entry.seconds)}"
 
 
 def _times(elapsed: float, left: float | None) -> str:

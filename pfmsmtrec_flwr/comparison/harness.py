@@ -7,12 +7,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfmsmtrec_flwr.comparison.jobs import Runner, data_fingerprint, train
+from pfmsmtrec_flwr.comparison.grounds import own_ground, tuning_grounds
+from pfmsmtrec_flwr.comparison.jobs import TrialRunner, train
 from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
 from pfmsmtrec_flwr.comparison.schedule import Entry, Observer, Schedule
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import chosen_scenarios
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.results.overviews import comparison_tables
 from pfmsmtrec_flwr.results.rendering import TABLES_NAME, write_tables
 from pfmsmtrec_flwr.results.summarizing import figures_of, summarize
@@ -38,7 +40,9 @@ class Comparison:
     failures: Sequence[Entry]
 
 
-def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, run: Runner = train) -> ComparisonPlan:
+def prepare_plan(
+    config: RunConfig, options: Options, data: Path, output: Path, run: TrialRunner = train
+) -> ComparisonPlan:
     """Return the plan of a comparison; made-up rows are made.
 
     Parameters
@@ -60,7 +64,8 @@ def prepare_plan(config: RunConfig, options: Options, data: Path, output: Path, 
     refuse_old_comparison(output)
     scenarios = list(chosen_scenarios(config, data))
     request = request_of(config, options, scenarios, data, output)
-    return ComparisonPlan(request, data_fingerprint(config, data), run)
+    tuning = tuning_grounds(config, options.tune_on, data) if options.trials else ()
+    return ComparisonPlan(request, own_ground(config, data), tuning, run)
 
 
 def compare(plan: ComparisonPlan, executor: Executor, slots: int, observer: Observer | None = None) -> Comparison:
@@ -80,16 +85,15 @@ def compare(plan: ComparisonPlan, executor: Executor, slots: int, observer: Obse
     UserError
         No run has finished, or the folder cannot be written to.
     """
-    schedule = Schedule(executor, slots, observer)
     output = plan.request.output
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        schedule.run(plan.programs())
+        schedule = _run(plan, executor, slots, observer)
         finished = plan.finished()
         if not finished:
             why = schedule.failures[0].problem if schedule.failures else "there was nothing to run"
             raise UserError(f"no run has finished: {why}")
         notes = [f"{_called(entry)} failed: {entry.problem}" for entry in schedule.failures]
+        notes += _notes_on_code(schedule)
         summary = summarize(finished, plan.request.reference, joined=plan.joined(), notes=notes)
         tables = comparison_tables(summary, figures_of(finished))
         write_summary(summary, output)
@@ -97,6 +101,49 @@ def compare(plan: ComparisonPlan, executor: Executor, slots: int, observer: Obse
     except OSError as error:
         raise UserError(f"cannot write to {output}: {error.strerror}") from None
     return Comparison(summary, tables, schedule.failures)
+
+
+def tune_methods(
+    plan: ComparisonPlan, executor: Executor, slots: int, observer: Observer | None = None
+) -> Sequence[Entry]:
+    """Run the trials of a plan that have not finished, and return the jobs that failed.
+
+    Parameters
+    ----------
+    plan
+        The jobs.
+    executor, slots
+        Executor of the jobs, and number of jobs at once.
+    observer
+        Called as jobs begin and end.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be written to.
+    """
+    try:
+        return _run(plan, executor, slots, observer).failures
+    except OSError as error:
+        raise UserError(f"cannot write to {plan.request.output}: {error.strerror}") from None
+
+
+def _run(plan: ComparisonPlan, executor: Executor, slots: int, observer: Observer | None) -> Schedule:
+    schedule = Schedule(executor, slots, observer)
+    plan.request.output.mkdir(parents=True, exist_ok=True)
+    schedule.run(plan.programs())
+    for note in _notes_on_code(schedule):
+        logger.warning("%s", note)
+    return schedule
+
+
+def _notes_on_code(schedule: Schedule) -> list[str]:
+    """Return a note if other code of the package has made some of the figures."""
+    names = [entry.job.name for entry in schedule.by_other_code]
+    if not names:
+        return []
+    counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
+    return [f"other code than the present one made these runs and trials: {counts}; --fresh replaces them"]
 
 
 def _called(entry: Entry) -> str:

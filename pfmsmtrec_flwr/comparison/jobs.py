@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pfmsmtrec_flwr
+from pfmsmtrec_flwr.comparison.pruning import Floor, is_hopeless, score_curve
+from pfmsmtrec_flwr.comparison.sources import SOURCES_NAME, sources_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
@@ -48,7 +50,24 @@ class Runner(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class TrialRunner(Protocol):
+    """Function that trains as a `Runner` does, and may end without results where a run is hopeless."""
+
+    def __call__(self, config: RunConfig, *, data: Path, output: Path, floor: Floor = ()) -> object:
+        """Run one configuration.
+
+        Parameters
+        ----------
+        config
+            Configuration of the run.
+        data, output
+            Absolute folders of the prepared data and of the results.
+        floor
+            Scores below which the run is hopeless.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Job:
     """One training.
 
@@ -68,6 +87,14 @@ class Job:
         Function that runs the job.
     keep_models
         Whether the scenarios' models are kept.
+    floor
+        Scores below which the run is hopeless; empty: it is run to its end.
+    sources
+        Digest of the package's code.
+    fresh
+        Whether results of other code of the package do not count.
+    trial, trials
+        Number of the trial that the job belongs to, from 1, and number of all trials of the method; 0: no trial.
     """
 
     name: str
@@ -78,18 +105,52 @@ class Job:
     data: Path
     run: Runner
     keep_models: bool = False
+    floor: Floor = ()
+    sources: str = ""
+    fresh: bool = False
+    trial: int = 0
+    trials: int = 0
 
     @property
     def finished(self) -> bool:
         """Whether the results exist."""
-        return (self.folder / RESULTS_NAME).is_file()
+        return (self.folder / RESULTS_NAME).is_file() and self._counts
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run was stopped as hopeless, or would be if it went on."""
+        return bool(self.floor) and self._counts and is_hopeless(score_curve(self.folder), self.floor)
+
+    @property
+    def by_other_code(self) -> bool:
+        """Whether other code of the package made what lies in the folder."""
+        return sources_of(self.folder) != self.sources
+
+    @property
+    def _counts(self) -> bool:
+        return not (self.fresh and self.by_other_code)
 
 
-def train(config: RunConfig, *, data: Path, output: Path) -> object:
-    """Run the configured method; the runner of a real comparison."""
+class _HopelessError(Exception):
+    """End of a run that fell below its floor."""
+
+
+def train(config: RunConfig, *, data: Path, output: Path, floor: Floor = ()) -> object:
+    """Run the configured method, unless it is hopeless; the runner of a real comparison."""
     from pfmsmtrec_flwr.experiment import run_method  # imports torch and flwr, which only the workers need
 
-    return run_method(config, data=data, output=output)
+    if not floor:
+        return run_method(config, data=data, output=output)
+
+    def on_round(_: object) -> None:
+        if is_hopeless(score_curve(output), floor):
+            raise _HopelessError
+
+    try:
+        return run_method(config, data=data, output=output, on_round=on_round)
+    except _HopelessError:
+        logger.info("%s: fewer than half of the earlier trials were as low, so this one is stopped", config.method)
+        return None
 
 
 def digest_of(config: RunConfig, fingerprint: str, *more: str) -> str:
@@ -130,6 +191,7 @@ def perform(job: Job) -> str:
     shutil.rmtree(job.folder, ignore_errors=True)
     try:
         job.folder.mkdir(parents=True)
+        (job.folder / SOURCES_NAME).write_text(job.sources + "\n", encoding="utf-8")
         with _logged(job.folder / LOG_NAME):
             problem = _problem(job)
         if problem:

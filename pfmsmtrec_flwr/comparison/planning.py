@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pfmsmtrec_flwr.comparison.jobs import SHOWN_DIGITS, Job, JobStage, Runner, digest_of, train
+from pfmsmtrec_flwr.comparison.choices import TUNED_NAME, join_choices, write_choice
+from pfmsmtrec_flwr.comparison.grounds import Ground
+from pfmsmtrec_flwr.comparison.jobs import SHOWN_DIGITS, Job, JobStage, Runner, TrialRunner, digest_of, train
 from pfmsmtrec_flwr.comparison.joining import Joining, check_joining, joinings
+from pfmsmtrec_flwr.comparison.pruning import Floor
+from pfmsmtrec_flwr.comparison.sampling import check_sampler
 from pfmsmtrec_flwr.comparison.schedule import Program
-from pfmsmtrec_flwr.comparison.spaces import is_pinned, space_of
-from pfmsmtrec_flwr.comparison.tuning import TUNED_NAME, Tuned, check_sampler, tune, write_tuned
+from pfmsmtrec_flwr.comparison.sources import package_sources
+from pfmsmtrec_flwr.comparison.spaces import is_pinned, own_settings_in, space_of
+from pfmsmtrec_flwr.comparison.tuning import Tuned, planned_trials, tune
 from pfmsmtrec_flwr.comparison.variants import ABLATED, Variant, ablations, safe_name
 from pfmsmtrec_flwr.config import RunConfig, Settings
 from pfmsmtrec_flwr.errors import UserError
@@ -47,6 +52,12 @@ class Options:
         Whether PF-MSMTrec is also run with each of its switches turned.
     trials
         Number of settings to try for each method; 0: no tuning.
+    tune_seeds
+        Number of seeds of each trial, from the configuration's seed on.
+    tune_on
+        Data sets, or seeds of made-up worlds, of the trials; empty: the data of the runs, or another world.
+    tune_only
+        Whether the comparison ends after the tuning.
     tuned
         File of settings of single methods, under the key ``methods``.
     pinned
@@ -55,6 +66,8 @@ class Options:
         Whether each scenario is also left out and joins later.
     keep_models
         Whether the scenarios' models are kept.
+    fresh
+        Whether results of other code of the package are replaced.
     """
 
     methods: str = ""
@@ -62,10 +75,14 @@ class Options:
     reference: str = ""
     ablations: bool = False
     trials: int = 0
+    tune_seeds: int = 2
+    tune_on: tuple[str, ...] = ()
+    tune_only: bool = False
     tuned: Path | None = None
     pinned: frozenset[str] = frozenset()
     join: bool = False
     keep_models: bool = False
+    fresh: bool = False
 
     def names(self, config: RunConfig) -> tuple[str, ...]:
         """Return the methods' names, each once."""
@@ -174,8 +191,10 @@ class ComparisonPlan:
     ----------
     request
         Request to answer.
-    fingerprint
-        Fingerprint of the data.
+    ground
+        Data of the runs.
+    tuning
+        Data of the trials; none: those of the runs.
     run
         Function that runs a job.
 
@@ -190,10 +209,14 @@ class ComparisonPlan:
         A method is unknown, its settings are impossible, or the package that tunes is missing.
     """
 
-    def __init__(self, request: Request, fingerprint: str, run: Runner = train) -> None:
+    def __init__(
+        self, request: Request, ground: Ground, tuning: Sequence[Ground] = (), run: TrialRunner = train
+    ) -> None:
         self.request = request
-        self._fingerprint = fingerprint
+        self._ground = ground
+        self._tuning = tuple(tuning) or (ground,)
         self._run = run
+        self._sources = package_sources()
         self._tuned: dict[str, Tuned] = {}
         self._planned: dict[str, list[Planned]] = {name: [] for name in request.methods}
         self._joinings: dict[str, list[Joining]] = {name: [] for name in request.methods}
@@ -224,6 +247,8 @@ class ComparisonPlan:
         options = self.request.options
         if options.trials:
             check_sampler()
+        if options.tune_only and not options.trials:
+            raise UserError("got --tune-only without trials, expected a number of them: add --tune N")
         for name in self.request.methods:
             config = self.configure(name, {}, self.request.config.seed)
             self._variants(name, config)
@@ -235,6 +260,8 @@ class ComparisonPlan:
         request = self.request
         if request.options.trials:
             yield from self._tune(name)
+            if request.options.tune_only:
+                return
         chosen = self._tuned[name].settings if name in self._tuned else {}
         config = self.configure(name, chosen, request.config.seed)
         self._planned[name] = [self._plan_variant(variant, chosen) for variant in self._variants(name, config)]
@@ -251,22 +278,34 @@ class ComparisonPlan:
         for seed in self.request.seeds:
             config = self.configure(variant.method, chosen, seed)
             config = config.with_own(variant.settings, variant.name)
-            jobs.append(self._job(variant.name, JobStage.RUN, config, Path(RUNS_NAME, safe_name(variant.name))))
+            where = Path(RUNS_NAME, safe_name(variant.name))
+            jobs.append(self._job(variant.name, JobStage.RUN, config, where, self._ground))
         own = {**self.request.config.methods.get(variant.method, {}), **chosen, **variant.settings}
         return Planned(variant, own, tuple(jobs))
 
     def _tune(self, name: str) -> Generator[Sequence[Job], None, None]:
         request = self.request
-        seed = request.config.seed
-        space = space_of(find_method(name), self.configure(name, {}, seed), request.options.pinned)
+        config = self.configure(name, {}, request.config.seed)
+        space = space_of(find_method(name), config, request.options.pinned)
+        count = planned_trials(space, request.options.trials)
+        seeds = range(config.seed, config.seed + request.options.tune_seeds)
 
-        def job_of(settings: Settings) -> Job:
-            return self._job(name, JobStage.TRIAL, self.configure(name, settings, seed), Path(TRIALS_NAME, name))
+        def runs_of(number: int, settings: Settings, floor: Floor) -> list[Job]:
+            runs = [
+                self._job(name, JobStage.TRIAL, self.configure(name, settings, seed), Path(TRIALS_NAME, name), ground)
+                for seed in seeds
+                for ground in self._tuning
+            ]
+            first = replace(runs[0], floor=floor, run=partial(self._run, floor=floor))
+            return [replace(run, trial=number, trials=count) for run in (first, *runs[1:])]
 
-        self._tuned[name] = yield from tune(space, request.options.trials, seed, job_of)
-        tuned = {method: self._tuned[method] for method in request.methods if method in self._tuned}
-        own = {method: request.config.methods.get(method, {}) | each.settings for method, each in tuned.items()}
-        write_tuned(request.output / TUNED_NAME, own, tuned, f"{request.config.data.name}, seed {seed}")
+        tuned = yield from tune(space, own_settings_in(space, config), request.options.trials, config.seed, runs_of)
+        self._tuned[name] = tuned
+        own = request.config.methods.get(name, {}) | tuned.settings
+        source = f"{', '.join(ground.name for ground in self._tuning)}, seeds {', '.join(map(str, seeds))}"
+        folder = request.output / TRIALS_NAME
+        write_choice(folder / name / TUNED_NAME, name, own, tuned, source)
+        join_choices(folder, request.output / TUNED_NAME)
 
     def _join(self, name: str, chosen: Settings) -> Generator[Sequence[Job], None, None]:
         for seed in self.request.seeds:
@@ -277,16 +316,35 @@ class ComparisonPlan:
 
     def _joining_job(self, name: str, config: RunConfig, run: Runner | None, what: str, more: tuple[str, ...]) -> Job:
         where = Path(JOINING_NAME, name, safe_name(what))
-        return self._job(name, JobStage.JOIN, config, where, run, *more)
+        return self._job(name, JobStage.JOIN, config, where, self._ground, run, *more)
 
     def _job(
-        self, name: str, stage: JobStage, config: RunConfig, where: Path, run: Runner | None = None, *more: str
+        self,
+        name: str,
+        stage: JobStage,
+        config: RunConfig,
+        where: Path,
+        ground: Ground,
+        run: Runner | None = None,
+        *more: str,
     ) -> Job:
-        request = self.request
-        digest = digest_of(config, self._fingerprint, *more)
+        options = self.request.options
+        config = config.model_copy(update={"data": ground.settings(config.data)})
+        digest = digest_of(config, ground.fingerprint, *more)
         short = digest[:SHOWN_DIGITS]
-        folder = request.output / where / (short if stage is JobStage.TRIAL else f"seed{config.seed}-{short}")
-        return Job(name, stage, config, digest, folder, request.data, run or self._run, request.options.keep_models)
+        place = short if stage is JobStage.TRIAL else f"seed{config.seed}-{short}"
+        return Job(
+            name=name,
+            stage=stage,
+            config=config,
+            digest=digest,
+            folder=self.request.output / where / place,
+            data=self.request.data,
+            run=run or self._run,
+            keep_models=options.keep_models,
+            sources=self._sources,
+            fresh=options.fresh,
+        )
 
     def _finished(self, name: str, planned: Planned) -> Finished | None:
         tuned = self._tuned.get(name)
@@ -303,7 +361,7 @@ class ComparisonPlan:
             what=planned.variant.what,
             settings=planned.settings,
             trials=0 if tuned is None else tuned.trials,
-            validation=None if tuned is None else tuned.score,
+            validation=None if tuned is None else tuned.auc,
         )
         folders = {seed: job.folder.relative_to(self.request.output).as_posix() for seed, job in jobs.items()}
         return Finished(described, runs, folders)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pfmsmtrec_flwr.comparison.jobs import Job, adopt, perform, tidy
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
 
 Program = Iterator[Sequence[Job]]
@@ -26,6 +27,7 @@ class JobState(Enum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
+    STOPPED = "stopped"
     FAILED = "failed"
 
 
@@ -42,7 +44,7 @@ class Entry:
     earlier
         Whether the results existed before.
     seconds
-        Duration of the job, once it has finished.
+        Duration of the job, once it has finished or was stopped.
     problem
         Reason of its failure.
     """
@@ -55,8 +57,8 @@ class Entry:
 
     @property
     def settled(self) -> bool:
-        """Whether the job has finished or failed."""
-        return self.state in (JobState.FINISHED, JobState.FAILED)
+        """Whether the job has finished, was stopped, or failed."""
+        return self.state in (JobState.FINISHED, JobState.STOPPED, JobState.FAILED)
 
 
 Observer = Callable[["Schedule"], None]
@@ -96,6 +98,12 @@ class Schedule:
     def failures(self) -> list[Entry]:
         """Jobs that failed."""
         return [entry for entry in self.entries.values() if entry.state is JobState.FAILED]
+
+    @property
+    def by_other_code(self) -> list[Entry]:
+        """Finished jobs that other code of the package has done."""
+        finished = [entry for entry in self.entries.values() if entry.state is JobState.FINISHED]
+        return [entry for entry in finished if entry.job.by_other_code]
 
     def run(self, programs: Iterable[Program]) -> None:
         """Run all jobs of all programs.
@@ -138,6 +146,10 @@ class Schedule:
             tidy(job)
             entry.earlier = True
             self._finish(entry)
+        elif job.stopped:
+            entry.earlier = True
+            entry.state = JobState.STOPPED
+            entry.seconds = read_metrics(job.folder)[-1].seconds
         elif job.digest in self._done:
             self._adopt(entry)
         return entry
@@ -183,6 +195,9 @@ class Schedule:
         if problem:
             for failed in (entry, *same):
                 failed.state, failed.problem = JobState.FAILED, problem
+            return
+        if not entry.job.finished:  # a run without results and without a problem was stopped: the others need their own
+            entry.state, entry.seconds = JobState.STOPPED, time.monotonic() - began
             return
         self._finish(entry)
         entry.seconds = time.monotonic() - began

@@ -1,4 +1,7 @@
-"""Settings to tune: the same choices for every network, and each method's own."""
+"""Settings to tune: the same choices for every network, and each method's own.
+
+The number of rounds is a ceiling, not a choice: all trials have the rounds and the patience of the configuration.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,27 @@ from typing import Any
 
 from pfmsmtrec_flwr.config import RunConfig, Settings, Value
 from pfmsmtrec_flwr.methods import Method
-from pfmsmtrec_flwr.methods.base import Space
+from pfmsmtrec_flwr.methods.base import Range, Space
 
 COMMON: Space = {
-    "train.lr": (0.001, 0.002, 0.004),
-    "train.weight_decay": (1e-6, 1e-5, 1e-4),
-    "train.batch_size": (256, 512, 1024),
-    "model.dropout": (0.1, 0.3),
-    "model.embedding_dropout": (0.3, 0.5, 0.6),
+    "train.lr": Range(0.0005, 0.016, log=True),
+    "train.min_steps": (0, 24),
+    "train.weight_decay": (0.0, 1e-6, 1e-5, 1e-4),
+    "train.ema_decay": (0.0, 0.5, 0.7, 0.9),
+    "model.dropout": Range(0.0, 0.5),
+    "model.embedding_dropout": Range(0.0, 0.7),
 }
-"""Choices that all networks have."""
-ADAGRAD: Space = {"train.embedding_lr": (0.02, 0.05, 0.1)}
+"""Choices that all networks have, whatever the configuration."""
+ADAGRAD: Space = {"train.embedding_lr": Range(0.01, 0.2, log=True)}
 """Choices that all networks have besides, where Adagrad trains the tables."""
+ROUNDS: Space = {"train.optimizer_state": ("keep", "reset")}
+"""Choices of networks whose training is cut into rounds; a pooled model's optimizer is never reset."""
 
 
 def space_of(method: Method, config: RunConfig, pinned: Collection[str] = ()) -> Space:
-    """Return a method's choices by key as under ``methods``; the configuration's own value is the first of them.
+    """Return a method's choices by key as under ``methods``.
+
+    The configuration's own value is among them, and is the first where they are listed.
 
     Parameters
     ----------
@@ -35,15 +43,12 @@ def space_of(method: Method, config: RunConfig, pinned: Collection[str] = ()) ->
     pinned
         Keys that the user has set, as on the command line: they are not tuned.
     """
-    common: Space = {}
-    if method.family != "floor":
-        common = {**COMMON, **(ADAGRAD if config.train.embedding_optimizer == "adagrad" else {})}
     choices = {
         key: values
-        for key, values in {**common, **method.space}.items()
+        for key, values in {**_common(method, config), **method.space}.items()
         if key not in method.fixed and not is_pinned(method.name, key, pinned)
     }
-    return {key: tuple(dict.fromkeys((value_of(config, key), *values))) for key, values in choices.items()}
+    return {key: _with_own(values, value_of(config, key)) for key, values in choices.items()}
 
 
 def is_pinned(method: str, key: str, pinned: Collection[str]) -> bool:
@@ -63,11 +68,38 @@ def value_of(config: RunConfig, key: str) -> Value:
     return value
 
 
-def size(space: Space) -> int:
-    """Return the number of combinations."""
-    return math.prod(len(values) for values in space.values())
+def own_settings_in(space: Space, config: RunConfig) -> Settings:
+    """Return the configuration's own values of the keys of a space."""
+    return {key: value_of(config, key) for key in space}
+
+
+def size(space: Space) -> float:
+    """Return the number of combinations; infinity if there is a range."""
+    return math.prod(math.inf if isinstance(values, Range) else len(values) for values in space.values())
 
 
 def combinations(space: Space) -> Iterator[Settings]:
-    """Return all combinations; the first of all choices comes first."""
-    return (dict(zip(space, values, strict=True)) for values in product(*space.values()))
+    """Return all combinations of a space without ranges; the first of all choices comes first."""
+    listed = [values for values in space.values() if not isinstance(values, Range)]
+    return (dict(zip(space, values, strict=True)) for values in product(*listed))
+
+
+def _common(method: Method, config: RunConfig) -> Space:
+    if method.family == "floor":
+        return {}
+    train = config.train
+    near: Space = {
+        "train.batch_size": (max(2, train.batch_size // 2), train.batch_size * 2),
+        "train.local_epochs": (train.local_epochs / 2, train.local_epochs * 2),
+    }
+    adagrad = ADAGRAD if train.embedding_optimizer == "adagrad" else {}
+    rounds = {} if method.family == "pooled" else ROUNDS
+    return {**COMMON, **near, **adagrad, **rounds}
+
+
+def _with_own(values: tuple[Value, ...] | Range, own: Value) -> tuple[Value, ...] | Range:
+    if not isinstance(values, Range):
+        return tuple(dict.fromkeys((own, *values)))
+    if isinstance(own, str):
+        raise TypeError(f"{own!r} is no number, and so in no range")
+    return values.including(own)

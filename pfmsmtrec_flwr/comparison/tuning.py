@@ -1,32 +1,25 @@
 """Choice of a method's settings by validation figures, with the same number of trials for every method.
 
-Only the trials' own folders are stored: a tuning that was interrupted asks the sampler the same questions again and
-answers them from these folders.
+Only the runs' own folders are stored: a tuning that was interrupted asks the sampler the same questions again and
+answers them from these folders. The trials of a tuning with fewer trials are the first ones of a tuning with more.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from itertools import islice
-from pathlib import Path
+from statistics import fmean
 
 from pfmsmtrec_flwr.comparison.jobs import Job
-from pfmsmtrec_flwr.comparison.spaces import combinations, size
+from pfmsmtrec_flwr.comparison.pruning import Floor, floor_of, is_hopeless, is_repeated, run_score, score_curve
+from pfmsmtrec_flwr.comparison.sampling import Outcome, Proposals
+from pfmsmtrec_flwr.comparison.spaces import size
 from pfmsmtrec_flwr.config import Settings
-from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods.base import Space
-from pfmsmtrec_flwr.results.means import mean
-from pfmsmtrec_flwr.results.rounds import read_metrics
-from pfmsmtrec_flwr.seeds import derive_seed
-from pfmsmtrec_flwr.validation import dump_yaml
 
-TUNED_NAME = "tuned.yaml"
-_SEEDS = 2**32
-_REPEATS = 50
-"""Number of proposals in a row that may have been tried already, before the next untried settings are taken."""
+_AT_ONCE = 2
+"""Number of trials of a method that are proposed together, whatever the number of processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,124 +31,125 @@ class Tuned:
     settings
         Settings by dotted key.
     score
-        Mean validation AUC over scenarios and tasks, at the best round; None if no trial has one.
+        Mean score over the runs of the best trial; None if no trial has one.
     trials
         Number of settings that were tried.
+    stopped
+        Number of trials among them that were cut short.
     """
 
     settings: Settings
     score: float | None
     trials: int
+    stopped: int = 0
+
+    @property
+    def auc(self) -> float | None:
+        """Mean validation AUC over scenarios, tasks and runs of the best trial; None if no AUC is defined."""
+        return self.score if self.score is not None and self.score >= 0 else None
 
 
 Tuning = Generator[Sequence[Job], None, Tuned]
-"""Generator that yields trials and goes on when they have been run."""
+"""Generator that yields runs of trials and goes on when they have ended."""
+RunsOf = Callable[[int, Settings, Floor], Sequence[Job]]
+"""Function that makes the runs of a trial of its number, its settings, and the floor of its first run."""
 
 
-def check_sampler() -> None:
-    """Check that the package that proposes settings is installed.
-
-    Raises
-    ------
-    UserError
-        The package is not installed.
-    """
-    if find_spec("optuna") is None:
-        raise UserError("tuning needs optuna: pip install 'pfmsmtrec-flwr[compare]'")
-
-
-def tune(space: Space, trials: int, seed: int, job_of: Callable[[Settings], Job]) -> Tuning:
+def tune(space: Space, own: Settings, trials: int, seed: int, runs_of: RunsOf) -> Tuning:
     """Try settings, those of the configuration first, and return the best.
+
+    The first run of a trial decides whether the others follow, see `pruning`.
 
     Parameters
     ----------
     space
-        Choices by key, that of the configuration first. If it has no more combinations than trials, all are tried.
+        Choices by key. If it has no more combinations than trials, all are tried.
+    own
+        The configuration's own settings in this space.
     trials
         Number of different settings to try.
     seed
-        Seed of the sampler, a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011).
-    job_of
-        Function that makes a trial of settings.
+        Seed of the sampler.
+    runs_of
+        Function that makes the runs of a trial.
     """
-    tried: list[tuple[Settings, float | None]] = []
-    if size(space) <= trials:
-        jobs = [(settings, job_of(settings)) for settings in combinations(space)]
-        yield [job for _, job in jobs]
-        tried = [(settings, validation_score(job)) for settings, job in jobs]
-    else:
-        yield from _sample(space, trials, seed, job_of, tried)
-    best, score = max(tried, key=lambda trial: -1.0 if trial[1] is None else trial[1])
-    return Tuned(best, score, len(tried))
+    proposals = Proposals(space, own, seed)
+    count = planned_trials(space, trials)
+    tried: list[_Trial] = []
+    while len(tried) < count:
+        floor = floor_of([trial.curve for trial in tried])
+        earlier = [trial.first for trial in tried if trial.first is not None]
+        batch = []
+        for number in range(len(tried) + 1, min(len(tried) + _AT_ONCE, count) + 1):
+            settings = proposals.ask()
+            batch.append(_Trial(settings, runs_of(number, settings, floor), floor))
+        yield [trial.runs[0] for trial in batch]
+        for trial in batch:
+            trial.judge(earlier)
+        yield [run for trial in batch if trial.stage is None for run in trial.runs[1:]]
+        for trial in batch:
+            proposals.tell(trial.settings, trial.outcome())
+        tried += batch
+    complete = [(trial, score) for trial in tried if (score := trial.score()) is not None]
+    best, score = max(complete, key=lambda each: each[1], default=(tried[0], None))
+    return Tuned(best.settings, score, len(tried), sum(trial.stage is not None for trial in tried))
 
 
-def validation_score(job: Job) -> float | None:
-    """Return a trial's mean validation AUC over scenarios and tasks, at its best round; None if it failed."""
-    if not job.finished:
-        return None
-    means = [mean(entry.macro.values()) for entry in read_metrics(job.folder)]
-    return max((score for score in means if score is not None), default=None)
+def planned_trials(space: Space, trials: int) -> int:
+    """Return the number of trials of a space, which may have fewer combinations than are asked for."""
+    return int(min(trials, size(space)))
 
 
-def write_tuned(path: Path, settings: Mapping[str, Settings], tuned: Mapping[str, Tuned], source: str) -> None:
-    """Write chosen settings in the form of a configuration file.
+class _Trial:
+    """Settings that are tried.
 
     Parameters
     ----------
-    path
-        File to write.
     settings
-        Settings of single methods, including the chosen ones, by method.
-    tuned
-        Chosen settings by method.
-    source
-        Rows on which they were chosen, for a comment.
+        Settings by key.
+    runs
+        Runs with these settings, in the order of seeds and data.
+    floor
+        Floor of the first run.
+
+    Attributes
+    ----------
+    first
+        Score of the first run; None before it has ended, and if it failed.
+    stage
+        Stage in which the trial was cut short: 0 in its first run, 1 after it; None: it was not.
     """
-    lines = [f"# Chosen on validation rows of {source}.", "methods:" if tuned else "methods: {}"]
-    for name, chosen in tuned.items():
-        score = "no trial has a figure" if chosen.score is None else f"validation AUC {chosen.score:.4f}"
-        lines.append(f"  {json.dumps(name)}:  # {score}, best of {chosen.trials}")
-        own = dump_yaml(settings[name]).splitlines() if settings[name] else ["{}"]
-        lines += [f"    {line}" for line in own]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
+    def __init__(self, settings: Settings, runs: Sequence[Job], floor: Floor) -> None:
+        self.settings = settings
+        self.runs = runs
+        self.first: float | None = None
+        self.stage: int | None = None
+        self._floor = floor
 
-def _sample(
-    space: Space,
-    trials: int,
-    seed: int,
-    job_of: Callable[[Settings], Job],
-    tried: list[tuple[Settings, float | None]],
-) -> Generator[Sequence[Job], None, None]:
-    """Try the sampler's proposals one after the other; a repeated proposal is answered and not counted."""
-    import optuna
+    @property
+    def curve(self) -> Sequence[float]:
+        """Best score of the first run by round."""
+        return score_curve(self.runs[0].folder)
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    choices = {key: optuna.distributions.CategoricalDistribution(values) for key, values in space.items()}
-    sampler = optuna.samplers.TPESampler(seed=derive_seed(seed, "tune") % _SEEDS)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial(next(combinations(space)))
-    known: dict[str, float | None] = {}
-    repeats = 0
-    while len(tried) < trials:
-        if repeats == _REPEATS:
-            untried = (settings for settings in combinations(space) if _key(settings) not in known)
-            study.enqueue_trial(next(islice(untried, 1)))
-        trial = study.ask(dict(choices))
-        settings: Settings = dict(trial.params)
-        repeats += 1
-        if _key(settings) not in known:
-            repeats = 0
-            job = job_of(settings)
-            yield (job,)
-            known[_key(settings)] = validation_score(job)
-            tried.append((settings, known[_key(settings)]))
-        score = known[_key(settings)]
-        if score is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, score)
+    def judge(self, earlier: Sequence[float]) -> None:
+        """Decide by the first run whether the others follow."""
+        curve = self.curve
+        if is_hopeless(curve, self._floor):
+            self.stage = 0
+            self.first = curve[-1] if math.isfinite(curve[-1]) else None
+        elif self.runs[0].finished:
+            self.first = run_score(self.runs[0].folder)
+            if len(self.runs) > 1 and self.first is not None and not is_repeated(self.first, earlier):
+                self.stage = 1
 
+    def score(self) -> float | None:
+        """Return the mean score over all runs; None if there are not all of them."""
+        if self.stage is not None or not all(run.finished for run in self.runs):
+            return None
+        scores = [score for run in self.runs if (score := run_score(run.folder)) is not None]
+        return fmean(scores) if len(scores) == len(self.runs) else None
 
-def _key(settings: Settings) -> str:
-    return json.dumps(settings, sort_keys=True)
+    def outcome(self) -> Outcome:
+        """Return what the sampler learns."""
+        return Outcome(self.score() if self.stage is None else self.first, self.stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,7 +13,38 @@ from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.training.records import RoundCallback, TrainingResult
 
 Family = Literal["floor", "alone", "pooled", "federated"]
-Space = Mapping[str, tuple[Value, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Interval of numbers to tune a setting in, ends included.
+
+    Attributes
+    ----------
+    low, high
+        Ends.
+    log
+        Whether equal ratios are equally likely, rather than equal differences.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __iter__(self) -> Iterator[float]:
+        """Return the ends."""
+        return iter((self.low, self.high))
+
+    def including(self, value: float) -> Range:
+        """Return the smallest interval that has this one and a value in it.
+
+        >>> Range(0.0, 0.5).including(0.6)
+        Range(low=0.0, high=0.6, log=False)
+        """
+        return Range(min(self.low, value), max(self.high, value), self.log)
+
+
+Space = Mapping[str, tuple[Value, ...] | Range]
 """Values to choose from, by key: a dotted key is a common setting, another is the method's own."""
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig, Value
 from pfmsmtrec_flwr.methods import METHODS, Method, find_method
-from pfmsmtrec_flwr.methods.base import Space
+from pfmsmtrec_flwr.methods.base import Range, Space
 
 _KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "mapping"}
 _PLURALS = {int: "whole numbers", str: "names"}
@@ -81,7 +81,7 @@ class SettingGroup:
         if self.fixed:
             lines.append("Fixed: " + ", ".join(f"{key} = {yaml_of(value)}" for key, value in self.fixed.items()) + ".")
         if self.space:
-            choices = (f"{key} in {', '.join(map(yaml_of, values))}" for key, values in self.space.items())
+            choices = (f"{key} {_choices(values)}" for key, values in self.space.items())
             lines.append("Tuned: " + "; ".join(choices) + ".")
         return lines
 
@@ -132,6 +132,12 @@ def settings_markdown() -> str:
 def yaml_of(value: Any) -> str:
     """Return a value in one line, as YAML has it."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _choices(values: tuple[Value, ...] | Range) -> str:
+    if isinstance(values, Range):
+        return f"from {yaml_of(values.low)} to {yaml_of(values.high)}" + (" (by ratio)" if values.log else "")
+    return f"in {', '.join(map(yaml_of, values))}"
 
 
 def _entries(kind: type[BaseModel], prefix: str) -> Iterator[SettingEntry]:

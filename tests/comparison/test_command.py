@@ -60,12 +60,32 @@ def test_what_is_set_holds_for_all_and_is_not_tuned(pfmsmtrec: Command, fake: Fa
         tmp_path / "data",
     ]
     assert pfmsmtrec("compare", "synthetic", *options, "--set", SMALL, "--set", "train.lr=0.25") == 0
-    assert len(fake.calls) == 2 * 3
+    assert len(fake.calls) == 2 * (3 * 2 + 1)  # trials of two seeds in another world, and a run
     tuned = load_config(str(tmp_path / "here" / "out" / "tuned.yaml")).methods
     assert tuned.keys() == {"alone", "fedavg"}
     assert all("train.lr" not in own for own in tuned.values())
     for _, _, folder in fake.calls:
         assert load_config(f"{folder}/config.yaml").train.lr == 0.25
+
+
+def test_a_tuning_alone_says_where_its_choice_is_and_goes_on(
+    pfmsmtrec: Command, fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--set", SMALL, "--data", tmp_path / "data", "--output", "out", "--tune-only", "--tune-on", "7,8"]
+    first = ["--methods", "alone", "--tune", "1"]
+    assert pfmsmtrec("compare", "synthetic", *first, *options) == 0
+    output = tmp_path / "here" / "out"
+    assert capsys.readouterr().out.splitlines()[-1] == f"tuned: {output / 'tuned.yaml'}"
+    assert len(fake.calls) == 4
+    assert not (output / "runs").exists() and not (output / "summary.json").exists()
+    worlds = {load_config(f"{folder}/config.yaml").data.synthetic["seed"] for _, _, folder in fake.calls}
+    assert worlds == {7, 8}
+    assert pfmsmtrec("compare", "synthetic", "--methods", "fedavg", "--tune", "2", "--tune-seeds", "1", *options) == 0
+    assert len(fake.calls) == 4 + 4
+    text = (output / "tuned.yaml").read_text()
+    assert "best of 1; made-up world 7, made-up world 8, seeds 0, 1" in text
+    assert "best of 2; made-up world 7, made-up world 8, seeds 0" in text
+    assert load_config(str(output / "tuned.yaml")).methods.keys() == {"alone", "fedavg"}
 
 
 def test_failures_are_listed_and_are_the_exit_status(
@@ -109,6 +129,10 @@ def test_an_interrupt_says_how_to_go_on(
         (["kuairand"], 1, "error: no data 'kuairand' is prepared in "),
         (["synthetic", "--seeds", "0"], 2, "error: Invalid value for '--seeds'"),
         (["synthetic", "--tuned", "none.yaml"], 1, "error: cannot read none.yaml"),
+        (["synthetic", "--tune-only"], 1, "error: got --tune-only without trials, expected a number of them: add "),
+        (["synthetic", "--tune", "2", "--tune-on", "0"], 1, "error: --tune-on: got 0, the world that is reported: "),
+        (["synthetic", "--tune", "2", "--tune-on", "a"], 1, "error: --tune-on: got 'a', expected the seed of a made-"),
+        (["synthetic", "--tune", "2", "--tune-on", "7,7"], 1, "error: --tune-on: got 7,7, expected each name once"),
         ([], 2, "error: Missing argument 'CONF'"),
     ],
 )

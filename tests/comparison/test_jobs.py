@@ -44,7 +44,7 @@ def test_a_job_leaves_results_and_no_models(tmp_path: Path, fake: Fake) -> None:
     assert not job.finished
     assert perform(job) == ""
     assert job.finished
-    assert names(job.folder) == {"config.yaml", "metrics.jsonl", "results.json", "run.log"}
+    assert names(job.folder) == {"config.yaml", "metrics.jsonl", "results.json", "run.log", "sources.txt"}
     kept = job_of(tmp_path / "runs" / "kept", RunConfig(), fake, keep_models=True)
     assert perform(kept) == ""
     assert "clients" in names(kept.folder)

@@ -142,7 +142,15 @@ def test_every_scenario_is_left_out_once_and_joins_with_every_share(tmp_path: Pa
 
     def make(config: RunConfig, run: Runner | None, what: str, more: tuple[str, ...]) -> Job:
         digest = digest_of(config, "rows", *more)
-        return Job("fedavg", JobStage.JOIN, config, digest, tmp_path / what / digest[:8], tmp_path, run or fake)
+        return Job(
+            name="fedavg",
+            stage=JobStage.JOIN,
+            config=config,
+            digest=digest,
+            folder=tmp_path / what / digest[:8],
+            data=tmp_path,
+            run=run or fake,
+        )
 
     config = RunConfig(method="fedavg").with_settings(
         {"train.lr": 0.5, "pf-msmtrec.interpolation": 0.1, "data.train_fraction": 0.5, "federation.min_scenarios": 3},

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from compared import Fake
 
+from pfmsmtrec_flwr.comparison.grounds import Ground
 from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, Request, request_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
@@ -43,7 +44,7 @@ def test_the_reference_is_ours_or_the_first(tmp_path: Path) -> None:
 
 
 def test_a_run_has_its_methods_settings_and_nothing_beside_it(tmp_path: Path) -> None:
-    plan = ComparisonPlan(request(tmp_path), "rows", Fake(tmp_path / "journal"))
+    plan = ComparisonPlan(request(tmp_path), Ground("made", "rows"), run=Fake(tmp_path / "journal"))
     config = plan.configure("fedavg", {"model.dropout": 0.3}, 5)
     assert (config.method, config.seed, config.methods, config.federation.reference) == ("fedavg", 5, {}, ())
     assert (config.train.lr, config.federation.tables, config.model.dropout) == (0.05, "plain", 0.3)
@@ -55,14 +56,18 @@ def test_a_run_has_its_methods_settings_and_nothing_beside_it(tmp_path: Path) ->
 
 
 def test_every_seed_has_a_folder_of_its_variant(tmp_path: Path) -> None:
-    plan = ComparisonPlan(request(tmp_path, methods="alone", seeds=2), "rows", Fake(tmp_path / "journal"))
+    plan = ComparisonPlan(
+        request(tmp_path, methods="alone", seeds=2), Ground("made", "rows"), run=Fake(tmp_path / "journal")
+    )
     (program,) = plan.programs()
     (jobs,) = list(program)
     assert [job.config.seed for job in jobs] == [3, 4]
     for job in jobs:
         assert job.folder == tmp_path / "runs" / "alone" / f"seed{job.config.seed}-{job.digest[:8]}"
         assert job.data == tmp_path / "data"
-    other = ComparisonPlan(request(tmp_path, methods="alone", seeds=2), "other rows", Fake(tmp_path / "journal"))
+    other = ComparisonPlan(
+        request(tmp_path, methods="alone", seeds=2), Ground("made", "other rows"), run=Fake(tmp_path / "journal")
+    )
     assert {job.digest for (batch,) in [list(other.programs()[0])] for job in batch}.isdisjoint(
         job.digest for job in jobs
     )
@@ -93,10 +98,10 @@ def test_tuned_settings_come_from_a_file_unless_they_are_pinned(tmp_path: Path) 
 def test_mistakes_show_before_anything_starts(tmp_path: Path, options: dict[str, str], message: str) -> None:
     config = CONFIG.model_copy(update={"methods": {"fedavg": {"train.rate": 1.0}}})
     with pytest.raises(UserError, match=message):
-        ComparisonPlan(request(tmp_path, config, **options), "rows")
+        ComparisonPlan(request(tmp_path, config, **options), Ground("made", "rows"))
 
 
 def test_a_single_scenario_has_nobody_to_join(tmp_path: Path) -> None:
     made = request_of(CONFIG, Options(join=True), ["A"], tmp_path, tmp_path)
     with pytest.raises(UserError, match=r"^got 1 scenario, expected two at least for one to join: leave --join out$"):
-        ComparisonPlan(made, "rows")
+        ComparisonPlan(made, Ground("made", "rows"))

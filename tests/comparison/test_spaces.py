@@ -1,10 +1,24 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from pfmsmtrec_flwr.comparison.spaces import ADAGRAD, COMMON, combinations, size, space_of, value_of
+from pfmsmtrec_flwr.comparison.spaces import (
+    ADAGRAD,
+    COMMON,
+    ROUNDS,
+    combinations,
+    own_settings_in,
+    size,
+    space_of,
+    value_of,
+)
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.methods import find_method
+from pfmsmtrec_flwr.methods import METHODS, find_method
+from pfmsmtrec_flwr.methods.base import Range
+
+NEAR = {"train.batch_size", "train.local_epochs"}
 
 
 def config(**settings: float | str) -> RunConfig:
@@ -12,29 +26,56 @@ def config(**settings: float | str) -> RunConfig:
 
 
 def test_a_network_has_the_common_choices_its_own_value_first() -> None:
-    space = space_of(find_method("alone"), config(train__lr=0.002, train__batch_size=64, model__dropout=0.3))
+    space = space_of(find_method("alone"), config(train__lr=0.002, train__batch_size=64, train__ema_decay=0.7))
     assert space == {
-        "train.lr": (0.002, 0.001, 0.004),
+        "train.lr": Range(0.0005, 0.016, log=True),
+        "train.min_steps": (0, 24),
         "train.weight_decay": (0.0, 1e-6, 1e-5, 1e-4),
-        "train.batch_size": (64, 256, 512, 1024),
-        "model.dropout": (0.3, 0.1),
-        "model.embedding_dropout": (0.0, 0.3, 0.5, 0.6),
+        "train.ema_decay": (0.7, 0.0, 0.5, 0.9),
+        "train.batch_size": (64, 32, 128),
+        "train.local_epochs": (1.0, 0.5, 2.0),
+        "train.optimizer_state": ("reset", "keep"),
+        "model.dropout": Range(0.0, 0.5),
+        "model.embedding_dropout": Range(0.0, 0.7),
     }
+
+
+def test_a_range_grows_to_take_in_the_configurations_own_value() -> None:
+    made = config(train__lr=0.05, model__embedding_dropout=0.9)
+    space = space_of(find_method("alone"), made)
+    assert space["train.lr"] == Range(0.0005, 0.05, log=True)
+    assert space["model.embedding_dropout"] == Range(0.0, 0.9)
+    own = own_settings_in(space, made)
+    assert own.keys() == space.keys()
+    assert (own["train.lr"], own["train.batch_size"], own["train.optimizer_state"]) == (0.05, 1024, "reset")
+
+
+def test_batches_cannot_be_halved_for_ever() -> None:
+    assert space_of(find_method("alone"), config(train__batch_size=2))["train.batch_size"] == (2, 4)
 
 
 def test_a_method_adds_its_own_choices() -> None:
     own = find_method("fedprox").space
     assert own
     space = space_of(find_method("fedprox"), find_method("fedprox").configure(RunConfig()))
-    assert space.keys() == {*COMMON, *own}
+    assert space.keys() == {*COMMON, *NEAR, *ROUNDS, *own}
     for key, values in own.items():
         assert set(values) <= set(space[key])
 
 
 def test_adagrads_rate_is_tuned_where_there_is_adagrad() -> None:
     space = space_of(find_method("alone"), config(train__embedding_optimizer="adagrad", train__embedding_lr=0.1))
-    assert space.keys() == {*COMMON, *ADAGRAD}
-    assert space["train.embedding_lr"] == (0.1, 0.02, 0.05)
+    assert space.keys() == {*COMMON, *NEAR, *ADAGRAD, *ROUNDS}
+    assert space["train.embedding_lr"] == Range(0.01, 0.2, log=True)
+
+
+def test_every_network_has_the_same_choices_but_for_what_it_fixes() -> None:
+    for method in METHODS.values():
+        made = method.configure(RunConfig())
+        tuned = space_of(method, made).keys() - method.space.keys()
+        expected = set() if method.family == "floor" else {*COMMON, *NEAR}
+        expected |= {"alone": {*ROUNDS}, "federated": {*ROUNDS}}.get(method.family, set())
+        assert tuned == expected - method.fixed.keys() - method.space.keys(), method.name
 
 
 def test_no_network_has_nothing_but_its_own_choices() -> None:
@@ -65,6 +106,7 @@ def test_combinations_begin_with_the_configuration_itself() -> None:
     assert len(made) == size(space) == 6
     assert len({tuple(each.items()) for each in made}) == 6
     assert (list(combinations({})), size({})) == ([{}], 1)
+    assert size({**space, "train.lr": Range(0.0, 1.0)}) == math.inf
 
 
 def test_only_single_values_are_tuned() -> None:

@@ -35,7 +35,7 @@ def test_knobs_change_what_is_predicted(tiny: Tiny, name: str) -> None:
     method = METHODS[name]
     assert isinstance(method, CentralMethod)
     config = method.configure(tiny.config(name))
-    for key, choices in method.space.items():
+    for key, choices in ((key, tuple(choices)) for key, choices in method.space.items()):
         losses = {
             method.train(config.with_own({key: value}, "test"), [store_of("A", fields, rows)], None).test["A"][
                 "logloss.click"
