@@ -175,6 +175,7 @@ def job_of(
     keep_models: bool = False,
     floor: Floor = (),
     fresh: bool = False,
+    data: Path | None = None,
     sources: str = "",
 ) -> Job:
     """Return a job."""
@@ -184,7 +185,7 @@ def job_of(
         config=config,
         digest=digest_of(config, "rows"),
         folder=folder,
-        data=folder.parent,
+        data=data or folder.parent,
         run=partial(run, floor=floor) if floor else run,
         keep_models=keep_models,
         floor=floor,

@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.methods import find_method
 from pfmsmtrec_flwr.methods.configuration import complete, load_config
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
+from pfmsmtrec_flwr.training.records import RoundRecord
 from server_app import main
 
 SYNTHETIC = (
@@ -104,6 +105,20 @@ def test_a_federated_method_by_itself_is_that_of_an_experiment(tiny: Tiny, tmp_p
     results = run_method(config, data=tiny.root, output=tmp_path / "out")
     trained = tiny.trained(find_method("fedavg").configure(config))
     assert results.scenarios["US"].tasks["click"].auc == trained.result.test["US"]["auc.click"]
+
+
+def test_whoever_looks_at_the_rounds_may_end_the_run(tiny: Tiny, tmp_path: Path) -> None:
+    def on_round(record: RoundRecord) -> None:
+        assert len(read_metrics(tmp_path / "out")) == record.round
+        if record.round == 2:
+            raise InterruptedError
+
+    for method in ("fedavg", "pooled-mmoe"):
+        with pytest.raises(InterruptedError):
+            run_method(
+                tiny.config(method, federation__rounds=4), data=tiny.root, output=tmp_path / "out", on_round=on_round
+            )
+        assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_a_methods_own_settings_hold_for_it(tiny: Tiny, tmp_path: Path) -> None:

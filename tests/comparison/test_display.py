@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,14 @@ import pytest
 from compared import Direct, Fake, job_of, program
 from rich.console import Console
 
-from pfmsmtrec_flwr.comparison.display import Progress, ScheduleDisplay, progress, schedule_drawing, time_left
+from pfmsmtrec_flwr.comparison.display import (
+    Progress,
+    ScheduleDisplay,
+    job_line,
+    progress,
+    schedule_drawing,
+    time_left,
+)
 from pfmsmtrec_flwr.comparison.jobs import JobStage
 from pfmsmtrec_flwr.comparison.schedule import Entry, JobState, Schedule
 from pfmsmtrec_flwr.config import RunConfig
@@ -41,6 +49,18 @@ def test_progress_is_told_by_variant(schedule: Schedule) -> None:
         Progress("fedavg", JobStage.RUN, 0, 1, 2, None, None, 30.0),  # the mean of all, as none of its own has finished
     ]
     assert time_left(schedule) == 45.0  # 90 s of work for two at once
+
+
+def test_trials_are_counted_rather_than_their_runs(tmp_path: Path) -> None:
+    made = Schedule(Direct(), 2)
+    runs = ((1, JobState.FINISHED), (1, JobState.FINISHED), (2, JobState.STOPPED), (3, JobState.RUNNING))
+    for place, (trial, state) in enumerate(runs):
+        job = job_of(tmp_path / f"{place}", RunConfig(seed=place), None, name="alone", stage=JobStage.TRIAL)
+        job = replace(job, trial=trial, trials=24)
+        made.entries[job.folder] = Entry(job, state, seconds=10.0 if state is not JobState.RUNNING else 0.0)
+    assert progress(made) == [Progress("alone", JobStage.TRIAL, 2, 0, 24, None, 15.0, 22 * 15.0)]
+    stopped = list(made.entries.values())[2]
+    assert job_line(made, stopped, 75.0).startswith("alone, trial 2 of 24, 2: stopped, 0:10; 3 of 4 done, 1:15 elapsed")
 
 
 def test_no_time_is_told_before_a_job_has_finished(schedule: Schedule) -> None:

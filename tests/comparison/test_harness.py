@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from compared import Direct, Fake
 
 from pfmsmtrec_flwr.comparison.grounds import Ground
-from pfmsmtrec_flwr.comparison.harness import Comparison, compare
+from pfmsmtrec_flwr.comparison.harness import Comparison, compare, tune_methods
 from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
 from pfmsmtrec_flwr.comparison.workers import workers
 from pfmsmtrec_flwr.config import RunConfig
@@ -30,12 +31,15 @@ CONFIG = parse(
 class Compared:
     """A comparison whose trainings are made up."""
 
-    def __init__(self, folder: Path, fake: Fake | None = None, **options: Any) -> None:
+    def __init__(
+        self, folder: Path, fake: Fake | None = None, *, worlds: Sequence[Ground] = (), **options: Any
+    ) -> None:
         self.output = folder / "out"
         self.fake = fake or Fake(folder / "journal")
         self.plan = ComparisonPlan(
             request_of(CONFIG, Options(**{"seeds": 2, **options}), ["A", "B"], folder, self.output),
             Ground("made", "rows"),
+            worlds,
             run=self.fake,
         )
 
@@ -129,6 +133,56 @@ def test_results_do_not_depend_on_the_jobs_at_once(tmp_path: Path) -> None:
             Compared(tmp_path / str(slots), trials=12, methods="alone,fedavg,pf-msmtrec").run(slots).summary
         )
     assert summaries[0] == summaries[1]
+
+
+def test_trials_run_on_their_own_data_and_runs_on_theirs(tmp_path: Path) -> None:
+    worlds = [Ground(f"world {seed}", f"rows {seed}", {"synthetic": {"seed": seed}}) for seed in (7, 8)]
+    made = Compared(tmp_path, worlds=worlds, trials=3, methods="alone,fedavg")
+    made.run()
+    seen: dict[str, set[tuple[str, int]]] = {"trials": set(), "runs": set()}
+    for _, seed, folder in made.fake.calls:
+        world = load_config(str(Path(folder) / "config.yaml")).data.synthetic.get("seed", "own")
+        seen[Path(folder).relative_to(made.output).parts[0]].add((str(world), seed))
+    assert seen["trials"] == {("7", 0), ("8", 0), ("7", 1), ("8", 1)}
+    assert seen["runs"] == {("own", 0), ("own", 1)}
+    assert "world 7, world 8, seeds 0, 1" in (made.output / "tuned.yaml").read_text()
+
+
+@pytest.mark.parametrize("trials", [1, 9])
+def test_every_method_has_the_same_number_of_trials(tmp_path: Path, trials: int) -> None:
+    fake = Fake(tmp_path / "journal", rounds=8)
+    made = Compared(tmp_path, fake, trials=trials, methods="alone,fedavg,pooled-mmoe,pf-msmtrec,logistic-alone")
+    variants = {variant.name: variant.trials for variant in made.run().summary.variants}
+    assert variants.pop("logistic-alone") == min(trials, 4)
+    assert set(variants.values()) == {trials}
+    for name in variants:
+        folders = {path.parent for path in made.output.glob(f"trials/{name}/*/metrics.jsonl")}
+        first = {folder for method, seed, folder in fake.calls if (method, seed) == (name, 0) and "/trials/" in folder}
+        assert len(first) == trials
+        assert {Path(folder) for folder in first} <= folders
+
+
+def test_methods_may_be_tuned_one_after_the_other(tmp_path: Path) -> None:
+    for methods in ("alone", "fedavg"):
+        made = Compared(tmp_path, trials=3, methods=methods, tune_only=True)
+        assert tune_methods(made.plan, Direct(), 1) == []
+    assert load_config(str(made.output / "tuned.yaml")).methods.keys() == {"alone", "fedavg"}
+    assert not (made.output / "runs").exists()
+    both = Compared(tmp_path, trials=3, methods="alone,fedavg")
+    both.run()
+    assert len(both.fake.calls) == len({folder for _, _, folder in both.fake.calls})
+
+
+def test_runs_of_other_code_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Compared(tmp_path, methods="alone,fedavg").run()
+    monkeypatch.setattr("pfmsmtrec_flwr.comparison.planning.package_sources", lambda: "other")
+    note = "other code than the present one made these runs and trials: 2 of alone; --fresh replaces them"
+    after = Compared(tmp_path, methods="alone,pf-msmtrec")
+    assert after.run().summary.notes == [note]
+    assert len(after.fake.calls) == 6
+    fresh = Compared(tmp_path, methods="alone,pf-msmtrec", fresh=True)
+    assert fresh.run().summary.notes == []
+    assert [call[0] for call in fresh.fake.calls[6:]] == ["alone", "alone"]
 
 
 def test_what_is_pinned_is_not_tuned(tmp_path: Path) -> None:

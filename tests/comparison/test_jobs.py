@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from compared import Fake, job_of
 from federated import Tiny
 
 import pfmsmtrec_flwr
-from pfmsmtrec_flwr.comparison.jobs import adopt, data_fingerprint, digest_of, perform, tidy
+from pfmsmtrec_flwr.comparison.jobs import adopt, data_fingerprint, digest_of, perform, tidy, train
+from pfmsmtrec_flwr.comparison.pruning import Floor, score_curve
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
@@ -52,6 +54,48 @@ def test_a_job_leaves_results_and_no_models(tmp_path: Path, fake: Fake) -> None:
     assert "clients" in names(kept.folder)
     tidy(job_of(kept.folder, RunConfig(), fake))
     assert "clients" not in names(kept.folder)
+
+
+def test_results_of_other_code_count_unless_all_is_to_be_fresh(tmp_path: Path, fake: Fake) -> None:
+    made = job_of(tmp_path / "it", RunConfig(), fake, sources="one")
+    perform(made)
+    assert (made.finished, made.by_other_code) == (True, False)
+    now = job_of(tmp_path / "it", RunConfig(), fake, sources="other")
+    assert (now.finished, now.by_other_code) == (True, True)
+    fresh = job_of(tmp_path / "it", RunConfig(), fake, sources="other", fresh=True)
+    assert not fresh.finished
+    perform(fresh)
+    assert (fresh.finished, fresh.by_other_code) == (True, False)
+
+
+def test_a_run_below_its_floor_is_stopped_after_the_round(tiny: Tiny, tmp_path: Path) -> None:
+    floor: Floor = (-math.inf, -math.inf, 2.0)
+    for method in ("fedavg", "pooled-mmoe"):
+        config = tiny.config(method, federation__rounds=5)
+        whole = job_of(tmp_path / f"{method}-whole", config, train, data=tiny.root)
+        job = job_of(tmp_path / method, config, train, floor=floor, data=tiny.root)
+        assert not job.stopped
+        assert (perform(whole), perform(job)) == ("", "")
+        assert (whole.finished, whole.stopped) == (True, False)
+        assert (job.finished, job.stopped) == (False, True)
+        assert score_curve(job.folder) == pytest.approx(list(score_curve(whole.folder))[:3])
+        assert f"{method}: fewer than half of the earlier trials were as low" in (job.folder / "run.log").read_text()
+        assert not (job.folder / "clients").exists()
+
+
+def test_a_run_above_its_floor_ends_as_any_other(tiny: Tiny, tmp_path: Path) -> None:
+    job = job_of(tmp_path / "it", tiny.config("fedavg"), train, floor=(-math.inf, 0.01), data=tiny.root)
+    assert perform(job) == ""
+    assert (job.finished, job.stopped) == (True, False)
+
+
+def test_what_was_stopped_under_another_floor_is_not_stopped_under_this(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "journal", rounds=6)
+    perform(job_of(tmp_path / "it", RunConfig(), fake, floor=(2.0,)))
+    assert not job_of(tmp_path / "it", RunConfig(), fake).stopped
+    assert not job_of(tmp_path / "it", RunConfig(), fake, floor=(0.1,)).stopped
+    assert job_of(tmp_path / "it", RunConfig(), fake, floor=(1.5,)).stopped
+    assert not job_of(tmp_path / "it", RunConfig(), fake, floor=(1.5,), fresh=True, sources="other").stopped
 
 
 def test_an_unfinished_job_starts_afresh(tmp_path: Path, fake: Fake) -> None:

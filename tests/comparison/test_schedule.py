@@ -82,6 +82,34 @@ def test_jobs_of_the_same_digest_share_one_run(tmp_path: Path, fake: Fake) -> No
     assert (same.folder / "results.json").read_text() == (one.folder / "results.json").read_text()
 
 
+def test_a_stopped_trial_is_settled_and_a_run_of_the_same_digest_is_run(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "journal", rounds=6)
+    trial = job_of(tmp_path / "trial", config(0), fake, stage=JobStage.TRIAL, floor=(2.0,))
+    run = job_of(tmp_path / "run", config(0), fake)
+    plan = Schedule(Direct(), 1)
+    plan.run([program([trial]), program([run])])
+    assert [entry.state for entry in plan.entries.values()] == [JobState.STOPPED, JobState.FINISHED]
+    assert not plan.failures
+    assert [Path(folder).name for _, _, folder in fake.calls] == ["trial", "run"]
+    again = Schedule(Direct(), 1)
+    again.run([program([trial])])
+    assert [(entry.state, entry.earlier) for entry in again.entries.values()] == [(JobState.STOPPED, True)]
+    assert len(fake.calls) == 2
+
+
+def test_finished_jobs_of_other_code_are_known(tmp_path: Path, fake: Fake) -> None:
+    Schedule(Direct(), 1).run([program([job_of(tmp_path / "one", config(0), fake, sources="one")])])
+    for fresh, known, calls in ((False, ["one"], 2), (True, [], 3)):
+        jobs = [
+            job_of(tmp_path / name, config(seed), fake, sources="other", fresh=fresh)
+            for seed, name in enumerate(("one", "two"))
+        ]
+        plan = Schedule(Direct(), 1)
+        plan.run([program(jobs)])
+        assert [entry.job.folder.name for entry in plan.by_other_code] == known
+        assert len(fake.calls) == calls
+
+
 def test_a_failure_stops_nobody_else_and_is_tried_again(tmp_path: Path, fake: Fake) -> None:
     bad = job_of(tmp_path / "bad", config(0, "fedavg"), fake)
     same = job_of(tmp_path / "same", config(0, "fedavg"), fake)

@@ -6,7 +6,14 @@ import pytest
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.methods import METHODS
-from pfmsmtrec_flwr.methods.reference import SettingEntry, common_groups, method_group, settings_markdown
+from pfmsmtrec_flwr.methods.base import Range, Space
+from pfmsmtrec_flwr.methods.reference import (
+    SettingEntry,
+    SettingGroup,
+    common_groups,
+    method_group,
+    settings_markdown,
+)
 
 PAGE = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "docs" / "settings.md"
 GROUPS = [*common_groups(), *(method_group(name) for name in METHODS)]
@@ -55,3 +62,11 @@ def test_a_method_says_what_it_fixes_and_what_is_tuned() -> None:
         [],
         ["Fixed: federation.tables = plain, train.reestimate_batch_norm = false."],
     )
+
+
+def test_a_range_is_shown_by_its_ends() -> None:
+    space: Space = {"mu": Range(0.001, 1.0, log=True), "share": Range(0.0, 0.5), "gates": ("local", "federated")}
+    group = SettingGroup("a-method", "A method.", [], space=space)
+    assert group.notes() == [
+        "Tuned: mu from 0.001 to 1.0 (by ratio); share from 0.0 to 0.5; gates in local, federated."
+    ]
