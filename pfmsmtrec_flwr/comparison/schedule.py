@@ -147,6 +147,7 @@ class Schedule:
             entry.earlier = True
             self._finish(entry)
         elif job.stopped:
+            tidy(job)
             entry.earlier = True
             entry.state = JobState.STOPPED
             entry.seconds = read_metrics(job.folder)[-1].seconds
