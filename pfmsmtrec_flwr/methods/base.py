@@ -94,7 +94,7 @@ class Method:
     fixed
         Common settings that make the method what it is, by dotted key; the configuration does not change them.
     space
-        Settings to tune beside those that all networks have, and the values to choose from.
+        Settings to tune beside those that all networks have, each with the values or the range to choose from.
     switches
         Parts of the method that an ablation turns, under a configuration.
     file
