@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from flwr.serverapp import Grid
+from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import complete, methods_of
 from pfmsmtrec_flwr.results.overviews import run_table
+from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, load_predictions, write_predictions
 from pfmsmtrec_flwr.results.rendering import as_text
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.schema import (
@@ -91,7 +95,8 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
     config
         The run's configuration.
     data, output
-        Absolute folders of the prepared data and of `results.json`, `metrics.jsonl` and `config.yaml`.
+        Absolute folders of the prepared data and of `results.json`, `metrics.jsonl`, `config.yaml`, and the predictions
+        of test rows.
     on_round
         Function that is called once per round, when its line is written; an exception of it ends the run.
 
@@ -111,7 +116,9 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
             on_round(record)
 
     with _trainer_here(data, output, num_supernodes=1) as train:
-        results = results_of(method, config, train(method, own, log_round))
+        result = train(method, own, log_round)
+    write_predictions(result.predictions, output)
+    results = results_of(method, config, result)
     write_results(results, output)
     return results
 
@@ -158,10 +165,18 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Tra
         if isinstance(method, CentralMethod):
             stores = [open_store(own.data, data, name) for name in sorted(chosen_scenarios(own, data))]
             return method.train(own, stores, on_round)
-        return _train_over(grid, method, own, on_round)
+        result = _train_over(grid, method, own, on_round)
+        result.predictions = _kept_predictions(output / CLIENTS_NAME / method.name, list(result.test))
+        return result
 
     with run_identity(run_id):
         yield train
+
+
+def _kept_predictions(folder: Path, scenarios: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Return the predictions that the clients of this process kept in a method's folder."""
+    found = {name: load_predictions(folder / name / SCENARIO_FILE) for name in scenarios}
+    return {name: predictions for name, predictions in found.items() if predictions is not None}
 
 
 def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:

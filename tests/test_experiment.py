@@ -9,11 +9,14 @@ import pytest
 from federated import Tiny, same
 from flwr.app import Context, RecordDict
 from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
 
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment, run_inline, run_method
 from pfmsmtrec_flwr.methods import find_method
 from pfmsmtrec_flwr.methods.configuration import complete, load_config
+from pfmsmtrec_flwr.results.predictions import read_predictions
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
 from pfmsmtrec_flwr.training.records import RoundRecord
@@ -41,7 +44,11 @@ def test_an_experiment_and_its_reference_in_files(tiny_conf: Path, tmp_path: Pat
         assert [line["round"] for line in lines] == [1, 2]
         for name in ("NL", "US"):
             model = output / "clients" / method / name
-            assert sorted(path.name for path in model.iterdir()) == ["model.json", "model.safetensors"]
+            assert sorted(path.name for path in model.iterdir()) == [
+                "model.json",
+                "model.safetensors",
+                "predictions.npy",
+            ]
             described = json.loads((model / "model.json").read_text())
             assert described["method"] == method
             assert described["selected_round"] == results["scenarios"][name]["selected_round"]
@@ -98,6 +105,11 @@ def test_one_method_of_any_family_in_files(tiny: Tiny, tmp_path: Path, method: s
     assert load_config(str(tmp_path / "out" / "config.yaml")) == complete(config)
     assert not (tmp_path / "out" / "alone").exists()
     assert (results.traffic.up_bytes > 0) == (family == "federated")
+    labels = ScenarioStore.open(tiny.root / "tiny" / "US").splits["test"].labels
+    predictions = read_predictions(tmp_path / "out", "US")
+    assert predictions is not None and predictions.shape == labels.shape
+    for column, task in enumerate(results.scenarios["US"].tasks.values()):
+        assert task.auc == roc_auc_score(labels[:, column], predictions[:, column])
 
 
 def test_a_federated_method_by_itself_is_that_of_an_experiment(tiny: Tiny, tmp_path: Path) -> None:

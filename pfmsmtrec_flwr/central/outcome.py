@@ -67,6 +67,7 @@ def result_of(
     result.selected = dict(selected)
     ordered = sorted(stores, key=lambda store: store.scenario)
     result.scenarios = {store.scenario: describe(store, config) for store in ordered}
+    result.predictions = dict(probabilities)
     for store in ordered:
         name, rows = store.scenario, store.splits["test"]
         result.test[name] = flat_figures(measure(probabilities[name], rows, store.tasks, grouped=True))

@@ -9,6 +9,8 @@ from flwr.app import Context, UserConfig
 from pfmsmtrec_flwr.errors import UserError
 
 HOME = Path("~/.pfmsmtrec")
+CLIENTS_NAME = "clients"
+"""Folder of the clients' files in a simulation, beside the results."""
 
 
 def data_root(context: Context) -> Path:
@@ -33,7 +35,7 @@ def client_root(context: Context) -> Path:
     the default; it never writes to a path that the server names.
     """
     if is_simulated(context):
-        return output_folder(context) / "clients"
+        return output_folder(context) / CLIENTS_NAME
     return (_absolute(context.node_config, "state") or _home() / "state") / str(context.run_id)
 
 

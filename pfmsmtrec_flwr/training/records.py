@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pfmsmtrec_flwr.training.description import Description
 
 
@@ -134,6 +137,8 @@ class TrainingResult:
         The same metrics of the true probabilities, where the data have them.
     scenarios
         Descriptions of the scenarios that took part.
+    predictions
+        Predicted probabilities of test rows (n, T) by scenario; empty where the scenarios keep them.
     seconds
         Time of the whole training.
     """
@@ -144,4 +149,5 @@ class TrainingResult:
     consensus: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     scenarios: Mapping[str, Description] = field(default_factory=dict)
+    predictions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     seconds: float = 0.0

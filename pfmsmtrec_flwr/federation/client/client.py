@@ -174,7 +174,7 @@ class ScenarioClient:
         return Reply(self._measure(order, self.measurements.average(self.predictor, order, memory)))
 
     def test(self, order: Order, incoming: Incoming) -> Reply:
-        """Measure the selected round's model on test rows, and save it as this scenario's model.
+        """Measure the selected round's model on test rows, and save it and its predictions; no row is sent.
 
         Parameters
         ----------
@@ -191,12 +191,14 @@ class ScenarioClient:
         selected = order.selected.get(self.store.scenario, 0)
         tensors = self.state.load_evaluated(selected)
         self.predictor.load_state_dict(tensors)
-        figures = self.measurements.test(self.predictor, "test") | self.measurements.best_attainable()
+        probabilities = self.measurements.predict_test(self.predictor)
+        self.state.save_predictions(probabilities)
+        figures = self.measurements.test(probabilities, "test") | self.measurements.best_attainable()
         if consensus := incoming.personal.get(self.store.scenario):
             own = self.predictor.state_dict()
             self.predictor.load_state_dict(own | {name: value for name, value in consensus.items() if name in own})
             self.measurements.refresh_statistics(self.predictor, order)
-            figures |= self.measurements.test(self.predictor, "consensus")
+            figures |= self.measurements.test(self.measurements.predict_test(self.predictor), "consensus")
         self.state.save_model(tensors, _describe_model(self, selected).to_json())
         return Reply(figures)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
@@ -64,10 +65,13 @@ class Measurements:
             for expert, share in enumerate(row)
         }
 
-    def test(self, model: ScenarioModel, prefix: str) -> dict[str, float]:
-        """Return the figures on test rows, with metrics by user, below a prefix."""
+    def predict_test(self, model: ScenarioModel) -> NDArray[np.float32]:
+        """Return the predicted probabilities (n, T) of test rows."""
+        return predict(model, self.store.splits["test"], self.device)
+
+    def test(self, probabilities: NDArray[np.float32], prefix: str) -> dict[str, float]:
+        """Return the figures of predictions (n, T) on test rows, with metrics by user, below a prefix."""
         split = self.store.splits["test"]
-        probabilities = predict(model, split, self.device)
         return flat_figures(measure(probabilities, split, self.store.tasks, grouped=True), f"{prefix}.")
 
     def best_attainable(self) -> dict[str, float]:

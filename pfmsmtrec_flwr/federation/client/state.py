@@ -14,12 +14,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
+from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, save_predictions
 
 GENERATIONS = 2
 _STATE = re.compile(r"state-(\d+)\.safetensors")
@@ -88,6 +91,10 @@ class LocalState:
                 f"the model of round {round_number} is not in {self.folder}: was the folder emptied meanwhile?"
             )
         return _load(path)
+
+    def save_predictions(self, probabilities: NDArray[np.float32]) -> None:
+        """Write the predicted probabilities (n, T) of test rows, which stay with the scenario."""
+        save_predictions(probabilities, self.folder / SCENARIO_FILE)
 
     def save_model(self, tensors: Mapping[str, Tensor], description: str) -> Path:
         """Write the final model and its description, and drop the files that only further rounds would need.
