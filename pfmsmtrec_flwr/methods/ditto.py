@@ -30,7 +30,7 @@ _PERSONAL = "personal"
 class DittoSettings(MethodSettings):
     """Settings of Ditto."""
 
-    lam: NotNegative = 0.1
+    lam: NotNegative = 10.0
     """Weight λ of the pull of a personal model to the global model that was received; steps are as FedProx's."""
 
 
@@ -86,5 +86,5 @@ METHOD = FederatedMethod(
     client=DittoClient,
     parameters="personalised",
     settings=DittoSettings,
-    space={"lam": (0.001, 0.01, 0.1, 1.0)},
+    space={"lam": (1.0, 10.0, 100.0)},
 )

@@ -38,7 +38,7 @@ _ATTENDED = frozenset({Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOW
 class FedAMPSettings(MethodSettings):
     """Settings of FedAMP."""
 
-    lam_over_alpha: NotNegative = 1.0
+    lam_over_alpha: NotNegative = 10.0
     """Weight λ/α of the pull of a scenario's model to the mixture that it received; steps are as FedProx's."""
     self_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Smallest weight of a scenario's own model in its mixture; 1 leaves it no other."""
@@ -114,7 +114,7 @@ METHOD = FederatedMethod(
     parameters="personalised",
     settings=FedAMPSettings,
     space={
-        "lam_over_alpha": (0.1, 1.0, 10.0),
+        "lam_over_alpha": (1.0, 10.0, 100.0),
         "self_weight": (0.2, 0.5, 0.8),
         "sigma": (0.3, 1.0, 3.0),
     },

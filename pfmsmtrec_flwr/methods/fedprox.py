@@ -48,5 +48,5 @@ METHOD = FederatedMethod(
     client=FedProxClient,
     parameters="global",
     settings=FedProxSettings,
-    space={"mu": (0.01, 0.1, 1.0)},
+    space={"mu": (0.1, 1.0, 10.0)},
 )

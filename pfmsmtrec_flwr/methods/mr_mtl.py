@@ -26,7 +26,7 @@ from pfmsmtrec_flwr.methods.own_model import OwnModelClient
 class MRMTLSettings(MethodSettings):
     """Settings of MR-MTL."""
 
-    lam: NotNegative = 1.0
+    lam: NotNegative = 10.0
     """Weight λ of the pull of a scenario's model to the mean of all; steps are as FedProx's."""
 
 
@@ -60,5 +60,5 @@ METHOD = FederatedMethod(
     client=MRMTLClient,
     parameters="personalised",
     settings=MRMTLSettings,
-    space={"lam": (0.1, 1.0, 10.0)},
+    space={"lam": (1.0, 10.0, 100.0)},
 )

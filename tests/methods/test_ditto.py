@@ -46,9 +46,10 @@ def test_the_global_model_is_fedavgs(tiny: Tiny, weight: float) -> None:
 
 
 def test_a_strong_pull_keeps_a_personal_model_near_the_global_one(tiny: Tiny, tmp_path: Path) -> None:
-    near, far = (distances(tiny, tmp_path, weight) for weight in (100.0, 0.0))
-    assert far["local_embeddings.weight"] > 0  # free in both
+    near, at, far = (distances(tiny, tmp_path, weight) for weight in (100.0, 1e9, 0.0))
+    assert far["local_embeddings.weight"] > 0  # free in all
     assert all(near[name] < 0.5 * far[name] for name in near if name != "local_embeddings.weight")
+    assert all(at[name] < 1e-4 for name in at if name != "local_embeddings.weight")  # no weight is too large
 
 
 def distances(tiny: Tiny, folder: Path, weight: float) -> dict[str, float]:
