@@ -67,8 +67,9 @@ def moved(
         wanted = [key for key in names_of(slots, order.parts) if key != TABLE]
         rows = {}
         if Part.FEDERATED_EMBEDDING in order.parts:
+            table = strategy.parameters.of(name)[TABLE]  # the message may bring its changed rows only
             touched = torch.tensor([1, 1 + "ABC".index(name) + 1])
-            rows[TABLE] = RowUpdate(touched, sent[TABLE][touched] + step, torch.tensor([EXAMPLES[name], 2]))
+            rows[TABLE] = RowUpdate(touched, table[touched] + step, torch.tensor([EXAMPLES[name], 2]))
         values = {key: sent[key] + step if sent[key].is_floating_point() else sent[key] + 7 for key in wanted}
         reply = Reply({"examples": EXAMPLES[name], "loss.click": 0.5}, values, rows)
         replies[name] = replace(reply, **changes.get(name, {}))

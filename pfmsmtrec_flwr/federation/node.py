@@ -14,6 +14,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
+from pfmsmtrec_flwr.federation.client.tables import TablesLackError
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
@@ -44,6 +45,8 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
             state = LocalState(safe_folder(client_root(context), order.method, name))
             client = client_of(_reference(order, context))
             replies[name] = action(client(store, config, state), order, incoming)
+        except TablesLackError as error:  # the server sends them whole
+            replies[name] = Reply(error=str(error), lacks_tables=True)
         except UserError as error:
             logger.error("scenario %s: %s", name, error)
             replies[name] = Reply(error=str(error))

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
 from pfmsmtrec_flwr.model import Part
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 Tensors = dict[str, Tensor]
 """Tensors by name."""
 
@@ -33,6 +34,8 @@ TEST = "evaluate.test"
 _COMMON = "common"
 _CONSENSUS = "consensus"
 _ORDER = "order"
+_NOBODY = ""
+"""Owner of common rows; no scenario has an empty name."""
 
 
 class Stage(StrEnum):
@@ -117,11 +120,15 @@ class Incoming:
         Parameters of each scenario, by scenario and name.
     consensus
         Consensus of the personal parameters, for the regularizer.
+    common_changes, personal_changes
+        Changed rows of the tables that do not travel whole, named as in `common` and `personal`.
     """
 
     common: Tensors
     personal: dict[str, Tensors]
     consensus: Tensors = field(default_factory=dict)
+    common_changes: dict[str, ChangedRows] = field(default_factory=dict)
+    personal_changes: dict[str, dict[str, ChangedRows]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +145,15 @@ class Reply:
         Touched rows of the embedding tables, by name of the table.
     error
         Reason of a failure, in one line; empty if there was none.
+    lacks_tables
+        Whether the failure is that changed rows came for tables of which the scenario has no copy, or another one.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
     parameters: Tensors = field(default_factory=dict)
     rows: dict[str, RowUpdate] = field(default_factory=dict)
     error: str = ""
+    lacks_tables: bool = False
 
 
 def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> RecordDict:
@@ -156,6 +166,12 @@ def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> R
     for scenario in scenarios:
         if personal := incoming.personal.get(scenario):
             records[f"{scenario}/parameters"] = pack_tensors(personal)
+    changes = {_NOBODY: incoming.common_changes}
+    changes |= {name: incoming.personal_changes.get(name, {}) for name in scenarios}
+    for owner, tables in changes.items():
+        for name, change in tables.items():
+            tensors = {"rows": change.rows.int(), "values": change.values, "checksum": change.checksum}
+            records[f"{owner}/rows/{name}"] = pack_tensors(tensors)
     return records
 
 
@@ -169,6 +185,8 @@ def unpack_orders(content: RecordDict) -> tuple[Order, Incoming, list[str]]:
         common=unpack_tensors(arrays.get(_COMMON)),
         personal={name: unpack_tensors(arrays.get(f"{name}/parameters")) for name in scenarios},
         consensus=unpack_tensors(arrays.get(_CONSENSUS)),
+        common_changes=_unpack_changes(content, _NOBODY),
+        personal_changes={name: _unpack_changes(content, name) for name in scenarios},
     )
     return order, incoming, scenarios
 
@@ -178,7 +196,7 @@ def pack_replies(replies: Mapping[str, Reply]) -> RecordDict:
     records = RecordDict()
     for scenario, reply in replies.items():
         document = json.dumps({"figures": reply.figures, "error": reply.error})
-        records[f"{scenario}/reply"] = ConfigRecord({"reply": document})
+        records[f"{scenario}/reply"] = ConfigRecord({"reply": document, "lacks_tables": reply.lacks_tables})
         if reply.parameters:
             records[f"{scenario}/parameters"] = pack_tensors(reply.parameters)
         for name, update in reply.rows.items():
@@ -195,15 +213,20 @@ def unpack_replies(content: RecordDict) -> dict[str, Reply]:
         if kind != "reply":
             continue
         document = json.loads(str(record["reply"]))
-        prefix = f"{scenario}/rows/"
         rows = {
-            name.removeprefix(prefix): _row_update(unpack_tensors(arrays))
-            for name, arrays in content.array_records.items()
-            if name.startswith(prefix)
+            name: RowUpdate(tensors["rows"].long(), tensors["values"], tensors["counts"].long())
+            for name, tensors in _unpack_rows(content, scenario).items()
         }
         parameters = unpack_tensors(content.array_records.get(f"{scenario}/parameters"))
-        replies[scenario] = Reply(document["figures"], parameters, rows, document["error"])
+        lacks_tables = bool(record["lacks_tables"])
+        replies[scenario] = Reply(document["figures"], parameters, rows, document["error"], lacks_tables)
     return replies
+
+
+def scenarios_without_tables(content: RecordDict) -> list[str]:
+    """Return the scenarios whose replies in an answer say that they lack the tables to which changed rows belong."""
+    records = content.config_records.items()
+    return [key.removesuffix("/reply") for key, record in records if record.get("lacks_tables")]
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> ArrayRecord:
@@ -247,5 +270,18 @@ def payload_bytes(content: RecordDict) -> int:
     return sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
-def _row_update(tensors: Tensors) -> RowUpdate:
-    return RowUpdate(tensors["rows"].long(), tensors["values"], tensors["counts"].long())
+def _unpack_changes(content: RecordDict, owner: str) -> dict[str, ChangedRows]:
+    return {
+        name: ChangedRows(tensors["rows"].long(), tensors["values"], tensors["checksum"])
+        for name, tensors in _unpack_rows(content, owner).items()
+    }
+
+
+def _unpack_rows(content: RecordDict, owner: str) -> dict[str, Tensors]:
+    """Return the records of rows that belong to an owner, by table."""
+    prefix = f"{owner}/rows/"
+    return {
+        key.removeprefix(prefix): unpack_tensors(arrays)
+        for key, arrays in content.array_records.items()
+        if key.startswith(prefix)
+    }

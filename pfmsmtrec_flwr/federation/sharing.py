@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pfmsmtrec_flwr.model import Part, Slot
+from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.model import HEAD_PARTS, Part, Slot
 
 PRIVATE = frozenset({Part.LOCAL_EMBEDDING})
 """Parts that never leave a scenario, whatever a method declares, because their rows stand for people."""
@@ -43,6 +44,12 @@ class Sharing:
     def parts(self) -> frozenset[Part]:
         """All parts that travel."""
         return self.common | self.personal
+
+    def parts_at(self, stage: Stage) -> frozenset[Part]:
+        """Return the parts that the scenarios send back at a stage."""
+        if stage is Stage.EXPERTS:
+            return self.parts - HEAD_PARTS
+        return self.parts & HEAD_PARTS if stage is Stage.TOWERS else self.parts
 
     def without(self, *parts: Part) -> Sharing:
         """Return the same without some parts."""

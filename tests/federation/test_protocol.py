@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
 from pfmsmtrec_flwr.federation.protocol import (
     Incoming,
     Order,
@@ -17,6 +18,7 @@ from pfmsmtrec_flwr.federation.protocol import (
     pack_replies,
     pack_tensors,
     payload_bytes,
+    scenarios_without_tables,
     unpack_orders,
     unpack_replies,
     unpack_tensors,
@@ -40,7 +42,7 @@ def test_an_order_survives_its_journey() -> None:
 
 @pytest.mark.parametrize("record", [ConfigRecord({"version": 1, "order": "{}"}), ConfigRecord({"order": "{}"})])
 def test_another_version_is_refused(record: ConfigRecord) -> None:
-    with pytest.raises(UserError, match="this client speaks 2: install the same version"):
+    with pytest.raises(UserError, match="this client speaks 3: install the same version"):
         Order.unpack(record)
 
 
@@ -56,6 +58,25 @@ def test_parameters_survive_their_journey() -> None:
     assert equal(back.personal["NL"], incoming.personal["NL"])
     assert equal(back.consensus, incoming.consensus)
     assert back.personal["US"] == {}
+
+
+def test_changed_rows_survive_their_journey() -> None:
+    common, own = (ChangedRows.of(torch.rand(4, 2), torch.tensor(rows, dtype=torch.int64)) for rows in ([1, 3], []))
+    incoming = Incoming({}, {}, common_changes={"t": common}, personal_changes={"NL": {"t": own}, "FR": {"t": own}})
+    content = pack_orders(ORDER, incoming, ["NL", "US"])
+    assert set(content.array_records) == {"/rows/t", "NL/rows/t"}  # FR is not a scenario of the message
+    _, back, _ = unpack_orders(content)
+    assert back.personal_changes["US"] == {}
+    for one, other in ((back.common_changes["t"], common), (back.personal_changes["NL"]["t"], own)):
+        assert equal({"rows": one.rows, "values": one.values}, {"rows": other.rows, "values": other.values})
+        assert torch.equal(one.checksum, other.checksum)
+
+
+def test_scenarios_that_lack_tables_are_found_without_unpacking() -> None:
+    replies = {"NL": Reply(error="none", lacks_tables=True), "US": Reply(error="other"), "FR": Reply({"examples": 1.0})}
+    content = pack_replies(replies)
+    assert scenarios_without_tables(content) == ["NL"]
+    assert unpack_replies(content) == replies
 
 
 def test_only_the_scenarios_of_the_message_travel() -> None:

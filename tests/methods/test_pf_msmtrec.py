@@ -80,8 +80,9 @@ def test_tables_are_each_scenarios_own_common_or_at_home(
     run = tiny.trained(tiny.config(**settings))
     for message in (each for each in run.grid.sent if each.metadata.message_type == TRAIN):
         _, incoming, names = unpack_orders(message.content)
-        assert (TABLE in incoming.common) == common
-        assert {TABLE in incoming.personal[name] for name in names} == {personal}
+        assert (TABLE in incoming.common | incoming.common_changes) == common
+        own = [incoming.personal[name] | incoming.personal_changes[name] for name in names]
+        assert {TABLE in tensors for tensors in own} == {personal}
     for message in (each for each in run.grid.replies if each.metadata.message_type == TRAIN):
         for reply in unpack_replies(message.content).values():
             assert list(reply.rows) == [TABLE] * (common or personal)

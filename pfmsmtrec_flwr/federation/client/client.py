@@ -15,6 +15,7 @@ from pfmsmtrec_flwr.federation.client.measurements import Measurements
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.replies import update_reply
 from pfmsmtrec_flwr.federation.client.state import LocalState
+from pfmsmtrec_flwr.federation.client.tables import copies_after, with_whole_tables
 from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
@@ -148,11 +149,13 @@ class ScenarioClient:
         Raises
         ------
         UserError
-            Received parameters do not fit this scenario's model, or training diverged.
+            Received parameters do not fit this scenario's model, changed rows belong to other tables than it holds, or
+            training diverged.
         """
         if private := set(order.parts) & PRIVATE:  # before anything is done for such an order
             raise UserError(f"the server asks for {sorted(private)}, which never leaves scenario {self.store.scenario}")
         memory = self.state.load(order.exchange - 1)
+        incoming = with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario)
         received = self._install(incoming, memory)
         average = self.measurements.average(self.predictor, order, memory)
         measured = self._measure(order, average) if order.evaluate else {}
@@ -162,15 +165,17 @@ class ScenarioClient:
             fitted = self._fit_towers(order, memory)
         else:
             fitted = self.fit(order, incoming, memory)
-        # The next message brings the received names again.
+        reply = update_reply(self.model, self.slots, order.parts, fitted.report, self.store.tasks, measured)
+        # The next message brings the received names again; of tables, the rows in which the copies differ.
         kept = {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
-        self.state.save(order.exchange, replace(fitted.memory, model=kept, average=average))
-        return update_reply(self.model, self.slots, order.parts, fitted.report, self.store.tasks, measured)
+        tables = copies_after(incoming, reply.rows, self.slots, self.store.scenario)
+        self.state.save(order.exchange, replace(fitted.memory, model=kept, average=average, tables=tables))
+        return reply
 
     def validate(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings and measure it on validation rows; nothing is trained."""
         memory = self.state.load(order.exchange - 1)
-        self._install(incoming, memory)
+        self._install(with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario), memory)
         return Reply(self._measure(order, self.measurements.average(self.predictor, order, memory)))
 
     def test(self, order: Order, incoming: Incoming) -> Reply:

@@ -26,6 +26,8 @@ class ClientMemory:
         Moments of the model's optimisers.
     average
         Mean over the rounds of the model that predicts, by name.
+    tables
+        Copies of the shared tables as the server knows them, by name.
     figures
         Numbers that a method remembers, by name.
     scopes
@@ -36,13 +38,14 @@ class ClientMemory:
     model: Tensors = field(default_factory=dict)
     optimizer: Moments = field(default_factory=dict)
     average: Tensors = field(default_factory=dict)
+    tables: Tensors = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     scopes: Mapping[str, ClientMemory] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is remembered, as before the first exchange."""
-        own = self.model or self.optimizer or self.average or self.figures
+        own = self.model or self.optimizer or self.average or self.tables or self.figures
         return not own and all(memory.is_empty for memory in self.scopes.values())
 
     def scope(self, name: str) -> ClientMemory:
@@ -62,6 +65,7 @@ class ClientMemory:
             for kind, value in moments.items()
         }
         tensors |= {f"average/{name}": value for name, value in self.average.items()}
+        tensors |= {f"tables/{name}": value for name, value in self.tables.items()}
         tensors |= {f"figures/{name}": torch.tensor(value, dtype=torch.float64) for name, value in self.figures.items()}
         for scope, memory in self.scopes.items():
             tensors |= {f"{scope}/{name}": value for name, value in memory.to_tensors().items()}
@@ -82,6 +86,7 @@ class ClientMemory:
             model=groups.pop("model", {}),
             optimizer=optimizer,
             average=groups.pop("average", {}),
+            tables=groups.pop("tables", {}),
             figures={name: float(value) for name, value in groups.pop("figures", {}).items()},
             scopes={scope: cls.from_tensors(members) for scope, members in groups.items()},
         )

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.federation.handshake import Federation
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, pack_orders, payload_bytes
+from pfmsmtrec_flwr.federation.protocol import (
+    Incoming,
+    Order,
+    pack_orders,
+    payload_bytes,
+    scenarios_without_tables,
+    unpack_orders,
+)
+from pfmsmtrec_flwr.federation.server.parameters import Parameters
+from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
+from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.records import RoundRecord
 
 
 def messages_to_nodes(
-    federation: Federation, kind: str, order: Order, parameters: Incoming, only: Container[str] | None = None
+    federation: Federation,
+    kind: str,
+    order: Order,
+    parameters: Incoming,
+    only: Container[str] | None = None,
+    stale: StaleRows | None = None,
 ) -> list[Message]:
     """Return a message for each node, with fresh records of its scenarios' parameters.
 
@@ -30,6 +45,8 @@ def messages_to_nodes(
         Parameters of all scenarios.
     only
         Scenarios that the message is for; None: all.
+    stale
+        Rows that bring the scenarios' tables up to date; None: whole tables.
     """
     messages = []
     for node, hosted in federation.nodes().items():
@@ -38,15 +55,63 @@ def messages_to_nodes(
             continue
         personal = {name: parameters.personal[name] for name in names if name in parameters.personal}
         incoming = Incoming(parameters.common, personal, parameters.consensus)
+        if stale is not None:
+            incoming = stale.shorten(incoming, names)
         messages.append(Message(pack_orders(order, incoming, names), node, kind, group_id=str(order.round)))
     return messages
 
 
-def exchange(grid: Grid, messages: list[Message], timeout: float, record: RoundRecord) -> list[Message]:
-    """Send the messages, wait for the replies, and add traffic and waiting time to a round's record."""
+def exchange(
+    grid: Grid, messages: Sequence[Message], timeout: float, record: RoundRecord, parameters: Parameters
+) -> list[Message]:
+    """Send the messages, wait for the replies, and add traffic and waiting time to a round's record.
+
+    Scenarios that lack the tables to which changed rows belong are sent whole tables at once.
+
+    Parameters
+    ----------
+    grid
+        Grid that carries the messages.
+    messages
+        Messages to the nodes.
+    timeout
+        Seconds to wait for the replies.
+    record
+        Record of the round.
+    parameters
+        Parameters from which the messages were made.
+    """
+    replies = _send(grid, messages, timeout, record)
+    lacking = {name for reply in replies if reply.has_content() for name in scenarios_without_tables(reply.content)}
+    if not lacking:
+        return replies
+    logger.warning("%s: no copy of the tables that changed, sending them whole", ", ".join(sorted(lacking)))
+    return replies + _send(grid, _with_whole_tables(messages, parameters, lacking), timeout, record)
+
+
+def _send(grid: Grid, messages: Sequence[Message], timeout: float, record: RoundRecord) -> list[Message]:
     started = time.perf_counter()
     record.down_bytes += sum(payload_bytes(message.content) for message in messages)
     replies = list(grid.send_and_receive(messages, timeout=timeout))
     record.up_bytes += sum(payload_bytes(reply.content) for reply in replies if reply.has_content())
     record.train_seconds += time.perf_counter() - started
     return replies
+
+
+def _with_whole_tables(messages: Sequence[Message], parameters: Parameters, lacking: Container[str]) -> list[Message]:
+    """Return the messages to scenarios that lack tables once more, with whole tables in place of changed rows."""
+    repeated = []
+    for message in messages:
+        order, sent, scenarios = unpack_orders(message.content)
+        names = [name for name in scenarios if name in lacking]
+        if not names:
+            continue
+        common = sent.common | {table: parameters.common[table] for table in sent.common_changes}
+        personal = {}
+        for name in names:
+            own = parameters.personal.get(name, {})
+            personal[name] = sent.personal[name] | {table: own[table] for table in sent.personal_changes[name]}
+        content = pack_orders(order, Incoming(common, personal, sent.consensus), names)
+        metadata = message.metadata
+        repeated.append(Message(content, metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id))
+    return repeated

@@ -35,7 +35,7 @@ def run_rounds(
             strategy.stage = stage
             # 1. Every scenario receives its parameters, measures them, trains on, and sends its update back.
             messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), grid)
-            replies = exchange(grid, messages, strategy.timeout, strategy.record(number))
+            replies = exchange(grid, messages, strategy.timeout, strategy.record(number), strategy.parameters)
             # 2. The first replies of a round measure the round before, which is now complete.
             if number > 1 and stage is first:
                 complete_round(strategy, number - 1, replies, result)
@@ -55,7 +55,8 @@ def run_rounds(
     # 5. No message follows the last round: it is measured by one that trains nothing.
     strategy.stage = first
     messages = strategy.configure_evaluate(rounds, ArrayRecord(), ConfigRecord(), grid)
-    complete_round(strategy, rounds, exchange(grid, messages, strategy.timeout, strategy.record(rounds)), result)
+    replies = exchange(grid, messages, strategy.timeout, strategy.record(rounds), strategy.parameters)
+    complete_round(strategy, rounds, replies, result)
 
 
 def complete_round(strategy: ScenarioStrategy, number: int, replies: list[Message], result: FederationResult) -> None:
@@ -76,7 +77,7 @@ def complete_round(strategy: ScenarioStrategy, number: int, replies: list[Messag
 def measure_selected(strategy: ScenarioStrategy, grid: Grid, result: FederationResult) -> None:
     """Have the scenarios measure their selected models on test rows, and save them where they are."""
     last = result.rounds[-1]
-    replies = exchange(grid, strategy.test_messages(last.round), strategy.timeout, last)
+    replies = exchange(grid, strategy.test_messages(last.round), strategy.timeout, last, strategy.parameters)
     for name, reply in strategy.admit(last.round, replies).items():
         result.test[name] = below("test.", reply.figures)
         result.consensus[name] = below("consensus.", reply.figures)

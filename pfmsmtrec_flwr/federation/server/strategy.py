@@ -35,10 +35,11 @@ from pfmsmtrec_flwr.federation.server.kept_consensus import KeptConsensus
 from pfmsmtrec_flwr.federation.server.parameters import Parameters, initial_parameters
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.rounds import EvaluateFunction, measure_selected, run_rounds
+from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate, stack
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.model import HEAD_PARTS, Part
+from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.training.records import Attention, Conflict, RoundCallback, RoundRecord
 from pfmsmtrec_flwr.training.selection import RoundSelection
 
@@ -162,6 +163,8 @@ class ScenarioStrategy(MethodSteps):
         Seconds to wait for the replies of one exchange.
     method_file
         File that defines the method, for the clients; empty for a method of the package.
+    stale
+        Rows of the tables in which each scenario's copy differs.
     """
 
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
@@ -172,6 +175,7 @@ class ScenarioStrategy(MethodSteps):
         self.stage = Stage.ALL
         self.timeout = config.federation.round_timeout
         self.method_file = ""
+        self.stale = StaleRows()
         self._records: dict[int, RoundRecord] = {}
         self._kept_consensus = KeptConsensus()
         self._config_json = config.model_dump_json()
@@ -246,7 +250,7 @@ class ScenarioStrategy(MethodSteps):
     ) -> list[Message]:
         """Return one message per node: measure the parameters that it brings, if they are of a round, and train on."""
         order = self._order(server_round, evaluate=server_round > 1 and self.stage is self.stages()[0])
-        return messages_to_nodes(self.federation, TRAIN, order, self._present())
+        return messages_to_nodes(self.federation, TRAIN, order, self._present(), stale=self.stale)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -256,8 +260,10 @@ class ScenarioStrategy(MethodSteps):
         record = self.record(server_round)
         record.losses |= {name: mean_loss(reply.figures) for name, reply in admitted.items()}
         started = time.perf_counter()
+        updates = [self._update(name, reply) for name, reply in admitted.items()]
         with torch.no_grad():
-            self.aggregate(self.stage, [self._update(name, reply) for name, reply in admitted.items()])
+            self.aggregate(self.stage, updates)
+        self.stale.note(updates, self.parameters)
         record.aggregate_seconds += time.perf_counter() - started
         return None, MetricRecord(dict(record.losses))
 
@@ -270,7 +276,7 @@ class ScenarioStrategy(MethodSteps):
     ) -> list[Message]:
         """Return one message per node: measure the round's parameters, and train nothing."""
         order = self._order(server_round + 1, evaluate=True)
-        return messages_to_nodes(self.federation, VALIDATE, order, self._present())
+        return messages_to_nodes(self.federation, VALIDATE, order, self._present(), stale=self.stale)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
         """Record the validation metrics of a round's parameters; return the score of each scenario."""
@@ -312,17 +318,11 @@ class ScenarioStrategy(MethodSteps):
             round=number,
             exchange=self._exchanges,
             stage=self.stage,
-            parts=tuple(sorted(self._parts())),
+            parts=tuple(sorted(self.sharing.parts_at(self.stage))),
             evaluate=evaluate,
             selected=dict(self.selection.selected),
             file=self.method_file,
         )
-
-    def _parts(self) -> frozenset[Part]:
-        """Return the parts that the scenarios send back at this stage."""
-        if self.stage is Stage.EXPERTS:
-            return self.sharing.parts - HEAD_PARTS
-        return self.sharing.parts & HEAD_PARTS if self.stage is Stage.TOWERS else self.sharing.parts
 
     def _present(self) -> Incoming:
         """Return the current parameters, with their consensus for the regularizer unless there is one scenario only."""
@@ -334,7 +334,7 @@ class ScenarioStrategy(MethodSteps):
     def _check_update(self, name: str, reply: Reply) -> None:
         sent, slots = self.parameters.of(name), self.parameters.slots[name]
         tasks = self.federation.scenarios[name].tasks
-        check_update(name, reply, sent=sent, slots=slots, parts=self._parts(), tasks=tasks)
+        check_update(name, reply, sent=sent, slots=slots, parts=self.sharing.parts_at(self.stage), tasks=tasks)
 
     def _update(self, name: str, reply: Reply) -> ScenarioUpdate:
         examples, sent, slots = int(reply.figures["examples"]), self.parameters.of(name), self.parameters.slots[name]

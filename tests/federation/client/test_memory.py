@@ -10,14 +10,15 @@ def full() -> ClientMemory:
     moments = {"gates.weight": {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}}
     head = ClientMemory(optimizer=moments)
     own = ClientMemory(model={"gates.weight": torch.zeros(2)}, figures={"share": 1 / 3}).with_scope("head", head)
-    remembered = ClientMemory(model={"gates.weight": torch.ones(2)}, average={"gates.weight": torch.full((2,), 0.5)})
-    return remembered.with_scope("own", own)
+    average, tables = {"gates.weight": torch.full((2,), 0.5)}, {"table.weight": torch.full((1, 2), 0.25)}
+    return ClientMemory(model={"gates.weight": torch.ones(2)}, average=average, tables=tables).with_scope("own", own)
 
 
 def test_every_scope_has_a_name_of_its_own_on_disk() -> None:
     assert full().to_tensors().keys() == {
         "model/gates.weight",
         "average/gates.weight",
+        "tables/table.weight",
         "own/model/gates.weight",
         "own/figures/share",
         "own/head/optimizer/gates.weight/step",
@@ -30,6 +31,7 @@ def test_what_is_written_is_read_again() -> None:
     own = again.scope("own")
     assert again.model["gates.weight"].tolist() == [1, 1]
     assert again.average["gates.weight"].tolist() == [0.5, 0.5]
+    assert again.tables["table.weight"].tolist() == [[0.25, 0.25]]
     assert own.model["gates.weight"].tolist() == [0, 0]
     assert own.figures == {"share": 1 / 3}
     assert own.scope("head").optimizer["gates.weight"]["step"].item() == 3
@@ -42,6 +44,7 @@ def test_what_is_written_is_read_again() -> None:
         (ClientMemory(), True),
         (ClientMemory().with_scope("own", ClientMemory()), True),
         (ClientMemory(figures={"share": 0.0}), False),
+        (ClientMemory(tables={"table.weight": torch.zeros(1, 2)}), False),
         (ClientMemory().with_scope("own", ClientMemory(figures={"share": 0.0})), False),
     ],
 )

@@ -48,7 +48,7 @@ def test_an_exchange_counts_the_bytes_of_both_ways_and_a_failed_node_sends_none(
     strategy = strategy_of(tiny.config())
     messages, record = ask(strategy), RoundRecord(1, up_bytes=1, down_bytes=1)
     grid = Answering(strategy, failing=12)
-    first, second = exchange(grid, messages, 7.0, record)
+    first, second = exchange(grid, messages, 7.0, record, strategy.parameters)
     assert grid.timeout == 7.0
     assert second.has_error()
     assert record.up_bytes == 1 + payload_bytes(first.content) > 1

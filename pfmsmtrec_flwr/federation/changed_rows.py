@@ -1,0 +1,65 @@
+"""Changed rows of an embedding table, which travel in place of the whole table.
+
+Examples
+--------
+>>> import torch
+>>> from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, differing_rows
+>>> held = torch.tensor([[1.0], [2.0], [3.0]])  # (R, d), a scenario's copy
+>>> table = torch.tensor([[1.0], [5.0], [3.0]])
+>>> rows = differing_rows(held, table).nonzero().flatten()
+>>> rows.tolist()
+[1]
+>>> change = ChangedRows.of(table, rows)
+>>> change.applied_to(held).flatten().tolist()
+[1.0, 5.0, 3.0]
+>>> change.applied_to(torch.zeros(3, 1)) is None  # another copy than the one that the change was made for
+True
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRows:
+    """Rows of a table in which a copy of it differs.
+
+    Attributes
+    ----------
+    rows
+        Row numbers (n,) int64.
+    values
+        Values of these rows (n, d).
+    checksum
+        Checksum of the whole table, () int64.
+    """
+
+    rows: Tensor
+    values: Tensor
+    checksum: Tensor
+
+    @classmethod
+    def of(cls, table: Tensor, rows: Tensor) -> ChangedRows:
+        """Return some rows of a table."""
+        return cls(rows, table[rows], _checksum(table))
+
+    def applied_to(self, copy: Tensor | None) -> Tensor | None:
+        """Return a copy of the table with its rows replaced; None if the result is not the table, to the bit."""
+        if copy is None or copy.shape[1:] != self.values.shape[1:] or not (self.rows < len(copy)).all():
+            return None
+        table = copy.index_copy(0, self.rows, self.values)
+        return table if torch.equal(_checksum(table), self.checksum) else None
+
+
+def differing_rows(one: Tensor, other: Tensor) -> Tensor:
+    """Return where the rows of two tables (R, d) differ in any bit, (R,) bool."""
+    return (one.contiguous().view(torch.uint8) != other.contiguous().view(torch.uint8)).any(1)
+
+
+def _checksum(table: Tensor) -> Tensor:
+    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy().tobytes()))

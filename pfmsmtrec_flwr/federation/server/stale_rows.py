@@ -1,0 +1,87 @@
+"""Rows of the tables that each scenario holds with another value than the server: only these need to go down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, differing_rows
+from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
+from pfmsmtrec_flwr.federation.server.parameters import Parameters
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.model import Part
+
+
+class StaleRows:
+    """Numbers of the stale rows, by scenario and table.
+
+    A scenario holds each table as it was sent last, with the rows that it sent back. Nothing is known of a scenario
+    before its first update, or after an exchange in which its update did not count: it receives whole tables.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, Tensor]] = {}
+
+    def note(self, updates: Iterable[ScenarioUpdate], parameters: Parameters) -> None:
+        """Note which rows are stale after an exchange.
+
+        Parameters
+        ----------
+        updates
+            Updates of the exchange.
+        parameters
+            Parameters that were aggregated from them.
+        """
+        self._rows = {}
+        for update in updates:
+            now = parameters.of(update.scenario)
+            tables = [name for name in names_of(update.slots, [Part.FEDERATED_EMBEDDING]) if name in now]
+            self._rows[update.scenario] = {
+                name: _stale(update.start[name], update.rows.get(name), now[name]) for name in tables
+            }
+
+    def shorten(self, incoming: Incoming, scenarios: Sequence[str]) -> Incoming:
+        """Return the parameters for scenarios of one node, with changed rows in place of tables where that is less."""
+        common = _changes(incoming.common, self._of_any(scenarios))
+        personal = {name: _changes(tables, self._rows.get(name, {})) for name, tables in incoming.personal.items()}
+        return replace(
+            incoming,
+            common=_without(incoming.common, common),
+            personal={name: _without(tables, personal[name]) for name, tables in incoming.personal.items()},
+            common_changes=common,
+            personal_changes=personal,
+        )
+
+    def _of_any(self, scenarios: Sequence[str]) -> dict[str, Tensor]:
+        """Return the rows that are stale in one of the scenarios or more; nothing if one of them is unknown."""
+        known = [self._rows[name] for name in scenarios if name in self._rows]
+        if len(known) < len(scenarios):
+            return {}
+        tables = dict.fromkeys(table for rows in known for table in rows)
+        return {table: torch.unique(torch.cat([rows[table] for rows in known if table in rows])) for table in tables}
+
+
+def _changes(tensors: Tensors, stale: Mapping[str, Tensor]) -> dict[str, ChangedRows]:
+    """Return the stale rows of those tables of which the rows and their numbers take less than the whole."""
+    return {
+        name: ChangedRows.of(tensors[name], rows)
+        for name, rows in stale.items()
+        if name in tensors and len(rows) * (1 + tensors[name].shape[1]) < tensors[name].numel()
+    }
+
+
+def _without(tensors: Tensors, changes: Mapping[str, ChangedRows]) -> Tensors:
+    return {name: tensor for name, tensor in tensors.items() if name not in changes}
+
+
+def _stale(sent: Tensor, returned: RowUpdate | None, now: Tensor) -> Tensor:
+    """Return the rows in which a table (R, d) differs from the one that was sent with the returned rows put in."""
+    differs = differing_rows(sent, now)
+    if returned is not None:
+        differs[returned.rows] = differing_rows(returned.values, now[returned.rows])
+    return differs.nonzero().flatten()

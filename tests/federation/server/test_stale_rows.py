@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import torch
+from federated import Tiny, same
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replies import TABLE, aggregate, ask, moved, strategy_of
+from safetensors.torch import load_file
+
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.protocol import TRAIN, VALIDATE, Incoming, unpack_orders
+from pfmsmtrec_flwr.federation.server.result import FederationResult
+from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.methods import federated_method
+
+
+def incoming_by_node(strategy: ScenarioStrategy) -> list[Incoming]:
+    return [unpack_orders(message.content)[1] for message in ask(strategy)]
+
+
+@pytest.mark.usefixtures("flower_run")
+def test_a_common_table_goes_down_as_the_rows_in_which_a_copy_differs(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg", model__embedding_dim=8))
+    for incoming in incoming_by_node(strategy):
+        assert TABLE in incoming.common
+        assert not incoming.common_changes
+    aggregate(strategy)
+    table = strategy.parameters.common[TABLE]
+    # Row 1 is a mean over all. Rows 2, 3 and 4 were changed by A, B and C alone, and each of them has its own already.
+    for incoming, rows in zip(incoming_by_node(strategy), ([1, 2, 3, 4], [1, 2, 4]), strict=True):
+        assert TABLE not in incoming.common
+        assert incoming.common_changes[TABLE].rows.tolist() == rows
+        assert torch.equal(incoming.common_changes[TABLE].values, table[rows])
+
+
+@pytest.mark.usefixtures("flower_run")
+def test_scenarios_with_tables_of_their_own_receive_rows_of_their_own(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(model__embedding_dim=8))
+    aggregate(strategy)
+    first, second = incoming_by_node(strategy)
+    for incoming, name, rows in ((first, "A", [1, 3, 4]), (second, "B", [1, 2, 4]), (first, "C", [1, 2, 3])):
+        assert TABLE not in incoming.personal[name]
+        assert incoming.personal_changes[name][TABLE].rows.tolist() == rows
+
+
+@pytest.mark.usefixtures("flower_run")
+def test_a_table_goes_down_whole_where_its_rows_would_take_more(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg", model__embedding_dim=2))
+    aggregate(strategy)
+    first, second = incoming_by_node(strategy)
+    assert (list(first.common_changes), list(second.common_changes)) == ([], [TABLE])  # 12 and 9 numbers for 10
+    assert torch.equal(first.common[TABLE], strategy.parameters.common[TABLE])
+
+
+@pytest.mark.usefixtures("flower_run")
+@pytest.mark.parametrize("method", ["fedavg", "pf-msmtrec"])
+def test_a_scenario_whose_update_did_not_count_receives_whole_tables(tiny: Tiny, method: str) -> None:
+    strategy = strategy_of(tiny.config(method, model__embedding_dim=8, federation__min_scenarios=2))
+    for failing in ("B", ""):
+        replies = [moved(strategy, message, B={"error": failing}) for message in ask(strategy)]
+        strategy.aggregate_train(1, replies)
+        first, second = incoming_by_node(strategy)
+        assert not {TABLE} & {*first.common, *first.personal["A"], *first.personal["C"]}
+        assert (TABLE in second.common | second.personal["B"]) == bool(failing)
+
+
+Faults = Mapping[tuple[int, str], str]
+"""What happens to a node in an exchange, by number of the exchange and first scenario of the node."""
+
+
+class Unreliable(InProcessGrid):
+    """Loses messages, replies and the files of scenarios, and breaks off after some exchanges."""
+
+    def __init__(
+        self, app: ClientApp, contexts: Mapping[int, Context], faults: Faults, clients: Path, last: int | None = None
+    ) -> None:
+        super().__init__(app, contexts)
+        self.faults, self.clients, self.last = faults, clients, last
+        self.changed = 0
+        self.repeated = 0
+        self._seen: set[tuple[int, str]] = set()
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        replies = []
+        for message in messages:
+            if message.metadata.message_type not in (TRAIN, VALIDATE):
+                replies += super().send_and_receive([message], timeout=timeout)
+                continue
+            order, incoming, names = unpack_orders(message.content)
+            if self.last is not None and order.exchange > self.last:
+                raise InterruptedError
+            again = (order.exchange, names[0]) in self._seen
+            self._seen.add((order.exchange, names[0]))
+            self.repeated += again
+            self.changed += bool(incoming.common_changes) + any(incoming.personal_changes.values())
+            fault = "" if again else self.faults.get((order.exchange, names[0]), "")
+            if fault in ("all files are lost", "the last file is lost"):
+                self._lose(names, every=fault.startswith("all"))
+            if fault == "the message is lost":
+                replies.append(Message(Error(8, fault), reply_to=message))
+                continue
+            (reply,) = super().send_and_receive([message], timeout=timeout)
+            replies.append(Message(Error(8, fault), reply_to=message) if fault == "the reply is lost" else reply)
+        return replies
+
+    def _lose(self, scenarios: Iterable[str], *, every: bool) -> None:
+        for scenario in scenarios:
+            files = list((self.clients / scenario).glob("state-*.safetensors"))
+            files.sort(key=lambda file: int(file.stem.partition("-")[2]))
+            for file in files if every else files[-1:]:
+                file.unlink()
+
+
+@dataclass
+class Run:
+    """A run over an unreliable grid."""
+
+    grid: Unreliable
+    result: FederationResult
+    models: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+
+
+def run_with(tiny: Tiny, config: RunConfig, faults: Faults, output: Path, broken_off: int | None) -> Run:
+    from client_app import app
+
+    contexts = simulated_contexts(7, 2, {"output": str(output), "data": str(tiny.root)})
+    clients = output / "clients" / config.method
+    with run_identity(7):
+        if broken_off is not None:
+            with pytest.raises(InterruptedError):
+                federated_method(config.method).strategy(config).start(
+                    Unreliable(app, contexts, {}, clients, broken_off)
+                )
+        grid = Unreliable(app, contexts, faults, clients)
+        result = federated_method(config.method).strategy(config).start(grid)
+    models = {file.parent.name: load_file(file) for file in clients.glob("*/model.safetensors")}
+    return Run(grid, result, models)
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "fedavg": {},
+    "fedper": {"train__optimizer_state": "keep", "train__ema_decay": 0.5},
+    "pf-msmtrec": {"train__weight_decay": 0.1},
+    "bottom-up": {"pf_msmtrec__schedule": "bottom-up", "train__optimizer_state": "keep"},
+}
+FAULTS = ("the message is lost", "the reply is lost", "all files are lost", "the last file is lost")
+ROUNDS = 3
+
+
+@pytest.mark.slow
+@settings(max_examples=8)
+@given(
+    name=st.sampled_from(sorted(METHODS)),
+    faults=st.dictionaries(
+        st.tuples(st.integers(1, 2 * ROUNDS + 1), st.sampled_from(["ES", "FR"])), st.sampled_from(FAULTS), max_size=6
+    ),
+    broken_off=st.none() | st.integers(1, ROUNDS),
+)
+def test_changed_rows_and_whole_tables_are_the_same_run(
+    tiny: Tiny, name: str, faults: Faults, broken_off: int | None
+) -> None:
+    """Whatever is lost on the way, parameters and figures are the same to the bit."""
+    method = "pf-msmtrec" if name == "bottom-up" else name
+    config = tiny.config(
+        method,
+        model__embedding_dim=4,
+        federation__rounds=ROUNDS,
+        federation__scenarios=["ES", "FR", "US"],
+        federation__min_scenarios=1,
+        train__max_local_steps=1,
+        train__batch_size=4,
+        **METHODS[name],
+    )
+    # ES and US live on one node, FR on the other, which answers always: a round needs a scenario.
+    faults = {at: fault for at, fault in faults.items() if at[1] == "ES" or "file" in fault}
+    with TemporaryDirectory() as folder:
+        rows = run_with(tiny, config, faults, Path(folder) / "rows", broken_off)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(StaleRows, "note", lambda *_: None)
+            whole = run_with(tiny, config, faults, Path(folder) / "whole", broken_off)
+    assert rows.grid.changed > whole.grid.changed == whole.grid.repeated == 0
+    assert rows.grid.repeated <= sum("file" in fault for fault in faults.values())  # else the server knows the copies
+    assert same(rows.models, whole.models)
+    assert rows.result.test == whole.result.test
+    for one, other in zip(rows.result.rounds, whole.result.rounds, strict=True):
+        assert (one.losses, one.validation, one.gates) == (other.losses, other.validation, other.gates)
+    consensus = {key: array.numpy().tobytes() for key, array in whole.result.arrays.items()}
+    assert {key: array.numpy().tobytes() for key, array in rows.result.arrays.items()} == consensus
+
+
+@pytest.mark.parametrize("fault", ["all files are lost", "the last file is lost"])
+@pytest.mark.parametrize("method", ["fedper", "pf-msmtrec"])
+def test_a_node_that_lost_its_files_is_sent_whole_tables_in_the_same_exchange(
+    tiny: Tiny, tmp_path: Path, method: str, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny.config(method, model__embedding_dim=4, train__max_local_steps=1, train__batch_size=4)
+    run = run_with(tiny, config, {(2, "US"): fault}, tmp_path, None)
+    assert run.grid.repeated == 1
+    assert "US: no copy of the tables that changed, sending them whole" in caplog.text
+    assert set(run.result.rounds[1].losses) == {"FR", "US"}  # nobody is left out of the round
