@@ -29,13 +29,14 @@ from pfmsmtrec_flwr.federation import hosting, node
 from pfmsmtrec_flwr.federation.client import client, measurements, state, trainer
 from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
-from pfmsmtrec_flwr.federation.server import strategy
+from pfmsmtrec_flwr.federation.server import admission, exchange
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import build_model
 from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
+from pfmsmtrec_flwr.training.process import prepare_process
 
 GROUPS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear"),
@@ -53,7 +54,7 @@ def profile_epoch(config: RunConfig, data: Path) -> None:
     store = hosting.open_scenario(config, context, max(sizes, key=lambda name: sizes[name]))
     model = build_model(model_spec(store), config.model, config.seed)
     optimizer = make_optimizer(model, config.train)
-    torch.set_num_threads(1)
+    prepare_process(1)
 
     step = GradientStep(model, optimizer, config.train)
 
@@ -100,8 +101,8 @@ def profile_rounds(config: RunConfig, data: Path) -> None:
     for owner, name in (
         (node, "unpack_orders"),
         (node, "pack_replies"),
-        (strategy, "pack_orders"),
-        (strategy, "unpack_replies"),
+        (exchange, "pack_orders"),
+        (admission, "unpack_replies"),
     ):
         timed(owner, name, "overhead: messages")
     timed(PFMSMTRec, "aggregate", "overhead: aggregation")

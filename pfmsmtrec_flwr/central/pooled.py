@@ -8,7 +8,6 @@ from copy import deepcopy
 from statistics import fmean
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.evaluation import predict
 from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
+from pfmsmtrec_flwr.training.process import prepare_process
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TaskValidation, TrainingResult
 from pfmsmtrec_flwr.training.selection import RoundSelection
 
@@ -103,7 +103,7 @@ class PooledTraining:
     """
 
     def __init__(self, config: RunConfig, pool: Pool) -> None:
-        torch.set_num_threads(config.train.threads)
+        prepare_process(config.train.threads)
         self.config = config
         self.pool = pool
         self.device = resolve_device(config.train.device)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
@@ -35,6 +33,7 @@ from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
 from pfmsmtrec_flwr.training.description import training_rows
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
+from pfmsmtrec_flwr.training.process import prepare_process
 
 TOWER_STEPS = 10
 """Number of batches on which the towers are fitted in the second exchange of a bottom-up round."""
@@ -74,7 +73,7 @@ class ScenarioClient:
         self.store = store
         self.config = config
         self.state = state
-        torch.set_num_threads(config.train.threads)
+        prepare_process(config.train.threads)
         self.device = resolve_device(config.train.device)
         self.model = self.make_model()
         self.slots = partition(self.model)

@@ -53,27 +53,28 @@ def admit(
         Fewer scenarios than the quorum have sent a reply that counts.
     """
     replies: dict[str, Reply] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for message in messages:
         if message.has_error():
-            problems.append(message.error.reason or f"error {message.error.code}")
+            problems[f"node {message.metadata.src_node_id}"] = message.error.reason or f"error {message.error.code}"
             continue
         for name, reply in unpack_replies(message.content).items():
             problem = _problem(federation, name, reply, message.metadata.src_node_id, check)
             if problem is None:
                 replies[name] = reply
             else:
-                problems.append(problem)
-    problems.sort()  # messages come in any order
+                problems[name] = problem
+    # Messages come in any order, and a scenario whose first answer did not count may have answered again.
+    reasons = sorted(problem for name, problem in problems.items() if name not in replies)
     wanted = quorum or len(federation.scenarios)
     missing = sorted(set(federation.scenarios) - replies.keys())
     if len(replies) < min(wanted, len(federation.scenarios)):
-        why = problems[0] if problems else f"no answer within {timeout:g} s"
+        why = reasons[0] if reasons else f"no answer within {timeout:g} s"
         raise UserError(
             f"round {number}: nothing usable from {', '.join(missing)}, {wanted} scenarios are needed: {why}"
         )
     if missing:
-        because = "; ".join(problems) or "no answer"
+        because = "; ".join(reasons) or "no answer"
         logger.warning("round %d goes on without %s: %s", number, ", ".join(missing), because)
     return {name: replies[name] for name in sorted(replies)}
 
