@@ -49,7 +49,7 @@ PLE = Architecture(
     name="ple",
     summary="progressive layered extraction",
     source="Tang et al., RecSys 2020, section 4",
-    space={"model.experts": (1, 2, 4), "model.specific_experts": (1, 2)},
+    space={"model.experts": (1, 2, 4), "model.specific_experts": (1, 2), "model.extraction_levels": (1, 2)},
 )
 AITM = Architecture(
     name="aitm",
