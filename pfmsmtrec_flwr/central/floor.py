@@ -28,17 +28,21 @@ class Example:
     Attributes
     ----------
     sizes
-        Number of values of each categorical column, including 0, which stands for unseen values.
+        Number of values of each categorical column, including 0, which stands for unseen values and for padding.
     train, validation
         Training rows and validation rows.
     task
         Column of the task in the labels.
+    fields
+        Position of the field of each categorical column, as a field of several values has several columns; empty: each
+        column is a field.
     """
 
     sizes: tuple[int, ...]
     train: Split
     validation: Split
     task: int
+    fields: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -110,6 +114,9 @@ class _Group:
 
     tasks: tuple[str, ...]
     sizes: tuple[int, ...]
+    """Number of values of each field."""
+    most: tuple[int, ...]
+    """Number of columns of each field."""
     train: Split
     validation: Split
     validation_rows: Mapping[str, Split]
@@ -121,6 +128,7 @@ def _alone(stores: Sequence[ScenarioStore], config: RunConfig) -> Iterator[_Grou
         yield _Group(
             tasks=store.tasks,
             sizes=tuple(field.size for field in store.fields),
+            most=tuple(field.most for field in store.fields),
             train=training_rows(store, config),
             validation=store.splits["validation"],
             validation_rows={store.scenario: store.splits["validation"]},
@@ -133,6 +141,7 @@ def _pooled(stores: Sequence[ScenarioStore], config: RunConfig) -> Iterator[_Gro
     yield _Group(
         tasks=pool.spec.tasks,
         sizes=tuple(field.rows for field in pool.spec.fields),
+        most=tuple(field.most for field in pool.spec.fields),
         train=pool.splits["train"],
         validation=pool.splits["validation"],
         validation_rows={store.scenario: pool.of("validation", store.scenario) for store in stores},
@@ -141,7 +150,9 @@ def _pooled(stores: Sequence[ScenarioStore], config: RunConfig) -> Iterator[_Gro
 
 
 def _fit(fit: Fit, config: RunConfig, group: _Group, task: int) -> Predictor:
-    example = Example(group.sizes, group.train, group.validation, task)
+    fields = tuple(field for field, columns in enumerate(group.most) for _ in range(columns))
+    sizes = tuple(group.sizes[field] for field in fields)
+    example = Example(sizes, group.train, group.validation, task, fields)
     return (fit if 0 < example.rate < 1 else fit_rate)(config, example)
 
 

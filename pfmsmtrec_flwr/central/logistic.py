@@ -25,31 +25,38 @@ def fit_logistic(example: Example, inverse: float) -> Predictor:
     labels = np.asarray(example.train.labels[:, example.task])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # logged below
-        model.fit(indicators(example.train, example.sizes), labels)
+        model.fit(indicators(example.train, example.sizes, example.fields), labels)
     if model.n_iter_.max() >= _ITERATIONS:
         logger.warning("the logistic regression has not converged after %d iterations", _ITERATIONS)
 
     def predict(rows: Split) -> NDArray[np.floating]:
-        probabilities: NDArray[np.floating] = model.predict_proba(indicators(rows, example.sizes))[:, 1]
+        inputs = indicators(rows, example.sizes, example.fields)
+        probabilities: NDArray[np.floating] = model.predict_proba(inputs)[:, 1]
         return probabilities
 
     return predict
 
 
-def indicators(rows: Split, sizes: Sequence[int]) -> sparse.csr_matrix:
+def indicators(rows: Split, sizes: Sequence[int], fields: Sequence[int] = ()) -> sparse.csr_matrix:
     """Return an indicator column for each value above 0 of each field, then the numeric columns, (n, ...).
+
+    In a field of several values, a column counts how often the row has the value.
 
     Parameters
     ----------
     rows
         The n rows.
     sizes
-        Number of values of each field, including 0.
+        Number of values of each categorical column, including 0.
+    fields
+        Position of the field of each column; empty: each column is a field.
     """
     values = np.asarray(rows.categorical)
-    starts = np.cumsum([0, *(size - 1 for size in sizes)], dtype=np.int64)
+    places = list(fields or range(len(sizes)))
+    of_field = dict(zip(places, sizes, strict=True))
+    starts = np.cumsum([0, *(size - 1 for size in of_field.values())], dtype=np.int64)
     known = values > 0
-    columns = (values + starts[:-1] - 1)[known]
+    columns = (values + starts[places] - 1)[known]
     ends = np.concatenate(([0], np.cumsum(known.sum(axis=1))))
     one_hot = sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(values), int(starts[-1])))
     return sparse.hstack([one_hot, sparse.csr_matrix(np.asarray(rows.numeric, dtype=np.float64))], format="csr")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import numpy as np
@@ -76,9 +76,10 @@ def pool_rows(stores: Sequence[ScenarioStore], config: RunConfig, identities: Id
     """
     _check_alike(stores)
     translations, sizes = _behind_each_other(stores)
-    known = _known_users(stores, _identity_columns(stores)) if identities == "shared" else {}
-    for column, users in known.items():
-        sizes[column] = 1 + len(users)
+    identity = _identity_columns(stores) if identities == "shared" else {}
+    known = _known_users(stores, identity.values())
+    for field, column in identity.items():
+        sizes[field] = 1 + len(known[column])
     splits: dict[str, Split] = {}
     ranges: dict[str, dict[str, slice]] = {}
     for name in SPLITS:
@@ -113,21 +114,26 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _described(store: ScenarioStore) -> tuple[str, ...]:
-    return tuple(f"{field.name} ({field.size} rows)" if field.federated else field.name for field in store.fields)
+    names = [field.name if field.most == 1 else f"{field.name} (up to {field.most} values)" for field in store.fields]
+    return tuple(
+        f"{name} ({field.size} rows)" if field.federated else name
+        for name, field in zip(names, store.fields, strict=True)
+    )
 
 
 def _behind_each_other(stores: Sequence[ScenarioStore]) -> tuple[Array, list[int]]:
-    """Return the offset of each scenario's values of each field (K, F), and the number of rows of the pool's tables."""
+    """Return the offset of each scenario's values of each column (K, C), and the rows of the pool's tables (F)."""
     own = np.array([[field.size - 1 for field in store.fields] for store in stores], dtype=np.int64)
     own = own.reshape(len(stores), -1)  # also for stores without fields
     local = np.array([not field.federated for field in stores[0].fields], dtype=bool)
     before = np.where(local, np.cumsum(own, axis=0) - own, 0)
     sizes = 1 + np.where(local, own.sum(axis=0), own[0])
-    return before.astype(np.int32), [int(size) for size in sizes]
+    columns = [field.most for field in stores[0].fields]
+    return np.repeat(before.astype(np.int32), columns, axis=1), [int(size) for size in sizes]
 
 
 def _translate(part: Split, before: Array, known: Mapping[int, Array], number: int) -> Array:
-    """Return the pool's values of a scenario's rows (n, F + 1), with the scenario's number last."""
+    """Return the pool's values of a scenario's rows (n, C + 1), with the scenario's number last."""
     values = np.empty((len(part), part.categorical.shape[1] + 1), dtype=np.int32)
     np.add(part.categorical, before, out=values[:, :-1])
     np.copyto(values[:, :-1], 0, where=part.categorical == 0)
@@ -144,18 +150,21 @@ def _numbers(vocabulary: Array, values: Array) -> Array:
     return np.where(found, places + 1, 0)
 
 
-def _identity_columns(stores: Sequence[ScenarioStore]) -> list[int]:
-    """Return the columns of the local fields that stand for the user in every scenario."""
+def _identity_columns(stores: Sequence[ScenarioStore]) -> dict[int, int]:
+    """Return the column of each local field, by its position, that stands for the user in every scenario."""
     if without := [store.scenario for store in stores if store.splits["train"].users is None]:
         raise UserError(
             f"identities cannot be shared, because scenario {without[0]} has no users: name their column under the key "
             "'users' of the data set's YAML file and prepare it again, or take a method that keeps identities private"
         )
-    columns = [
-        column
-        for column, field in enumerate(stores[0].fields)
-        if not field.federated and all(_stands_for_users(store.splits["train"], column) for store in stores)
-    ]
+    starts = accumulate((field.most for field in stores[0].fields), initial=0)
+    columns = {
+        place: column
+        for place, (column, field) in enumerate(zip(starts, stores[0].fields, strict=False))
+        if not field.federated
+        and field.most == 1
+        and all(_stands_for_users(store.splits["train"], column) for store in stores)
+    }
     if not columns:
         local = _listed([field.name for field in stores[0].fields if not field.federated])
         raise UserError(
@@ -223,7 +232,9 @@ def _spec(stores: Sequence[ScenarioStore], sizes: Sequence[int]) -> ModelSpec:
     fields = (*first.fields, Field(SCENARIO_FIELD, 1 + len(stores), federated=False))
     rows = (*sizes, 1 + len(stores))
     return ModelSpec(
-        fields=tuple(FieldSpec(field.name, size, field.federated) for field, size in zip(fields, rows, strict=True)),
+        fields=tuple(
+            FieldSpec(field.name, size, field.federated, field.most) for field, size in zip(fields, rows, strict=True)
+        ),
         numeric=len(first.numeric),
         tasks=first.tasks,
         scenarios=len(stores),

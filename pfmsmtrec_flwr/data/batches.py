@@ -24,7 +24,7 @@ class Batch:
     """Impressions as tensors."""
 
     categorical: Tensor
-    """int32 (B, F)."""
+    """int32 (B, C), the columns of all fields."""
     numeric: Tensor
     """float32 (B, N)."""
     labels: Tensor

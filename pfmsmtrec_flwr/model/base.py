@@ -28,6 +28,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class ModelSpec:
     Attributes
     ----------
     fields
-        Categorical fields, in the order of the input's columns.
+        Categorical fields, in the order of the input's columns. A field of several values has several columns.
     numeric
         Number of numeric columns.
     tasks
@@ -125,7 +126,7 @@ class ScenarioModel(nn.Module):
         Parameters
         ----------
         categorical
-            Values of the fields (B, F) int32, each below the number of rows of its field.
+            Values of the fields (B, C) int32, each below the number of rows of its field.
         numeric
             Standardised numeric columns (B, N) float32.
 
@@ -164,7 +165,9 @@ class ScenarioModel(nn.Module):
 
 
 def _embeddings(fields: Sequence[FieldSpec], dim: int, *, federated: bool) -> FieldEmbeddings | None:
-    columns = [column for column, field in enumerate(fields) if field.federated == federated]
-    if not columns:
+    starts = accumulate((field.most for field in fields), initial=0)
+    own = [(field, start) for field, start in zip(fields, starts, strict=False) if field.federated == federated]
+    if not own:
         return None
-    return FieldEmbeddings([fields[column].rows for column in columns], columns, dim, federated=federated)
+    rows, columns, most = zip(*((field.rows, start, field.most) for field, start in own), strict=True)
+    return FieldEmbeddings(rows, columns, dim, federated=federated, most=most)

@@ -12,6 +12,13 @@ The second field's rows follow the three rows of the first.
 [[1, 4], [2, 7]]
 >>> table(categorical).shape  # (B, F * dim)
 torch.Size([2, 4])
+
+A field of several values has a column for each of them. Its embedding is their mean, without the padding 0.
+
+>>> genres = FieldEmbeddings(rows=[4], columns=[0], dim=1, federated=True, most=[3])
+>>> _ = genres.load_state_dict({"weight": torch.tensor([[9.0], [1.0], [2.0], [4.0]])})
+>>> genres(torch.tensor([[1, 3, 0], [2, 0, 0], [0, 0, 0]], dtype=torch.int32)).flatten().tolist()
+[2.5, 2.0, 0.0]
 """
 
 from __future__ import annotations
@@ -40,47 +47,93 @@ class FieldSpec:
         Number of rows of its table; row 0 stands for unseen and missing values.
     federated
         Whether its table is shared between scenarios.
+    most
+        Columns of the field in the categorical input: 1, or the largest number of values of a row. The value 0 is then
+        padding.
     """
 
     name: str
     rows: int
     federated: bool
+    most: int = 1
 
 
 class FieldEmbeddings(nn.Module):
     """Tables of several fields, stacked into one so that a batch needs one gather.
+
+    A field of several values contributes the mean of their embeddings, and zeros in a row without a value.
 
     Parameters
     ----------
     rows
         Number of rows of each field's table.
     columns
-        Column of each field in the categorical input.
+        First column of each field in the categorical input.
     dim
         Width of an embedding.
     federated
         Whether these tables are shared between scenarios.
+    most
+        Number of columns of each field; None: one each.
     """
 
     offsets: Tensor
     columns: Tensor
+    fields: Tensor
+    padded: Tensor
 
-    def __init__(self, rows: Sequence[int], columns: Sequence[int], dim: int, *, federated: bool) -> None:
+    def __init__(
+        self,
+        rows: Sequence[int],
+        columns: Sequence[int],
+        dim: int,
+        *,
+        federated: bool,
+        most: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.federated = federated
+        widths = [1] * len(rows) if most is None else list(most)
+        self._fields = len(widths)
         self.weight = nn.Parameter(torch.zeros(sum(rows), dim))
         starts = [0, *accumulate(rows)][: len(rows)]
         # Not persistent: they follow from the specification, so they need not be saved or sent.
-        self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int32), persistent=False)
-        self.register_buffer("columns", torch.tensor(list(columns), dtype=torch.int64), persistent=False)
+        offsets = [start for start, width in zip(starts, widths, strict=True) for _ in range(width)]
+        own = [first + place for first, width in zip(columns, widths, strict=True) for place in range(width)]
+        fields = [field for field, width in enumerate(widths) for _ in range(width)]
+        padded = [width > 1 for width in widths for _ in range(width)]
+        self.several = any(padded)
+        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int32), persistent=False)
+        self.register_buffer("columns", torch.tensor(own, dtype=torch.int64), persistent=False)
+        self.register_buffer("fields", torch.tensor(fields, dtype=torch.int64), persistent=False)
+        self.register_buffer("padded", torch.tensor(padded, dtype=torch.bool), persistent=False)
 
     def rows_of(self, categorical: Tensor) -> Tensor:
-        """Return the row of each value in the stacked table, (B, F) int32."""
+        """Return the row of each value in the stacked table, (B, C) int32; C is F if no field has several values."""
         return categorical.index_select(1, self.columns) + self.offsets
 
+    def used_rows(self, categorical: Tensor) -> Tensor:
+        """Return the row of each use of the stacked table in a batch, (uses,) int64; padding uses none."""
+        rows = self.rows_of(categorical)
+        if self.several:
+            rows = rows[(rows > self.offsets) | ~self.padded]
+        return rows.flatten().long()
+
     def forward(self, categorical: Tensor) -> Tensor:
-        """Embed ``categorical`` (B, all fields) int32 as (B, F * dim)."""
-        return functional.embedding(self.rows_of(categorical), self.weight).flatten(1)
+        """Embed ``categorical`` (B, all columns) int32 as (B, F * dim)."""
+        rows = self.rows_of(categorical)
+        embedded = functional.embedding(rows, self.weight)  # (B, C, dim)
+        if self.several:
+            embedded = self._pooled(embedded, (rows > self.offsets) | ~self.padded)
+        return embedded.flatten(1)
+
+    def _pooled(self, embedded: Tensor, used: Tensor) -> Tensor:
+        """Return the mean of each field's embeddings (B, C, dim) over the columns in use (B, C), (B, F, dim)."""
+        used = used.to(embedded.dtype)
+        sums = embedded.new_zeros(len(embedded), self._fields, embedded.shape[2])
+        sums = sums.index_add(1, self.fields, embedded * used.unsqueeze(2))
+        counts = used.new_zeros(len(used), self._fields).index_add(1, self.fields, used)
+        return sums / counts.clamp(min=1.0).unsqueeze(2)
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
         """Draw the tables; row 0 of every field starts at zero, so that an unseen value contributes nothing.

@@ -52,7 +52,7 @@ def order_by_scenario(categorical: Tensor, scenarios: int) -> ScenarioOrder:
     Parameters
     ----------
     categorical
-        Values of the fields (B, F); the last column is the number of the scenario, counted from 1.
+        Values of the fields (B, C); the last column is the number of the scenario, counted from 1.
     scenarios
         Number of scenarios.
 

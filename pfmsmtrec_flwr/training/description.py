@@ -13,6 +13,8 @@ Examples
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split, made_up_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
@@ -40,12 +42,15 @@ class Description(Section):
     """Training rows that the run uses."""
     used_positives: list[int]
     """Positives of each task among the training rows that the run uses."""
+    most: list[int] = Field(default_factory=list)
+    """Columns of each field; empty: one each."""
     note: str = ""
     """Remark for readers of the scenario's metrics, such as sampled negatives."""
 
     def spec(self) -> ModelSpec:
         """Return the specification of the scenario's model, local tables aside."""
-        fields = zip(self.fields, self.rows, self.federated, strict=True)
+        most = self.most or [1] * len(self.fields)
+        fields = zip(self.fields, self.rows, self.federated, most, strict=True)
         return ModelSpec(tuple(FieldSpec(*field) for field in fields), self.numeric, tuple(self.tasks))
 
 
@@ -69,6 +74,7 @@ def describe(store: ScenarioStore, config: RunConfig) -> Description:
             "fields": [field.name for field in store.fields],
             "rows": [field.size if field.federated else 1 for field in store.fields],
             "federated": [field.federated for field in store.fields],
+            "most": [field.most for field in store.fields],
             "examples": {name: len(split) for name, split in store.splits.items()},
             "train_positives": list(store.positives("train")),
             "used_rows": len(used),

@@ -219,7 +219,7 @@ def train_locally(
             losses += step(batch)
             examples += len(batch.labels)
             if table is not None and counts is not None:
-                rows = table.rows_of(batch.categorical).flatten().long()
+                rows = table.used_rows(batch.categorical)
                 counts.index_add_(0, rows, torch.ones_like(rows))
     mean = (losses / wanted).cpu()
     _require_finite(mean, settings)

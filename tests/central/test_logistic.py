@@ -23,6 +23,11 @@ def test_a_value_has_a_column_and_unseen_has_none() -> None:
     ]
 
 
+def test_several_values_of_a_field_share_its_columns() -> None:
+    rows = split_of([[1, 3, 1], [2, 2, 0], [0, 0, 0]])  # one column, then a field of two
+    assert indicators(rows, (3, 4, 4), (0, 1, 1)).toarray().tolist() == [[1, 0, 1, 0, 1], [0, 1, 0, 1, 0], [0] * 5]
+
+
 def test_rows_of_numbers_alone_are_those_numbers() -> None:
     rows = split_of([[], []], numeric=[[0.5, 1.0], [0.0, 2.0]])
     assert indicators(rows, ()).toarray().tolist() == [[0.5, 1.0], [0.0, 2.0]]

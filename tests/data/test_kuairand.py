@@ -44,11 +44,16 @@ def test_the_official_layout(source: Path, tmp_path: Path) -> None:
 
 
 def check_fields(store: ScenarioStore, own: pd.DataFrame) -> None:
-    columns = {field.name: store.splits["test"].categorical[:, place] for place, field in enumerate(store.fields)}
+    starts = np.cumsum([0, *(field.most for field in store.fields)])
+    categorical = store.splits["test"].categorical
+    columns = {field.name: categorical[:, start] for field, start in zip(store.fields, starts, strict=False)}
     np.testing.assert_array_equal(columns["video_id"], own.video_id + 1)
     np.testing.assert_array_equal(columns["hour"], own.hourmin // 100 + 1)
     first_tag = own.tag.fillna("-1").str.partition(",")[0].astype(int)
     np.testing.assert_array_equal(columns["tag"], first_tag + 1)
+    place = next(start for field, start in zip(store.fields, starts, strict=False) if field.name == "tag")
+    topics = own.tag.fillna("").str.count(r"\d+")
+    np.testing.assert_array_equal((categorical[:, place : place + 3] > 0).sum(axis=1), topics)
     np.testing.assert_array_equal(columns["video_type"], own.video_type.map({"NORMAL": 1, "AD": 2, "UNKNOWN": 0}))
     np.testing.assert_array_equal(
         columns["follow_user_num_range"], own.follow_user_num_range.map({"0": 1, "(0,10]": 2, "500+": 8})
@@ -100,9 +105,10 @@ def _single_feature_aucs(store: ScenarioStore) -> list[float]:
     found = []
     for task in range(len(store.tasks)):
         mean = train.labels[:, task].mean()
-        for place, field in enumerate(store.fields):
-            count = np.bincount(train.categorical[:, place], minlength=field.size)
-            clicks = np.bincount(train.categorical[:, place], weights=train.labels[:, task], minlength=field.size)
+        sizes = np.repeat([field.size for field in store.fields], [field.most for field in store.fields])
+        for place, size in enumerate(sizes):
+            count = np.bincount(train.categorical[:, place], minlength=size)
+            clicks = np.bincount(train.categorical[:, place], weights=train.labels[:, task], minlength=size)
             rate = (clicks + 10 * mean) / (count + 10)
             found.append(roc_auc_score(test.labels[:, task], rate[test.categorical[:, place]]))
         for place in range(len(store.numeric)):

@@ -28,7 +28,7 @@ class HashedEncoder(Protocol):
         """Number of rows of the table, the reserved row included."""
 
     def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
-        """Return the row of each hash (n,); 0 if it has none."""
+        """Return the row of each hash, in their shape; 0 if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class LearnedVocabulary:
     def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
         """Return the rank; 0 for an unknown value."""
         if not len(self._sorted):
-            return np.zeros(len(hashes), dtype=np.int32)
+            return np.zeros(hashes.shape, dtype=np.int32)
         place = np.minimum(np.searchsorted(self._sorted, hashes), len(self._sorted) - 1)
         return np.where(self._sorted[place] == hashes, self._order[place] + 1, 0).astype(np.int32)
 

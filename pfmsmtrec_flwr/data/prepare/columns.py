@@ -24,6 +24,7 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     transformed,
     without,
 )
+from pfmsmtrec_flwr.data.encode.several import CodedLists, split_values
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
@@ -62,9 +63,11 @@ class Output:
     missing
         Value in rows for which a side table has no row.
     make
-        Function that derives the column from a chunk, (n,).
+        Function that derives the column from a chunk, (n,), or (n, width) for several values in a row.
     number
         True if the column is read as numbers, not as text.
+    width
+        Largest number of values of a row; None for a column of one value.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Output:
     missing: float | int
     make: Callable[[Chunk], Array]
     number: bool = False
+    width: int | None = None
 
 
 def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitter) -> list[Output]:
@@ -165,14 +169,22 @@ def _label(name: str, task: TaskSection) -> Output:
 def _field(name: str, spec: FieldSection) -> Output:
     column = spec.column or name
 
-    def texts_of(chunk: Chunk) -> CodedColumn:
+    width = None if spec.several is None else spec.several.most
+
+    def texts_of(chunk: Chunk) -> CodedColumn | CodedLists:
+        if spec.several is not None:
+            return split_values(chunk.coded(column), spec, spec.several)
         return transformed(without(chunk.coded(column), spec.missing), spec.transform)
 
     encoder = declared_encoder(spec)
     if encoder is not None:
-        return Output(field_output(name), column, "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder))
+        return Output(
+            field_output(name), column, "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder), width=width
+        )
     seed = spec.hash.seed if spec.hash is not None else _VOCABULARY_SEED
-    return Output(field_output(name), column, "uint64", NO_HASH, lambda chunk: _hashed(texts_of(chunk), seed))
+    return Output(
+        field_output(name), column, "uint64", NO_HASH, lambda chunk: _hashed(texts_of(chunk), seed), width=width
+    )
 
 
 def _number(name: str, spec: NumericSection) -> Output:
@@ -182,11 +194,11 @@ def _number(name: str, spec: NumericSection) -> Output:
     )
 
 
-def _hashed(texts: CodedColumn, seed: int) -> Array:
+def _hashed(texts: CodedColumn | CodedLists, seed: int) -> Array:
     return texts.lookup(hash_texts(texts.values, seed), NO_HASH)
 
 
-def _rows(texts: CodedColumn, encoder: Encoder) -> Array:
+def _rows(texts: CodedColumn | CodedLists, encoder: Encoder) -> Array:
     rows = encoder.rows(texts.values).astype(np.int32)
     return texts.lookup(np.where(rows == 0, UNKNOWN, rows).astype(np.int32), 0)
 

@@ -9,7 +9,15 @@ import numpy as np
 
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import declared_encoder
-from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, SPLIT_CODES, USERS, ScenarioRows
+from pfmsmtrec_flwr.data.prepare.scenario_rows import (
+    HASHES,
+    LABELS,
+    NUMBERS,
+    SPLIT_CODES,
+    USERS,
+    ScenarioRows,
+    columns_of_field,
+)
 from pfmsmtrec_flwr.data.prepare.splits import SplitPlan
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
@@ -20,7 +28,7 @@ from pfmsmtrec_flwr.data.store.writer import StoreWriter
 def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:
     """Return the writer of a scenario's store, as a context manager to enter."""
     fields = [
-        Field(name, _table_rows(schema, name, learned), spec.embedding == "federated")
+        Field(name, _table_rows(schema, name, learned), spec.embedding == "federated", columns_of_field(spec))
         for name, spec in schema.fields.items()
     ]
     return StoreWriter(
@@ -48,10 +56,11 @@ def encoded_rows(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) ->
     """Yield encoded rows, each time those of one split in a block."""
     places = [rows.layout.place_of(name) for name in schema.fields]
     for block in rows.blocks():
-        categorical = np.empty((len(block[SPLIT_CODES]), len(places)), dtype=np.int32)
-        for column, (name, (array, place)) in enumerate(zip(schema.fields, places, strict=True)):
-            values = block[array][:, place]
-            categorical[:, column] = learned.encoders[name].rows(values) if array == HASHES else np.maximum(values, 0)
+        encoded = [
+            learned.encoders[name].rows(block[array][:, place]) if array == HASHES else block[array][:, place].clip(0)
+            for name, (array, place) in zip(schema.fields, places, strict=True)
+        ]
+        categorical = np.concatenate([*encoded, np.empty((len(block[SPLIT_CODES]), 0), np.int32)], 1, dtype=np.int32)
         arrays: dict[str, Array] = {
             "categorical": categorical,
             "numeric": learned.standardiser.apply(block[NUMBERS]),

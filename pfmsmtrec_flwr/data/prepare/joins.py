@@ -36,7 +36,8 @@ def columns_of(outputs: Sequence[Output], more: Sequence[str] = ()) -> ColumnSel
     """Return the columns that outputs are derived from, and `more` columns of text."""
     texts = [output.column for output in outputs if not output.number]
     numbers = [output.column for output in outputs if output.number]
-    return ColumnSelection(tuple(dict.fromkeys([*more, *texts])), tuple(dict.fromkeys(numbers)))
+    lists = [output.column for output in outputs if output.width is not None]
+    return ColumnSelection(*(tuple(dict.fromkeys(names)) for names in ([*more, *texts], numbers, lists)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class SideTable:
 
     def _read(self, folder: Path, progress: bool) -> Spool:
         layout: dict[str, tuple[str, int | None]] = {_KEY: ("uint64", None)}
-        layout |= {output.name: (output.dtype, None) for output in self.outputs}
+        layout |= {output.name: (output.dtype, output.width) for output in self.outputs}
         key = key_output(self.key_there)
         wanted = columns_of(self.outputs, [self.key_there])
         total = sum(source.size() for source in self.sources)

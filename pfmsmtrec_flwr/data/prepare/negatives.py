@@ -60,7 +60,7 @@ class _Drawer:
         self._places = [rows.layout.place_of(name) for name in (spec.item, *spec.item_features)]
         self._spools = rows.spools
         array, column = self._places[0]
-        items = _whole([spool.column(array)[:, column] for spool in rows.spools])
+        items = _whole([spool.column(array)[:, column.start] for spool in rows.spools])
         distinct, first = np.unique(items, return_index=True)
         known = distinct > 0  # neither missing nor unknown
         self._items, self._row_of_item = distinct[known], first[known]
@@ -92,7 +92,7 @@ class _Drawer:
             if not len(mine):
                 continue
             for array in dict.fromkeys(array for array, _ in self._places):
-                columns = np.array([column for name, column in self._places if name == array])
+                columns = np.concatenate([np.r_[column] for name, column in self._places if name == array])
                 taken = spool.take(array, rows[mine] - self._starts[number])
                 made[array][np.ix_(mine, columns)] = taken[:, columns]
 

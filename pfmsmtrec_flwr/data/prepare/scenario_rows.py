@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
 from pfmsmtrec_flwr.data.prepare.columns import NO_USER, USER, field_output, is_hashed, label_output, number_output
 from pfmsmtrec_flwr.data.prepare.spool import Layout, Spool
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
 
 BLOCK_ROWS = 65_536
 
@@ -35,6 +36,8 @@ class RowsLayout:
         Numeric columns, the columns of `NUMBERS`.
     users
         True if users are kept.
+    widths
+        Number of columns of each field that has several.
     """
 
     tasks: tuple[str, ...]
@@ -42,6 +45,7 @@ class RowsLayout:
     hashed: tuple[str, ...]
     numeric: tuple[str, ...]
     users: bool
+    widths: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, schema: DatasetSchema, scenario: str) -> RowsLayout:
@@ -53,6 +57,7 @@ class RowsLayout:
             hashed=hashed,
             numeric=tuple(schema.numeric),
             users=schema.users is not None,
+            widths={name: columns_of_field(spec) for name, spec in schema.fields.items() if spec.several is not None},
         )
 
     def arrays(self) -> Layout:
@@ -60,18 +65,28 @@ class RowsLayout:
         layout: dict[str, tuple[str, int | None]] = {
             SPLIT_CODES: ("int8", None),
             LABELS: ("uint8", len(self.tasks)),
-            ROWS: ("int32", len(self.declared)),
-            HASHES: ("uint64", len(self.hashed)),
+            ROWS: ("int32", sum(map(self.width, self.declared))),
+            HASHES: ("uint64", sum(map(self.width, self.hashed))),
             NUMBERS: ("float64", len(self.numeric)),
         }
         return layout | ({USERS: ("int64", None)} if self.users else {})
 
-    def place_of(self, name: str) -> tuple[str, int]:
-        """Return the array and the column of a field or numeric column."""
+    def width(self, name: str) -> int:
+        """Return the number of columns of a field or numeric column."""
+        return self.widths.get(name, 1)
+
+    def place_of(self, name: str) -> tuple[str, slice]:
+        """Return the array and the columns of a field or numeric column."""
         for array, names in ((ROWS, self.declared), (HASHES, self.hashed), (NUMBERS, self.numeric)):
             if name in names:
-                return array, names.index(name)
+                start = sum(map(self.width, names[: names.index(name)]))
+                return array, slice(start, start + self.width(name))
         raise KeyError(name)
+
+
+def columns_of_field(spec: FieldSection) -> int:
+    """Return the number of columns of a field: one, or the largest number of values of a row."""
+    return 1 if spec.several is None else spec.several.most
 
 
 def scenario_arrays(
@@ -97,19 +112,24 @@ def scenario_arrays(
     """
     count = len(split)
 
-    def stacked(outputs: Sequence[tuple[str, bool]], dtype: str, missing: float) -> Array:
-        columns = np.empty((count, len(outputs)), dtype=dtype)
-        for place, (output, there) in enumerate(outputs):
-            columns[:, place] = derived[output][rows] if there else missing
+    def stacked(outputs: Sequence[tuple[str, int, bool]], dtype: str, missing: float) -> Array:
+        columns = np.empty((count, sum(width for _, width, _ in outputs)), dtype=dtype)
+        start = 0
+        for output, width, there in outputs:
+            own = columns[:, start : start + width]
+            own[:] = derived[output][rows].reshape(count, width) if there else missing
+            start += width
         return columns
 
-    def fields(names: Sequence[str]) -> list[tuple[str, bool]]:
-        return [(field_output(name), has(schema.fields[name].scenarios, scenario)) for name in names]
+    def fields(names: Sequence[str]) -> list[tuple[str, int, bool]]:
+        return [
+            (field_output(name), layout.width(name), has(schema.fields[name].scenarios, scenario)) for name in names
+        ]
 
-    numbers = [(number_output(name), has(schema.numeric[name].scenarios, scenario)) for name in layout.numeric]
+    numbers = [(number_output(name), 1, has(schema.numeric[name].scenarios, scenario)) for name in layout.numeric]
     arrays = {
         SPLIT_CODES: split,
-        LABELS: stacked([(label_output(task), True) for task in layout.tasks], "uint8", 0),
+        LABELS: stacked([(label_output(task), 1, True) for task in layout.tasks], "uint8", 0),
         ROWS: stacked(fields(layout.declared), "int32", 0),
         HASHES: stacked(fields(layout.hashed), "uint64", NO_HASH),
         NUMBERS: stacked(numbers, "float64", np.nan),

@@ -73,10 +73,11 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
             positives[code] += block[LABELS][codes == code].sum(axis=0, dtype=np.int64)
         training = codes == TRAIN
         if training.any():
-            for place, name in enumerate(layout.hashed if left > 0 else ()):
-                counters[name].add(block[HASHES][training, place])
+            for name in layout.hashed if left > 0 else ():
+                counters[name].add(block[HASHES][training, layout.place_of(name)[1]])
             moments.add(block[NUMBERS][training])
-            unknown += (block[ROWS][training] == UNKNOWN).sum(axis=0)
+            for place, name in enumerate(layout.declared):
+                unknown[place] += (block[ROWS][training, layout.place_of(name)[1]] == UNKNOWN).any(axis=1).sum()
         left -= len(codes)
         advance(len(codes))
     encoders = {name: _encoder(schema, name, counter) for name, counter in counters.items()}

@@ -17,10 +17,19 @@ Advance: TypeAlias = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class ColumnSelection:
-    """Names of the columns to read as text and as numbers."""
+    """Names of the columns to read as text and as numbers.
+
+    Attributes
+    ----------
+    texts, numbers
+        Names of the columns of each kind.
+    lists
+        Columns of text that may be lists, which become texts with `LIST_SEPARATOR` between their values.
+    """
 
     texts: tuple[str, ...]
     numbers: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
 
     def all(self) -> tuple[str, ...]:
         """Return every name once."""

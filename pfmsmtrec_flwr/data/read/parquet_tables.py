@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pfmsmtrec_flwr.data.read.blocks import NUMBER, Advance, Block, ColumnSelection
+from pfmsmtrec_flwr.data.encode.several import LIST_SEPARATOR
+from pfmsmtrec_flwr.data.read.blocks import NUMBER, TEXT, Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.diagnosis import require_columns
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
@@ -83,8 +84,19 @@ def _as_wanted(source: SourceFile, column: pa.Array, name: str, columns: ColumnS
     try:
         if name not in columns.texts:
             return column.cast(NUMBER)
+        if name in columns.lists and pa.types.is_nested(column.type):
+            return _joined_lists(column)
         if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
             column = column.cast(pa.string())
         return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(f"{source}, column '{name}': expected {wanted}, got {column.type} ({error})") from None
+
+
+def _joined_lists(column: pa.Array) -> pa.Array:
+    """Return lists of plain values as texts; a list without values is null."""
+    texts = [
+        LIST_SEPARATOR.join(str(value) for value in values if value is not None) or None if values else None
+        for values in column.to_pylist()
+    ]
+    return pa.array(texts, type=pa.string()).cast(TEXT)

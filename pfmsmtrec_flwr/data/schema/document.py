@@ -122,6 +122,8 @@ class DatasetSchema(Section):
             raise ValueError(f"negatives: scenario '{lacking[0]}' has no task '{spec.task}'")
         if spec.item not in self.fields:
             raise ValueError(f"negatives.item: '{spec.item}' is no field")
+        if self.fields[spec.item].several is not None:
+            raise ValueError(f"negatives.item: '{spec.item}' has several values in a row, expected one")
         if unknown := [name for name in spec.item_features if name not in self.fields and name not in self.numeric]:
             raise ValueError(f"negatives.item_features: '{unknown[0]}' is neither a field nor numeric")
 
@@ -225,4 +227,7 @@ def digest(document: Any) -> str:
 
 
 def _agreed(name: str, section: Section) -> list[Any]:
-    return [name, section.model_dump(mode="json", exclude={"column"})]
+    document = section.model_dump(mode="json", exclude={"column"})
+    if document.get("several", 0) is None:
+        del document["several"]  # a field of one value has the digest that it had before the key existed
+    return [name, document]

@@ -33,6 +33,15 @@ class VocabularySection(Section):
     """Largest number of values."""
 
 
+class SeveralSection(Section):
+    """Several values in one field of a row, whose embeddings are averaged."""
+
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """Text between two values. A list column of a Parquet file needs none."""
+    most: Annotated[int, Field(ge=2, le=1000)]
+    """Largest number of values of a row. Further values are left out."""
+
+
 class FieldSection(Section):
     """A categorical field: exactly one encoder, and a local or federated embedding table."""
 
@@ -40,6 +49,8 @@ class FieldSection(Section):
     """Column of the table, if its name differs."""
     transform: Literal["none", "hour", "first"] = "none"
     """hour: 2359 becomes 23. first: first element of a comma-separated list."""
+    several: SeveralSection | None = None
+    """Set if a row may have several values, such as genres. Transform and missing then apply to each of them."""
     missing: Scalars = ()
     """Values that stand for a missing value."""
     embedding: Literal["local", "federated"]

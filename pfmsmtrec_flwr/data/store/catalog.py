@@ -88,7 +88,9 @@ def _fields(stores: list[ScenarioStore]) -> Table:
         sizes = sorted({each.size for store in stores for each in store.fields if each.name == name})
         shown = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         reports = [report for store in stores if isinstance(report := _encodings(store).get(name), dict)]
-        table.add_row(name, "federated" if field.federated else "local", shown, _encoded(reports))
+        embedding = "federated" if field.federated else "local"
+        several = f", mean of up to {field.most}" if field.most > 1 else ""
+        table.add_row(name, embedding + several, shown, _encoded(reports))
     return table
 
 

@@ -35,6 +35,8 @@ class Field:
     """Rows of its embedding table; row 0 is reserved for unseen and missing values."""
     federated: bool
     """False: the table never leaves the scenario."""
+    most: int = 1
+    """Columns of the field: 1, or the largest number of values of a row. Then 0 is padding, and counts for nothing."""
 
 
 class StoredField(Section):
@@ -43,6 +45,7 @@ class StoredField(Section):
     name: str
     size: int
     federated: bool
+    most: int = 1
 
 
 class StoredSplit(Section):
@@ -74,12 +77,16 @@ class Manifest(Section):
         rows = self.splits[split].rows
         if array == "users":
             return (rows,)
-        columns = {"categorical": len(self.fields), "numeric": len(self.numeric)}
+        columns = {"categorical": sum(each.most for each in self.fields), "numeric": len(self.numeric)}
         return rows, columns.get(array, len(self.tasks))
 
     def to_json(self) -> bytes:
         """Return the content of the manifest's file."""
-        return json.dumps(self.model_dump(), indent=1).encode()
+        document = self.model_dump()
+        for each in document["fields"]:
+            if each["most"] == 1:
+                del each["most"]  # as before there were fields of several values
+        return json.dumps(document, indent=1).encode()
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -30,7 +30,7 @@ class Split:
     """The rows of one split; all arrays have the same first axis."""
 
     categorical: Array
-    """int32 (n, F)."""
+    """int32 (n, C); C is the number of fields if none has several columns."""
     numeric: Array
     """float32 (n, N), standardised."""
     labels: Array
@@ -146,7 +146,7 @@ def _opened(path: Path, version: str, verify: bool) -> ScenarioStore:
         path=path,
         dataset=manifest.dataset,
         scenario=manifest.scenario,
-        fields=tuple(Field(each.name, each.size, each.federated) for each in manifest.fields),
+        fields=tuple(Field(each.name, each.size, each.federated, each.most) for each in manifest.fields),
         numeric=tuple(manifest.numeric),
         tasks=tuple(manifest.tasks),
         schema_hash=manifest.schema_hash,

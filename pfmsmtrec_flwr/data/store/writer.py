@@ -81,12 +81,16 @@ class StoreWriter:
         self._numeric = tuple(numeric)
         self._tasks = tuple(tasks)
         self._schema_hash = schema_hash
-        self._columns = {"categorical": len(fields), "numeric": len(numeric), "labels": len(tasks)}
+        self._columns = {
+            "categorical": sum(each.most for each in fields),
+            "numeric": len(numeric),
+            "labels": len(tasks),
+        }
         if users:
             self._columns["users"] = 0
         if probabilities:
             self._columns["probabilities"] = len(tasks)
-        self._sizes = np.array([each.size for each in fields], dtype=np.int64)
+        self._sizes = np.repeat([each.size for each in fields], [each.most for each in fields]).astype(np.int64)
         self._temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
         self._files = ExitStack()
         self._streams: dict[tuple[str, str], _Stream] = {}
@@ -189,7 +193,10 @@ class StoreWriter:
             dataset=self._dataset,
             scenario=self._scenario,
             schema_hash=self._schema_hash,
-            fields=[StoredField(name=each.name, size=each.size, federated=each.federated) for each in self._fields],
+            fields=[
+                StoredField(name=each.name, size=each.size, federated=each.federated, most=each.most)
+                for each in self._fields
+            ],
             numeric=list(self._numeric),
             tasks=list(self._tasks),
             splits={

@@ -241,7 +241,7 @@ class ScenarioClient:
 
 def model_spec(store: ScenarioStore) -> ModelSpec:
     """Return what a prepared store says about the model."""
-    fields = tuple(FieldSpec(field.name, field.size, field.federated) for field in store.fields)
+    fields = tuple(FieldSpec(field.name, field.size, field.federated, field.most) for field in store.fields)
     return ModelSpec(fields, len(store.numeric), store.tasks)
 
 

@@ -58,9 +58,9 @@ def test_layout() -> None:
     assert RowsLayout(("ctr", "like"), ("kind", "hour"), ("user", "item"), ("price", "weight"), users=False) == LAYOUT
     places = [LAYOUT.place_of(name) for name in ("item", "kind", "weight")]
     assert places == [
-        ("hashes", 1),
-        ("rows", 0),
-        ("numbers", 1),
+        ("hashes", slice(1, 2)),
+        ("rows", slice(0, 1)),
+        ("numbers", slice(1, 2)),
     ]
     with pytest.raises(KeyError):
         LAYOUT.place_of("ctr")
