@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from pfmsmtrec_flwr.data.read import diagnosis
+from pfmsmtrec_flwr.data.read.atomic_files import names_and_sequences, split_sequences
 from pfmsmtrec_flwr.data.read.blocks import Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_pieces import Piece, line_at, pieces
 from pfmsmtrec_flwr.data.read.sources import SourceFile
@@ -38,6 +39,8 @@ class _Header:
     names: list[str]
     rest: bytes
     offset: int
+    sequences: list[str] = field(default_factory=list)
+    """Columns with several values that spaces separate."""
 
 
 def csv_names(source: SourceFile, table: TableSection) -> list[str]:
@@ -61,13 +64,14 @@ def csv_tasks(
         header = _read_header(source, table, stream)
         diagnosis.require_columns(source, table, columns, header.names)
         for piece in pieces(source, table, stream, header.rest, header.offset):
-            yield partial(_parse, source, table, columns, header.names, piece)
+            yield partial(_parse, source, table, columns, header, piece)
             advance(position() - seen)
             seen = position()
 
 
-def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, names: list[str], piece: Piece) -> Block:
-    read = pacsv.ReadOptions(column_names=names, block_size=_PARSED_BYTES, use_threads=False)
+def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, header: _Header, piece: Piece) -> Block:
+    names = header.names
+    read = pacsv.ReadOptions(column_names=names, block_size=_PARSED_BYTES, use_threads=False, encoding=table.encoding)
     # Without a quote in the piece the library need not look for one.
     quote = table.quote if piece.quoted else False
     parse = pacsv.ParseOptions(delimiter=table.delimiter, quote_char=quote, newlines_in_values=piece.quoted)
@@ -83,7 +87,7 @@ def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, na
         diagnosis.refuse_unclosed_quote(source, table, diagnosis.Lines(bytes(piece.data), first_line(), piece.last))
     try:
         rows = pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert, memory_pool=_POOL)
-        return Block(rows, first_line)
+        return Block(split_sequences(rows, [name for name in header.sequences if name in columns.lists]), first_line)
     except pa.ArrowInvalid as error:
         numbers = [(name, names.index(name)) for name in columns.numbers if name not in columns.texts]
         rows = diagnosis.Lines(bytes(piece.data), first_line(), piece.last)
@@ -105,12 +109,12 @@ def _read_header(source: SourceFile, table: TableSection, stream: BinaryIO) -> _
     end = len(start) if end < 0 else end
     names: list[str] = []
     with suppress(UnicodeDecodeError, StopIteration, csv.Error):
-        names = next(csv.reader([start[:end].decode()], delimiter=table.delimiter, quotechar=table.quote))
+        names = next(csv.reader([start[:end].decode(table.encoding)], delimiter=table.delimiter, quotechar=table.quote))
     if not names:
         raise UserError(f"{source}, line 1: got no text in UTF-8, expected the names of the columns")
-    names = [name.strip() for name in names]
+    names, sequences = names_and_sequences(source, [name.strip() for name in names])
     diagnosis.refuse_repeated(source, names)
-    return _Header(names, start[end:], mark + end)
+    return _Header(names, start[end:], mark + end, sequences)
 
 
 def _end_of_line(data: bytes) -> int:

@@ -100,7 +100,7 @@ def explain(
         Error of the library, which is shown if no wrong line is found here.
     """
     try:
-        text = rows.data.decode()
+        text = rows.data.decode(table.encoding)
     except UnicodeDecodeError as wrong:
         line = rows.first_line + line_ends(rows.data[: wrong.start])
         byte = rows.data[wrong.start : wrong.start + 1].hex()
@@ -129,7 +129,7 @@ def refuse_unclosed_quote(source: SourceFile, table: TableSection, rows: Lines) 
     UserError
         The message names the line of the row with the quote.
     """
-    text = io.StringIO(rows.data.decode(errors="replace"), newline="")
+    text = io.StringIO(rows.data.decode(table.encoding, errors="replace"), newline="")
     reader = csv.reader(text, delimiter=table.delimiter, quotechar=table.quote, strict=True)
     line = rows.first_line
     try:

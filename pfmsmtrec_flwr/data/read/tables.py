@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pfmsmtrec_flwr.data.read.atomic_files import form_of
 from pfmsmtrec_flwr.data.read.blocks import Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_tables import csv_names, csv_tasks
 from pfmsmtrec_flwr.data.read.parallel import in_order
@@ -24,7 +25,7 @@ def column_names(source: SourceFile, table: TableSection) -> list[str]:
     """
     if table.header:
         return list(table.header)
-    return parquet_names(source) if source.ending in PARQUET_ENDINGS else csv_names(source, table)
+    return parquet_names(source) if source.ending in PARQUET_ENDINGS else csv_names(source, form_of(source, table))
 
 
 def read_blocks(source: SourceFile, table: TableSection, columns: ColumnSelection, advance: Advance) -> Iterator[Block]:
@@ -53,4 +54,4 @@ def block_tasks(
         file and line. Errors within a block are raised by its call.
     """
     tasks = parquet_tasks if source.ending in PARQUET_ENDINGS else csv_tasks
-    return tasks(source, table, columns, advance)
+    return tasks(source, form_of(source, table), columns, advance)

@@ -23,6 +23,8 @@ class TableSection(Section):
     for the scenario's name, ``{split}`` for the word of `split.by_file`. Upper and lower case are equal. A CSV file
     may be packed (``.gz``, or in a ``.zip``)."""
     delimiter: OneCharacter = ","
+    """Sign between columns. Files of RecBole (``.inter``, ``.user``, ``.item``) have tabs unless it is set."""
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
     quote: OneCharacter = '"'
     header: Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
     """Names of the columns of CSV files without a header line. ``user_{2..33}`` stands for a run of names."""

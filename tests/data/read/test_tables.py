@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pfmsmtrec_flwr.data.encode.several import LIST_SEPARATOR
 from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, parquet_tables
 from pfmsmtrec_flwr.data.read.blocks import Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_pieces import line_at
@@ -335,3 +336,35 @@ def test_parquet_columns_that_are_no_plain_values(tmp_path: Path) -> None:
 def test_missing_texts_in_parquet(tmp_path: Path) -> None:
     source = parquet(tmp_path, {"a": ["x", "\\N", None], "b": [1.0, None, 3.0]})
     assert rows(source, missing=["\\N"]) == [("x", 1.0), (None, None), (None, 3.0)]
+
+
+def test_atomic_files_have_tabs_and_typed_headers(tmp_path: Path) -> None:
+    text = "a:token\tb:float\tkinds:token_seq\tat:10:float\nx, y\t1.5\tone two\t3\nz\t\t\t4\n"
+    source = source_of(tmp_path, text, "films.item")
+    assert column_names(source, TableSection(files=("x",))) == ["a", "b", "kinds", "at:10"]
+    assert rows(source) == [("x, y", 1.5), ("z", None)]
+    lists = ColumnSelection(("kinds",), lists=("kinds",))
+    assert rows(source, lists) == [(f"one{LIST_SEPARATOR}two",), (None,)]
+    assert rows(source, ColumnSelection(("kinds",))) == [("one two",), (None,)]
+    with pytest.raises(UserError, match=r"films\.item, line 3: got 2 columns, expected 4"):
+        rows(source_of(tmp_path, text.replace("\t\t4", ""), "films.item"))
+
+
+def test_a_delimiter_that_is_set_holds_for_atomic_files(tmp_path: Path) -> None:
+    source = source_of(tmp_path, "a:token,b:float\nx,1\n", "log.inter")
+    assert rows(source, delimiter=",") == [("x", 1.0)]
+
+
+def test_types_are_part_of_the_name_in_other_files(tmp_path: Path) -> None:
+    source = source_of(tmp_path, "a:token,b\nx,1\n")
+    assert column_names(source, TableSection(files=("x",))) == ["a:token", "b"]
+
+
+def test_latin_1_is_read_where_it_is_declared(tmp_path: Path) -> None:
+    source = source_of(tmp_path, "\u00e4|1\n".encode("latin-1"), "u.item")
+    form: dict[str, Any] = {"header": ("a", "b"), "delimiter": "|"}
+    assert rows(source, encoding="latin-1", **form) == [("\u00e4", 1.0)]
+    with pytest.raises(UserError, match="line 1: got the byte 0xe4, expected text in UTF-8"):
+        rows(source, **form)
+    with pytest.raises(UserError, match="line 2, column 'b': got '\u00f6', expected a number"):
+        rows(source_of(tmp_path, "\u00e4|1\nx|\u00f6\n".encode("latin-1"), "u.item"), encoding="latin-1", **form)
