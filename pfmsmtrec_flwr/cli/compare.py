@@ -78,6 +78,9 @@ def compare_command(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Replace runs and trials that other code of the package has made.")
     ] = False,
+    draws: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Number of draws of test users for the intervals; 0 computes none.")
+    ] = 1000,
 ) -> int:
     """Run methods side by side with several seeds, tune them if asked to, and tabulate and test the figures."""
     from pfmsmtrec_flwr.comparison.harness import prepare_plan
@@ -103,6 +106,7 @@ def compare_command(
         join=join,
         keep_models=keep_models,
         fresh=fresh,
+        draws=draws,
     )
     return _compare(prepare_plan(config, options, data, folder), jobs or os.cpu_count() or 1, folder)
 

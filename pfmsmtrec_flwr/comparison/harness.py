@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from pfmsmtrec_flwr.comparison.evidence import Source, evidence_of
 from pfmsmtrec_flwr.comparison.grounds import own_ground, tuning_grounds
 from pfmsmtrec_flwr.comparison.jobs import TrialRunner, train
 from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
@@ -95,6 +96,9 @@ def compare(plan: ComparisonPlan, executor: Executor, slots: int, observer: Obse
         notes = [f"{_called(entry)} failed: {entry.problem}" for entry in schedule.failures]
         notes += _notes_on_code(schedule)
         summary = summarize(finished, plan.request.reference, joined=plan.joined(), notes=notes)
+        evidence = evidence_of([_source(summary, plan)], plan.request.options.draws)
+        if evidence is not None:
+            summary = summary.model_copy(update={"bootstrap": evidence.bootstrap(summary.reference)})
         tables = comparison_tables(summary, figures_of(finished))
         write_summary(summary, output)
         write_tables(tables, output / TABLES_NAME)
@@ -144,6 +148,11 @@ def _notes_on_code(schedule: Schedule) -> list[str]:
         return []
     counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
     return [f"other code than the present one made these runs and trials: {counts}; --fresh replaces them"]
+
+
+def _source(summary: Summary, plan: ComparisonPlan) -> Source:
+    request = plan.request
+    return Source("", request.output, summary.runs, summary.scenarios, request.config.data, request.data)
 
 
 def _called(entry: Entry) -> str:

@@ -68,6 +68,8 @@ class Options:
         Whether the scenarios' models are kept.
     fresh
         Whether results of other code of the package are replaced.
+    draws
+        Number of draws of test users from which intervals are computed; 0: no intervals.
     """
 
     methods: str = ""
@@ -83,6 +85,7 @@ class Options:
     join: bool = False
     keep_models: bool = False
     fresh: bool = False
+    draws: int = 1000
 
     def names(self, config: RunConfig) -> tuple[str, ...]:
         """Return the methods' names, each once."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
+from pfmsmtrec_flwr.results.bootstrap import Bootstrap
 from pfmsmtrec_flwr.results.frame import MEAN, Figures, Line, Metric
+from pfmsmtrec_flwr.results.intervals import TESTED_SEEDS, Bold, bold_by, difference_cells, interval_notes
 from pfmsmtrec_flwr.results.means import spread
 from pfmsmtrec_flwr.results.schema import RunResults, notes_of
 from pfmsmtrec_flwr.results.summary import Against, Described, Joined, LineSummary, Summary, TaskSummary
@@ -81,6 +84,7 @@ def scenario_table(
     *,
     gap_of: Line | None = None,
     notes: Sequence[str] = (),
+    bold: Bold | None = None,
 ) -> FigureTable:
     """Return a row for each scenario and task, then the means over scenarios; lines stand side by side.
 
@@ -96,6 +100,8 @@ def scenario_table(
         Words above and below the table.
     gap_of
         Line whose share of the way from `BASELINE` to the best attainable AUC is shown; None: no share.
+    bold
+        Function that returns which lines are marked; None: the best of them.
     """
     baseline = next((line for line in lines if line.variant == BASELINE and line != gap_of), None)
     gap = (gap_of, baseline) if gap_of is not None and baseline is not None and figures.has_best else None
@@ -109,7 +115,7 @@ def scenario_table(
         cells = [Cell(scenario or "mean"), Cell(task)]
         for metric in metrics:
             own = [figure_cell(figures.spread(line, metric, task, scenario)) for line in lines]
-            cells += marked(own, _BETTER.get(metric, "neither"))
+            cells += marked(own, _BETTER.get(metric, "neither"), None if bold is None else bold(lines, task, scenario))
             cells += [figure_cell(figures.best(metric, task, scenario))] if figures.has_best else []
             if gap and metric == "auc":
                 cells.append(_gap_cell(figures, *gap, task, scenario))
@@ -134,34 +140,40 @@ def _gap_cell(figures: Figures, line: Line, baseline: Line, task: str, scenario:
 def comparison_tables(summary: Summary, figures: Figures) -> list[FigureTable]:
     """Return all tables of a comparison."""
     title = f"{summary.dataset}: AUC on test rows, mean ± sd over {_seeds(summary)}"
-    scenarios = scenario_table(figures, figures.lines, ("auc",), title, notes=summary.notes)
-    return [means_table(summary), scenarios, *([joining_table(summary)] if summary.joined else [])]
+    notes = [*summary.notes, *interval_notes(summary)]
+    scenarios = scenario_table(figures, figures.lines, ("auc",), title, notes=notes, bold=bold_by(summary.bootstrap))
+    more = [differences_table(summary)] if summary.bootstrap is not None else []
+    return [means_table(summary), scenarios, *more, *([joining_table(summary)] if summary.joined else [])]
 
 
 def means_table(summary: Summary) -> FigureTable:
     """Return a row for each task and method: means over scenarios, tests against the reference, and costs."""
     described = {variant.name: variant for variant in summary.variants}
-    rows = [_mean_row(task, line, described[line.variant]) for task in summary.tasks for line in summary.lines]
+    rows = [_mean_row(summary, task, line, described[line.variant]) for task in summary.tasks for line in summary.lines]
     heads = ("task", "method", "family", "parameters", "AUC", "worst scenario", "log loss", "GAUC (coverage)")
-    against = f"win/tie/loss to {summary.reference}"
-    more = ("calibration", against, "p (Holm)", "over alone", "MB", "seconds", "trials")
+    against = (f"difference to {summary.reference}", "p (Holm)")
+    over_seeds = (f"win/tie/loss to {summary.reference}", "p over seeds (Holm)")
+    more = ("calibration", *against, *over_seeds, "over alone", "MB", "seconds", "trials")
     title = f"{summary.dataset}: means over scenarios on test rows, mean ± sd over {_seeds(summary)}"
-    return FigureTable("means", title, heads + more, 4, (Group("", tuple(rows)),), tuple(summary.notes))
+    notes = (*summary.notes, *interval_notes(summary))
+    return FigureTable("means", title, heads + more, 4, (Group("", tuple(rows)),), notes)
 
 
-def _mean_row(task: str, line: LineSummary, variant: Described) -> Row:
+def _mean_row(summary: Summary, task: str, line: LineSummary, variant: Described) -> Row:
     own = line.tasks[task]
     consensus = line.which == "consensus"
+    leading = () if summary.bootstrap is None else summary.bootstrap.leading(task)
     return (
         Cell(task),
         Cell(Line(line.variant, "consensus" if consensus else variant.parameters, variant.family).label),
         Cell(variant.family),
         Cell("consensus" if consensus else variant.parameters),
-        figure_cell(own.auc),
+        replace(figure_cell(own.auc), best=not consensus and line.variant in leading),
         Cell(MISSING if own.worst is None else f"{own.worst.auc:.4f} ({own.worst.scenario})"),
         figure_cell(own.logloss),
         _gauc(own),
         figure_cell(own.calibration, 3),
+        *(difference_cells(summary, line.variant, task) if own.against is not None else (Cell(""), Cell(""))),
         *_against(own.against),
         Cell(MISSING if own.improvement is None else f"{own.improvement:+.1%}"),
         figure_cell(line.megabytes, 2),
@@ -179,12 +191,42 @@ def _gauc(own: TaskSummary) -> Cell:
 def _against(against: Against | None) -> tuple[Cell, Cell]:
     if against is None:
         return Cell(""), Cell("")
-    return Cell(f"{against.win}/{against.tie}/{against.loss}"), figure_cell(against.t_test_holm)
+    p = against.t_test_holm if against.seeds >= TESTED_SEEDS else None
+    return Cell(f"{against.win}/{against.tie}/{against.loss}"), figure_cell(p)
 
 
 def _seeds(summary: Summary) -> str:
     count = len(summary.seeds)
     return f"{count} seed{'' if count == 1 else 's'}"
+
+
+def differences_table(summary: Summary) -> FigureTable:
+    """Return a row for each variant: its AUC in each task, mean over scenarios, and the difference to the reference."""
+    described = {variant.name: variant for variant in summary.variants}
+    own = [line for line in summary.lines if line.which == "model"]
+    lines = [Line(line.variant, described[line.variant].parameters, described[line.variant].family) for line in own]
+    columns: list[Sequence[Cell]] = [[Cell(line.variant) for line in lines]]
+    if any(variant.what for variant in summary.variants):
+        columns.append([Cell(described[line.variant].what) for line in lines])
+    words = len(columns)
+    for task in summary.tasks:
+        aucs = [figure_cell(line.tasks[task].auc) for line in own]
+        columns.append(marked(aucs, "higher", bold_by(summary.bootstrap)(lines, task, MEAN)))
+        columns += zip(*(difference_cells(summary, line.variant, task) for line in lines), strict=True)
+    heads = [
+        head
+        for task in summary.tasks
+        for head in (f"AUC, {task}", f"difference to {summary.reference}, {task}", f"p (Holm), {task}")
+    ]
+    return FigureTable(
+        "differences",
+        f"{summary.dataset}: AUC on test rows, mean over scenarios ± sd over {_seeds(summary)}, and differences to "
+        f"{summary.reference} with 95 % intervals",
+        (*("method", "change")[:words], *heads),
+        words,
+        (Group("", tuple(zip(*columns, strict=True))),),
+        tuple(interval_notes(summary)),
+    )
 
 
 def joining_table(summary: Summary) -> FigureTable:
@@ -221,12 +263,13 @@ def data_table(figures: Figures) -> FigureTable:
     return FigureTable("data", "Impressions of each scenario", heads, 1, (Group("", tuple(rows)),))
 
 
-def ranking_table(figures: Figures) -> FigureTable:
-    """Return every line's mean AUC over scenarios and its place, by task."""
+def ranking_table(figures: Figures, bootstrap: Bootstrap | None = None) -> FigureTable:
+    """Return every line's mean AUC over scenarios and its place, by task; the variants in the lead are marked."""
     columns = []
     for task in figures.tasks:
         places = {line: place for place, (line, _) in enumerate(figures.ranked(task), 1)}
-        columns.append(marked([figure_cell(figures.spread(line, "auc", task)) for line in figures.lines], "higher"))
+        cells = [figure_cell(figures.spread(line, "auc", task)) for line in figures.lines]
+        columns.append(marked(cells, "higher", bold_by(bootstrap)(figures.lines, task, MEAN)))
         columns.append([Cell(str(places.get(line, MISSING))) for line in figures.lines])
     columns.append([Cell(str(len(figures.values(line, "rounds")))) for line in figures.lines])
     heads = [head for task in figures.tasks for head in (task, f"place, {task}")]
@@ -239,7 +282,7 @@ def ranking_table(figures: Figures) -> FigureTable:
     )
 
 
-def measure_tables(figures: Figures, metric: Metric) -> Iterator[FigureTable]:
+def measure_tables(figures: Figures, metric: Metric, bootstrap: Bootstrap | None = None) -> Iterator[FigureTable]:
     """Return a table for each task in which some line has the figure: lines by scenarios, and their mean.
 
     Parameters
@@ -248,19 +291,22 @@ def measure_tables(figures: Figures, metric: Metric) -> Iterator[FigureTable]:
         Test figures.
     metric
         Figure to show; of the calibration, a ratio, there is no mean.
+    bootstrap
+        Intervals of differences in AUC, by which the variants in the lead are marked; without, none is.
     """
     for task in figures.tasks:
         if figures.counted(metric, task):
-            yield _measure_table(figures, metric, task)
+            yield _measure_table(figures, metric, task, bold_by(bootstrap if metric == "auc" else None))
 
 
-def _measure_table(figures: Figures, metric: Metric, task: str) -> FigureTable:
+def _measure_table(figures: Figures, metric: Metric, task: str, bold: Bold) -> FigureTable:
     names = figures.having(task)
     shown = names if metric == "calibration" or len(names) < 2 else (*names, MEAN)
     columns = [
         marked(
             [figure_cell(figures.spread(line, metric, task, name)) for line in figures.lines],
             _BETTER.get(metric, "neither"),
+            bold(figures.lines, task, name),
         )
         for name in shown
     ]

@@ -129,12 +129,14 @@ def _measured(figures: Figures) -> Iterator[Measured]:
 
 def _line_summaries(figures: Figures, reference: str) -> list[LineSummary]:
     base = next((line for line in figures.lines if line.variant == ALONE), None)
-    standing = {task: _standing(figures, task, reference) for task in figures.tasks}
+    standing = _standing(figures, reference)
     return [
         LineSummary(
             variant=line.variant,
             which=_which(line.model),
-            tasks={task: _task_summary(figures, line, task, base, standing[task].get(line)) for task in figures.tasks},
+            tasks={
+                task: _task_summary(figures, line, task, base, standing.get((task, line))) for task in figures.tasks
+            },
             scenarios={
                 name: {
                     task: figures.spread(line, "auc", task, name)
@@ -177,17 +179,18 @@ def _worst(figures: Figures, line: Line, task: str) -> Worst | None:
     return min(known, key=lambda each: each.auc) if known and len(known) == len(means) else None
 
 
-def _standing(figures: Figures, task: str, reference: str) -> dict[Line, Against]:
-    """Compare every other model with the reference in a task; p-values are corrected for their number."""
+def _standing(figures: Figures, reference: str) -> dict[tuple[str, Line], Against]:
+    """Compare every other model with the reference in each task; p-values are corrected for the number of all."""
     ours = next((line for line in figures.models if line.variant == reference), None)
     if ours is None:
         return {}
-    against = {line: _against(figures, line, ours, task) for line in figures.models if line is not ours}
+    others = [line for line in figures.models if line is not ours]
+    against = {(task, line): _against(figures, line, ours, task) for task in figures.tasks for line in others}
     t_tests = holm([each.t_test for each in against.values()])
     ranks = holm([each.wilcoxon for each in against.values()])
     return {
-        line: each.model_copy(update={"t_test_holm": t_test, "wilcoxon_holm": rank})
-        for (line, each), t_test, rank in zip(against.items(), t_tests, ranks, strict=True)
+        key: each.model_copy(update={"t_test_holm": t_test, "wilcoxon_holm": rank})
+        for (key, each), t_test, rank in zip(against.items(), t_tests, ranks, strict=True)
     }
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pfmsmtrec_flwr.config import Settings
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.bootstrap import Bootstrap
 from pfmsmtrec_flwr.results.means import Spread
 from pfmsmtrec_flwr.results.schema import Family, Figure, Parameters
 from pfmsmtrec_flwr.validation import Section, parse
@@ -91,7 +92,7 @@ class Against(Section):
     t_test: Figure
     """p of the paired t-test over seeds, of means over scenarios."""
     t_test_holm: Figure
-    """The same, corrected for the number of variants."""
+    """The same, corrected for the number of variants and tasks. It speaks of the noise of training alone."""
     wilcoxon: Figure
     """p of the signed-rank test over pairs of scenario and seed."""
     wilcoxon_holm: Figure
@@ -155,6 +156,8 @@ class Summary(Section):
     joined: list[Joined]
     notes: list[str]
     """Remarks that a reader of the means needs."""
+    bootstrap: Bootstrap | None = None
+    """Intervals of the differences between variants; None where the runs left no predictions."""
 
     def line(self, variant: str, which: Which = "model") -> LineSummary | None:
         """Return the line of a variant; None if it has none."""

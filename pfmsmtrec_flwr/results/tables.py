@@ -28,7 +28,7 @@ class Cell:
     level
         Shade, from 0 for the worst to `LEVELS` - 1 for the best; None: no shade.
     best
-        Whether no figure that it is compared with is better.
+        True if it is marked: no figure that it is compared with is better, or none is by a clear difference.
     """
 
     text: str
@@ -98,18 +98,29 @@ def share_cell(share: float | None, digits: int = 0) -> Cell:
     return Cell(MISSING if share is None else f"{share:.{digits}%}")
 
 
-def marked(cells: Sequence[Cell], better: Better) -> list[Cell]:
-    """Mark the best of figures that are compared with each other, and shade them unless they are all the same."""
+def marked(cells: Sequence[Cell], better: Better, bold: Sequence[bool] | None = None) -> list[Cell]:
+    """Shade figures that are compared with each other, unless they are all the same, and mark the best.
+
+    Parameters
+    ----------
+    cells
+        The figures.
+    better
+        Direction in which figures get better.
+    bold
+        Whether to mark each figure; None: those that are the best.
+    """
     known = [float(cell.text) for cell in cells if cell.text != MISSING]
     if better == "neither" or len(known) < 2:
         return list(cells)
     worst, best = (min(known), max(known)) if better == "higher" else (max(known), min(known))
 
-    def mark(cell: Cell) -> Cell:
+    def mark(cell: Cell, is_bold: bool | None) -> Cell:
         if cell.text == MISSING:
             return cell
         figure = float(cell.text)
         level = None if best == worst else round((figure - worst) / (best - worst) * (LEVELS - 1))
-        return replace(cell, level=level, best=figure == best)
+        return replace(cell, level=level, best=figure == best if is_bold is None else is_bold)
 
-    return [mark(cell) for cell in cells]
+    marks: Sequence[bool | None] = [None] * len(cells) if bold is None else bold
+    return [mark(*pair) for pair in zip(cells, marks, strict=True)]

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from reported import RunMaker
 from rich.console import Console
 
+from pfmsmtrec_flwr.results.bootstrap import Bootstrap, Leaders, PairedDifference
 from pfmsmtrec_flwr.results.frame import Figures
+from pfmsmtrec_flwr.results.intervals import interval_notes
 from pfmsmtrec_flwr.results.overviews import (
     comparison_tables,
     cost_table,
     data_table,
+    differences_table,
     file_name,
     gap_closed,
     joining_table,
@@ -185,6 +188,42 @@ STARTS: tuple[tuple[float, Literal["consensus", "scratch"], float], ...] = (
 )
 
 
+BOOTSTRAP = Bootstrap(
+    draws=1000,
+    units=12,
+    unit="users",
+    differences=[
+        PairedDifference(
+            variant="alone",
+            other="ours",
+            task="ctr",
+            seeds=2,
+            difference=-0.08,
+            low=-0.09,
+            high=-0.07,
+            error=0.005,
+            p=0.001,
+            p_holm=0.001,
+        )
+    ],
+    leaders=[
+        Leaders(task="ctr", variants=["ours"]),
+        Leaders(task="ctr", scenario="A", variants=[]),
+        Leaders(task="ctr", scenario="B", variants=["ours"]),
+    ],
+    smallest={"ctr": 0.014},
+)
+NOTES_OF_INTERVALS = [
+    "differences: 95 % intervals and p by a paired bootstrap, 1000 draws of 12 test users for all methods, seeds and "
+    "scenarios at once; Holm's correction is for all methods and tasks",
+    "smallest difference that these test rows can show (80 % power at 5 %, median over methods): ctr 0.0140",
+    "p over seeds: paired t-test, which speaks of the noise of training alone; not printed for fewer than 5 seeds",
+    "bold: the first by AUC, and all whose interval of the difference to it contains 0; nothing where that holds for "
+    "all",
+]
+NOTES = [f"{note}." for note in ["a note", *NOTES_OF_INTERVALS]]
+
+
 @pytest.fixture(scope="module")
 def summary(finished: list[Finished]) -> Summary:
     joined = [
@@ -192,7 +231,8 @@ def summary(finished: list[Finished]) -> Summary:
         for share, start, auc in STARTS
         for seed in (0, 1)
     ]
-    return summarize(finished, "ours", joined=joined, notes=["a note"])
+    summary = summarize(finished, "ours", joined=joined, notes=["a note"])
+    return summary.model_copy(update={"bootstrap": BOOTSTRAP})
 
 
 def test_the_means_as_text(summary: Summary) -> None:
@@ -201,15 +241,65 @@ def test_the_means_as_text(summary: Summary) -> None:
         "made: means over scenarios on test rows, mean ± sd over 2 seeds",
         "",
         "task  method  family     parameters                AUC  worst scenario         log loss        GAUC (coverage)"
-        "    calibration  win/tie/loss to ours  p (Holm)  over alone           MB    seconds  trials",
+        "    calibration          difference to ours  p (Holm)  win/tie/loss to ours  p over seeds (Holm)  over alone"
+        "           MB    seconds  trials",
         "-" * len(lines[2]),
         "ctr   alone   alone      personalised  0.6050 ± 0.0071      0.6000 (B)  0.3950 ± 0.0071  0.5050 ± 0.0071 (50%)"
-        "  1.000 ± 0.000                 0/0/2    0.0000       +0.0%  0.00 ± 0.00  2.0 ± 0.0       3",
+        "  1.000 ± 0.000  -0.0800 [-0.0900, -0.0700]    0.0010                 0/0/2                  n/a       +0.0%"
+        "  0.00 ± 0.00  2.0 ± 0.0       3",
         "ctr   ours    federated  personalised  0.6850 ± 0.0071      0.6700 (A)  0.3150 ± 0.0071  0.5850 ± 0.0071 (50%)"
-        "  1.000 ± 0.000                                      +76.2%  3.00 ± 0.00  2.0 ± 0.0       0",
+        f"  1.000 ± 0.000{'+76.2%':>93}"
+        "  3.00 ± 0.00  2.0 ± 0.0       0",
         "",
-        "a note.",
+        *NOTES,
     ]
+
+
+def test_without_predictions_there_is_no_interval_and_nothing_is_bold(
+    summary: Summary, finished: list[Finished]
+) -> None:
+    before = summary.model_copy(update={"bootstrap": None})
+    means, scenarios = comparison_tables(before, figures_of(finished))[:2]
+    assert [str(row[9]) for row in means.rows] == ["-0.0800, no interval", ""]
+    assert [str(row[10]) for row in means.rows] == ["n/a", ""]
+    assert not any(cell.best for table in (means, scenarios) for row in table.rows for cell in row)
+    missing = "no interval: the runs left no predictions of their test rows; run them again into a new folder"
+    assert means.notes == scenarios.notes == ("a note", missing)
+
+
+def test_from_five_seeds_on_the_test_over_seeds_is_printed() -> None:
+    runs = {
+        method: {seed: run_results(method, seed, {"A": {"ctr": auc + seed / 100}}) for seed in range(5)}
+        for method, auc in (("alone", 0.6), ("ours", 0.65))
+    }
+    runs["ours"][4] = run_results("ours", 4, {"A": {"ctr": 0.65}})
+    (row, _) = means_table(summarize([finished_of(*each) for each in runs.items()], "ours")).rows
+    assert 0 < float(row[12].text) < 0.05
+
+
+def test_the_differences_side_by_side(summary: Summary) -> None:
+    table = differences_table(summary)
+    assert table.heads == ("method", "AUC, ctr", "difference to ours, ctr", "p (Holm), ctr")
+    assert [[str(cell) for cell in row] for row in table.rows] == [
+        ["alone", "0.6050 ± 0.0071", "-0.0800 [-0.0900, -0.0700]", "0.0010"],
+        ["ours", "0.6850 ± 0.0071", "", ""],
+    ]
+    assert [row[1].best for row in table.rows] == [False, True]
+    assert table.notes == tuple(NOTES_OF_INTERVALS)
+    changed = summary.model_copy(
+        update={"variants": [each.model_copy(update={"what": f"{each.name} less"}) for each in summary.variants]}
+    )
+    assert [[str(cell) for cell in row][:2] for row in differences_table(changed).rows] == [
+        ["alone", "alone less"],
+        ["ours", "ours less"],
+    ]
+
+
+def test_a_variant_without_predictions_is_named(summary: Summary) -> None:
+    assert summary.bootstrap is not None
+    bootstrap = summary.bootstrap.model_copy(update={"missing": ["alone"]})
+    notes = interval_notes(summary.model_copy(update={"bootstrap": bootstrap}))
+    assert "no interval for alone: a run left no predictions" in notes
 
 
 def test_the_scenarios_as_markdown(summary: Summary, finished: list[Finished]) -> None:
@@ -219,11 +309,11 @@ def test_the_scenarios_as_markdown(summary: Summary, finished: list[Finished]) -
         "",
         "| scenario | task | alone | ours |",
         "| --- | --- | ---: | ---: |",
-        "| A | ctr | 0.6100 ± 0.0141 | **0.6700 ± 0.0141** |",
+        "| A | ctr | 0.6100 ± 0.0141 | 0.6700 ± 0.0141 |",
         "| B | ctr | 0.6000 ± 0.0000 | **0.7000 ± 0.0000** |",
         "| mean | ctr | 0.6050 ± 0.0071 | **0.6850 ± 0.0071** |",
         "",
-        "a note.",
+        *NOTES,
     ]
 
 
@@ -233,8 +323,9 @@ def test_joining_sets_the_starts_side_by_side(summary: Summary, finished: list[F
         ["ours", "A", "ctr", "1%", "0.5800 ± 0.0000", "0.5200 ± 0.0000"]
     ]
     figures = figures_of(finished)
-    assert [each.name for each in comparison_tables(summary, figures)] == ["means", "scenarios", "joining"]
-    nobody = summary.model_copy(update={"joined": []})
+    names = ["means", "scenarios", "differences", "joining"]
+    assert [each.name for each in comparison_tables(summary, figures)] == names
+    nobody = summary.model_copy(update={"joined": [], "bootstrap": None})
     assert [each.name for each in comparison_tables(nobody, figures)] == ["means", "scenarios"]
 
 
@@ -264,7 +355,9 @@ def test_the_auc_of_lines_by_scenario_and_task(figures: Figures) -> None:
 
 
 def test_the_shade_tells_where_a_cell_lies_between_worst_and_best(figures: Figures) -> None:
-    column = [row[2] for row in next(measure_tables(figures, "auc")).rows]
+    leaders = [Leaders(task="ctr", scenario="NL", variants=["pf-msmtrec"])]
+    bootstrap = BOOTSTRAP.model_copy(update={"leaders": leaders})
+    column = [row[2] for row in next(measure_tables(figures, "auc", bootstrap)).rows]
     assert [cell.level for cell in column] == [0, 4, 6, LEVELS - 1, 6, None]
     assert [cell.best for cell in column] == [False, False, False, True, False, False]
     assert [cell.sd for cell in column] == ["", "0.0141", "0.0141", "0.0141", "0.0141", ""]

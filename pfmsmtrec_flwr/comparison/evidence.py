@@ -1,0 +1,173 @@
+"""Paired bootstrap over the test users of one or several comparisons, from the predictions that their runs kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfmsmtrec_flwr.config import DataSettings
+from pfmsmtrec_flwr.data.scenarios import SYNTHETIC, open_store
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.results.bootstrap import Bootstrap
+from pfmsmtrec_flwr.results.differences import bootstrap_of
+from pfmsmtrec_flwr.results.predictions import read_predictions
+from pfmsmtrec_flwr.results.replicates import LabelledRows, Prediction, Replicates
+from pfmsmtrec_flwr.results.summarizing import ALONE
+from pfmsmtrec_flwr.results.summary import Counted
+
+DRAW_SEED = 20250313
+"""Seed of the draws of users: one for all comparisons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Finished runs of one comparison, and their test rows.
+
+    Attributes
+    ----------
+    name
+        Name of the comparison, which keeps its scenarios apart from another one's; empty if there is no other.
+    folder
+        Folder of the comparison.
+    runs
+        Runs, with their folders.
+    scenarios
+        Names of the scenarios.
+    settings, data
+        Settings of the data, and folder of the prepared stores.
+    """
+
+    name: str
+    folder: Path
+    runs: Sequence[Counted]
+    scenarios: Sequence[str]
+    settings: DataSettings
+    data: Path
+
+    def key(self, scenario: str) -> str:
+        """Return the name of a scenario among those of all comparisons."""
+        return f"{self.name}/{scenario}" if self.name else scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Figures of the runs in draws of their test users.
+
+    Attributes
+    ----------
+    replicates
+        AUC in each draw.
+    unit
+        Kind of unit that is drawn, in words.
+    missing
+        Variants of which a run left no predictions; they have no figures.
+    """
+
+    replicates: Replicates
+    unit: str
+    missing: tuple[str, ...]
+
+    def bootstrap(self, reference: str) -> Bootstrap:
+        """Return the differences between the variants."""
+        found = bootstrap_of(self.replicates, reference, ALONE, self.unit)
+        return found.model_copy(update={"missing": list(self.missing)})
+
+
+def evidence_of(sources: Sequence[Source], draws: int) -> Evidence | None:
+    """Draw the test users of comparisons, once for all, and measure every prediction in each draw.
+
+    A user of several scenarios, or of several comparisons on one prepared data set, is drawn for all of them at once.
+
+    Parameters
+    ----------
+    sources
+        The comparisons.
+    draws
+        Number of draws.
+
+    Returns
+    -------
+    Evidence or None
+        None where no variant has predictions of all of its runs, or nothing is to be drawn.
+
+    Raises
+    ------
+    UserError
+        Predictions are damaged, or do not fit the prepared data.
+    """
+    found = [each for source in sources for each in _predictions(source)]
+    missing = {variant for variant, prediction in found if prediction is None}
+    kept = [each for variant, each in found if each is not None and variant not in missing]
+    if not kept or not draws:
+        return None
+    stores = {
+        source.key(name): (source, open_store(source.settings, source.data, name))
+        for source in sources
+        for name in source.scenarios
+    }
+    rows = _labelled({key: (_people(*each), each[1]) for key, each in stores.items()})
+    for each in kept:
+        expected = rows[each.scenario].labels.shape
+        if each.probabilities.shape != expected:
+            raise UserError(
+                f"predictions of {each.variant} in {each.scenario} have the shape {each.probabilities.shape}, its test "
+                f"rows {expected}: were the data prepared anew? Then run the comparison into a new folder"
+            )
+    has_users = [store.splits["test"].users is not None for _, store in stores.values()]
+    unit = "users" if all(has_users) else "users, and rows without a user" if any(has_users) else "rows"
+    replicates = Replicates(rows, kept, draws=draws, seed=DRAW_SEED)
+    return Evidence(replicates, unit, tuple(name for name in _variants(sources) if name in missing))
+
+
+def _variants(sources: Iterable[Source]) -> Iterable[str]:
+    return dict.fromkeys(run.variant for source in sources for run in source.runs)
+
+
+def _predictions(source: Source) -> Iterable[tuple[str, Prediction | None]]:
+    """Return each run's predictions in each scenario; None where there are none that could be ranked."""
+    for run in source.runs:
+        for name in source.scenarios:
+            kept = read_predictions(source.folder / run.folder, name)
+            if kept is None or np.isnan(kept).any():
+                yield run.variant, None
+            else:
+                yield run.variant, Prediction(run.variant, run.seed, source.key(name), kept)
+
+
+def _people(source: Source, store: ScenarioStore) -> str:
+    """Return a name of the people whom a store's users are of: equal names share users.
+
+    Prepared users are hashes of what the table says, alike in all scenarios; made-up users are numbered in each.
+    """
+    if source.settings.name != SYNTHETIC:
+        return source.settings.name
+    return json.dumps([dict(source.settings.synthetic), store.scenario], sort_keys=True, default=str)
+
+
+def _labelled(stores: Mapping[str, tuple[str, ScenarioStore]]) -> dict[str, LabelledRows]:
+    """Return the test rows by scenario, with users numbered over all of them; a row without a user is one by itself."""
+    units: dict[str, NDArray[np.int64]] = {}
+    first = 0
+    by_people: dict[str, dict[str, NDArray[np.int64]]] = {}
+    for key, (people, store) in stores.items():
+        users = store.splits["test"].users
+        if users is None:
+            units[key] = first + np.arange(len(store.splits["test"]))
+            first += len(units[key])
+        else:
+            by_people.setdefault(people, {})[key] = np.asarray(users)
+    for own in by_people.values():
+        known, numbers = np.unique(np.concatenate(list(own.values())), return_inverse=True)
+        ends = np.cumsum([len(users) for users in own.values()])[:-1]
+        units |= dict(zip(own, np.split(first + numbers, ends), strict=True))
+        first += len(known)
+    return {
+        key: LabelledRows(store.tasks, np.asarray(store.splits["test"].labels), units[key])
+        for key, (_, store) in stores.items()
+    }
