@@ -22,7 +22,7 @@ from pfmsmtrec_flwr.report.figures.shares import draw_shares
 from pfmsmtrec_flwr.report.figures.style import Drawing, listed, style
 from pfmsmtrec_flwr.report.figures.traffic import draw_traffic
 from pfmsmtrec_flwr.report.study import Study
-from pfmsmtrec_flwr.results.overviews import cost_table, data_table, measure_tables, ranking_table
+from pfmsmtrec_flwr.results.overviews import cost_table, data_table, differences_table, measure_tables, ranking_table
 from pfmsmtrec_flwr.results.rendering import FORMS, TABLES_NAME, write_tables
 from pfmsmtrec_flwr.results.tables import LEVELS, FigureTable
 
@@ -96,15 +96,23 @@ def _sections(study: Study, save: Save) -> Iterator[PageSection]:
         "The result at a glance",
         "Methods by the mean of their test AUC over scenarios, which all count alike. Personalised: every scenario "
         "ends with a model of its own; global: all with the same; consensus: the mean of the personalised models.",
-        (ranking_table(figures),),
+        (ranking_table(figures, study.bootstrap),),
         pictures=save(draw_rankings(figures)),
+    )
+    yield PageSection(
+        "differences",
+        "Differences and what the test rows can show",
+        "The AUC of each method less that of the reference, with the interval within which the difference lies if the "
+        "test users were others.",
+        tables=(differences_table(study.summary),) if study.summary is not None and study.bootstrap is not None else (),
     )
     yield PageSection(
         "auc",
         "AUC by scenario",
         "Test rows, at the round chosen on validation rows; with several seeds mean and standard deviation. The darker "
-        "a cell, the nearer to the best of its column; the best is bold and underlined.",
-        tuple(measure_tables(figures, "auc")),
+        "a cell, the nearer to the best of its column. Bold and underlined: the best, and all whose interval of the "
+        "difference to it contains 0; nothing where that holds for all, or no interval is known.",
+        tuple(measure_tables(figures, "auc", study.bootstrap)),
     )
     yield PageSection("learning", "Learning curves", pictures=save(draw_learning(study)))
     yield PageSection("traffic", "Traffic and quality", pictures=save(draw_traffic(figures)))
@@ -193,7 +201,11 @@ def _html(study: Study, sections: Sequence[PageSection], figures: str, formats: 
     return environment.get_template(_TEMPLATE).render(
         study=study,
         sections=sections,
-        winners=[(task, *ranked[0]) for task in study.figures.tasks if (ranked := study.figures.ranked(task))],
+        winners=[
+            (task, *ranked[0], study.margin(task))
+            for task in study.figures.tasks
+            if (ranked := study.figures.ranked(task))
+        ],
         one_class=listed([f"{task} in {scenario}" for scenario, task in study.figures.one_class]),
         run_count=len(list(study.results)),
         listed=listed,

@@ -44,7 +44,7 @@ def read_study(folder: Path) -> Study:
         raise UserError(f"{folder} holds runs on the data sets {', '.join(datasets)}: a report is about one of them")
     last = max((path / RESULTS_NAME).stat().st_mtime for _, path in finished)
     unfinished = tuple(f"{name} {path.name}" for name, path in found if not (path / RESULTS_NAME).is_file())
-    return Study(datasets[0], variants, datetime.fromtimestamp(last, UTC).date(), unfinished)
+    return Study(datasets[0], variants, datetime.fromtimestamp(last, UTC).date(), unfinished, read_summary(folder))
 
 
 def _compared(folder: Path) -> list[tuple[str, Path]]:

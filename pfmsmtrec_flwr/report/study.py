@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
+from pfmsmtrec_flwr.results.bootstrap import Bootstrap
 from pfmsmtrec_flwr.results.frame import Figures
+from pfmsmtrec_flwr.results.intervals import interval_text
 from pfmsmtrec_flwr.results.rounds import AttentionRound, ConflictRound, RoundMetrics
 from pfmsmtrec_flwr.results.schema import Family, RunResults, notes_of
+from pfmsmtrec_flwr.results.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +85,30 @@ class Study:
         Day on which the last run ended, in UTC.
     unfinished
         Runs that were begun and have no results, as variant and folder.
+    summary
+        Summary of the comparison, with the intervals of differences; None for a single run.
     """
 
     dataset: str
     variants: tuple[LoggedVariant, ...]
     finished: date
     unfinished: tuple[str, ...] = ()
+    summary: Summary | None = None
+
+    @property
+    def bootstrap(self) -> Bootstrap | None:
+        """Intervals of the differences between variants; None where they are not known."""
+        return None if self.summary is None else self.summary.bootstrap
+
+    def margin(self, task: str) -> str:
+        """Return in words how far the first variant is ahead of the second, with the interval of the difference."""
+        found = self.bootstrap
+        first, *others = [line for line, _ in self.figures.ranked(task)]
+        second = next((line.variant for line in others if line.model != "consensus"), "")
+        if found is None or first.model == "consensus":
+            return "no interval"
+        behind = found.difference(second, first.variant, task)
+        return "no interval" if behind is None else f"{interval_text(behind.reversed)} above {behind.variant}"
 
     @cached_property
     def figures(self) -> Figures:

@@ -31,6 +31,12 @@ class PairedDifference(Section):
     """The same for a difference to the reference, corrected for the number of variants and tasks."""
 
     @property
+    def reversed(self) -> PairedDifference:
+        """The difference of the other variant to this one."""
+        turned = {"variant": self.other, "other": self.variant, "difference": -self.difference}
+        return self.model_copy(update={**turned, "low": -self.high, "high": -self.low})
+
+    @property
     def is_clear(self) -> bool:
         """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0

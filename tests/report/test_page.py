@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from compared import finished_of
 from reported import RunMaker
 
 from pfmsmtrec_flwr.errors import UserError
@@ -13,6 +15,8 @@ from pfmsmtrec_flwr.report import write_report
 from pfmsmtrec_flwr.report.page import inline_svg, write_page
 from pfmsmtrec_flwr.report.reading import read_study
 from pfmsmtrec_flwr.report.study import Study
+from pfmsmtrec_flwr.results.bootstrap import Bootstrap, Leaders, PairedDifference
+from pfmsmtrec_flwr.results.summarizing import summarize
 
 VOID = {"meta", "br", "link", "img", "hr"}
 
@@ -96,7 +100,40 @@ def test_the_cells_hold_numbers_beside_their_colours(page: Reader) -> None:
     cells = page.all("td")
     assert {"0.8000", "0.6000", "n/a", "1.1250", "0.2500", "50.0%"} <= set(cells)
     assert "±0.0141" in page.all("small")
-    assert [value for value in page.values("class") if value == "level8 best"]
+    assert [value for value in page.values("class") if value.startswith("level8")]
+    assert not [value for value in page.values("class") if value.endswith(" best")]  # no interval, no lead
+
+
+def test_with_intervals_the_margin_and_those_in_the_lead_are_shown(study: Study, tmp_path: Path) -> None:
+    difference = PairedDifference(
+        variant="fedavg",
+        other="pf-msmtrec",
+        task="ctr",
+        seeds=2,
+        difference=-0.05,
+        low=-0.07,
+        high=-0.03,
+        error=0.01,
+        p=0.5,
+    )
+    bootstrap = Bootstrap(
+        draws=100,
+        units=9,
+        unit="users",
+        differences=[difference],
+        leaders=[Leaders(task="ctr", variants=["pf-msmtrec"])],
+        smallest={"ctr": 0.028},
+    )
+    runs = [finished_of(each.name, {run.results.seed: run.results for run in each.runs}) for each in study.variants]
+    summary = summarize(runs, "pf-msmtrec").model_copy(update={"bootstrap": bootstrap})
+    write_page(replace(study, summary=summary), tmp_path / "report.html", tmp_path / "figures", ["svg"])
+    page = Reader((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "(personalised); +0.0500 [+0.0300, +0.0700] above fedavg" in page.all("span")
+    assert "(personalised); no interval" in page.all("span")
+    assert page.values("class").count("level8 best") == 3
+    assert "-0.0500 [-0.0700, -0.0300]" in page.all("td")
+    assert any("smallest difference that these test rows can show" in text for text in page.all("p"))
+    assert (tmp_path / "tables" / "differences.csv").is_file()
 
 
 def test_what_a_reader_has_to_know_is_said(page: Reader) -> None:
