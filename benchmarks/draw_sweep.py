@@ -76,12 +76,14 @@ def draw(levels: Sequence[Level], methods: Sequence[str], setting: str, stem: Pa
 
 
 def table_of(levels: Sequence[Level], methods: Sequence[str], setting: str) -> FigureTable:
-    """Return a row for each level and task, the best of a row marked."""
+    """Return a row for each level and task; the methods in the lead are marked, where intervals are known."""
     rows = []
     for level, summary in levels:
         for task in summary.tasks:
             cells = [figure_cell(spread_of(summary, method, task)) for method in methods]
-            rows.append((Cell(f"{level:g}"), Cell(task), *marked(cells, "higher")))
+            leading = () if summary.bootstrap is None else summary.bootstrap.leading(task)
+            bold = [method in leading for method in methods]
+            rows.append((Cell(f"{level:g}"), Cell(task), *marked(cells, "higher", bold)))
     title = f"{levels[0][1].dataset}: test AUC by {setting}, mean over scenarios, ± standard deviation between seeds"
     return FigureTable("sweep", title, (setting, "task", *methods), 2, (Group("", tuple(rows)),))
 

@@ -75,10 +75,18 @@ def weighted_auc(
     below = _sums(np.append(lower, upper), np.tile(units[many], 2), np.full(2 * len(lower), 0.5), len(values), weights)
     total_few = own.sum(axis=0, dtype=np.float64)
     total_many = _sums(np.zeros(len(lower), np.int64), units[many], np.ones(len(lower)), 1, weights)[0]
-    wins = np.einsum("gb,gb->b", own, np.cumsum(below, axis=0, dtype=np.float64), dtype=np.float64)
+    wins = np.einsum("gb,gb->b", own, _running_sum(below), dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         share: NDArray[np.float64] = wins / (total_few * total_many)
     return share if sign > 0 else 1 - share
+
+
+def _running_sum(matrix: FloatMatrix) -> NDArray[np.float64]:
+    """Return the sum of each row and all rows above it; several times as fast as `np.cumsum` along the first axis."""
+    total = matrix.astype(np.float64)
+    for row in range(1, len(total)):
+        np.add(total[row - 1], total[row], out=total[row])
+    return total
 
 
 def _sums(

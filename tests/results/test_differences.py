@@ -142,7 +142,7 @@ def test_draws_without_a_figure_do_not_count() -> None:
 
 
 def test_draws_do_not_depend_on_how_many_are_made_at_once() -> None:
-    few, many = replicates(1, draws=40), replicates(1, draws=300)
+    few, many = replicates(1, draws=40), replicates(1, draws=600)
     whole = many.mean("ours", "ctr", SCENARIOS, {0})
     np.testing.assert_allclose(few.mean("ours", "ctr", SCENARIOS, {0}), whole[:41], rtol=1e-12)
     assert not np.isnan(whole).any()
