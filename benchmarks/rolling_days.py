@@ -29,10 +29,10 @@ from pfmsmtrec_flwr.data.schema.split_sections import LastDays
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.bootstrap import Bootstrap
-from pfmsmtrec_flwr.results.intervals import interval_text
+from pfmsmtrec_flwr.results.intervals import BOLD_NOTE, interval_text, p_cell
 from pfmsmtrec_flwr.results.rendering import TABLES_NAME, as_markdown, write_tables
 from pfmsmtrec_flwr.results.summary import Summary, read_summary
-from pfmsmtrec_flwr.results.tables import MISSING, Cell, FigureTable, Group, figure_cell
+from pfmsmtrec_flwr.results.tables import MISSING, Cell, FigureTable, Group, figure_cell, marked
 
 DATA_NAME = "data"
 CHUNK_ROWS = 500_000
@@ -156,11 +156,13 @@ def pooled_table(evidence: Evidence, found: Bootstrap, summaries: dict[str, Summ
             for variant in replicates.variants:
                 seeds = replicates.seeds(variant, task, among)
                 cells.append(figure_cell(float(replicates.mean(variant, task, among, seeds)[0]) if seeds else None))
-            columns.append(cells)
+            leading = () if name else found.leading(task)
+            bold = [variant in leading for variant in replicates.variants]
+            columns.append(marked(cells, "higher", bold))
             heads.append(f"AUC, {task}{f', {name}' if name else ''}")
             if not name:
                 columns.append([Cell("" if each is None else interval_text(each)) for each in found_by])
-                columns.append([Cell("" if each is None else f"{each.p_holm:.4f}") for each in found_by])
+                columns.append([Cell("") if each is None else p_cell(each.p_holm) for each in found_by])
                 heads += [f"difference to {reference}, {task}", f"p (Holm), {task}"]
     smallest = ", ".join(f"{task} {size:.4f}" for task, size in found.smallest.items())
     notes = (
@@ -168,6 +170,7 @@ def pooled_table(evidence: Evidence, found: Bootstrap, summaries: dict[str, Summ
         f"{found.units} test {found.unit}, once for all",
         "smallest difference that these test rows can show (80 % power at 5 %, median over methods): "
         f"{smallest or MISSING}",
+        f"{BOLD_NOTE}; in the means alone",
         *([f"left out, as a run left no predictions: {', '.join(found.missing)}"] if found.missing else []),
     )
     title = f"{first.dataset}: AUC on the test rows of {len(summaries)} comparisons"

@@ -13,6 +13,8 @@ Bold = Callable[[Sequence[Line], str, str], Sequence[bool]]
 """Function that returns which lines are in bold type in a task and scenario."""
 TESTED_SEEDS = 5
 """Seeds below which no p-value over seeds is printed."""
+BOLD_NOTE = "bold: the first by AUC, and all whose interval of the difference to it contains 0; nothing where that holds for all"
+_LEAST_P = 0.0001
 
 
 def interval_text(found: PairedDifference) -> str:
@@ -36,7 +38,12 @@ def difference_cells(summary: Summary, variant: str, task: str) -> tuple[Cell, C
         against = None if line is None else line.tasks[task].against
         known = None if against is None else against.difference
         return Cell(MISSING if known is None else f"{known:+.4f}, no interval"), Cell(MISSING)
-    return Cell(interval_text(found)), figure_cell(found.p_holm)
+    return Cell(interval_text(found)), p_cell(found.p_holm)
+
+
+def p_cell(p: float | None) -> Cell:
+    """Return a p-value; one that would be shown as zero is not."""
+    return Cell(f"<{_LEAST_P}") if p is not None and p < _LEAST_P else figure_cell(p)
 
 
 def bold_by(bootstrap: Bootstrap | None) -> Bold:
@@ -65,6 +72,5 @@ def interval_notes(summary: Summary) -> list[str]:
         *([f"no interval for {', '.join(found.missing)}: a run left no predictions"] if found.missing else []),
         "p over seeds: paired t-test, which speaks of the noise of training alone; not printed for fewer than "
         f"{TESTED_SEEDS} seeds",
-        "bold: the first by AUC, and all whose interval of the difference to it contains 0; "
-        "nothing where that holds for all",
+        BOLD_NOTE,
     ]

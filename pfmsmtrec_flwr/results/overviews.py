@@ -9,7 +9,15 @@ from itertools import groupby
 
 from pfmsmtrec_flwr.results.bootstrap import Bootstrap
 from pfmsmtrec_flwr.results.frame import MEAN, Figures, Line, Metric
-from pfmsmtrec_flwr.results.intervals import TESTED_SEEDS, Bold, bold_by, difference_cells, interval_notes
+from pfmsmtrec_flwr.results.intervals import (
+    BOLD_NOTE,
+    TESTED_SEEDS,
+    Bold,
+    bold_by,
+    difference_cells,
+    interval_notes,
+    p_cell,
+)
 from pfmsmtrec_flwr.results.means import spread
 from pfmsmtrec_flwr.results.schema import RunResults, notes_of
 from pfmsmtrec_flwr.results.summary import Against, Described, Joined, LineSummary, Summary, TaskSummary
@@ -140,7 +148,7 @@ def _gap_cell(figures: Figures, line: Line, baseline: Line, task: str, scenario:
 def comparison_tables(summary: Summary, figures: Figures) -> list[FigureTable]:
     """Return all tables of a comparison."""
     title = f"{summary.dataset}: AUC on test rows, mean ± sd over {_seeds(summary)}"
-    notes = [*summary.notes, *interval_notes(summary)]
+    notes = [*summary.notes, *([BOLD_NOTE] if summary.bootstrap is not None else interval_notes(summary))]
     scenarios = scenario_table(figures, figures.lines, ("auc",), title, notes=notes, bold=bold_by(summary.bootstrap))
     more = [differences_table(summary)] if summary.bootstrap is not None else []
     return [means_table(summary), scenarios, *more, *([joining_table(summary)] if summary.joined else [])]
@@ -192,7 +200,7 @@ def _against(against: Against | None) -> tuple[Cell, Cell]:
     if against is None:
         return Cell(""), Cell("")
     p = against.t_test_holm if against.seeds >= TESTED_SEEDS else None
-    return Cell(f"{against.win}/{against.tie}/{against.loss}"), figure_cell(p)
+    return Cell(f"{against.win}/{against.tie}/{against.loss}"), p_cell(p)
 
 
 def _seeds(summary: Summary) -> str:

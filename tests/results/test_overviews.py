@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pfmsmtrec_flwr.results.bootstrap import Bootstrap, Leaders, PairedDifference
 from pfmsmtrec_flwr.results.frame import Figures
-from pfmsmtrec_flwr.results.intervals import interval_notes
+from pfmsmtrec_flwr.results.intervals import interval_notes, p_cell
 from pfmsmtrec_flwr.results.overviews import (
     comparison_tables,
     cost_table,
@@ -295,6 +295,10 @@ def test_the_differences_side_by_side(summary: Summary) -> None:
     ]
 
 
+def test_a_p_value_is_never_shown_as_zero() -> None:
+    assert [p_cell(p).text for p in (0.00002, 0.0001, 0.04, None)] == ["<0.0001", "0.0001", "0.0400", "n/a"]
+
+
 def test_a_variant_without_predictions_is_named(summary: Summary) -> None:
     assert summary.bootstrap is not None
     bootstrap = summary.bootstrap.model_copy(update={"missing": ["alone"]})
@@ -313,7 +317,8 @@ def test_the_scenarios_as_markdown(summary: Summary, finished: list[Finished]) -
         "| B | ctr | 0.6000 ± 0.0000 | **0.7000 ± 0.0000** |",
         "| mean | ctr | 0.6050 ± 0.0071 | **0.6850 ± 0.0071** |",
         "",
-        *NOTES,
+        "a note.",
+        NOTES[-1],
     ]
 
 
