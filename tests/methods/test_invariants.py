@@ -78,7 +78,7 @@ def test_nothing_shared_is_training_alone(tiny: Tiny, settings: dict[str, Any], 
     [
         {"pf_msmtrec__expert_weight": 0.5},
         {"pf_msmtrec__tower_weight": 0.5},
-        {"pf_msmtrec__interpolation": 0.1},
+        {"pf_msmtrec__interpolation": 0.1, "pf_msmtrec__consensus": "examples"},
         {"pf_msmtrec__normalization": "federated"},
     ],
 )
