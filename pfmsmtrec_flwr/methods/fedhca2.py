@@ -168,6 +168,6 @@ METHOD = FederatedMethod(
         "conflict_radius": (0.2, 0.4, 0.6),
         "alpha": (0.1, 0.5),
         "beta": (0.1, 0.5),
-        "hyper_lr": (0.001, 0.01),
+        "hyper_lr": (0.01, 0.1),
     },
 )
