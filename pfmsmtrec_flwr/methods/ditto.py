@@ -86,5 +86,5 @@ METHOD = FederatedMethod(
     client=DittoClient,
     parameters="personalised",
     settings=DittoSettings,
-    space={"lam": (1.0, 10.0, 100.0)},
+    space={"lam": (3.0, 10.0, 30.0)},
 )

@@ -10,7 +10,8 @@ and it trains on as a whole.
 
 What differs: the sample of rows is drawn among the shuffled batches of a round, not as one window. The loss of a pass
 is the mean of its batches, not that of the last. The number of passes is bounded. The statistics of batch normalization
-are averaged with the model, as in FedAvg.
+are averaged with the model, as in FedAvg. η is 100 by default, since at the published 1 the small gradients here hardly
+move a weight from one.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class FedALASettings(MethodSettings):
 
     layers: Literal["towers", "experts"] = "towers"
     """Higher layers, which are aggregated element by element: the towers, or experts and gates as well."""
-    eta: NotNegative = 1.0
+    eta: NotNegative = 100.0
     """Learning rate η of the elements' weights; 0 leaves them at one, which is FedAvg."""
     sample: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of a round's batches on which the weights are learned."""
@@ -207,5 +208,5 @@ METHOD = FederatedMethod(
     client=FedALAClient,
     parameters="personalised",
     settings=FedALASettings,
-    space={"layers": ("towers", "experts"), "eta": (0.1, 1.0, 10.0)},
+    space={"layers": ("towers", "experts"), "eta": (1.0, 10.0, 100.0)},
 )

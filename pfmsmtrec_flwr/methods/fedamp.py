@@ -114,7 +114,7 @@ METHOD = FederatedMethod(
     parameters="personalised",
     settings=FedAMPSettings,
     space={
-        "lam_over_alpha": (1.0, 10.0, 100.0),
+        "lam_over_alpha": (3.0, 10.0, 30.0),
         "self_weight": (0.2, 0.5, 0.8),
         "sigma": (0.3, 1.0, 3.0),
     },

@@ -60,5 +60,5 @@ METHOD = FederatedMethod(
     client=MRMTLClient,
     parameters="personalised",
     settings=MRMTLSettings,
-    space={"lam": (1.0, 10.0, 100.0)},
+    space={"lam": (3.0, 10.0, 30.0)},
 )
