@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from federated import Tiny
 
 from pfmsmtrec_flwr.comparison.grounds import OTHER_WORLD, own_ground, tuning_grounds
 from pfmsmtrec_flwr.config import RunConfig
@@ -41,3 +42,20 @@ def test_trials_run_in_other_worlds_than_the_one_that_is_reported(tmp_path: Path
 def test_a_world_that_cannot_be_tuned_on_is_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         tuning_grounds(CONFIG, names, tmp_path)
+
+
+def test_trials_run_on_the_data_set_of_the_runs_or_on_those_that_are_named(tiny: Tiny, tmp_path: Path) -> None:
+    for dataset, seed in (("reported", 1), ("earlier", 2)):
+        for scenario in ("FR", "US"):
+            Tiny(tmp_path).write(dataset, scenario, rows=48, seed=seed)
+    config = tiny.config("alone", data__name="reported")
+    own = own_ground(config, tmp_path)
+    (same,) = tuning_grounds(config, (), tmp_path)
+    assert (same.name, same.fingerprint, same.settings(config.data)) == ("reported", own.fingerprint, config.data)
+    (earlier,) = tuning_grounds(config, ("earlier",), tmp_path)
+    assert earlier.settings(config.data).name == earlier.name == "earlier"
+    assert earlier.fingerprint != own.fingerprint
+    both = tuning_grounds(config, ("reported", "earlier"), tmp_path)
+    assert [ground.fingerprint for ground in both] == [own.fingerprint, earlier.fingerprint]
+    with pytest.raises(UserError, match=r"^no prepared data of 'none' in "):
+        tuning_grounds(config, ("none",), tmp_path)
