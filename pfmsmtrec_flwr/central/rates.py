@@ -40,7 +40,8 @@ def fit_on_rates(example: Example, settings: RateSettings, seed: int, fit: Calla
 
     The rates of a training row come from other training rows alone, so that they do not contain the row's own label.
     Validation rows and rows to predict have the rates of all training rows. A value without a training row has the
-    mean rate. If a class has only one training row, the fields stay as they are.
+    mean rate. Each column of a field of several values has rates of its own. If a class has only one training row, the
+    fields stay as they are.
 
     Parameters
     ----------
@@ -65,9 +66,23 @@ def fit_on_rates(example: Example, settings: RateSettings, seed: int, fit: Calla
         return fit(example)
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed % _SEEDS)
     rates = _Rates(wide, settings.smoothing, example.train, labels, parts)
-    sizes = tuple(size for column, size in enumerate(example.sizes) if column not in wide)
-    predictor = fit(Example(sizes, rates.train, rates(example.validation), example.task))
+    left = [column for column in range(len(example.sizes)) if column not in wide]
+    predictor = fit(
+        Example(
+            sizes=tuple(example.sizes[column] for column in left),
+            train=rates.train,
+            validation=rates(example.validation),
+            task=example.task,
+            fields=_positions([example.fields[column] for column in left] if example.fields else left),
+        )
+    )
     return lambda rows: predictor(rates(rows))
+
+
+def _positions(fields: Sequence[int]) -> tuple[int, ...]:
+    """Return the position of each column's field among the fields that occur."""
+    places = {field: place for place, field in enumerate(dict.fromkeys(fields))}
+    return tuple(places[field] for field in fields)
 
 
 class _Rates:

@@ -101,6 +101,18 @@ def test_a_class_of_a_single_row_leaves_the_fields(positives: int, replaced: boo
     assert np.isfinite(example.train.numeric).all()
 
 
+def test_columns_of_one_field_stay_together() -> None:
+    """The first field has two wide columns, the second and the fourth have two narrow ones each."""
+    generator = np.random.default_rng(0)
+    sizes, fields = (30, 30, 5, 5, 30, 6, 6), (0, 0, 1, 1, 2, 3, 3)
+    rows = split_of(generator.integers(0, sizes, (200, 7)).tolist(), generator.integers(0, 2, (200, 1)).tolist())
+    example, _ = encoded(Example(sizes, rows, rows, 0, fields))
+    assert example.sizes == (5, 5, 6, 6)
+    assert example.fields == (0, 0, 1, 1)
+    assert np.array_equal(example.train.categorical, rows.categorical[:, [2, 3, 5, 6]])
+    assert example.train.numeric.shape == (200, 3)
+
+
 def test_the_seed_divides_the_rows() -> None:
     rows = drawn(20)
     one, again, other = (encoded(Example((4, 20), rows, rows, 0), seed=seed)[0] for seed in (0, 0, 1))
