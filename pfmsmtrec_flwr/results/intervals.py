@@ -13,7 +13,7 @@ Bold = Callable[[Sequence[Line], str, str], Sequence[bool]]
 """Function that returns which lines are in bold type in a task and scenario."""
 TESTED_SEEDS = 5
 """Seeds below which no p-value over seeds is printed."""
-BOLD_NOTE = "bold: the first by AUC, and all whose interval of the difference to it contains 0; nothing where that holds for all"
+BOLD_NOTE = "bold: the first by AUC, and all whose interval of the difference to it contains 0; none where that is all"
 _LEAST_P = 0.0001
 
 
@@ -62,7 +62,7 @@ def interval_notes(summary: Summary) -> list[str]:
         return []
     found = summary.bootstrap
     if found is None:
-        return ["no interval: the runs left no predictions of their test rows; run them again into a new folder"]
+        return ["no interval: the runs left no predictions; run them again, with --fresh or into a new folder"]
     smallest = ", ".join(f"{task} {size:.4f}" for task, size in found.smallest.items())
     return [
         f"differences: 95 % intervals and p by a paired bootstrap, {found.draws} draws of {found.units} test "

@@ -12,7 +12,9 @@ from pfmsmtrec_flwr.results.resampling import FloatMatrix, draw_weights, weighte
 
 FloatArray = NDArray[np.float64]
 _BLOCK = 512
-"""Draws at once: enough for fast sums of rows, few enough for the memory."""
+"""Most draws at once: with more, sums are no faster."""
+_WEIGHTS = 1 << 26
+"""Most weights in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ class Replicates:
         }
         for variant, number, scenario, task in self._auc:
             self._seeds.setdefault((variant, scenario, task), set()).add(number)
-        for start in range(0, 1 + draws, _BLOCK):
-            block = range(start, min(start + _BLOCK, 1 + draws))
+        size = max(1, min(_BLOCK, _WEIGHTS // max(1, self.units)))
+        for start in range(0, 1 + draws, size):
+            block = range(start, min(start + size, 1 + draws))
             self._fill(rows, predictions, block, draw_weights(self.units, block, seed))
 
     def counted(self, task: str, scenarios: Sequence[str] = ()) -> tuple[str, ...]:

@@ -141,8 +141,11 @@ def test_draws_without_a_figure_do_not_count() -> None:
     assert paired_difference(np.array([0.1, math.nan, math.nan])) is None
 
 
-def test_draws_do_not_depend_on_how_many_are_made_at_once() -> None:
-    few, many = replicates(1, draws=40), replicates(1, draws=600)
+@pytest.mark.parametrize("weights", [1 << 26, 7 * USERS, 1])
+def test_draws_do_not_depend_on_how_many_are_made_at_once(weights: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = replicates(1, draws=600)
+    monkeypatch.setattr("pfmsmtrec_flwr.results.replicates._WEIGHTS", weights)
+    few = replicates(1, draws=40)
     whole = many.mean("ours", "ctr", SCENARIOS, {0})
     np.testing.assert_allclose(few.mean("ours", "ctr", SCENARIOS, {0}), whole[:41], rtol=1e-12)
     assert not np.isnan(whole).any()

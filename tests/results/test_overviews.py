@@ -218,8 +218,7 @@ NOTES_OF_INTERVALS = [
     "scenarios at once; Holm's correction is for all methods and tasks",
     "smallest difference that these test rows can show (80 % power at 5 %, median over methods): ctr 0.0140",
     "p over seeds: paired t-test, which speaks of the noise of training alone; not printed for fewer than 5 seeds",
-    "bold: the first by AUC, and all whose interval of the difference to it contains 0; nothing where that holds for "
-    "all",
+    "bold: the first by AUC, and all whose interval of the difference to it contains 0; none where that is all",
 ]
 NOTES = [f"{note}." for note in ["a note", *NOTES_OF_INTERVALS]]
 
@@ -263,7 +262,7 @@ def test_without_predictions_there_is_no_interval_and_nothing_is_bold(
     assert [str(row[9]) for row in means.rows] == ["-0.0800, no interval", ""]
     assert [str(row[10]) for row in means.rows] == ["n/a", ""]
     assert not any(cell.best for table in (means, scenarios) for row in table.rows for cell in row)
-    missing = "no interval: the runs left no predictions of their test rows; run them again into a new folder"
+    missing = "no interval: the runs left no predictions; run them again, with --fresh or into a new folder"
     assert means.notes == scenarios.notes == ("a note", missing)
 
 
