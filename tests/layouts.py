@@ -260,3 +260,24 @@ def kuairand_videos(draw: np.random.Generator) -> pd.DataFrame:
     frame["music_id"] = 9_000_000_000 + draw.integers(0, 3, 80)
     frame["tag"] = draw.choice(["39", "3,39", "11,2,68", ""], 80)
     return frame
+
+
+def movielens(folder: Path, users: int = 60) -> Path:
+    """MovieLens-100K as RecBole's atomic files; a user is of each age from 10 to 69."""
+    draw = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    people = pd.DataFrame({"user_id:token": np.arange(1, users + 1), "age:token": np.arange(10, 10 + users)})
+    people["gender:token"] = draw.choice(["M", "F"], users)
+    people["occupation:token"] = draw.choice(["none", "writer", "healthcare"], users)
+    people["zip_code:token"] = "T8H1N"
+    genres = ["Drama", "Children's Comedy", "Sci-Fi War Film-Noir", "unknown"]
+    films = pd.DataFrame({"item_id:token": np.arange(1, 41), "movie_title:token_seq": 'A "Film" (Name)'})
+    films["release_year:token"] = draw.choice(["1995", "1922", ""], 40)
+    films["class:token_seq"] = draw.choice(genres, 40)
+    ratings = pd.DataFrame({"user_id:token": np.repeat(np.arange(1, users + 1), 20)})
+    ratings["item_id:token"] = draw.integers(1, 41, len(ratings))
+    ratings["rating:float"] = draw.integers(1, 6, len(ratings))
+    ratings["timestamp:float"] = draw.permutation(len(ratings)) + 881_250_949
+    for name, frame in (("inter", ratings.sample(frac=1, random_state=0)), ("user", people), ("item", films)):
+        frame.to_csv(folder / f"ml-100k.{name}", sep="\t", index=False, quoting=3)
+    return folder

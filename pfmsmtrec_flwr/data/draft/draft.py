@@ -47,7 +47,7 @@ class Draft:
         federated = sum(field.embedding == "federated" for field in self.schema.fields.values())
         local = len(self.schema.fields) - federated
         kinds = [
-            ("scenario", len(scenario.values or scenario.names or ())),
+            ("scenario", len(scenario.all_names())),
             ("task", len(self.schema.tasks)),
             ("federated field", federated),
             ("local field", local),

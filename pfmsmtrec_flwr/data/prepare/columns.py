@@ -25,19 +25,21 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     without,
 )
 from pfmsmtrec_flwr.data.encode.several import CodedLists, split_values
-from pfmsmtrec_flwr.data.prepare.splits import ByRow, Splitter
+from pfmsmtrec_flwr.data.prepare.splits import ByRow, ByUserTime, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 
 SCENARIO = "scenario"
 SPLIT = "split"
+TIME = "time"
 USER = "user"
 NO_SCENARIO = -1
 NOT_FOUND = -2
 """Scenario or split of a row for which the side table has no row."""
-NO_USER = -1
 UNKNOWN = -1
 """Row of a value that is unknown to a declared encoder. The store has row 0 instead."""
 WRONG_LABEL = 2
@@ -87,7 +89,9 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     found: list[Output] = []
     if schema.scenario.column is not None:
         found.append(_scenario(schema, scenarios, schema.scenario.column))
-    if not isinstance(splitter, ByRow):
+    if isinstance(splitter, ByUserTime):
+        found.append(_time(splitter.column))
+    elif not isinstance(splitter, ByRow):
         found.append(Output(SPLIT, splitter.column, "int8", NOT_FOUND, splitter.codes))
     if schema.users is not None:
         found.append(_user(schema.users))
@@ -130,6 +134,8 @@ def is_hashed(spec: FieldSection) -> bool:
 
 
 def _scenario(schema: DatasetSchema, scenarios: Sequence[str], column: str) -> Output:
+    if schema.scenario.bands is not None:
+        return _bands(schema.scenario, scenarios, column)
     named = {canonical(value): name for value, name in (schema.scenario.values or {}).items()}
     place = {value: scenarios.index(name) for value, name in named.items() if name in scenarios}
 
@@ -145,6 +151,31 @@ def _scenario(schema: DatasetSchema, scenarios: Sequence[str], column: str) -> O
     return Output(SCENARIO, column, "int16", NOT_FOUND, make)
 
 
+def _bands(section: ScenarioSection, scenarios: Sequence[str], column: str) -> Output:
+    names = section.all_names()
+    place = np.array([scenarios.index(name) if name in scenarios else NO_SCENARIO for name in names], np.int16)
+
+    def make(chunk: Chunk) -> Array:
+        numbers = chunk.numbers(column)
+        lacking = np.isnan(numbers)
+        if section.others == "error" and lacking.any():
+            raise chunk.error(column, lacking, "expected a number, for the scenario (or scenario.others: drop)")
+        found = place[np.digitize(np.where(lacking, 0.0, numbers), section.bands or ())]
+        return np.where(lacking, np.int16(NO_SCENARIO), found)
+
+    return Output(SCENARIO, column, "int16", NOT_FOUND, make)
+
+
+def _time(column: str) -> Output:
+    def make(chunk: Chunk) -> Array:
+        times = chunk.numbers(column)
+        if np.isnan(times).any():
+            raise chunk.error(column, np.isnan(times), "expected a time as a number, for the split")
+        return times
+
+    return Output(TIME, column, "float64", np.nan, make, number=True)
+
+
 def _user(column: str) -> Output:
     def make(chunk: Chunk) -> Array:
         texts = chunk.coded(column)
@@ -155,6 +186,8 @@ def _user(column: str) -> Output:
 
 
 def _label(name: str, task: TaskSection) -> Output:
+    if task.at_least is not None:
+        return _threshold(name, task.column, task.at_least)
     yes, no = [canonical(value) for value in task.positive], [canonical(value) for value in task.negative]
 
     def make(chunk: Chunk) -> Array:
@@ -164,6 +197,14 @@ def _label(name: str, task: TaskSection) -> Output:
         return texts.lookup(labels, WRONG_LABEL)
 
     return Output(label_output(name), task.column, "uint8", WRONG_LABEL, make)
+
+
+def _threshold(name: str, column: str, at_least: float) -> Output:
+    def make(chunk: Chunk) -> Array:
+        numbers = chunk.numbers(column)
+        return np.where(np.isnan(numbers), WRONG_LABEL, numbers >= at_least).astype(np.uint8)
+
+    return Output(label_output(name), column, "uint8", WRONG_LABEL, make, number=True)
 
 
 def _field(name: str, spec: FieldSection) -> Output:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,22 @@ from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart
 from pfmsmtrec_flwr.data.prepare.scenario_rows import (
+    TIMES,
+    USERS,
     RowsLayout,
     ScenarioRows,
     scenario_arrays,
 )
-from pfmsmtrec_flwr.data.prepare.splits import ByRow, SplitPlan, resolve_split
+from pfmsmtrec_flwr.data.prepare.splits import (
+    TRAIN,
+    ByKey,
+    ByRow,
+    ByUserTime,
+    Codes,
+    SplitPlan,
+    Splitter,
+    resolve_split,
+)
 from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter, is_spool
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned, learn
 from pfmsmtrec_flwr.data.prepare.workspace import Workspace, prepared_before, remember
@@ -189,11 +200,8 @@ class _Job:
                     mine = _rows_of(rows, place)
                     self._check_labels(name, rows, mine, outputs)
                     count = len(rows) if isinstance(mine, slice) else len(mine)
-                    if isinstance(splitter, ByRow):
-                        first = starts[name] + writers[name].rows
-                        split = splitter.codes(np.arange(first, first + count))
-                    else:
-                        split = rows.arrays[SPLIT][mine]
+                    first = starts[name] + writers[name].rows
+                    split = _codes(splitter, rows, mine, np.arange(first, first + count))
                     if count:
                         writers[name].append(
                             scenario_arrays(self.schema, name, layouts[name], rows.arrays, mine, split)
@@ -227,13 +235,17 @@ class _Job:
             wrong = np.zeros(len(rows), dtype=bool)
             wrong[mine] = rows.arrays[label_output(task)][mine] == WRONG_LABEL
             if wrong.any():
-                labels = f"{', '.join(map(str, spec.negative))} or {', '.join(map(str, spec.positive))}"
-                raise rows.error(by_name[label_output(task)], wrong, f"expected a label {labels}")
+                labels = f"a label {', '.join(map(str, spec.negative))} or {', '.join(map(str, spec.positive))}"
+                expected = labels if spec.at_least is None else f"a number, for the label of the task '{task}'"
+                raise rows.error(by_name[label_output(task)], wrong, f"expected {expected}")
 
     def _finish(self, name: str, spools: Sequence[Spool]) -> tuple[ScenarioRows, Learned]:
         """Sample negatives if the schema asks for them, learn, and check."""
         rows = ScenarioRows(name, RowsLayout.of(self.schema, name), tuple(spools))
         compare_rows(self.schema, name, len(rows))
+        splitter = self.plan.parts.get(None)
+        if isinstance(splitter, ByUserTime) and len(rows):
+            rows = replace(rows, codes=splitter.codes_of_all(rows.whole(USERS), rows.whole(TIMES)))
         spec = self.schema.negatives
         if spec is not None and name in spec.scenarios and spec.per_positive and len(rows):
             with progress_bar(f"negatives {name}", len(rows), wanted=self.progress, unit="rows") as advance:
@@ -285,3 +297,15 @@ def _rows_of(rows: DerivedRows, place: int) -> slice | npt.NDArray[np.int64]:
     if SCENARIO not in rows.arrays:  # the files hold one scenario
         return slice(None)
     return np.flatnonzero(rows.arrays[SCENARIO] == place)
+
+
+def _codes(
+    splitter: Splitter, rows: DerivedRows, mine: slice | npt.NDArray[np.int64], numbers: npt.NDArray[np.int64]
+) -> Codes:
+    """Return the splits of a scenario's rows, which have these numbers in it."""
+    if isinstance(splitter, ByRow):
+        return splitter.codes(numbers)
+    if isinstance(splitter, ByUserTime):
+        return np.full(len(numbers), TRAIN, dtype=np.int8)  # replaced when all rows of the scenario are known
+    codes: Codes = rows.arrays[SPLIT][mine]
+    return splitter.drawn(codes, numbers) if isinstance(splitter, ByKey) else codes

@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
-from pfmsmtrec_flwr.data.prepare.columns import NO_USER, USER, field_output, is_hashed, label_output, number_output
+from pfmsmtrec_flwr.data.prepare.columns import TIME, USER, field_output, is_hashed, label_output, number_output
 from pfmsmtrec_flwr.data.prepare.spool import Layout, Spool
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 
 BLOCK_ROWS = 65_536
 
-SPLIT_CODES, LABELS, ROWS, HASHES, NUMBERS, USERS = "split", "labels", "rows", "hashes", "numbers", "users"
+SPLIT_CODES, LABELS, ROWS, HASHES, NUMBERS = "split", "labels", "rows", "hashes", "numbers"
+USERS, TIMES = "users", "times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class RowsLayout:
         True if users are kept.
     widths
         Number of columns of each field that has several.
+    times
+        True if times are kept, for a split by them.
     """
 
     tasks: tuple[str, ...]
@@ -46,6 +50,7 @@ class RowsLayout:
     numeric: tuple[str, ...]
     users: bool
     widths: Mapping[str, int] = field(default_factory=dict)
+    times: bool = False
 
     @classmethod
     def of(cls, schema: DatasetSchema, scenario: str) -> RowsLayout:
@@ -58,6 +63,7 @@ class RowsLayout:
             numeric=tuple(schema.numeric),
             users=schema.users is not None,
             widths={name: columns_of_field(spec) for name, spec in schema.fields.items() if spec.several is not None},
+            times=schema.split.by_user_time is not None,
         )
 
     def arrays(self) -> Layout:
@@ -69,7 +75,8 @@ class RowsLayout:
             HASHES: ("uint64", sum(map(self.width, self.hashed))),
             NUMBERS: ("float64", len(self.numeric)),
         }
-        return layout | ({USERS: ("int64", None)} if self.users else {})
+        layout |= {USERS: ("int64", None)} if self.users else {}
+        return layout | ({TIMES: ("float64", None)} if self.times else {})
 
     def width(self, name: str) -> int:
         """Return the number of columns of a field or numeric column."""
@@ -136,6 +143,8 @@ def scenario_arrays(
     }
     if layout.users:
         arrays[USERS] = derived[USER][rows] if USER in derived else np.full(count, NO_USER, dtype=np.int64)
+    if layout.times:
+        arrays[TIMES] = derived[TIME][rows]
     return arrays
 
 
@@ -149,6 +158,8 @@ class ScenarioRows:
     """Rows from the files."""
     made_up: Spool | None = None
     """Sampled negatives, which follow the rows from the files."""
+    codes: npt.NDArray[np.int8] | None = None
+    """Split of each row from the files, if it follows from all of them; None: as spooled."""
 
     def __len__(self) -> int:
         return sum(spool.rows for spool in self.all_spools())
@@ -159,5 +170,16 @@ class ScenarioRows:
 
     def blocks(self) -> Iterator[dict[str, Array]]:
         """Yield all rows, block by block."""
-        for spool in self.all_spools():
-            yield from spool.blocks(BLOCK_ROWS)
+        start = 0
+        for spool in self.spools:
+            for block in spool.blocks(BLOCK_ROWS):
+                if self.codes is not None:
+                    block[SPLIT_CODES] = self.codes[start : start + len(block[SPLIT_CODES])]
+                start += len(block[SPLIT_CODES])
+                yield block
+        if self.made_up is not None:
+            yield from self.made_up.blocks(BLOCK_ROWS)
+
+    def whole(self, array: str) -> Array:
+        """Return one array of all rows from the files, in memory."""
+        return np.concatenate([spool.column(array) for spool in self.spools])

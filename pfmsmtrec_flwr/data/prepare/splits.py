@@ -14,15 +14,18 @@ from pfmsmtrec_flwr.data.encode.encoders import Texts, canonical, hash_texts
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.split_sections import DateSplit, FileSplit, LastDays
-from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS
+from pfmsmtrec_flwr.data.store.manifest import JSON, NO_USER, SPLITS
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.seeds import derive_seed
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
+UNDRAWN = -1
+"""Split of a row without a key, until it is drawn by its number."""
 
 _DIGITS = 18
 _DATE = re.compile(r"\d{4}([-/.])\d{2}\1\d{2}(?:[T ]00:00:00(?:\.0+)?)?")
 _MOST_DAYS = 10_000
+_ROUNDING = 1e-9
 
 Codes = npt.NDArray[np.int8]
 
@@ -88,9 +91,16 @@ class ByKey:
     seed: int
 
     def codes(self, chunk: Chunk) -> Codes:
-        """Return positions in `SPLITS`."""
+        """Return positions in `SPLITS`, and `UNDRAWN` for rows without a key."""
         keys = chunk.coded(self.column)
-        return keys.lookup(self._codes_of(keys.values), self._codes_of(np.array([""], dtype=object))[0])
+        return keys.lookup(self._codes_of(keys.values), UNDRAWN)
+
+    def drawn(self, codes: Codes, numbers: npt.NDArray[np.int64]) -> Codes:
+        """Return codes (n,) in which rows without a key have the draw of their number in the scenario."""
+        undrawn = codes == UNDRAWN
+        if not undrawn.any():
+            return codes
+        return np.where(undrawn, ByRow(self.shares, self.seed).codes(numbers), codes)
 
     def _codes_of(self, values: Texts) -> Codes:
         return self.shares.codes(hash_texts(values, self.seed) / 2.0**64)
@@ -108,8 +118,29 @@ class ByRow:
         return self.shares.codes(_draws(numbers, self.seed))
 
 
-Splitter: TypeAlias = ByDate | ByKey | ByRow
-"""Function from rows to positions in `SPLITS`: by a column, or by the row's number (`ByRow`)."""
+@dataclass(frozen=True, slots=True)
+class ByUserTime:
+    """Split of each user's rows by time, which needs all rows of a scenario."""
+
+    column: str
+    shares: HeldOutShares
+    seed: int
+
+    def codes_of_all(self, users: npt.NDArray[np.int64], times: npt.NDArray[np.float64]) -> Codes:
+        """Return positions in `SPLITS` of all rows of a scenario (n,). Rows without a user are drawn one by one."""
+        order = np.lexsort((times, users))
+        ordered = users[order]
+        first = np.searchsorted(ordered, ordered)
+        count = np.searchsorted(ordered, ordered, side="right") - first
+        share = (np.arange(len(order)) - first + 0.5) / np.maximum(count, 1) + _ROUNDING
+        held_out = np.where(share >= 1 - self.shares.test, TEST, VALIDATION)
+        codes = np.empty(len(order), dtype=np.int8)
+        codes[order] = np.where(share >= 1 - self.shares.test - self.shares.validation, held_out, TRAIN)
+        return np.where(users == NO_USER, ByRow(self.shares, self.seed).codes(np.arange(len(users))), codes)
+
+
+Splitter: TypeAlias = ByDate | ByKey | ByRow | ByUserTime
+"""Function from rows to positions in `SPLITS`: by a column, by the row's number (`ByRow`), or by all rows of a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +182,10 @@ def resolve_split(schema: DatasetSchema, days: Callable[[str], list[str]]) -> Sp
         return SplitPlan(days_of, {None: by_date})
     if rule.by_file is not None:
         return _by_file(rule.by_file)
+    if (ordered := rule.by_user_time) is not None:
+        by_time = ByUserTime(ordered.column, HeldOutShares(ordered.validation, ordered.test), ordered.seed)
+        shares_of: dict[str, JSON] = {"validation": ordered.validation, "test": ordered.test}
+        return SplitPlan({"by_user_time": ordered.column, **shares_of}, {None: by_time})
     drawn = rule.random or rule.by_user
     key = rule.random.key if rule.random is not None else schema.users
     if drawn is None:

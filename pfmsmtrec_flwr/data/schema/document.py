@@ -63,8 +63,9 @@ class DatasetSchema(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetSchema:
-        if self.split.by_user is not None and self.users is None:
-            raise ValueError("split.by_user needs the key users")
+        for rule in ("by_user", "by_user_time"):
+            if getattr(self.split, rule) is not None and self.users is None:
+                raise ValueError(f"split.{rule} needs the key users")
         if both := self.fields.keys() & self.numeric.keys():
             raise ValueError(
                 f"'{min(both)}' is both in fields and in numeric: give one of them another name and column"
@@ -130,7 +131,7 @@ class DatasetSchema(Section):
     @property
     def scenarios(self) -> tuple[str, ...]:
         """Names of the scenarios, sorted."""
-        return tuple(sorted(self.scenario.names or (self.scenario.values or {}).values()))
+        return tuple(sorted(self.scenario.all_names()))
 
     def tasks_of(self, scenario: str) -> dict[str, TaskSection]:
         """Return the tasks that a scenario has."""

@@ -11,23 +11,33 @@ from pfmsmtrec_flwr.validation import Section
 
 
 class ScenarioSection(Section):
-    """Scenarios: values of a column, or files of their own."""
+    """Scenarios: values of a column, bands of a numeric column, or files of their own."""
 
     column: ColumnName | None = None
     values: Annotated[dict[Scalar, FolderName], Field(min_length=1)] | None = None
     """Name of the scenario for each value of the column."""
     others: Literal["drop", "error"] = "error"
-    """Treatment of rows with another value."""
+    """Treatment of rows with another value, or without a number for `bands`."""
+    bands: Annotated[tuple[float, ...], Field(strict=False, min_length=1)] | None = None
+    """Numbers of the column at which the next band begins, ascending. The bands 25 and 35 of a column ``age`` make the
+    scenarios ``age-under-25``, ``age-from-25`` and ``age-from-35``."""
     names: ScenarioNames | None = None
     """Scenarios with files of their own. Each name replaces ``{scenario}`` in `files`."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> ScenarioSection:
-        by_column = self.column is not None and self.values is not None and self.names is None
-        by_files = self.names is not None and self.column is None and self.values is None
-        if not (by_column or by_files):
-            raise ValueError("give either column and values, or names")
-        names = list(self.values.values()) if self.values is not None else list(self.names or ())
+        rules = [key for key in ("values", "bands", "names") if getattr(self, key) is not None]
+        if len(rules) != 1 or (self.column is None) != (rules == ["names"]):
+            raise ValueError("give either column and values, column and bands, or names")
+        if self.bands is not None and list(self.bands) != sorted(set(self.bands)):
+            raise ValueError("bands must ascend")
+        names = self.all_names()
         if len(set(names)) != len(names):
             raise ValueError("scenario names must not repeat")
         return self
+
+    def all_names(self) -> list[str]:
+        """Return the names of the scenarios, those of bands in ascending order."""
+        if self.bands is not None:
+            return [f"{self.column}-under-{self.bands[0]:g}", *(f"{self.column}-from-{each:g}" for each in self.bands)]
+        return list(self.values.values()) if self.values is not None else list(self.names or ())

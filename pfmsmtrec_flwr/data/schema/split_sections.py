@@ -39,7 +39,7 @@ class DateSplit(Section):
 
 
 class ShareSplit(Section):
-    """Random split by user: all rows of a user go to one split."""
+    """Random split by user: all rows of a user go to one split. A row without a user is drawn by itself."""
 
     validation: Share
     test: Share
@@ -52,8 +52,21 @@ class ShareSplit(Section):
         return self
 
 
+class UserTimeSplit(ShareSplit):
+    """Split of each user's rows in a scenario by time: the last share is the test, the share before it validation.
+
+    The seed is for rows without a user, which are drawn one by one.
+    """
+
+    column: ColumnName
+    """Column of the time, as a number such as seconds. Rows of equal time keep the order of the file."""
+
+
 class RandomSplit(ShareSplit):
-    """Random split: rows with the same key, such as a page of results, go to one split."""
+    """Random split: rows with the same key, such as a page of results, go to one split.
+
+    A row without a key is drawn by itself.
+    """
 
     key: ColumnName | None = None
     """Column of the key. Without one each row is drawn by itself."""
@@ -89,8 +102,9 @@ class SplitSection(Section):
     random: RandomSplit | None = None
     by_user: ShareSplit | None = None
     by_file: FileSplit | None = None
+    by_user_time: UserTimeSplit | None = None
 
     @model_validator(mode="after")
     def _one(self) -> SplitSection:
-        exactly_one(self, ("by_date", "random", "by_user", "by_file"))
+        exactly_one(self, ("by_date", "random", "by_user", "by_file", "by_user_time"))
         return self

@@ -13,16 +13,20 @@ NonEmptyScalars = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1
 
 
 class TaskSection(Section):
-    """A task: the column of its label, and the values that mean yes and no."""
+    """A task: the column of its label, and the values that mean yes and no, or the number from which it is yes."""
 
     column: ColumnName
     positive: NonEmptyScalars = (1,)
     negative: NonEmptyScalars = (0,)
+    at_least: float | None = None
+    """Number from which the label is 1. Each lower number is 0."""
     scenarios: ScenarioNames | None = None
     """Scenarios that have the task. The default is all of them."""
 
     @model_validator(mode="after")
     def _disjoint(self) -> TaskSection:
+        if self.at_least is not None and {"positive", "negative"} & self.model_fields_set:
+            raise ValueError("give either at_least, or positive and negative")
         if both := set(map(str, self.positive)) & set(map(str, self.negative)):
             raise ValueError(f"{min(both)} is both positive and negative")
         return self

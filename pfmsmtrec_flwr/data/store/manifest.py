@@ -17,6 +17,8 @@ from pfmsmtrec_flwr.validation import Section, parse
 
 SPLITS = ("train", "validation", "test")
 STORE_VERSION = 1
+NO_USER = -1
+"""User of a row without one."""
 MANIFEST = "manifest.json"
 DTYPES = {"categorical": "<i4", "numeric": "<f4", "labels": "|u1", "users": "<i8", "probabilities": "<f4"}
 """Type of each array's elements, by the name of the array."""

@@ -12,7 +12,6 @@ import pytest
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH, hash_texts
 from pfmsmtrec_flwr.data.prepare.columns import (
     NO_SCENARIO,
-    NO_USER,
     NOT_FOUND,
     UNKNOWN,
     WRONG_LABEL,
@@ -25,6 +24,7 @@ from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 
@@ -194,3 +194,29 @@ def test_numbers_that_cannot_be_used() -> None:
     message = r"^log\.csv, line 2, column 'cents': got '-2\.0', but log1p needs values from 0: name it in missing"
     with pytest.raises(UserError, match=message):
         made("number:price", [1.0, -2.0], numeric=logs)
+
+
+BANDS = {"scenario": {"column": "age", "bands": [25, 35.5]}}
+
+
+def test_scenarios_from_bands_of_a_number() -> None:
+    assert schema(**BANDS).scenarios == ("age-from-25", "age-from-35.5", "age-under-25")
+    names = ["age-under-25", "age-from-35.5"]
+    (found,) = [each for each in outputs_of(schema(**BANDS), names, BY_ROW) if each.name == "scenario"]
+    rows = chunk(age=["24", "25", "35", "35.5", "90", "-1"])
+    assert found.make(rows).tolist() == [0, NO_SCENARIO, NO_SCENARIO, 1, 1, 0]
+    with pytest.raises(UserError, match="line 2, column 'age': got an empty value, expected a number, for the scenar"):
+        found.make(chunk(age=["24", None]))
+
+
+def test_rows_without_a_band_may_be_dropped() -> None:
+    dropping = schema(scenario=BANDS["scenario"] | {"others": "drop"})
+    (found,) = [each for each in outputs_of(dropping, ["age-under-25"], BY_ROW) if each.name == "scenario"]
+    assert found.make(chunk(age=[None, "3"])).tolist() == [NO_SCENARIO, 0]
+
+
+def test_labels_from_a_threshold() -> None:
+    tasks = {"like": {"column": "rating", "at_least": 4}, "love": {"column": "rating", "at_least": 4.5}}
+    found = [each for each in outputs_of(schema(tasks=tasks), ["NL"], BY_ROW) if each.name.startswith("label")]
+    rows = chunk(rating=[3.9, 4.0, 5.0, None])
+    assert [each.make(rows).tolist() for each in found] == [[0, 1, 1, WRONG_LABEL], [0, 0, 1, WRONG_LABEL]]

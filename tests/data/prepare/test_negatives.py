@@ -10,12 +10,13 @@ import pytest
 
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
 from pfmsmtrec_flwr.data.prepare import scenario_rows
-from pfmsmtrec_flwr.data.prepare.columns import NO_USER, UNKNOWN
+from pfmsmtrec_flwr.data.prepare.columns import UNKNOWN
 from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.scenario_rows import RowsLayout, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.spool import SpoolWriter
 from pfmsmtrec_flwr.data.read.blocks import ignore
 from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 
 LAYOUT = RowsLayout(("ctr", "like"), ("kind", "age"), ("item", "tag"), ("price", "weight"), users=True)
 Rows = dict[str, np.ndarray]

@@ -13,10 +13,12 @@ import pytest
 from pfmsmtrec_flwr.data.prepare.splits import (
     TEST,
     TRAIN,
+    UNDRAWN,
     VALIDATION,
     ByDate,
     ByKey,
     ByRow,
+    ByUserTime,
     HeldOutShares,
     SplitPlan,
     resolve_split,
@@ -25,6 +27,7 @@ from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 
@@ -124,9 +127,37 @@ def test_equal_keys_stay_together_whatever_else_is_there() -> None:
     assert (ByKey("key", HeldOutShares(0.3, 0.3), 1).codes(chunk(keys)) != codes).any()
 
 
-def test_rows_without_a_key_stay_together() -> None:
-    codes = ByKey("key", HeldOutShares(0.3, 0.3), 0).codes(chunk([None, "a", "", "  "]))
-    assert len(set(codes[[0, 2, 3]])) == 1
+def test_rows_without_a_key_are_drawn_one_by_one() -> None:
+    rule = ByKey("key", HeldOutShares(0.3, 0.3), 0)
+    codes = rule.codes(chunk([None, "a", "", "  "]))
+    assert codes.tolist() == [UNDRAWN, codes[1], UNDRAWN, UNDRAWN]
+    numbers = np.arange(1000)
+    drawn = rule.drawn(np.where(numbers % 2, codes[1], UNDRAWN).astype(np.int8), numbers)
+    assert set(drawn[1::2]) == {codes[1]}
+    np.testing.assert_array_equal(drawn[::2], ByRow(rule.shares, 0).codes(numbers[::2]))
+    assert set(drawn[::2]) == {TRAIN, VALIDATION, TEST}
+
+
+def test_the_last_rows_of_each_user_are_held_out() -> None:
+    draw = np.random.default_rng(0)
+    users = np.repeat([7, 3, 9, 5], [20, 10, 1, 3])
+    times = np.concatenate([draw.permutation(20), draw.permutation(10), [5], [2, 2, 2]]).astype(float)
+    order = draw.permutation(len(users))
+    codes = np.empty(len(users), dtype=np.int8)
+    codes[order] = ByUserTime("time", HeldOutShares(0.1, 0.2), 0).codes_of_all(users[order], times[order])
+    assert [codes[:20][times[:20] == each].item() for each in range(20)] == [TRAIN] * 14 + [VALIDATION] * 2 + [TEST] * 4
+    assert [codes[20:30][times[20:30] == each].item() for each in range(10)] == [TRAIN] * 7 + [VALIDATION] + [TEST] * 2
+    assert codes[30] == TRAIN
+    tied = ByUserTime("time", HeldOutShares(0.1, 0.2), 0).codes_of_all(np.full(10, 4), np.zeros(10))
+    assert tied.tolist() == [TRAIN] * 7 + [VALIDATION] + [TEST] * 2
+
+
+def test_rows_without_a_user_are_drawn_one_by_one() -> None:
+    rule = ByUserTime("time", HeldOutShares(0.1, 0.2), 0)
+    users = np.array([NO_USER, 1] * 500)
+    codes = rule.codes_of_all(users, np.arange(1000.0))
+    np.testing.assert_array_equal(codes[::2], ByRow(rule.shares, 0).codes(np.arange(0, 1000, 2)))
+    assert codes[1::2].tolist() == [TRAIN] * 350 + [VALIDATION] * 50 + [TEST] * 100
 
 
 def test_rows_by_their_number() -> None:
@@ -168,11 +199,17 @@ def test_random_and_by_user() -> None:
     )
 
 
+def test_by_user_time() -> None:
+    found = plan({"by_user_time": {"column": "at", "validation": 0.1, "test": 0.2}})
+    assert found.description == {"by_user_time": "at", "validation": 0.1, "test": 0.2}
+    assert found.parts == {None: ByUserTime("at", HeldOutShares(0.1, 0.2), 0)}
+
+
 def test_files_of_their_own() -> None:
     found = plan({"by_file": {"train": "tr", "test": "te", "validation": "va"}})
     assert found.description == {"by_file": ["tr", "te"], "validation": "va"}
     numbers = np.arange(100)
-    of_file = {word: set(rule.codes(numbers).tolist()) for word, rule in found.parts.items()}  # type: ignore[arg-type]
+    of_file = {word: set(rule.codes(numbers).tolist()) for word, rule in found.parts.items()}  # type: ignore[arg-type, union-attr]
     assert of_file == {"tr": {TRAIN}, "va": {VALIDATION}, "te": {TEST}}
 
 

@@ -70,7 +70,7 @@ def test_a_sound_schema() -> None:
         ("scenario.values", {1: "NL", 2: "NL"}, "must not repeat"),
         ("scenario.values", {1: "../NL"}, "scenario.values"),
         ("name", "a/b", "key 'name'"),
-        ("split", {}, "exactly one of by_date, random, by_user, by_file; got none"),
+        ("split", {}, "exactly one of by_date, random, by_user, by_file, by_user_time; got none"),
         ("split", {"by_date": {"column": "day"}}, "either last_days, or both"),
         ("split", {"by_date": {"column": "day", "test": [1]}}, "either last_days, or both"),
         ("split", {"by_date": {"column": "day", "test": [1], "validation": ["1"]}}, "both in validation and in test"),
@@ -85,9 +85,11 @@ def test_mistakes_are_named(path: str, value: Any, message: str) -> None:
     assert str(error.value).startswith("shop.yaml: ")
 
 
-def test_split_by_user_needs_users() -> None:
-    document = changed("split", {"by_user": {"validation": 0.1, "test": 0.1}})
-    assert schema(document).split.by_user is not None
+@pytest.mark.parametrize("rule", [{"by_user": {}}, {"by_user_time": {"column": "at"}}])
+def test_splits_by_user_need_users(rule: dict[str, dict[str, Any]]) -> None:
+    ((name, keys),) = rule.items()
+    document = changed("split", {name: keys | {"validation": 0.1, "test": 0.1}})
+    assert getattr(schema(document).split, name) is not None
     del document["users"]
     with pytest.raises(UserError, match="needs the key users"):
         schema(document)
