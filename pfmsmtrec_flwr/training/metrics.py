@@ -23,6 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
+
 FloatArray = NDArray[np.floating]
 CLIP = 1e-7
 """Distance from 0 and 1 that predictions keep in the log loss."""
@@ -106,11 +108,13 @@ class GroupedAuc:
 def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDArray[np.int64]) -> GroupedAuc:
     """Return the AUC of each user's rows, averaged over the users with both classes and weighted by their rows.
 
+    Rows without a user (`NO_USER`) belong to no user, and are not covered.
+
     References
     ----------
     Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017, section 5.1.
     """
-    frame = pd.DataFrame({"user": users, "positive": labels.astype(np.int64), "score": probabilities})
+    frame = pd.DataFrame({"user": users, "positive": labels.astype(np.int64), "score": probabilities})[users != NO_USER]
     frame["rank"] = frame.groupby("user")["score"].rank()  # equal scores share a mean rank, as in the Mann-Whitney U
     frame["positive_rank"] = frame["rank"] * frame["positive"]
     sums = frame.groupby("user").agg(

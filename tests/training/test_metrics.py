@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.training.metrics import GroupedAuc, flat_figures, grouped_auc, task_metrics
 
 
@@ -88,7 +89,7 @@ def test_grouped_auc_equals_a_loop_over_users(seed: int) -> None:
     truth = (generator.random(60) < 0.4).astype(np.uint8)
     predicted, users = generator.integers(0, 6, 60) / 6, generator.integers(-3, 9, 60)
     parts = []
-    for user in np.unique(users):
+    for user in np.unique(users[users != NO_USER]):
         mine = users == user
         if 0 < truth[mine].sum() < mine.sum():
             parts.append((mine.sum(), roc_auc_score(truth[mine], predicted[mine])))
@@ -96,6 +97,14 @@ def test_grouped_auc_equals_a_loop_over_users(seed: int) -> None:
     grouped = grouped_auc(truth, predicted, users)
     assert grouped.auc == pytest.approx(np.average(areas, weights=rows))
     assert grouped.coverage == pytest.approx(sum(rows) / len(truth))
+
+
+def test_rows_without_a_user_are_no_user() -> None:
+    labels, scores = np.array([0, 1, 1, 0], np.uint8), np.array([0.2, 0.4, 0.1, 0.5])
+    found = grouped_auc(labels, scores, np.array([3, 3, NO_USER, NO_USER]))
+    assert (found.auc, found.coverage) == (1.0, 0.5)
+    alone = grouped_auc(labels, scores, np.full(4, NO_USER))
+    assert (alone.auc, alone.coverage) == (None, 0.0)
 
 
 def test_flat_figures_leave_out_what_is_not_defined() -> None:

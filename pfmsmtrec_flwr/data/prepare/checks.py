@@ -55,6 +55,17 @@ def check_learned(schema: DatasetSchema, scenario: str, learned: Learned, plan: 
             )
 
 
+def warn_of_missing_users(scenario: str, learned: Learned) -> None:
+    """Warn of rows without a user, which count for no user."""
+    if learned.without_user:
+        logger.warning(
+            "%s: %s of %s rows have no user: they are left out of the AUC within users",
+            scenario,
+            f"{learned.without_user:,}",
+            f"{learned.rows.sum():,}",
+        )
+
+
 def warn_of_encodings(scenario: str, learned: Learned) -> None:
     """Warn of fields whose encoding fits badly. All figures are in the manifest."""
     for key, limit, what in (

@@ -89,6 +89,8 @@ def store_record(schema: DatasetSchema, plan: SplitPlan, rows: ScenarioRows, lea
         "numeric": numeric,
         "encodings": {field: dict(report) for field, report in learned.encodings.items()},
     }
+    if learned.without_user:
+        record["rows_without_user"] = learned.without_user
     spec = schema.negatives
     if spec is not None and rows.made_up is not None:
         record["negatives"] = {"task": spec.task, "per_positive": spec.per_positive, "rows": rows.made_up.rows}

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from pfmsmtrec_flwr.data.encode.hashes import Buckets, HashCounter, HashedEncoder
 from pfmsmtrec_flwr.data.prepare.columns import UNKNOWN
 from pfmsmtrec_flwr.data.prepare.moments import MomentCollector, Standardiser
-from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, ROWS, SPLIT_CODES, ScenarioRows
+from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, ROWS, SPLIT_CODES, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.splits import TRAIN
 from pfmsmtrec_flwr.data.read.blocks import Advance
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.store.manifest import SPLITS
+from pfmsmtrec_flwr.data.store.manifest import NO_USER, SPLITS
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
@@ -37,6 +37,8 @@ class Learned:
         Number of positives of each split and task (3, T).
     encodings
         Figures on the encoding of each field; see `encoding_report`.
+    without_user
+        Number of rows without a user; 0 if users are not kept.
     """
 
     encoders: Mapping[str, HashedEncoder]
@@ -44,6 +46,7 @@ class Learned:
     rows: Counts
     positives: Counts
     encodings: dict[str, dict[str, float]]
+    without_user: int = 0
 
 
 def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learned:
@@ -65,12 +68,14 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     unknown = np.zeros(len(layout.declared), dtype=np.int64)
     counts = np.zeros(len(SPLITS), dtype=np.int64)
     positives = np.zeros((len(SPLITS), len(layout.tasks)), dtype=np.int64)
+    without_user = 0
     left = sum(spool.rows for spool in rows.spools)  # rows that are not sampled negatives
     for block in rows.blocks():
         codes = block[SPLIT_CODES]
         counts += np.bincount(codes, minlength=len(SPLITS))
         for code in range(len(SPLITS)):
             positives[code] += block[LABELS][codes == code].sum(axis=0, dtype=np.int64)
+        without_user += int((block[USERS] == NO_USER).sum()) if layout.users else 0
         training = codes == TRAIN
         if training.any():
             for name in layout.hashed if left > 0 else ():
@@ -82,9 +87,8 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
         advance(len(codes))
     encoders = {name: _encoder(schema, name, counter) for name, counter in counters.items()}
     shares = dict(zip(layout.declared, unknown / max(1, counts[TRAIN]), strict=True))
-    return Learned(
-        encoders, moments.standardiser(), counts, positives, encoding_report(schema, counters, encoders, shares)
-    )
+    report = encoding_report(schema, counters, encoders, shares)
+    return Learned(encoders, moments.standardiser(), counts, positives, report, without_user)
 
 
 def encoding_report(

@@ -655,3 +655,21 @@ def test_a_file_whose_rows_find_nothing_is_no_error_if_others_do(tmp_path: Path)
 def test_made_up_rows_do_not_make_a_rare_value_frequent(tmp_path: Path) -> None:
     one, other = (positive_rows(tmp_path / str(number), number)["NL"] for number in (1, 6))
     assert [field.size for field in one.fields] == [field.size for field in other.fields]
+
+
+def test_rows_without_a_user_are_reported_and_drawn_one_by_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = impressions()
+    frame["user"] = frame["user"].where(frame["user"] < 150).astype("Int64")
+    lacking = frame[frame["country"] == 1]["user"].isna()
+    rule = {"split": {"by_user": {"validation": 0.2, "test": 0.3}}}
+    with caplog.at_level(logging.WARNING, "pfmsmtrec"):
+        store = prepared(frame, tmp_path, rule, ["NL"])["NL"]
+    assert f"NL: {lacking.sum():,} of {len(lacking):,} rows have no user: they are left out of the AUC" in caplog.text
+    assert store.extra["rows_without_user"] == lacking.sum()
+    users = {split: np.asarray(store.splits[split].users) for split in SPLITS}
+    shares = np.array([(users[split] == -1).sum() for split in SPLITS]) / lacking.sum()
+    np.testing.assert_allclose(shares, [0.5, 0.2, 0.3], atol=0.05)
+    known = [set(own[own != -1]) for own in users.values()]
+    assert not known[0] & known[1] and not known[1] & known[2] and not known[0] & known[2]
