@@ -79,7 +79,7 @@ def attend_by_similarity(updates: Tensor, similarity: Tensor, temperature: float
     return weights.to(updates.dtype) @ updates, weights
 
 
-def attend_by_products(updates: Tensor) -> Tensor:
+def attend_by_products(updates: Tensor) -> tuple[Tensor, Tensor]:
     """Mix the scenarios' updates of one layer, weighted by their inner products.
 
     ``attended_s = sum_j softmax_j(<update_s, update_j> / sqrt(d)) update_j``.
@@ -91,12 +91,13 @@ def attend_by_products(updates: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor
+    attended
         Attended update of each scenario (K, d).
+    weights
+        Weight of each scenario's update in each scenario's mixture (K, K) float64; each row sums to one.
 
     References
     ----------
     FedHCA² (Lu et al., CVPR 2024, section 3.3), between the decoders of clients.
     """
-    scores = updates.double() @ updates.double().T / math.sqrt(updates.shape[1])
-    return scores.softmax(dim=1).to(updates.dtype) @ updates
+    return attend_by_similarity(updates, updates.double() @ updates.double().T, math.sqrt(updates.shape[1]))

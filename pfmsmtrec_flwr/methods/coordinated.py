@@ -1,9 +1,9 @@
 """The server that FedHCA² and PF-MSMTrec share: coordinated updates of experts, attended updates of towers.
 
 One round: `coordinate` combines the scenarios' updates of each expert, and `personalize` adds each scenario's share α
-of the result; per task and layer, `aggregate_towers` attends across the scenarios' updates and adds the share β. From
-the second round on, `learn_share` moves a scenario's shares by what its next update makes of what it received.
-`regularize` may pull what results. Each step takes and returns tensors, so that a subclass may override it.
+of the result; per task and layer, `attend` mixes the updates of the towers, and each scenario adds its share β of its
+mixture. From the second round on, `learn_share` moves a scenario's shares by what its next update makes of what it
+received. `regularize` may pull what results. Each step takes and returns tensors, so that a subclass may override it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,11 @@ from pfmsmtrec_flwr.federation.protocol import Stage, Tensors
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.methods.tower_attention import PAIRWISE_SCENARIOS, LayerKey, TowerAttention
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
-from pfmsmtrec_flwr.training.records import Conflict, RoundCallback
+from pfmsmtrec_flwr.training.records import Attention, Conflict, RoundCallback
 
 Key = TypeVar("Key", bound=Hashable)
-
-LayerKey = tuple[str, int]
-"""Task and layer of a tower."""
-
-PAIRWISE_SCENARIOS = 16
-"""Largest number of scenarios for which pairwise cosines are logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +69,8 @@ class Memory:
         Attended update that each scenario received last, by scenario and tower layer, (1, d).
     conflict
         Cosines of the last updates.
+    attention
+        Attention of the last updates of the towers.
     """
 
     alpha: dict[str, Tensor] = field(default_factory=dict)
@@ -81,6 +78,7 @@ class Memory:
     received_experts: dict[str, Tensor] = field(default_factory=dict)
     received_towers: dict[tuple[str, Hashable], Tensor] = field(default_factory=dict)
     conflict: Conflict | None = None
+    attention: TowerAttention = field(default_factory=TowerAttention)
 
 
 class CoordinatedStrategy(ScenarioStrategy):
@@ -136,24 +134,15 @@ class CoordinatedStrategy(ScenarioStrategy):
         """
         return personalized.personalize(end, direction, share)
 
-    def aggregate_towers(self, start: Tensor, end: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        """Aggregate one layer of one task's towers, over the scenarios that have the task.
-
-        Parameters
-        ----------
-        start, end
-            The layer's parameters before and after local training, flat, (K, d).
-        share
-            β (K,).
+    def attend(self, owners: Sequence[ScenarioUpdate], change: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Mix the changes (K, d) of one tower layer over the K scenarios that have the task, the owners.
 
         Returns
         -------
         tuple
-            The new parameters (K, d), and the attended updates before their weighting by β (K, d).
+            Each scenario's mixture (K, d), and the weight of each scenario's change in it (K, K).
         """
-        attended = towers.attend_by_products(end - start)
-        personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share.unsqueeze(1)).squeeze(1)
-        return personal, attended
+        return towers.attend_by_products(change)
 
     def regularize(self, updates: Sequence[ScenarioUpdate], values: Tensor) -> Tensor:  # noqa: ARG002 - for subclasses
         """Return the scenarios' new values (K, ...) as they are to be sent; here unchanged.
@@ -209,6 +198,10 @@ class CoordinatedStrategy(ScenarioStrategy):
         """Return the cosines between the scenarios' updates of each expert."""
         return self.memory.conflict
 
+    def attention(self) -> dict[str, Attention]:
+        """Return the attention between the scenarios' towers, by task."""
+        return self.memory.attention.by_task()
+
     # Around the steps ------------------------------------------------------------------------------------------------
 
     def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
@@ -247,8 +240,10 @@ class CoordinatedStrategy(ScenarioStrategy):
             keys: list[tuple[str, Hashable]] = [(owner.scenario, key) for owner in owners]
             received = self.memory.received_towers
             share = self.learned(self.memory.beta, received, keys, self.rule.beta, (end - start).unsqueeze(1))
-            personal, attended = self.aggregate_towers(start, end, share.squeeze(1))
-            end = self.regularize(owners, personal)
+            attended, weights = self.attend(owners, end - start)
+            self.memory.attention.keep(key, [owner.scenario for owner in owners], weights)
+            personal = personalized.personalize(end.unsqueeze(1), attended.unsqueeze(1), share)
+            end = self.regularize(owners, personal.squeeze(1))
             received |= zip(keys, attended.unsqueeze(1), strict=True)
         for update, vector in zip(owners, end, strict=True):
             self.parameters.personal[update.scenario] |= _unflat(update.end, names[update.scenario], vector)

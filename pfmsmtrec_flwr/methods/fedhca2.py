@@ -135,7 +135,7 @@ def _attended(updates: Sequence[ScenarioUpdate]) -> dict[str, Tensors]:
     attended: dict[str, Tensors] = {update.scenario: {} for update in updates}
     for (_, shape), tensors in members.items():
         changes = torch.stack([(update.end[name] - update.start[name]).flatten() for update, name in tensors])
-        for (update, name), mixed in zip(tensors, towers.attend_by_products(changes), strict=True):
+        for (update, name), mixed in zip(tensors, towers.attend_by_products(changes)[0], strict=True):
             attended[update.scenario][name] = mixed.view(shape)
     return attended
 

@@ -6,7 +6,7 @@ One communication round on the server, bottom-up (paper, "bottom-up joint learni
 2. `coordinate` combines the scenarios' updates of each expert's component S; their cosines measure the agreement;
 3. `personalize` adds the learned share α of the result, and `regularize` pulls by μ to the consensus of the scenarios
    that agree;
-4. `aggregate_towers` attends across scenarios per task and layer, with the learned share β, and `regularize` pulls;
+4. `attend` mixes the towers' updates per task and layer, each adds the learned share β, and `regularize` pulls;
 5. embedding tables are averaged row by row over the scenarios that agree.
 
 Each step takes and returns tensors, so that a subclass may override it.

@@ -172,6 +172,26 @@ def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
     close(start["A"][TABLE][3] - start["C"][TABLE][3], torch.full((2,), 0.2))
 
 
+def test_the_attention_of_the_towers_is_reported(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config())
+    assert strategy.attention() == {}
+    start = copies(strategy, "A")
+    aggregate(strategy)
+    slots = strategy.parameters.slots["A"]
+    tower = [name for name in names_of(slots, [Part.TOWER]) if slots[name].task == "click"]
+    rows = []
+    for layer in {slots[name].layer for name in tower}:
+        size = sum(start[name].numel() for name in tower if slots[name].layer == layer)
+        steps = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+        rows.append((math.sqrt(size) * steps[:, None] * steps).softmax(dim=1))
+    found = strategy.attention()
+    assert list(found) == ["click"]
+    assert found["click"].scenarios == ("A", "B", "C")
+    torch.testing.assert_close(
+        torch.tensor(found["click"].weights, dtype=torch.float64), torch.stack(rows).mean(dim=0), rtol=0, atol=1e-6
+    )
+
+
 def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config(pf_msmtrec__conflict_radius=0.0, pf_msmtrec__hyper_lr=0.1))
     aggregate(strategy)

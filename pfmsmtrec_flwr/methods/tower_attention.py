@@ -1,0 +1,48 @@
+"""The attention between the scenarios' towers, kept layer by layer for the round's record."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pfmsmtrec_flwr.training.records import Attention
+
+LayerKey = tuple[str, int]
+"""Task and layer of a tower."""
+
+PAIRWISE_SCENARIOS = 16
+"""Largest number of scenarios for which figures of pairs are logged."""
+
+
+class TowerAttention:
+    """Weights of the last attention of each tower layer."""
+
+    def __init__(self) -> None:
+        self._layers: dict[LayerKey, tuple[tuple[str, ...], Tensor]] = {}
+
+    def keep(self, layer: LayerKey, scenarios: Sequence[str], weights: Tensor) -> None:
+        """Keep the weights (K, K) of one layer in the place of earlier ones.
+
+        Parameters
+        ----------
+        layer
+            Task and layer.
+        scenarios
+            The K scenarios that have the task and reported.
+        weights
+            Weight of each scenario's update in each scenario's mixture.
+        """
+        self._layers[layer] = tuple(scenarios), weights
+
+    def by_task(self) -> dict[str, Attention]:
+        """Return the mean weights over each task's layers, of tasks that have no more than 16 scenarios."""
+        tasks: dict[str, list[Tensor]] = defaultdict(list)
+        owners: dict[str, tuple[str, ...]] = {}
+        for (task, _), (scenarios, weights) in sorted(self._layers.items(), key=lambda kept: kept[0]):
+            if len(scenarios) <= PAIRWISE_SCENARIOS:
+                owners[task] = scenarios
+                tasks[task].append(weights)
+        return {task: Attention(owners[task], torch.stack(own).mean(dim=0).tolist()) for task, own in tasks.items()}
