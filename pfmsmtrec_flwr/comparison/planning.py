@@ -294,9 +294,13 @@ class ComparisonPlan:
         seeds = range(config.seed, config.seed + request.options.tune_seeds)
 
         def runs_of(number: int, settings: Settings, floor: Floor) -> list[Job]:
+            try:
+                configs = [self.configure(name, settings, seed) for seed in seeds]
+            except UserError:
+                return []
             runs = [
-                self._job(name, JobStage.TRIAL, self.configure(name, settings, seed), Path(TRIALS_NAME, name), ground)
-                for seed in seeds
+                self._job(name, JobStage.TRIAL, config, Path(TRIALS_NAME, name), ground)
+                for config in configs
                 for ground in self._tuning
             ]
             first = replace(runs[0], floor=floor, run=partial(self._run, floor=floor))

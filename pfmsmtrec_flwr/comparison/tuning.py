@@ -52,7 +52,8 @@ class Tuned:
 Tuning = Generator[Sequence[Job], None, Tuned]
 """Generator that yields runs of trials and goes on when they have ended."""
 RunsOf = Callable[[int, Settings, Floor], Sequence[Job]]
-"""Function that makes the runs of a trial of its number, its settings, and the floor of its first run."""
+"""Function that makes the runs of a trial of its number, its settings, and the floor of its first run; it makes none
+where the settings do not go together, and the trial has no score."""
 
 
 def tune(space: Space, own: Settings, trials: int, seed: int, runs_of: RunsOf) -> Tuning:
@@ -83,7 +84,7 @@ def tune(space: Space, own: Settings, trials: int, seed: int, runs_of: RunsOf) -
         for number in range(len(tried) + 1, min(len(tried) + _AT_ONCE, count) + 1):
             settings = proposals.ask()
             batch.append(_Trial(settings, runs_of(number, settings, floor), floor))
-        yield [trial.runs[0] for trial in batch]
+        yield [run for trial in batch for run in trial.runs[:1]]
         for trial in batch:
             trial.judge(earlier)
         yield [run for trial in batch if trial.stage is None for run in trial.runs[1:]]
@@ -130,7 +131,7 @@ class _Trial:
     @property
     def curve(self) -> Sequence[float]:
         """Best score of the first run by round."""
-        return score_curve(self.runs[0].folder)
+        return score_curve(self.runs[0].folder) if self.runs else ()
 
     def judge(self, earlier: Sequence[float]) -> None:
         """Decide by the first run whether the others follow."""
@@ -138,14 +139,14 @@ class _Trial:
         if is_hopeless(curve, self._floor):
             self.stage = 0
             self.first = curve[-1] if math.isfinite(curve[-1]) else None
-        elif self.runs[0].finished:
+        elif self.runs and self.runs[0].finished:
             self.first = run_score(self.runs[0].folder)
             if len(self.runs) > 1 and self.first is not None and not is_repeated(self.first, earlier):
                 self.stage = 1
 
     def score(self) -> float | None:
         """Return the mean score over all runs; None if there are not all of them."""
-        if self.stage is not None or not all(run.finished for run in self.runs):
+        if self.stage is not None or not self.runs or not all(run.finished for run in self.runs):
             return None
         scores = [score for run in self.runs if (score := run_score(run.folder)) is not None]
         return fmean(scores) if len(scores) == len(self.runs) else None

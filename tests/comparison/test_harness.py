@@ -151,9 +151,9 @@ def test_trials_run_on_their_own_data_and_runs_on_theirs(tmp_path: Path) -> None
 @pytest.mark.parametrize("trials", [1, 9])
 def test_every_method_has_the_same_number_of_trials(tmp_path: Path, trials: int) -> None:
     fake = Fake(tmp_path / "journal", rounds=8)
-    made = Compared(tmp_path, fake, trials=trials, methods="alone,fedavg,pooled-mmoe,pf-msmtrec,logistic-alone")
+    made = Compared(tmp_path, fake, trials=trials, methods="alone,fedavg,pooled-mmoe,pf-msmtrec,base-rate")
     variants = {variant.name: variant.trials for variant in made.run().summary.variants}
-    assert variants.pop("logistic-alone") == min(trials, 4)
+    assert variants.pop("base-rate") == 1  # there is nothing to tune
     assert set(variants.values()) == {trials}
     for name in variants:
         folders = {path.parent for path in made.output.glob(f"trials/{name}/*/metrics.jsonl")}
@@ -171,6 +171,18 @@ def test_methods_may_be_tuned_one_after_the_other(tmp_path: Path) -> None:
     both = Compared(tmp_path, trials=3, methods="alone,fedavg")
     both.run()
     assert len(both.fake.calls) == len({folder for _, _, folder in both.fake.calls})
+
+
+def test_settings_that_do_not_go_together_do_not_end_the_tuning(tmp_path: Path) -> None:
+    # PLE's space asks for two levels as well, which need two layers.
+    config = CONFIG.model_copy(update={"model": CONFIG.model.model_copy(update={"expert_layers": (8,)})})
+    request = request_of(config, Options(methods="pooled-ple", trials=12, seeds=1), ["A", "B"], tmp_path, tmp_path)
+    fake = Fake(tmp_path / "journal")
+    compare(ComparisonPlan(request, Ground("made", "rows"), run=fake), Direct(), 1)
+    (tuned,) = load_config(str(tmp_path / "tuned.yaml"), overrides=["model.expert_layers=[8]"]).methods.values()
+    assert tuned["model.extraction_levels"] == 1
+    first = [call for call in fake.calls if call[1] == 0 and "/trials/" in call[2]]
+    assert 0 < len(first) < 12
 
 
 def test_runs_of_other_code_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

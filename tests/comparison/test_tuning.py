@@ -184,6 +184,19 @@ def test_a_trial_that_fails_with_one_seed_has_no_score(trials: Callable[..., Tri
     assert end.value.value == Tuned({}, None, 1)
 
 
+def test_settings_that_do_not_go_together_are_a_trial_without_a_score(trials: Callable[..., Trials]) -> None:
+    class Picky(Trials):
+        def runs_of(self, number: int, settings: Settings, floor: Floor) -> list[Job]:
+            runs = super().runs_of(number, settings, floor)
+            return [] if settings["train.batch_size"] == 512 else runs
+
+    made = Picky(trials("a").folder)
+    tuned = made.tune(SMALL, 9)
+    assert tuned is not None
+    assert (tuned.trials, len(made.fake.calls)) == (4, 2)
+    assert tuned.settings == {"train.lr": 0.004, "train.batch_size": 1024}
+
+
 def test_only_trials_whose_first_seed_is_promising_are_repeated(trials: Callable[..., Trials]) -> None:
     made = trials("a", seeds=2)
     tuned = made.tune(RANGES, 14)
