@@ -1,7 +1,7 @@
 """AUC of rows with weights, for many sets of weights at once: what a bootstrap over users is computed from.
 
 scikit-learn's `roc_auc_score` takes one set of weights a call and sorts anew each time: 1,000 draws of 20,000 rows take
-some 10 seconds for one prediction, and a comparison has hundreds. No library that we know does it in bulk. Here every
+some 7 seconds for one prediction, and a comparison has hundreds. No library that we know does it in bulk. Here every
 prediction is sorted once, and a sparse matrix sums the weights of all draws.
 
 Examples
