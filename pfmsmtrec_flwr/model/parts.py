@@ -52,7 +52,7 @@ class Slot:
     layer
         Position within its expert or tower, counted from 0 in the order of computation.
     statistic
-        Whether it is a statistic of normalization, which is counted and not learned.
+        Whether the tensor is a statistic of normalization, which is counted and not learned.
     """
 
     name: str
