@@ -35,6 +35,7 @@ from pfmsmtrec_flwr.results.schema import (
 )
 from pfmsmtrec_flwr.results.writer import write_results
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
+from pfmsmtrec_flwr.training.selection import choice_without_auc
 
 CONFIG_NAME = "config.yaml"
 
@@ -227,7 +228,7 @@ def results_of(
         Names of the methods run beside it.
     """
     scenarios = {
-        name: _scenario_result(result, name)
+        name: _scenario_result(result, name, config)
         for name in result.scenarios
         if name in result.test  # with a quorum, one may have been missing to the end
     }
@@ -261,7 +262,7 @@ def results_of(
     )
 
 
-def _scenario_result(result: TrainingResult, name: str) -> ScenarioResult:
+def _scenario_result(result: TrainingResult, name: str, config: RunConfig) -> ScenarioResult:
     description = result.scenarios[name]
     consensus = result.consensus.get(name)
     return ScenarioResult(
@@ -269,8 +270,17 @@ def _scenario_result(result: TrainingResult, name: str) -> ScenarioResult:
         selected_round=result.selected[name],
         tasks={task: _task_result(result.test[name], task) for task in description.tasks},
         consensus={task: _task_result(consensus, task) for task in description.tasks} if consensus else {},
-        note=description.note,
+        note="; ".join(filter(None, (description.note, _choice_note(result, name, config)))),
     )
+
+
+def _choice_note(result: TrainingResult, name: str, config: RunConfig) -> str:
+    """Say how the scenario's round was chosen if it has no validation AUC; empty otherwise."""
+    measured = [record for record in result.rounds if name in record.validation]
+    if len(measured) < 2 or any(record.score(name) is not None for record in measured):
+        return ""
+    others = any(record.score(other) is not None for record in result.rounds for other in record.validation)
+    return choice_without_auc(config.federation.selection, others=others)
 
 
 def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:

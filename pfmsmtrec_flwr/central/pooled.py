@@ -69,7 +69,8 @@ def train_pooled(
     states: dict[int, dict[str, Tensor]] = {}
     for number in range(1, settings.rounds + 1):
         record = training.run_round(number)
-        selection.add(number, {name: record.score(name) for name in record.validation})
+        names = record.validation
+        selection.add(number, {name: record.score(name) for name in names}, {name: record.loss(name) for name in names})
         states[number] = {name: tensor.clone() for name, tensor in training.predictor.state_dict().items()}
         states = {round_: states[round_] for round_ in sorted(set(selection.selected.values()))}
         rounds.append(record)
@@ -77,7 +78,7 @@ def train_pooled(
         if on_round is not None:
             on_round(record)
         if selection.exhausted:
-            logger.info("no better mean validation AUC for %d rounds: stopping", settings.patience)
+            logger.info("no better mean validation %s for %d rounds: stopping", selection.figure, settings.patience)
             break
     result = result_of(stores, config, rounds, selection.selected, training.test(selection.selected, states))
     result.seconds = time.perf_counter() - started

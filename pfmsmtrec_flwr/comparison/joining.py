@@ -27,10 +27,10 @@ from pfmsmtrec_flwr.methods import FederatedMethod, federated_method
 from pfmsmtrec_flwr.methods.alone import METHOD as ALONE
 from pfmsmtrec_flwr.methods.alone import Alone
 from pfmsmtrec_flwr.model import Part
-from pfmsmtrec_flwr.results.means import mean
 from pfmsmtrec_flwr.results.summary import Joined
 from pfmsmtrec_flwr.results.writer import read_results, write_results
 from pfmsmtrec_flwr.training.records import RoundRecord, TrainingResult
+from pfmsmtrec_flwr.training.selection import Standing, standing_of
 
 CONSENSUS_NAME = "consensus.safetensors"
 SHARES = (0.01, 0.05, 0.25, 1.0)
@@ -220,11 +220,11 @@ class Newcomer(Alone):
 
 
 class _Keeper:
-    """Keeps the consensus of the best round by mean validation AUC, and of the rounds not measured yet."""
+    """Keeps the consensus of the best round by its `Standing`, and of the rounds not measured yet."""
 
     def __init__(self) -> None:
         self._of_round: dict[int, Tensors] = {}
-        self._best: tuple[float, Tensors] | None = None
+        self._best: tuple[Standing, Tensors] | None = None
 
     def take(self, number: int, arrays: ArrayRecord) -> MetricRecord | None:
         """Take the consensus of a round; the strategy calls this before the round is measured."""
@@ -233,10 +233,11 @@ class _Keeper:
 
     def look(self, record: RoundRecord) -> None:
         """Take the figures of a round."""
-        score = mean([record.score(name) for name in record.validation])
+        names = record.validation
+        standing = standing_of([record.score(name) for name in names], [record.loss(name) for name in names])
         tensors = self._of_round.pop(record.round)
-        if self._best is None or (score is not None and score > self._best[0]):
-            self._best = (-1.0 if score is None else score, tensors)
+        if self._best is None or standing > self._best[0]:
+            self._best = (standing, tensors)
 
     def save(self, path: Path, strategy: ScenarioStrategy) -> None:
         """Write the best round's consensus."""

@@ -108,6 +108,11 @@ class RoundRecord:
         defined = [task.auc for task in self.validation[scenario].values() if task.auc is not None]
         return sum(defined) / len(defined) if defined else None
 
+    def loss(self, scenario: str) -> float:
+        """Return the mean validation log loss over the scenario's tasks."""
+        losses = [task.logloss for task in self.validation[scenario].values()]
+        return sum(losses) / len(losses)
+
     def add_cost(self, other: RoundRecord) -> None:
         """Add the traffic and the waiting time of a round that was begun and is not used."""
         self.up_bytes += other.up_bytes

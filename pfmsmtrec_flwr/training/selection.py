@@ -10,17 +10,48 @@ Scenario NL is best in round 1, US in round 2.
 >>> selection.add(2, {"NL": 0.5, "US": 0.625})
 >>> selection.selected
 {'NL': 1, 'US': 2}
+
+Validation rows of one class have no AUC. The validation log loss then takes its place.
+
+>>> selection = RoundSelection("scenario", patience=5)
+>>> selection.add(1, {"ES": None}, {"ES": 0.25})
+>>> selection.add(2, {"ES": None}, {"ES": 0.125})
+>>> selection.selected
+{'ES': 2}
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
+
+from pfmsmtrec_flwr.log import logger
+
+Standing: TypeAlias = tuple[bool, float]
+"""What rounds are compared by: whether an AUC is defined, then the AUC, or else minus the log loss."""
+
+NO_STANDING: Standing = (False, -math.inf)
+"""Standing without any figure, below all others."""
+
+
+def standing_of(scores: Iterable[float | None], losses: Iterable[float | None]) -> Standing:
+    """Return the standing of a round: the mean AUC of those that have one; if none has, minus the mean log loss.
+
+    Parameters
+    ----------
+    scores, losses
+        Validation AUC and log loss of each scenario; None where it is not known or not defined.
+    """
+    defined = [score for score in scores if score is not None]
+    if defined:
+        return True, math.fsum(defined) / len(defined)
+    known = [loss for loss in losses if loss is not None]
+    return (False, -math.fsum(known) / len(known)) if known else NO_STANDING
 
 
 class RoundSelection:
-    """Follows the scenarios' validation scores over the rounds.
+    """Follows the scenarios' validation figures over the rounds.
 
     Parameters
     ----------
@@ -34,37 +65,65 @@ class RoundSelection:
         self.mode = mode
         self.patience = patience
         self.selected: dict[str, int] = {}
-        self._last: dict[str, float] = {}
-        self._best: dict[str, float] = {}
-        self._best_macro = -math.inf
+        self._scores: dict[str, float] = {}
+        self._losses: dict[str, float] = {}
+        self._best: dict[str, Standing] = {}
+        self._best_macro = NO_STANDING
         self._best_macro_round = 0
         self._last_round = 0
 
-    def add(self, round_number: int, scores: Mapping[str, float | None]) -> None:
-        """Take the scores of one round.
+    def add(
+        self, round_number: int, scores: Mapping[str, float | None], losses: Mapping[str, float] | None = None
+    ) -> None:
+        """Take the validation AUC and the validation log loss of each scenario in one round.
 
-        A scenario whose score is not defined, or that did not answer, keeps its choice, and counts in the mean with its
-        last score: otherwise means over different scenarios would be compared.
+        A scenario without an AUC chooses by its log loss. One that did not answer keeps its choice, and counts in the
+        mean with its last figures: otherwise means over different scenarios would be compared.
         """
+        new = sorted(name for name in scores if name not in self.selected)
         self._last_round = round_number
-        for scenario, score in scores.items():
-            if score is not None:
-                self._last[scenario] = score
-        present = [self._last[scenario] for scenario in sorted(self._last)]
-        macro = math.fsum(present) / len(present) if present else -math.inf
+        self._scores |= {scenario: score for scenario, score in scores.items() if score is not None}
+        self._losses |= losses or {}
+        macro = standing_of(self._scores.values(), self._losses.values())
         better = macro > self._best_macro
         if better:
             self._best_macro, self._best_macro_round = macro, round_number
         for scenario, score in scores.items():
-            if self.mode == "macro":
-                improved = better
-            else:
-                improved = score is not None and self._last[scenario] > self._best.get(scenario, -math.inf)
+            own = standing_of([score], [(losses or {}).get(scenario)])
+            improved = better if self.mode == "macro" else own > self._best.get(scenario, NO_STANDING)
             if improved or scenario not in self.selected:
                 self.selected[scenario] = round_number
-                self._best[scenario] = self._last.get(scenario, -math.inf)
+                self._best[scenario] = own
+        self._report([name for name in new if name not in self._scores and name in self._losses])
 
     @property
     def exhausted(self) -> bool:
-        """Whether the mean has not become better for as many rounds as the patience allows."""
+        """Whether the mean has not become better for as many rounds as the patience allows; never without a figure."""
+        if self._best_macro == NO_STANDING:
+            return False
         return 0 < self.patience <= self._last_round - self._best_macro_round
+
+    @property
+    def figure(self) -> str:
+        """Name of the figure whose mean is followed."""
+        return "AUC" if self._scores else "log loss"
+
+    def _report(self, scenarios: list[str]) -> None:
+        if not scenarios:
+            return
+        choice = choice_without_auc(self.mode, others=bool(self._scores))
+        logger.warning("%s: %s", ", ".join(scenarios), choice)
+
+
+def choice_without_auc(mode: Literal["scenario", "macro"], *, others: bool) -> str:
+    """Say how the round of a scenario without a validation AUC is chosen.
+
+    Parameters
+    ----------
+    mode
+        Mode of the selection.
+    others
+        Whether another scenario has a validation AUC.
+    """
+    by = "by the mean AUC of the other scenarios" if mode == "macro" and others else "by validation log loss"
+    return f"no validation AUC is defined (one class only), so the round is chosen {by}"

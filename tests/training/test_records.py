@@ -19,3 +19,4 @@ def test_a_score_is_the_mean_over_the_tasks_that_have_an_auc() -> None:
         "US": {"ctr": TaskValidation(None, 0.1)},
     }
     assert (record.score("NL"), record.score("US")) == (0.75, None)
+    assert (record.loss("NL"), record.loss("US")) == (0.1, 0.1)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import logging
+from typing import Literal
+
 import pytest
 
-from pfmsmtrec_flwr.training.selection import RoundSelection
+from pfmsmtrec_flwr.training.selection import NO_STANDING, RoundSelection, standing_of
 
 
 def follow(selection: RoundSelection, rounds: list[dict[str, float | None]]) -> RoundSelection:
@@ -51,7 +54,7 @@ def test_an_undefined_or_missing_score_keeps_the_choice() -> None:
     for mode in ("scenario", "macro"):
         selection = follow(RoundSelection(mode, 1), undefined)
         assert selection.selected == {"A": 1}
-        assert selection.exhausted
+        assert not selection.exhausted  # nothing stops early for want of a figure
 
 
 def test_a_scenario_that_does_not_answer_counts_with_its_last_score() -> None:
@@ -61,3 +64,48 @@ def test_a_scenario_that_does_not_answer_counts_with_its_last_score() -> None:
     assert selection.selected == {"NL": 1, "US": 1}
     selection.add(3, {"NL": 0.79, "US": 0.6})
     assert selection.exhausted
+
+
+Losses = list[dict[str, float]]
+
+
+def follow_both(selection: RoundSelection, rounds: list[dict[str, float | None]], losses: Losses) -> RoundSelection:
+    for number, (scores, own) in enumerate(zip(rounds, losses, strict=True), 1):
+        selection.add(number, scores, own)
+    return selection
+
+
+LOSSES: Losses = [{"A": 0.5, "B": 0.4}, {"A": 0.3, "B": 0.1}, {"A": 0.4, "B": 0.3}]
+
+
+@pytest.mark.parametrize("mode", ["scenario", "macro"])
+def test_without_an_auc_the_log_loss_chooses(
+    mode: Literal["scenario", "macro"], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "pfmsmtrec"):
+        selection = follow_both(RoundSelection(mode, 2), [dict.fromkeys("AB")] * 3, LOSSES)
+    assert selection.selected == {"A": 2, "B": 2}
+    assert not selection.exhausted
+    assert selection.figure == "log loss"
+    said = "A, B: no validation AUC is defined (one class only), so the round is chosen by validation log loss"
+    assert caplog.messages == [said]
+    selection.add(4, {"A": None, "B": None}, {"A": 0.4, "B": 0.4})
+    assert selection.exhausted
+
+
+def test_one_scenario_without_an_auc_leaves_the_others_alone(caplog: pytest.LogCaptureFixture) -> None:
+    rounds: list[dict[str, float | None]] = [{"A": 0.6, "B": None}, {"A": 0.5, "B": None}, {"A": 0.7, "B": None}]
+    with caplog.at_level(logging.WARNING, "pfmsmtrec"):
+        assert follow_both(RoundSelection("scenario", 0), rounds, LOSSES).selected == {"A": 3, "B": 2}
+        assert follow_both(RoundSelection("macro", 0), rounds, LOSSES).selected == {"A": 3, "B": 3}
+    assert caplog.messages == [
+        "B: no validation AUC is defined (one class only), so the round is chosen by validation log loss",
+        "B: no validation AUC is defined (one class only), so the round is chosen by the mean AUC of the other "
+        "scenarios",
+    ]
+
+
+def test_an_auc_stands_above_any_log_loss() -> None:
+    assert standing_of([None, 0.5, 0.75], [0.1, 0.1, 0.1]) == (True, 0.625)
+    assert standing_of([None, None], [0.25, None]) == (False, -0.25)
+    assert standing_of([], []) == NO_STANDING < standing_of([None], [9.0]) < standing_of([0.0], [])

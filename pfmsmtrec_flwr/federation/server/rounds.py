@@ -24,7 +24,7 @@ EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 def run_rounds(
     strategy: ScenarioStrategy, grid: Grid, rounds: int, result: FederationResult, evaluate: EvaluateFunction | None
 ) -> None:
-    """Run all rounds, or fewer if the mean validation AUC stops improving.
+    """Run all rounds, or fewer if the mean validation AUC stops improving (the log loss where no AUC is defined).
 
     A round is measured by the next round's message: it brings the round's parameters to the scenarios, which measure
     them on validation rows before they train on.
@@ -40,7 +40,8 @@ def run_rounds(
             if number > 1 and stage is first:
                 complete_round(strategy, number - 1, replies, result)
                 if strategy.selection.exhausted:
-                    logger.info("no better mean validation AUC for %d rounds: stopping", strategy.selection.patience)
+                    figure, patience = strategy.selection.figure, strategy.selection.patience
+                    logger.info("no better mean validation %s for %d rounds: stopping", figure, patience)
                     return
             # 3. The updates become the next parameters.
             _, losses = strategy.aggregate_train(number, replies)

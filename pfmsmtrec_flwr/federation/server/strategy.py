@@ -286,7 +286,7 @@ class ScenarioStrategy(MethodSteps):
             record.validation[name] = validation_metrics(reply.figures, tasks)
             record.gates[name] = gate_shares(reply.figures, tasks)
         scores = {name: record.score(name) for name in record.validation}
-        self.selection.add(server_round, scores)
+        self.selection.add(server_round, scores, {name: record.loss(name) for name in record.validation})
         if self.config.federation.evaluate_consensus and self.has_consensus:
             self._kept_consensus.keep(server_round, self.selection.selected, self.consensus)
         return MetricRecord({name: score for name, score in scores.items() if score is not None})
