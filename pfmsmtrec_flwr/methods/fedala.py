@@ -10,8 +10,9 @@ and it trains on as a whole.
 
 What differs: the sample of rows is drawn among the shuffled batches of a round, not as one window. The loss of a pass
 is the mean of its batches, not that of the last. The number of passes is bounded. The statistics of batch normalization
-are averaged with the model, as in FedAvg. η is 100 by default, since at the published 1 the small gradients here hardly
-move a weight from one.
+are averaged with the model, as in FedAvg. The published rate η is 1 and the published higher layers are the last one;
+both are to be tuned. By default η is 1000, since at 1 the small gradients here hardly move a weight from one, and the
+higher layers are all but the tables.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ MOST_PASSES = 30
 class FedALASettings(MethodSettings):
     """Settings of FedALA."""
 
-    layers: Literal["towers", "experts"] = "towers"
+    layers: Literal["towers", "experts"] = "experts"
     """Higher layers, which are aggregated element by element: the towers, or experts and gates as well."""
-    eta: NotNegative = 100.0
+    eta: NotNegative = 1000.0
     """Learning rate η of the elements' weights; 0 leaves them at one, which is FedAvg."""
     sample: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of a round's batches on which the weights are learned."""
@@ -208,5 +209,5 @@ METHOD = FederatedMethod(
     client=FedALAClient,
     parameters="personalised",
     settings=FedALASettings,
-    space={"layers": ("towers", "experts"), "eta": (1.0, 10.0, 100.0)},
+    space={"layers": ("towers", "experts"), "eta": (10.0, 100.0, 1000.0)},
 )

@@ -64,7 +64,7 @@ def test_the_first_model_is_taken_over_as_it_is(tiny: Tiny, tmp_path: Path) -> N
 
 
 def test_higher_layers_are_mixed_and_lower_ones_taken_over(tiny: Tiny, tmp_path: Path) -> None:
-    client = client_in(tiny, tmp_path, fedala__eta=100.0)
+    client = client_in(tiny, tmp_path, fedala__eta=100.0, fedala__layers="towers")
     exchange(client, 1, drawn(client, 1))
     local = {name: value.detach().clone() for name, value in client.model.named_parameters()}
     received = drawn(client, 2)
@@ -117,7 +117,14 @@ def test_one_step_is_the_algorithms(tiny: Tiny, tmp_path: Path) -> None:
 def test_learned_weights_lower_the_loss(tiny: Tiny, tmp_path: Path) -> None:
     losses = {}
     for eta in (0.0, 100.0):
-        client = client_in(tiny, tmp_path / str(eta), fedala__eta=eta, train__local_epochs=5.0, model__dropout=0.0)
+        client = client_in(
+            tiny,
+            tmp_path / str(eta),
+            fedala__eta=eta,
+            fedala__layers="towers",
+            train__local_epochs=5.0,
+            model__dropout=0.0,
+        )
         exchange(client, 1, drawn(client, 1))
         show(client, 2, drawn(client, 2))
         (everything,) = batches(client.train_rows, len(client.train_rows))
