@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, build_model
 from pfmsmtrec_flwr.model.build import ARCHITECTURES
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
@@ -79,6 +80,12 @@ def test_list_columns_of_parquet_give_the_same_store(stores: list[ScenarioStore]
     assert [store.checksums for store in others] == [store.checksums for store in stores]
 
 
+def test_text_needs_a_separator(tmp_path: Path) -> None:
+    joined(rows(), "|").to_csv(tmp_path / "log.csv", index=False)
+    with pytest.raises(UserError, match=r"log\.csv: field 'genres' needs several\.separator"):
+        prepare(schema(separator=None), tmp_path, tmp_path / "data")
+
+
 def test_side_tables_may_have_them(stores: list[ScenarioStore], tmp_path: Path) -> None:
     frame = joined(rows(), "|").assign(number=range(400))
     (tmp_path / "sides").mkdir()
@@ -121,7 +128,7 @@ def test_a_saved_description_keeps_them() -> None:
 
 def test_an_item_of_sampled_negatives_has_one_value() -> None:
     negatives = {"task": "click", "scenarios": ["A"], "item": "genres", "per_positive": 1}
-    with pytest.raises(Exception, match="'genres' has several values in a row, expected one"):
+    with pytest.raises(UserError, match="'genres' has several values in a row, expected one"):
         schema(negatives=negatives)
 
 

@@ -27,11 +27,13 @@ from pfmsmtrec_flwr.data.encode.encoders import (
 from pfmsmtrec_flwr.data.encode.several import CodedLists, split_values
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, ByUserTime, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
+from pfmsmtrec_flwr.data.read.tables import LIST_ENDINGS
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
+from pfmsmtrec_flwr.errors import UserError
 
 SCENARIO = "scenario"
 SPLIT = "split"
@@ -214,6 +216,10 @@ def _field(name: str, spec: FieldSection) -> Output:
 
     def texts_of(chunk: Chunk) -> CodedColumn | CodedLists:
         if spec.several is not None:
+            if spec.several.separator is None and chunk.source.ending not in LIST_ENDINGS:
+                raise UserError(
+                    f"{chunk.source}: field '{name}' needs several.separator: only Parquet files have lists"
+                )
             return split_values(chunk.coded(column), spec, spec.several)
         return transformed(without(chunk.coded(column), spec.missing), spec.transform)
 

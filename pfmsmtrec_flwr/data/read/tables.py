@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pfmsmtrec_flwr.data.read.atomic_files import form_of
+from pfmsmtrec_flwr.data.read.atomic_files import ATOMIC_ENDINGS, form_of
 from pfmsmtrec_flwr.data.read.blocks import Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_tables import csv_names, csv_tasks
 from pfmsmtrec_flwr.data.read.parallel import in_order
@@ -13,6 +13,8 @@ from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 
 PARQUET_ENDINGS = {".parquet", ".pq"}
+LIST_ENDINGS = PARQUET_ENDINGS | ATOMIC_ENDINGS
+"""Endings of files whose columns can be lists."""
 
 
 def column_names(source: SourceFile, table: TableSection) -> list[str]:
