@@ -46,9 +46,8 @@ CONF = {
     "federation": {"rounds": 3, "patience": 0, "evaluate_consensus": True},
 }
 TURNED = {
-    "hadamard": ["model.template=hadamard"],
-    "additive": ["model.template=additive"],
-    "plain-bottom-up": ["model.template=none", "pf-msmtrec.schedule=bottom-up", "pf-msmtrec.regularization=0.1"],
+    "hadamard": ["pf-msmtrec.template=hadamard", "pf-msmtrec.task_layers=all"],
+    "plain-bottom-up": ["pf-msmtrec.template=none", "pf-msmtrec.schedule=bottom-up"],
     "one-table": ["pf-msmtrec.personalized_tables=false", "pf-msmtrec.row_balance=0.5"],
     "plain-tables": ["federation.tables=plain", "pf-msmtrec.consensus=examples"],
     "all-federated": [
@@ -57,7 +56,7 @@ TURNED = {
         "pf-msmtrec.output_bias=federated",
         "train.ema_decay=0.7",
     ],
-    "all-local": ["pf-msmtrec.average_global=false", "pf-msmtrec.towers=local", "federation.tables=local"],
+    "all-local": ["pf-msmtrec.template=none", "pf-msmtrec.towers=local", "federation.tables=local"],
     "kept-moments": ["train.optimizer_state=keep", "train.embedding_optimizer=adagrad", "train.min_steps=8"],
     "macro": ["federation.selection=macro", "federation.patience=1", "pf-msmtrec.hyper_lr=0.5"],
 }

@@ -42,6 +42,10 @@ class SettingsSection(Section):
 class MethodSettings(SettingsSection):
     """Settings of one method; each method that has any declares a subclass in its file."""
 
+    def implied(self) -> Settings:
+        """Return the common settings, by dotted key, that follow from the method's own: plain experts for most."""
+        return {"model.template": "none"}
+
 
 M = TypeVar("M", bound=MethodSettings)
 
@@ -74,8 +78,10 @@ class ModelSettings(SettingsSection):
     """Share of the hidden units of experts and towers that is dropped in training."""
     embedding_dropout: Dropout = 0.0
     """Share of the embedded input that is dropped in training."""
-    template: Literal["hadamard", "additive", "none"] = "hadamard"
-    """Composition of an MMoE expert's weights of G, T and S: product, sum, or plain weights."""
+    template: Literal["additive", "hadamard", "none"] = "none"
+    """Composition of an MMoE expert's weights of G, S and T; pf-msmtrec sets it by a setting of its own."""
+    task_layers: Literal["last", "all"] = "last"
+    """Layers of an expert with task-specific components T; pf-msmtrec sets it by a setting of its own."""
 
     @model_validator(mode="after")
     def _a_layer_for_each_level(self) -> Self:

@@ -50,9 +50,13 @@ UPGRADES: Mapping[str, Upgrade] = {
     "aggregation.alpha": _renamed("pf-msmtrec.expert_weight", "fedhca2.alpha"),
     "aggregation.beta": _renamed("pf-msmtrec.tower_weight", "fedhca2.beta"),
     "aggregation.share_lr": _renamed("pf-msmtrec.hyper_lr", "fedhca2.hyper_lr"),
-    "aggregation.pull": _renamed("pf-msmtrec.interpolation"),
+    "aggregation.pull": Upgrade(
+        reason="the weight λ of the personalization regularizer, pf-msmtrec.regularization, is pull / (1 - pull)"
+    ),
     "aggregation.consensus": _renamed("pf-msmtrec.consensus"),
-    "aggregation.average_global": _renamed("pf-msmtrec.average_global"),
+    "aggregation.average_global": Upgrade(
+        reason="the template always averages G; pf-msmtrec.template: none is the method without it"
+    ),
     "aggregation.gates": _renamed("pf-msmtrec.gates"),
     "aggregation.normalization": _renamed("pf-msmtrec.normalization"),
     "aggregation.towers": _renamed("pf-msmtrec.towers"),
@@ -73,13 +77,20 @@ UPGRADES: Mapping[str, Upgrade] = {
     "baselines.tree_lr": _renamed("trees-alone.learning_rate", "trees-pooled.learning_rate"),
     "federation.smoothing": Upgrade(reason="the validation AUC chooses the round as it is, as it did by default"),
     "train.averaging": _renamed("train.ema_decay"),
-    "train.consensus_weight": _renamed("pf-msmtrec.regularization"),
+    "train.consensus_weight": Upgrade(
+        reason="the personalization regularizer is proximal now: pf-msmtrec.regularization has another scale"
+    ),
 }
 """What became of each setting of version 0.1 that version 0.2 does not know."""
+IMPLIED: Mapping[str, str] = {
+    "model.template": "pf-msmtrec.template",
+    "model.task_layers": "pf-msmtrec.task_layers",
+}
+"""Common settings that a method sets by a setting of its own, which a user sets instead."""
 
 
 def refuse_old_key(key: str, source: str) -> None:
-    """Refuse a setting that has another name by now.
+    """Refuse a setting of the command line that has another name by now, or that follows from another.
 
     Raises
     ------
@@ -88,6 +99,8 @@ def refuse_old_key(key: str, source: str) -> None:
     """
     if key in UPGRADES:
         raise UserError(f"{source}: {UPGRADES[key].sentence(key)} ({PAGE})")
+    if key in IMPLIED:
+        raise UserError(f"{source}: '{key}' follows from '{IMPLIED[key]}': set that instead")
 
 
 def refuse_old_keys(document: Mapping[str, Any], source: str) -> None:
@@ -135,3 +148,5 @@ def _old_settings(document: Mapping[str, Any]) -> Iterator[str]:
         for key in own if isinstance(own, Mapping) else ():
             if key in UPGRADES:
                 yield f"methods.{name}: {UPGRADES[key].sentence(key, name)}"
+            elif key in IMPLIED:
+                yield f"methods.{name}: '{key}' follows from '{IMPLIED[key].removeprefix(f'{name}.')}'"

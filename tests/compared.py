@@ -162,7 +162,7 @@ def quality_of(config: RunConfig) -> float:
     quality += 0.01 * max(0.0, 2 - abs(math.log2(config.train.lr / 0.004)))
     quality += 0.01 if config.train.batch_size == 512 else 0.0
     own = config.methods.get(config.method, {})
-    return quality - (0.03 if own.get("interpolation") == 0 else 0.0)
+    return quality - (0.03 if own.get("regularization") == 0 else 0.0)
 
 
 def job_of(

@@ -82,7 +82,7 @@ class Tiny:
                 document.setdefault("methods", {}).setdefault(section.replace("_", "-"), {})[name] = value
             else:
                 (document.setdefault(section, {}) if section else document)[name] = value
-        return parse(RunConfig, document, "test").for_method(method)
+        return federated_method(method).configure(parse(RunConfig, document, "test"))
 
     def write(
         self,

@@ -13,9 +13,9 @@ from pfmsmtrec_flwr.comparison.harness import prepare_plan
 from pfmsmtrec_flwr.comparison.planning import Options
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.methods import METHODS
+from pfmsmtrec_flwr.methods import METHODS, find_method
 from pfmsmtrec_flwr.methods.configuration import load_config
-from pfmsmtrec_flwr.upgrades import UPGRADES
+from pfmsmtrec_flwr.upgrades import IMPLIED, UPGRADES
 
 OLD_SECTIONS = {
     "data": "name train_fraction synthetic",
@@ -106,6 +106,19 @@ def test_an_old_comparison_is_not_continued(tmp_path: Path, where: str) -> None:
     assert str(caught.value) == (
         f"{tmp_path} holds a comparison of version 0.1: name another --output, or remove it (docs/upgrading.md)"
     )
+
+
+@pytest.mark.parametrize(("key", "own"), IMPLIED.items())
+def test_what_a_method_sets_is_set_by_its_own_setting(tmp_path: Path, key: str, own: str) -> None:
+    assert line_of("synthetic", f"{key}=none") == f"--set: '{key}' follows from '{own}': set that instead"
+    path = tmp_path / "conf.yaml"
+    path.write_text(yaml.safe_dump({"methods": {"pf-msmtrec": {key: "none"}}}))
+    short = own.removeprefix("pf-msmtrec.")
+    assert line_of(path) == f"{path}: methods.pf-msmtrec: '{key}' follows from '{short}' (docs/upgrading.md)"
+    path.write_text(
+        find_method("pf-msmtrec").configure(RunConfig()).to_yaml()
+    )  # as a run leaves it: it can be read again
+    assert load_config(str(path), overrides=[f"{own}={'none' if 'template' in own else 'all'}"])
 
 
 def test_the_page_lists_what_changed() -> None:

@@ -69,24 +69,3 @@ def pull_to_consensus(values: Tensor, weights: Tensor, strength: float) -> Tenso
     """
     consensus = torch.einsum("sj,j...->s...", weights.to(values.dtype), values)
     return torch.lerp(values, consensus, strength)
-
-
-def pull_to_moved_consensus(start: Tensor, end: Tensor, weights: Tensor, direction: Tensor, strength: float) -> Tensor:
-    """Pull each scenario's parameters to a consensus that the coordinated update has moved.
-
-    ``(1 - strength) * end_s + strength * (sum_j weights_sj start_j + U_s)``. Where U_s is the weighted mean update,
-    this is `pull_to_consensus`. A strength of 0 keeps every bit (our construction).
-
-    Parameters
-    ----------
-    start, end
-        Parameters before and after local training (K, ...).
-    weights
-        Weights of all scenarios in each consensus (K, K), see `consensus_weights`.
-    direction
-        U_s of each scenario (K, ...), see `pfmsmtrec_flwr.aggregation.conflict_among.coordinate_among`.
-    strength
-        μ in [0, 1].
-    """
-    consensus = torch.einsum("sj,j...->s...", weights.to(start.dtype), start) + direction
-    return torch.lerp(end, consensus, strength)

@@ -32,7 +32,6 @@ VALIDATE = "evaluate.validation"
 TEST = "evaluate.test"
 
 _COMMON = "common"
-_CONSENSUS = "consensus"
 _ORDER = "order"
 _NOBODY = ""
 """Owner of common rows; no scenario has an empty name."""
@@ -118,15 +117,12 @@ class Incoming:
         Parameters that are the same for all scenarios, by name.
     personal
         Parameters of each scenario, by scenario and name.
-    consensus
-        Consensus of the personal parameters, for the regularizer.
     common_changes, personal_changes
         Changed rows of the tables that do not travel whole, named as in `common` and `personal`.
     """
 
     common: Tensors
     personal: dict[str, Tensors]
-    consensus: Tensors = field(default_factory=dict)
     common_changes: dict[str, ChangedRows] = field(default_factory=dict)
     personal_changes: dict[str, dict[str, ChangedRows]] = field(default_factory=dict)
 
@@ -161,8 +157,6 @@ def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> R
     records = RecordDict({_ORDER: order.pack(), "scenarios": ConfigRecord({"names": list(scenarios)})})
     if incoming.common:
         records[_COMMON] = pack_tensors(incoming.common)
-    if incoming.consensus:
-        records[_CONSENSUS] = pack_tensors(incoming.consensus)
     for scenario in scenarios:
         if personal := incoming.personal.get(scenario):
             records[f"{scenario}/parameters"] = pack_tensors(personal)
@@ -184,7 +178,6 @@ def unpack_orders(content: RecordDict) -> tuple[Order, Incoming, list[str]]:
     incoming = Incoming(
         common=unpack_tensors(arrays.get(_COMMON)),
         personal={name: unpack_tensors(arrays.get(f"{name}/parameters")) for name in scenarios},
-        consensus=unpack_tensors(arrays.get(_CONSENSUS)),
         common_changes=_unpack_changes(content, _NOBODY),
         personal_changes={name: _unpack_changes(content, name) for name in scenarios},
     )

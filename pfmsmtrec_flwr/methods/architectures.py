@@ -33,7 +33,7 @@ class Architecture:
     @property
     def fixed(self) -> Mapping[str, Value]:
         """Common settings that make a model one of this architecture, without the template of PF-MSMTrec."""
-        return {"model.architecture": self.name, "model.template": "none"}
+        return {"model.architecture": self.name}
 
 
 SINGLE_TASK = Architecture(name="single-task", summary="a network for each task", source="baseline")

@@ -121,7 +121,8 @@ class Method:
             One of these settings is unknown or impossible.
         """
         own = config.for_method(self.name)
-        return own.with_own({**self.own_settings(own), **self.fixed}, f"method {self.name}")
+        settings = own.own(self.settings)
+        return own.with_own({**settings.model_dump(), **settings.implied(), **self.fixed}, f"method {self.name}")
 
     def own_settings(self, config: RunConfig) -> Settings:
         """Return the values of the settings of the method itself, defaults included.

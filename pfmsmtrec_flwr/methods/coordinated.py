@@ -40,9 +40,9 @@ class ShareRule:
     radius
         Radius c of the coordination.
     alpha
-        Initial share α of the coordinated expert update.
+        Initial share α of the coordinated expert update; 0 turns the share off.
     beta
-        Initial share β of the attended tower update.
+        Initial share β of the attended tower update; 0 turns the share off.
     hyper_lr
         Step of the hyper-gradient that learns α and β.
     """
@@ -114,7 +114,7 @@ class CoordinatedStrategy(ScenarioStrategy):
 
     def expert_layout(self, update: ScenarioUpdate) -> ExpertLayout:
         """Return the layout of the tensors that are coordinated: here those of each expert."""
-        return ExpertLayout.of({name: update.end[name] for name in names_of(update.slots, [Part.EXPERT_SCENARIO])})
+        return ExpertLayout.of({name: update.end[name] for name in names_of(update.slots, [Part.EXPERT])})
 
     def coordinate(self, updates: Tensor) -> Coordination:
         """Coordinate the scenarios' updates (K, E, P) of all experts."""
@@ -265,10 +265,12 @@ class CoordinatedStrategy(ScenarioStrategy):
         keys
             Keys of the K updates.
         initial
-            Share that starts where there is none yet.
+            Share that starts where there is none yet; 0 turns the share off.
         change
             Updates (K, E, P).
         """
+        if not initial:
+            return change.new_zeros(change.shape[:2])
         nothing = torch.zeros_like(change[0])
         before = torch.stack([received.get(key, nothing) for key in keys])
         share = torch.stack([shares.get(key, torch.full((change.shape[1],), initial)) for key in keys])

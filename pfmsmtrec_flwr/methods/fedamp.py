@@ -32,7 +32,7 @@ from pfmsmtrec_flwr.methods.own_model import OwnModelClient
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 from pfmsmtrec_flwr.training.records import RoundCallback
 
-_ATTENDED = frozenset({Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS})
+_ATTENDED = frozenset({Part.EXPERT, Part.GATE, *TOWER_PARTS})
 
 
 class FedAMPSettings(MethodSettings):

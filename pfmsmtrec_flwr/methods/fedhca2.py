@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.methods.coordinated import CoordinatedStrategy, ShareRule
 from pfmsmtrec_flwr.model import Part, Slot
 from pfmsmtrec_flwr.training.records import RoundCallback
 
-_ENCODER = frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
+_ENCODER = frozenset({Part.EXPERT, Part.NORMALIZATION})
 _DECODER = frozenset({Part.GATE, Part.TOWER, Part.TOWER_NORMALIZATION})
 
 
@@ -163,7 +163,6 @@ METHOD = FederatedMethod(
     strategy=FedHCA2,
     parameters="personalised",
     settings=FedHCA2Settings,
-    fixed={"model.template": "none"},
     space={
         "conflict_radius": (0.2, 0.4, 0.6),
         "alpha": (0.1, 0.5),

@@ -17,7 +17,7 @@ from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.training.records import RoundCallback
 
-_BODY = frozenset({Part.EXPERT_SCENARIO, Part.GATE, Part.NORMALIZATION})
+_BODY = frozenset({Part.EXPERT, Part.GATE, Part.NORMALIZATION})
 
 
 class MaTFLSettings(MethodSettings):
@@ -72,6 +72,5 @@ METHOD = FederatedMethod(
     strategy=MaTFL,
     parameters="personalised",
     settings=MaTFLSettings,
-    fixed={"model.template": "none"},
     space={"threshold": (0.0, 0.25, 0.5, 1.0)},
 )

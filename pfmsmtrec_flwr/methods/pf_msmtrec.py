@@ -21,20 +21,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pfmsmtrec_flwr.aggregation import consensus
+from pfmsmtrec_flwr.aggregation import consensus, towers
 from pfmsmtrec_flwr.aggregation.agreement import Agreement
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, use_weights
-from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, RunConfig
+from pfmsmtrec_flwr.config import Fraction, MethodSettings, NotNegative, Positive, RunConfig, Settings
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.federation.protocol import Incoming, Stage
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
-from pfmsmtrec_flwr.federation.sharing import Sharing
+from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.methods.base import FederatedMethod
 from pfmsmtrec_flwr.methods.coordinated import CoordinatedStrategy, ShareRule
 from pfmsmtrec_flwr.methods.switches import switches
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
+from pfmsmtrec_flwr.training.local import Anchor
 from pfmsmtrec_flwr.training.records import RoundCallback
 
 
@@ -44,17 +45,24 @@ class PFMSMTRecSettings(MethodSettings):
     conflict_radius: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """Radius c: distance of the coordinated update from the mean update, relative to the mean update's length."""
     expert_weight: Fraction = 0.5
-    """Initial weight α of the coordinated expert update that a scenario receives."""
+    """Initial weight α of the coordinated expert update that a scenario receives; 0 turns it off."""
     tower_weight: Fraction = 0.5
-    """Initial weight β of the attended tower update that a scenario receives."""
+    """Initial weight β of the attended tower update that a scenario receives; 0 turns it off."""
     hyper_lr: NotNegative = 0.1
     """Step of the hyper-gradient that learns α and β; 0 leaves them as they start."""
-    interpolation: Fraction = 0.5
-    """Weight μ of the consensus in each scenario's new parameters."""
+    template: Literal["additive", "hadamard", "none"] = "additive"
+    """Composition of the experts' weights: G + S + T, (G + S) * (1 + T), or none: plain experts without G and T."""
+    task_layers: Literal["last", "all"] = "last"
+    """Layers of an expert with task-specific components T."""
+    task_decay: NotNegative = 10.0
+    """Decay of T towards zero, per unit of the learning rate: T stays within one over this value."""
+    attention_temperature: Positive = 0.2
+    """Temperature τ of the attention between towers."""
+    regularization: NotNegative = 1.0
+    """Weight λ of the personalization regularizer: after a round a scenario keeps 1 / (1 + λ) of its deviation from
+    those that it agrees with."""
     consensus: Literal["agreement", "examples"] = "agreement"
     """Scenarios in a consensus: those that agree, by the cosines of their updates so far, or all of them alike."""
-    average_global: bool = True
-    """Whether the template's global component G is averaged over the scenarios; otherwise it stays local."""
     gates: Literal["local", "federated"] = "local"
     """Whether gates stay local or are averaged."""
     normalization: Literal["local", "federated"] = "local"
@@ -71,8 +79,15 @@ class PFMSMTRecSettings(MethodSettings):
     is rows; otherwise all share one."""
     schedule: Literal["fused", "bottom-up"] = "fused"
     """Exchanges of a round: one for experts and towers, or one for experts and then one for towers."""
-    regularization: NotNegative = 0.0
-    """Weight λ of the personalization regularizer, which pulls local training to the consensus; 0 turns it off."""
+
+    @property
+    def pull(self) -> float:
+        """Weight μ = λ / (1 + λ) of the consensus in a scenario's new parameters."""
+        return self.regularization / (1.0 + self.regularization)
+
+    def implied(self) -> Settings:
+        """Return the common settings that the template sets."""
+        return {"model.template": self.template, "model.task_layers": self.task_layers}
 
 
 class PFMSMTRec(CoordinatedStrategy):
@@ -108,11 +123,9 @@ class PFMSMTRec(CoordinatedStrategy):
         """Share S, towers and tables as each scenario's own, G and federated gates as common; T stays local."""
         settings = config.own(cls.settings_type)
         common: set[Part] = set()
-        personal = {Part.EXPERT_SCENARIO}
+        personal = {Part.EXPERT}
         own_tables = settings.personalized_tables and config.federation.tables == "rows"
         (personal if own_tables else common).add(Part.FEDERATED_EMBEDDING)
-        if settings.average_global:
-            common.add(Part.EXPERT_GLOBAL)
         if settings.gates == "federated":
             common.add(Part.GATE)
         if settings.normalization == "federated":
@@ -120,11 +133,6 @@ class PFMSMTRec(CoordinatedStrategy):
         if settings.towers == "attended":
             personal |= TOWER_PARTS if settings.output_bias == "federated" else {Part.TOWER}
         return Sharing(frozenset(common), frozenset(personal))
-
-    @property
-    def regularization(self) -> float:
-        """Weight λ of the personalization regularizer."""
-        return self.settings.regularization
 
     def stages(self) -> tuple[Stage, ...]:
         """Return one exchange per round if fused; one for experts and one for towers if bottom-up."""
@@ -136,11 +144,19 @@ class PFMSMTRec(CoordinatedStrategy):
         if stage is not Stage.TOWERS:
             self._aggregate_tables(updates)
 
+    def personalize(self, end: Tensor, direction: Tensor, share: Tensor) -> Tensor:
+        """Move G by U and each scenario's S by its share of U; both are in the parameters (K, E, P)."""
+        return super().personalize(end, direction, share + (self.settings.template != "none"))
+
     def regularize(self, updates: Sequence[ScenarioUpdate], values: Tensor) -> Tensor:
         """Pull the values (K, ...) of each scenario by μ to its consensus."""
         examples = consensus.mixture_weights([update.examples for update in updates])
         weights = consensus.consensus_weights(examples, self._agreement(updates))
-        return consensus.pull_to_consensus(values, weights, self.settings.interpolation)
+        return consensus.pull_to_consensus(values, weights, self.settings.pull)
+
+    def attend(self, owners: Sequence[ScenarioUpdate], change: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend to the changes (K, d) of one tower layer by the scenarios' agreement, at the temperature τ."""
+        return towers.attend_by_similarity(change, self._agreement(owners), self.settings.attention_temperature)
 
     def observe(self, updates: Sequence[ScenarioUpdate], change: Tensor, cosines: Tensor) -> None:
         """Keep the cosines for the round's record, and learn the agreement from the changes and their cosines."""
@@ -181,10 +197,11 @@ class PFMSMTRecClient(ScenarioClient):
         super().__init__(store, config, state)
         self.settings = config.own(self.settings_type)
 
-    @property
-    def regularization(self) -> float:
-        """Weight λ of the personalization regularizer."""
-        return self.settings.regularization
+    def anchors(self, incoming: Incoming) -> Sequence[Anchor]:  # noqa: ARG002 - the anchors are known here
+        """Return zero as the value that the task-specific components T decay to."""
+        own = dict(self.model.named_parameters())
+        neutral = {name: torch.zeros_like(own[name]) for name in names_of(self.slots, [Part.EXPERT_TASK])}
+        return [Anchor(neutral, self.settings.task_decay)]
 
 
 METHOD = FederatedMethod(
@@ -195,6 +212,6 @@ METHOD = FederatedMethod(
     client=PFMSMTRecClient,
     parameters="personalised",
     settings=PFMSMTRecSettings,
-    space={"interpolation": (0.3, 0.5, 0.7), "expert_weight": (0.2, 0.5), "tower_weight": (0.2, 0.5)},
+    space={"regularization": (0.4, 1.0, 2.5), "expert_weight": (0.2, 0.5), "tower_weight": (0.2, 0.5)},
     switches=switches,
 )

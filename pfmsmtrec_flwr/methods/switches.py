@@ -7,25 +7,26 @@ from collections.abc import Iterator
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.methods.base import Switch
 
-SHOWN_REGULARIZATION = 0.01
-"""λ of the regularizer in the ablation of a configuration that does without it."""
 SHOWN_DECAY = 0.7
 """Decay of the mean over rounds in the ablation of a configuration that does without it."""
 
 
 def switches(config: RunConfig) -> Iterator[Switch]:
     """Yield every switch of PF-MSMTrec, also those that the configuration has turned already."""
-    yield Switch("hadamard template", {"model.template": "hadamard"}, "experts' weights as products G ⊙ T ⊙ S")
-    yield Switch("additive template", {"model.template": "additive"}, "experts' weights as sums G + T + S")
-    yield Switch("no template", {"model.template": "none"}, "plain experts, all of them scenario-specific")
+    yield Switch("no template", {"template": "none"}, "plain experts: no global and no task-specific component")
+    yield Switch("additive template", {"template": "additive"}, "experts' weights as sums G + S + T")
+    yield Switch("hadamard template", {"template": "hadamard"}, "experts' weights as products (G + S) ⊙ (1 + T)")
+    yield Switch("tasks in all layers", {"task_layers": "all"}, "components T in every layer of an expert")
+    yield Switch("tasks in the last layer", {"task_layers": "last"}, "components T in the last layer of an expert")
     yield Switch("federated normalization", {"normalization": "federated"}, "normalization is averaged")
     yield Switch("local normalization", {"normalization": "local"}, "normalization stays local")
     yield Switch("stale statistics", {"train.reestimate_batch_norm": False}, "statistics not re-estimated")
     yield Switch("fresh statistics", {"train.reestimate_batch_norm": True}, "statistics re-estimated on local rows")
     yield Switch("no coordination", {"conflict_radius": 0.0}, "c = 0: the plain mean update is added")
     yield Switch("fixed shares", {"hyper_lr": 0.0}, "α and β stay as they start")
-    yield Switch("no expert shares", {"expert_weight": 0.0, "hyper_lr": 0.0}, "α = 0: no update is added")
-    yield Switch("no pull", {"interpolation": 0.0}, "μ = 0: nothing pulls to the consensus")
+    yield Switch("no expert shares", {"expert_weight": 0.0}, "α = 0: no scenario's S moves by U")
+    yield Switch("no tower shares", {"tower_weight": 0.0}, "β = 0: no attended update is added")
+    yield Switch("no regularizer", {"regularization": 0.0}, "λ = 0: nothing pulls to the consensus")
     yield Switch("one consensus", {"consensus": "examples"}, "all are pulled to the same mean")
     yield Switch("agreeing consensus", {"consensus": "agreement"}, "each is pulled to those it agrees with")
     if config.federation.tables == "rows":  # else tables are the same for all, or local, anyway
@@ -38,7 +39,6 @@ def switches(config: RunConfig) -> Iterator[Switch]:
     yield Switch("local towers", {"towers": "local"}, "towers are not aggregated")
     yield Switch("federated output bias", {"output_bias": "federated"}, "output biases go with the towers")
     yield Switch("local output bias", {"output_bias": "local"}, "output biases stay local")
-    yield _regularizer(config)
     yield _mean_over_rounds(config)
     yield Switch("fused schedule", {"schedule": "fused"}, "experts and towers in one exchange")
     yield Switch("bottom-up schedule", {"schedule": "bottom-up"}, "towers in an exchange of their own")
@@ -47,12 +47,6 @@ def switches(config: RunConfig) -> Iterator[Switch]:
     yield Switch("local embeddings", {"federation.tables": "local"}, "tables stay local")
     yield Switch("federated gates", {"gates": "federated"}, "gates are averaged")
     yield Switch("local gates", {"gates": "local"}, "gates stay local")
-
-
-def _regularizer(config: RunConfig) -> Switch:
-    if config.methods[config.method]["regularization"]:
-        return Switch("no regularizer", {"regularization": 0.0}, "λ = 0")
-    return Switch("with regularizer", {"regularization": SHOWN_REGULARIZATION}, f"λ = {SHOWN_REGULARIZATION:g}")
 
 
 def _mean_over_rounds(config: RunConfig) -> Switch:

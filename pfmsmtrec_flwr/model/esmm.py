@@ -45,7 +45,7 @@ class ESMM(ScenarioModel):
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
         """Return the parts of the bottoms, of which each task has one."""
-        return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
+        return frozenset({Part.EXPERT, Part.NORMALIZATION})
 
     @classmethod
     def rows_of_towers(cls, positives: Sequence[int], rows: Sequence[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 Examples
 --------
-With a template, each of two tasks has its own composed copy of the four experts.
+With a template, each of two tasks has its own copy of the last layer of the four experts.
 
 >>> import torch
 >>> from pfmsmtrec_flwr.model.experts import Experts, plain_experts
@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pfmsmtrec_flwr.model.dropout import dropout
-from pfmsmtrec_flwr.model.template import Composition, TemplateLinear
+from pfmsmtrec_flwr.model.template import Composition, TaskLayers, TemplateLinear
 
 
 class Experts(nn.Module):
     """E perceptrons on one input; each layer is linear, with batch normalization, ReLU and dropout.
 
-    With a template, each task has its own composed copy of every expert: C = T * E networks are computed. Without one,
-    C = E networks serve all tasks.
+    With a template, each task has components of its own in the last layer, or in all layers. The layers without such
+    components are computed once for all tasks.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ class Experts(nn.Module):
         Share of hidden units dropped in training.
     composition
         Composition of the template's components; ``none``: plain experts.
+    task_layers
+        Layers with task-specific components.
     """
 
     def __init__(
@@ -52,14 +54,22 @@ class Experts(nn.Module):
         inputs: int,
         layers: Sequence[int],
         dropout: float,
-        composition: Composition,
+        composition: Composition = "none",
+        task_layers: TaskLayers = "last",
     ) -> None:
         super().__init__()
         self.experts = experts
         self.dropout = dropout
         widths = [inputs, *layers]
         self.layers = nn.ModuleList(
-            TemplateLinear(tasks, experts, before, after, composition) for before, after in itertools.pairwise(widths)
+            TemplateLinear(
+                tasks,
+                experts,
+                before,
+                after,
+                composition if task_layers == "all" or index == len(layers) - 1 else "none",
+            )
+            for index, (before, after) in enumerate(itertools.pairwise(widths))
         )
         self.norms = nn.ModuleList(
             nn.BatchNorm1d(layer.copies * layer.outputs) for layer in self.layers if isinstance(layer, TemplateLinear)
@@ -71,7 +81,7 @@ class Experts(nn.Module):
         Parameters
         ----------
         x
-            One input for all networks (B, D), or one for each network (B, C, D).
+            One input for all experts (B, D), or one for each expert (B, E, D).
         scales
             Factors of each layer's outputs, (B, C, O) for each layer; None: the outputs are not scaled.
         """
@@ -87,4 +97,4 @@ class Experts(nn.Module):
 
 def plain_experts(experts: int, inputs: int, layers: Sequence[int], dropout: float) -> Experts:
     """Return E perceptrons without a template, with outputs (B, 1, E, H); see `Experts`."""
-    return Experts(1, experts, inputs, layers, dropout, "none")
+    return Experts(1, experts, inputs, layers, dropout)

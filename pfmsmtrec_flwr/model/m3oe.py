@@ -77,7 +77,7 @@ class M3oE(ScenarioModel):
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
         """Return the parts of the experts, of which each task has one."""
-        return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
+        return frozenset({Part.EXPERT, Part.NORMALIZATION})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T).

@@ -47,6 +47,7 @@ class MMoE(ScenarioModel):
             settings.expert_layers,
             settings.dropout,
             settings.template,
+            settings.task_layers,
         )
         self.gates = Gates(spec.tasks, settings.experts, self.inputs)
         self.towers = Towers(spec.tasks, settings.expert_layers[-1], settings.tower_layers, settings.dropout)

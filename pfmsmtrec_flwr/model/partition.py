@@ -10,9 +10,9 @@ Examples
 >>> slots = partition(build_model(spec, ModelSettings(), seed=0))
 >>> slots["federated_embeddings.weight"].part.value
 'federated embedding'
->>> slot = slots["experts.layers.1.weight_scenario"]
+>>> slot = slots["experts.layers.1.weight"]
 >>> slot.part.value, slot.layer
-('expert, scenario-specific', 1)
+('expert', 1)
 >>> slots["gates.of_task.ctr.weight"].task
 'ctr'
 """
@@ -36,12 +36,10 @@ from pfmsmtrec_flwr.model.template import TemplateLinear
 from pfmsmtrec_flwr.model.towers import OutputLayer, Towers
 
 _COMPONENT = {
-    "weight_global": Part.EXPERT_GLOBAL,
-    "bias_global": Part.EXPERT_GLOBAL,
+    "weight": Part.EXPERT,
+    "bias": Part.EXPERT,
     "weight_task": Part.EXPERT_TASK,
     "bias_task": Part.EXPERT_TASK,
-    "weight_scenario": Part.EXPERT_SCENARIO,
-    "bias_scenario": Part.EXPERT_SCENARIO,
 }
 
 
@@ -74,7 +72,7 @@ def _slots(model: ScenarioModel) -> Iterator[Slot]:
         elif isinstance(owner, StarLayers):
             yield from _star_slots(name, owner)
         elif isinstance(owner, DomainRepresentation):
-            yield from _network_slots(name, owner, Part.EXPERT_SCENARIO)
+            yield from _network_slots(name, owner, Part.EXPERT)
     for name, owner in model.named_modules():  # last: the layers and normalization of a tower belong to it
         if isinstance(owner, Gates):
             yield from _task_slots(name, owner.of_task, Part.GATE)
@@ -99,7 +97,7 @@ def _star_slots(name: str, bottom: StarLayers) -> Iterator[Slot]:
     for index, layer in enumerate(bottom.layers):
         if isinstance(layer, StarLinear):
             for own in _own(layer):
-                yield Slot(f"{name}.layers.{index}.{own}", Part.EXPERT_SCENARIO, layer=index)
+                yield Slot(f"{name}.layers.{index}.{own}", Part.EXPERT, layer=index)
 
 
 def _task_slots(name: str, of_task: nn.ModuleDict, part: Part) -> Iterator[Slot]:

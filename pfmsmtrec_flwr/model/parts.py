@@ -20,9 +20,10 @@ class Part(StrEnum):
 
     LOCAL_EMBEDDING = "local embedding"
     FEDERATED_EMBEDDING = "federated embedding"
-    EXPERT_GLOBAL = "expert, global shared"
+    EXPERT = "expert"
+    """Experts' weights without their task-specific components: G + S of the template."""
     EXPERT_TASK = "expert, task-specific"
-    EXPERT_SCENARIO = "expert, scenario-specific"
+    """Task-specific components T of the experts' weights, which never leave their scenario."""
     GATE = "gate"
     TOWER = "tower"
     OUTPUT_BIAS = "tower, output bias"

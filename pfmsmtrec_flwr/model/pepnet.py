@@ -64,7 +64,7 @@ class PEPNet(ScenarioModel):
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
         """Return the parts of the networks, of which each task has one, and of the gates that scale their layers."""
-        return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.GATE})
+        return frozenset({Part.EXPERT, Part.NORMALIZATION, Part.GATE})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""

@@ -91,7 +91,7 @@ class PLE(ScenarioModel):
         """Return the experts, if tasks have some of their own, and the gates over all of them that levels share."""
         if not settings.specific_experts:
             return frozenset()
-        experts = frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION})
+        experts = frozenset({Part.EXPERT, Part.NORMALIZATION})
         return experts | {Part.GATE} if settings.extraction_levels > 1 else experts
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class SingleTask(ScenarioModel):
     @classmethod
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:  # noqa: ARG003
         """Return the parts of the bottoms, one per task, and of the tables, whose rows hold all tasks' embeddings."""
-        return frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.FEDERATED_EMBEDDING, Part.LOCAL_EMBEDDING})
+        return frozenset({Part.EXPERT, Part.NORMALIZATION, Part.FEDERATED_EMBEDDING, Part.LOCAL_EMBEDDING})
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""

@@ -74,7 +74,7 @@ class STEM(ScenarioModel):
     def by_task(cls, settings: ModelSettings) -> frozenset[Part]:
         """Return the tables, the gates over all experts and, if tasks have experts of their own, the experts."""
         tables = frozenset({Part.FEDERATED_EMBEDDING, Part.LOCAL_EMBEDDING})
-        experts = frozenset({Part.EXPERT_SCENARIO, Part.NORMALIZATION, Part.GATE})
+        experts = frozenset({Part.EXPERT, Part.NORMALIZATION, Part.GATE})
         return tables | experts if settings.specific_experts else tables
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:

@@ -14,12 +14,14 @@ Examples
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.model.template import TemplateLinear
 
 
 class LocalOptimizer:
@@ -75,9 +77,20 @@ def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimi
     tables = [parameter for parameter in parameters if id(parameter) in apart]
     optimizers: list[torch.optim.Optimizer] = []
     if network:
-        adam = torch.optim.Adam(network, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+        adam = torch.optim.Adam(_groups(model, network, settings), lr=settings.lr, fused=True)
         optimizers.append(adam)
     if tables:
         on_cpu = tables[0].device.type == "cpu"
         optimizers.append(torch.optim.Adagrad(tables, lr=settings.embedding_lr, fused=on_cpu or None))
     return LocalOptimizer(optimizers)
+
+
+def _groups(model: ScenarioModel, network: Sequence[nn.Parameter], settings: TrainSettings) -> list[dict[str, Any]]:
+    """Return the network's parameters with their weight decay: none for components that the template shrinks itself."""
+    layers = (module for module in model.modules() if isinstance(module, TemplateLinear))
+    apart = {id(own) for layer in layers for own in (layer.weight_task, layer.bias_task)}
+    groups = (
+        ([each for each in network if id(each) not in apart], settings.weight_decay),
+        ([each for each in network if id(each) in apart], 0.0),
+    )
+    return [{"params": members, "weight_decay": decay} for members, decay in groups if members]

@@ -72,7 +72,7 @@ def test_a_single_model_keeps_every_bit() -> None:
     assert torch.equal(mix(model, attention(squared_distances(model), self_weight=0.5, width=1.0)), model)
 
 
-@given(st.integers(0, 1000), st.integers(2, 6), st.floats(0.01, 1.0), st.floats(0.05, 5.0), st.floats(1e-3, 1e3))
+@given(st.integers(0, 1000), st.integers(2, 6), st.floats(0.01, 0.99), st.floats(0.05, 5.0), st.floats(1e-3, 1e3))
 def test_weights_are_those_of_a_mixture(seed: int, scenarios: int, own: float, width: float, scale: float) -> None:
     models = torch.randn(scenarios, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     distances = squared_distances(models)

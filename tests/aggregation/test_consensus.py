@@ -12,7 +12,6 @@ from pfmsmtrec_flwr.aggregation.consensus import (
     consensus_weights,
     mixture_weights,
     pull_to_consensus,
-    pull_to_moved_consensus,
     weighted_mean,
 )
 
@@ -122,25 +121,3 @@ def test_who_agrees_with_nobody_neither_pulls_nor_is_pulled(strength: float) -> 
     assert torch.equal(pulled[2], values[2])
     without = pull_to_consensus(values[:2], consensus_weights(mixture_weights([2, 3]), agreement[:2, :2]), strength)
     torch.testing.assert_close(pulled[:2], without)
-
-
-class TestMovedConsensus:
-    WEIGHTS = torch.tensor([[0.75, 0.25, 0.0], [0.25, 0.5, 0.25], [0.0, 0.25, 0.75]], dtype=torch.float64)
-
-    def test_by_hand(self) -> None:
-        start, end = torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [7.0]])
-        weights = torch.tensor([[0.75, 0.25], [0.5, 0.5]], dtype=torch.float64)
-        direction = torch.tensor([[0.5], [1.0]])
-        # Consensus: 0.75 + 0.75 + 0.5 = 2, and 0.5 + 1.5 + 1 = 3.
-        found = pull_to_moved_consensus(start, end, weights, direction, 0.25)
-        torch.testing.assert_close(found, torch.tensor([[2.0], [6.0]]))
-
-    def test_moved_by_the_mean_update_it_is_the_plain_consensus(self) -> None:
-        start, updates = drawn(3, 2, 8, seed=7), drawn(3, 2, 8, seed=8)
-        mean = torch.einsum("sj,jep->sep", self.WEIGHTS.float(), updates)
-        moved = pull_to_moved_consensus(start, start + updates, self.WEIGHTS, mean, 0.3)
-        torch.testing.assert_close(moved, pull_to_consensus(start + updates, self.WEIGHTS, 0.3))
-
-    def test_a_strength_of_zero_keeps_every_bit(self) -> None:
-        start, end = drawn(3, 2, 5, seed=9), drawn(3, 2, 5, seed=10)
-        assert torch.equal(pull_to_moved_consensus(start, end, self.WEIGHTS, end, 0.0), end)

@@ -29,7 +29,7 @@ def stores(tiny: Tiny) -> list[ScenarioStore]:
 
 
 def config(tiny: Tiny, architecture: str = "mmoe", **settings: Any) -> RunConfig:
-    return tiny.config(**{"model__template": "none", "model__architecture": architecture} | settings)
+    return tiny.config(**{"model__architecture": architecture} | settings)
 
 
 def figures(result: TrainingResult) -> list[Any]:

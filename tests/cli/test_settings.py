@@ -19,7 +19,6 @@ def test_settings_of_one_method_are_listed(pfmsmtrec: Command, capsys: pytest.Ca
     assert pfmsmtrec("settings", "fedhca2") == 0
     printed = capsys.readouterr().out
     assert "fedhca2.alpha" in printed
-    assert "Fixed: model.template = none." in printed
     assert "train.lr" not in printed
     assert pfmsmtrec("settings", "fedavg") == 0
     assert "The method has no settings of its own." in capsys.readouterr().out

@@ -208,18 +208,18 @@ def test_ablations_have_the_tuned_settings_and_a_switch_turned(tmp_path: Path) -
     summary = made.run().summary
     names = [variant.name for variant in summary.variants]
     assert names[0] == "pf-msmtrec"
-    assert {"pf-msmtrec: no pull", "pf-msmtrec: local gates"} <= set(names)
+    assert {"pf-msmtrec: no regularizer", "pf-msmtrec: local gates"} <= set(names)
     assert "pf-msmtrec: federated gates" not in names
-    no_pull = summary.variants[names.index("pf-msmtrec: no pull")]
-    assert (no_pull.method, no_pull.trials, no_pull.settings["interpolation"]) == ("pf-msmtrec", 30, 0.0)
-    assert no_pull.settings["train.lr"] == summary.variants[0].settings["train.lr"] != 0.001
-    line = summary.line("pf-msmtrec: no pull")
+    without = summary.variants[names.index("pf-msmtrec: no regularizer")]
+    assert (without.method, without.trials, without.settings["regularization"]) == ("pf-msmtrec", 30, 0.0)
+    assert without.settings["train.lr"] == summary.variants[0].settings["train.lr"] != 0.001
+    line = summary.line("pf-msmtrec: no regularizer")
     assert line is not None
     against = line.tasks["ctr"].against
     assert against is not None
     assert against.loss == 2
     assert against.difference == pytest.approx(-0.03)
-    assert (made.output / "runs" / "pf-msmtrec-no-pull").is_dir()
+    assert (made.output / "runs" / "pf-msmtrec-no-regularizer").is_dir()
 
 
 def test_a_method_that_fails_costs_the_others_nothing(tmp_path: Path) -> None:

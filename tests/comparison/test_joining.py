@@ -78,7 +78,7 @@ def test_what_is_kept_is_what_the_method_shares(kept: dict[str, Path]) -> None:
     fedavg = Consensus.load(kept["fedavg"] / CONSENSUS_NAME)
     ours = Consensus.load(kept["pf-msmtrec"] / CONSENSUS_NAME)
     assert fedavg.parts == frozenset(Part) - PRIVATE
-    assert {Part.EXPERT_SCENARIO, Part.TOWER} <= ours.parts
+    assert {Part.EXPERT, Part.TOWER} <= ours.parts
     assert not ours.parts & {Part.NORMALIZATION, Part.TOWER_NORMALIZATION, Part.LOCAL_EMBEDDING, Part.GATE}
     assert not any("local_embeddings" in name for name in fedavg.tensors)
     results = read_results(kept["fedavg"])
@@ -153,7 +153,7 @@ def test_every_scenario_is_left_out_once_and_joins_with_every_share(tmp_path: Pa
         )
 
     config = RunConfig(method="fedavg").with_settings(
-        {"train.lr": 0.5, "pf-msmtrec.interpolation": 0.1, "data.train_fraction": 0.5, "federation.min_scenarios": 3},
+        {"train.lr": 0.5, "pf-msmtrec.regularization": 0.1, "data.train_fraction": 0.5, "federation.min_scenarios": 3},
         "test",
     )
     made = joinings(config, ["A", "B", "C"], make)

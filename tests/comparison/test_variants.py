@@ -12,9 +12,9 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.methods import find_method
 
 SWITCHED = {
-    "hadamard": {"additive template", "no template"},
-    "additive": {"hadamard template", "no template"},
-    "none": {"hadamard template", "additive template"},
+    "hadamard": {"no template", "additive template"},
+    "additive": {"no template", "hadamard template"},
+    "none": {"additive template", "hadamard template"},
 }
 ALWAYS = {
     "federated normalization",
@@ -22,14 +22,15 @@ ALWAYS = {
     "no coordination",
     "fixed shares",
     "no expert shares",
-    "no pull",
+    "no tower shares",
+    "no regularizer",
+    "tasks in all layers",
     "one consensus",
     "common tables",
     "uses balanced",
     "local towers",
     "federated output bias",
     "with averaging",
-    "with regularizer",
     "bottom-up schedule",
     "plain embeddings",
     "local embeddings",
@@ -50,14 +51,14 @@ def names(config: RunConfig) -> set[str]:
 
 @pytest.mark.parametrize("template", ["hadamard", "additive", "none"])
 def test_every_switch_is_turned_to_where_it_is_not(template: str) -> None:
-    config = RunConfig().with_settings({"model.template": template}, "test")
+    config = RunConfig().with_settings({"pf-msmtrec.template": template}, "test")
     assert names(config) == ALWAYS | SWITCHED[template]
 
 
 @pytest.mark.parametrize(
     ("settings", "shown", "left_out"),
     [
-        ({"regularization": 0.1}, "no regularizer", "with regularizer"),
+        ({"task_layers": "all"}, "tasks in the last layer", "tasks in all layers"),
         ({"gates": "federated"}, "local gates", "federated gates"),
         ({"schedule": "bottom-up"}, "fused schedule", "bottom-up schedule"),
         ({"federation.tables": "plain"}, "row-wise embeddings", "plain embeddings"),
@@ -68,7 +69,7 @@ def test_every_switch_is_turned_to_where_it_is_not(template: str) -> None:
         ({"row_balance": 0.5}, "uses counted alike", "uses balanced"),
         ({"train.min_steps": 24}, "equal batches", "fresh statistics"),
         ({"train.embedding_optimizer": "adagrad"}, "tables by Adam", "fresh statistics"),
-        ({"interpolation": 0.0}, "fixed shares", "no pull"),
+        ({"regularization": 0.0}, "fixed shares", "no regularizer"),
         ({"consensus": "examples"}, "agreeing consensus", "one consensus"),
         ({"personalized_tables": False}, "personal tables", "common tables"),
         ({"federation.tables": "plain"}, "one consensus", "common tables"),

@@ -192,7 +192,7 @@ def test_tenrec_with_made_up_negatives_and_unlike_tasks(
 ) -> None:
     source, data = layouts.tenrec(tmp_path / "source"), tmp_path / "data"
     assert pfmsmtrec("prepare", "tenrec", "--source", source, "--data", data, "--negatives", "3") == 0
-    output = train(pfmsmtrec, "tenrec", "tenrec", tmp_path, "model.template=hadamard", "federation.reference=[alone]")
+    output = train(pfmsmtrec, "tenrec", "tenrec", tmp_path, "federation.reference=[alone]")
     results = read_results(output)
     tasks = {name: tuple(scenario.tasks) for name, scenario in results.scenarios.items()}
     assert tasks == {
@@ -218,16 +218,6 @@ def test_tenrec_with_made_up_negatives_and_unlike_tasks(
     manifest = json.loads(next((data / "tenrec" / "QB-article").glob("*/manifest.json")).read_text())
     rows = len(pd.read_csv(source / "QB-article.csv"))
     assert manifest["extra"]["negatives"] == {"task": "click", "per_positive": 3, "rows": 3 * rows}
-
-
-def test_averaging_what_a_template_keeps_per_task_is_refused(
-    pfmsmtrec: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source, data = layouts.tenrec(tmp_path / "source"), tmp_path / "data"
-    assert pfmsmtrec("prepare", "tenrec", "--source", source, "--data", data, "--negatives", "1") == 0
-    words = ["run", "--conf", "tenrec", "--method", "fedavg", "--engine", "inline", "--data", data]
-    assert pfmsmtrec(*words, "--set", "model.template=hadamard", "--set", "federation.reference=[]") == 1
-    assert "set model.template=none" in capsys.readouterr().err
 
 
 def test_made_up_rows_are_what_they_say(tmp_path: Path) -> None:

@@ -50,13 +50,11 @@ def test_parameters_survive_their_journey() -> None:
     incoming = Incoming(
         common={"count": torch.tensor(7), "w": torch.tensor([[1.0, -0.0], [float("inf"), 1e-40]])},
         personal={"NL": {"v": torch.ones(2, dtype=torch.float64)}, "US": {}},
-        consensus={"v": torch.zeros(2)},
     )
     order, back, scenarios = unpack_orders(pack_orders(ORDER, incoming, ["NL", "US"]))
     assert (order, scenarios) == (ORDER, ["NL", "US"])
     assert equal(back.common, incoming.common)
     assert equal(back.personal["NL"], incoming.personal["NL"])
-    assert equal(back.consensus, incoming.consensus)
     assert back.personal["US"] == {}
 
 

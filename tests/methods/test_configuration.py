@@ -56,8 +56,8 @@ def test_every_conf_that_comes_along_is_sound(name: str) -> None:
             "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.hyper_lr': got -0.1; input shoul",
         ),
         (
-            "pf-msmtrec.interpolation=1.1",
-            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.interpolation': got 1.1; inp",
+            "pf-msmtrec.regularization=-1",
+            "CONF: settings of method pf-msmtrec: key 'pf-msmtrec.regularization': got -1; inp",
         ),
         (
             "pf-msmtrec.schedule=down",

@@ -20,8 +20,8 @@ FREE = {"ditto__lam": 0.0}
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model__template": "hadamard", "train__optimizer_state": "keep"},
-        {"model__template": "none", "train__optimizer_state": "reset"},
+        {"train__optimizer_state": "keep"},
+        {"train__optimizer_state": "reset"},
         {"train__ema_decay": 0.6, "data__train_fraction": 0.5, "train__reestimate_batch_norm": False},
     ],
 )

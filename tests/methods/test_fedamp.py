@@ -16,15 +16,15 @@ from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.fedamp import METHOD, FedAMP, FedAMPClient
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part, build_model
 
-ATTENDED = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.GATE, *TOWER_PARTS}
+ATTENDED = {Part.EXPERT, Part.GATE, *TOWER_PARTS}
 LOCAL_TABLES = {"federation__tables": "local"}
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model__template": "hadamard", "train__optimizer_state": "keep"},
-        {"model__template": "none", "train__optimizer_state": "reset"},
+        {"train__optimizer_state": "keep"},
+        {"train__optimizer_state": "reset"},
         {"train__ema_decay": 0.6, "data__train_fraction": 0.5, "train__reestimate_batch_norm": False},
     ],
 )
@@ -110,7 +110,3 @@ def test_a_model_goes_on_where_it_was_not_at_its_mixture(tiny: Tiny, tmp_path: P
     state = second.predictor.state_dict()
     assert left.keys() == mixture.keys()
     assert all(torch.equal(state[name], value) for name, value in left.items())
-
-
-def test_no_consensus_is_sent_for_it(tiny: Tiny) -> None:
-    assert FedAMP(tiny.config("fedamp", pf_msmtrec__regularization=0.5)).regularization == 0

@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.fedhca2 import METHOD, FedHCA2
 from pfmsmtrec_flwr.model import Part, Slot
 
-ENCODER = {Part.EXPERT_SCENARIO, Part.NORMALIZATION}
+ENCODER = {Part.EXPERT, Part.NORMALIZATION}
 DECODER = {Part.GATE, Part.TOWER, Part.TOWER_NORMALIZATION}
 
 
@@ -45,11 +45,10 @@ def test_the_configuration_does_not_change_what_it_is(tiny: Tiny) -> None:
     other = {
         "pf_msmtrec__consensus": "agreement",
         "pf_msmtrec__personalized_tables": True,
-        "pf_msmtrec__interpolation": 0.7,
+        "pf_msmtrec__template": "hadamard",
     }
-    config = configured(tiny, model__template="hadamard", pf_msmtrec__regularization=0.1, **other)
+    config = configured(tiny, pf_msmtrec__regularization=0.1, **other)
     assert config.model.template == "none"
-    assert FedHCA2(config).regularization == 0.0
     parameters = tiny.trained(config).strategy.parameters
     slots = tiny.trained(config).strategy.parameters.slots["US"]
     assert {slots[name].part for name in parameters.common} == {Part.FEDERATED_EMBEDDING}
@@ -60,7 +59,7 @@ def test_the_encoder_of_a_scenario_is_one_vector(tiny: Tiny, tmp_path: Path) -> 
     run = tiny.train(configured(tiny, federation__scenarios=[]), tmp_path / "a", strategy=Watched)
     slots = run.strategy.parameters.slots["US"]
     names = encoder_names(slots)
-    assert {name.rpartition(".")[2] for name in names} == {"weight_scenario", "bias_scenario", "weight", "bias"}
+    assert {name.rpartition(".")[2] for name in names} == {"weight", "bias"}
     width = sum(run.models["US"][name].numel() for name in names)
     assert [updates.shape for updates in run.strategy.seen] == [(4, 1, width)] * 2
     assert {alpha.shape for alpha in run.strategy.memory.alpha.values()} == {(1,)}

@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.aggregation.conflict import Coordination
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, payload_bytes, unpack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, payload_bytes, unpack_replies
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
@@ -25,9 +25,7 @@ from pfmsmtrec_flwr.model import Part
 NOTHING_SHARED = {
     "pf_msmtrec__expert_weight": 0.0,
     "pf_msmtrec__tower_weight": 0.0,
-    "pf_msmtrec__interpolation": 0.0,
-    "pf_msmtrec__hyper_lr": 0.0,
-    "pf_msmtrec__average_global": False,
+    "pf_msmtrec__template": "none",
     "federation__tables": "local",
     "pf_msmtrec__normalization": "local",
     "pf_msmtrec__regularization": 0.0,
@@ -47,6 +45,7 @@ BASELINES = (
     "mat-fl",
     "fedhca2",
 )
+PLAIN: dict[str, Any] = {"pf_msmtrec__template": "none"}
 ONE_FOR_ALL: dict[str, Any] = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
 FREE: dict[str, Any] = {"fedprox__mu": 0.0, "ditto__lam": 0.0, "mr_mtl__lam": 0.0, "fedamp__lam_over_alpha": 0.0}
 ONE: dict[str, Any] = {"federation__scenarios": ["US"]}
@@ -58,8 +57,8 @@ ALL: dict[str, Any] = {"federation__scenarios": []}
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model__template": "hadamard", "train__optimizer_state": "keep"},
-        {"model__template": "none", "train__optimizer_state": "reset"},
+        {"train__optimizer_state": "keep"},
+        {"train__optimizer_state": "reset"},
         {"train__ema_decay": 0.6, "federation__rounds": 3},
         {"data__train_fraction": 0.5},
     ],
@@ -78,7 +77,8 @@ def test_nothing_shared_is_training_alone(tiny: Tiny, settings: dict[str, Any], 
     [
         {"pf_msmtrec__expert_weight": 0.5},
         {"pf_msmtrec__tower_weight": 0.5},
-        {"pf_msmtrec__interpolation": 0.1, "pf_msmtrec__consensus": "examples"},
+        {"pf_msmtrec__regularization": 0.1, "pf_msmtrec__consensus": "examples"},
+        {"pf_msmtrec__template": "additive"},
         {"pf_msmtrec__normalization": "federated"},
     ],
 )
@@ -91,8 +91,8 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("method", "own"),
     [
-        ("pf-msmtrec", {}),
-        ("pf-msmtrec", ONE_FOR_ALL),
+        ("pf-msmtrec", PLAIN),
+        ("pf-msmtrec", PLAIN | ONE_FOR_ALL),
         ("fedavg", {}),
         ("fedbn", {}),
         ("fedper", {}),
@@ -108,7 +108,7 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
 )
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"pf_msmtrec__regularization": 0.5}, {"train__ema_decay": 0.6, "data__train_fraction": 0.5}],
+    [{}, {"pf_msmtrec__regularization": 2.0}, {"train__ema_decay": 0.6, "data__train_fraction": 0.5}],
     ids=["plain", "regularized", "averaged"],
 )
 def test_a_single_scenario_trains_alone(
@@ -124,7 +124,7 @@ def test_a_single_scenario_trains_alone(
 @pytest.mark.parametrize("kept", ["local", "federated"])
 def test_a_single_scenario_alone_with_everything_on(tiny: Tiny, kept: str) -> None:
     own = {f"pf_msmtrec__{part}": kept for part in ("gates", "normalization", "output_bias")}
-    settings = {"federation__tables": "plain", **own, **ONE}
+    settings = {"federation__tables": "plain", **own, **ONE, **PLAIN}
     alone = tiny.trained(tiny.config("alone", **settings))
     assert same(alone.models, tiny.trained(tiny.config(**settings)).models)
 
@@ -137,7 +137,7 @@ def test_a_scenario_alone_does_not_depend_on_company(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("method", ["pf-msmtrec", *BASELINES])
 def test_neither_nodes_nor_the_order_of_replies_change_a_bit(tiny: Tiny, tmp_path: Path, method: str) -> None:
-    config = tiny.config(method, pf_msmtrec__regularization=0.01, train__ema_decay=0.6, **ALL)
+    config = tiny.config(method, train__ema_decay=0.6, **ALL)
     hosting = NODES.get(method, ((1, False), (4, True)))
     runs = [tiny.train(config, tmp_path / f"{nodes}{turned}", nodes=nodes, turned=turned) for nodes, turned in hosting]
     assert len(runs[0].models) == 4
@@ -199,8 +199,8 @@ def test_an_overridden_step_takes_effect(tiny: Tiny, tmp_path: Path) -> None:
 
     plain = tiny.trained(tiny.config())
     still = tiny.train(tiny.config(), tmp_path / "b", strategy=Still)
-    without = tiny.trained(tiny.config(pf_msmtrec__expert_weight=0.0, pf_msmtrec__hyper_lr=0.0))
-    frozen = tiny.train(tiny.config(pf_msmtrec__hyper_lr=0.0), tmp_path / "d", strategy=Still)
+    without = tiny.trained(tiny.config(**PLAIN, pf_msmtrec__expert_weight=0.0))
+    frozen = tiny.train(tiny.config(**PLAIN), tmp_path / "d", strategy=Still)
     assert not same(plain.models, still.models)
     assert same(without.models, frozen.models)
 
@@ -232,7 +232,7 @@ def test_bottom_up_trains_towers_alone_in_its_second_exchange(
     for stage, updates in run.strategy.seen:
         for update in updates:
             parts = {slots[name].part for name in update.end}
-            assert parts == ({Part.TOWER} if stage is Stage.TOWERS else {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO})
+            assert parts == ({Part.TOWER} if stage is Stage.TOWERS else {Part.EXPERT})
             assert any(not torch.equal(update.end[name], update.start[name]) for name in update.end)
             assert bool(update.rows) == (stage is Stage.EXPERTS)
     for scenario in ("FR", "US"):
@@ -292,9 +292,9 @@ def uneven(tiny: Tiny) -> str:
     ("method", "settings"),
     [
         ("pf-msmtrec", {}),
-        ("pf-msmtrec", {"pf_msmtrec__schedule": "bottom-up", "pf_msmtrec__regularization": 0.1}),
-        ("pf-msmtrec", {"model__template": "none", "pf_msmtrec__gates": "federated"}),
-        *((method, {"model__template": "none"}) for method in BASELINES),
+        ("pf-msmtrec", {"pf_msmtrec__schedule": "bottom-up"}),
+        ("pf-msmtrec", {"pf_msmtrec__template": "none", "pf_msmtrec__gates": "federated"}),
+        *((method, {}) for method in BASELINES),
         ("fedamp", {}),
         ("alone", {}),
     ],
@@ -307,17 +307,11 @@ def test_a_scenario_may_lack_a_task(tiny: Tiny, uneven: str, method: str, settin
     assert "auc.like" not in run.result.test["BB"]
 
 
-@pytest.mark.parametrize("method", [name for name in BASELINES if name not in {"fedamp", "fedhca2"}])
-def test_what_is_kept_per_task_is_not_averaged_over_other_tasks(tiny: Tiny, uneven: str, method: str) -> None:
-    with pytest.raises(UserError, match=r"AA has the tasks click, like and BB has click: set model.template=none, or"):
-        tiny.trained(tiny.config(method, data__name=uneven, **ALL))
-
-
 @pytest.mark.parametrize("method", ["fedavg", "fedamp", "pf-msmtrec"])
 @pytest.mark.parametrize("architecture", ["single-task", "ple", "aitm", "esmm"])
 def test_nor_is_what_an_architecture_keeps_per_task(tiny: Tiny, uneven: str, method: str, architecture: str) -> None:
-    settings = {"model__architecture": architecture, "model__template": "none", "model__experts": 3, **ALL}
-    message = rf"^{method} shares what a model of architecture {architecture} keeps per task \(.*expert, scenario-spec"
+    settings = {"model__architecture": architecture, "model__experts": 3, **ALL}
+    message = rf"^{method} shares what a model of architecture {architecture} keeps per task \(.*expert"
     with pytest.raises(UserError, match=message) as caught:
         tiny.trained(tiny.config(method, data__name=uneven, **settings))
     assert str(caught.value).endswith(
@@ -330,19 +324,20 @@ def test_nor_is_what_an_architecture_keeps_per_task(tiny: Tiny, uneven: str, met
 
 def test_nor_is_normalization_with_a_template(tiny: Tiny, uneven: str) -> None:
     settings = {"pf_msmtrec__normalization": "federated", **ALL}
-    with pytest.raises(UserError, match=r"\(normalization\), but AA has .* BB has click: set model.template=none, or"):
+    message = r"\(normalization\), but AA has .* BB has click: set pf-msmtrec.template=none, or"
+    with pytest.raises(UserError, match=message):
         tiny.trained(tiny.config(data__name=uneven, **settings))
-    run = tiny.trained(tiny.config(data__name=uneven, model__template="none", **settings))
+    run = tiny.trained(tiny.config(data__name=uneven, pf_msmtrec__template="none", **settings))
     assert "auc.like" not in run.result.test["BB"]
 
 
 @pytest.mark.parametrize("schedule", ["fused", "bottom-up"])
 @pytest.mark.parametrize("gates", ["local", "federated"])
 def test_nothing_private_is_in_any_message(tiny: Tiny, schedule: str, gates: str) -> None:
-    settings = {"pf_msmtrec__schedule": schedule, "pf_msmtrec__gates": gates, "pf_msmtrec__regularization": 0.01}
+    settings = {"pf_msmtrec__schedule": schedule, "pf_msmtrec__gates": gates}
     run = tiny.trained(tiny.config(**settings))
     slots = run.strategy.parameters.slots["US"]
-    allowed = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO, Part.TOWER, Part.FEDERATED_EMBEDDING}
+    allowed = {Part.EXPERT, Part.TOWER, Part.FEDERATED_EMBEDDING}
     allowed |= {Part.GATE} if gates == "federated" else set()
     seen = set()
     for message in (*run.grid.sent, *run.grid.replies):
@@ -392,24 +387,6 @@ def test_of_a_table_only_touched_rows_come_back(tiny: Tiny, tmp_path: Path) -> N
             assert int(update.counts.sum()) == 16 * 2  # one batch, two federated fields
             assert update.values.shape == (len(update.rows), 2)
             assert before[scenario].examples["train"] > 16
-
-
-def test_the_consensus_is_sent_for_the_regularizer_alone(tiny: Tiny) -> None:
-    for weight in (0.0, 0.1):
-        run = tiny.trained(tiny.config(pf_msmtrec__regularization=weight))
-        orders = [unpack_orders(m.content) for m in run.grid.sent if m.metadata.message_type == TRAIN]
-        slots = run.strategy.parameters.slots["US"]
-        regularized = {Part.EXPERT_SCENARIO, Part.TOWER} if weight else set()  # tables, each scenario's own, are not
-        for order, incoming, _ in orders:
-            assert {slots[name].part for name in incoming.consensus} == regularized
-            if order.round == 1:  # all start alike, so the consensus is what they start from
-                for name, value in incoming.consensus.items():
-                    torch.testing.assert_close(value, incoming.personal[next(iter(incoming.personal))][name])
-
-
-def test_fedavg_is_not_fedprox_by_the_way(tiny: Tiny) -> None:
-    plain = tiny.trained(tiny.config("fedavg"))
-    assert same(plain.models, tiny.trained(tiny.config("fedavg", pf_msmtrec__regularization=0.5)).models)
 
 
 def test_a_run_broken_off_in_the_same_folder_leaves_no_trace(

@@ -12,7 +12,7 @@ from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.mat_fl import METHOD, MaTFL
 from pfmsmtrec_flwr.model import Part
 
-BODY = {Part.EXPERT_SCENARIO, Part.GATE, Part.NORMALIZATION}
+BODY = {Part.EXPERT, Part.GATE, Part.NORMALIZATION}
 TASKS = {"A": ("click", "like"), "B": ("click", "like"), "C": ("click",)}
 
 
@@ -70,7 +70,7 @@ def test_a_round_in_numbers(tiny: Tiny) -> None:
 
 def test_two_scenarios_have_no_group(tiny: Tiny) -> None:
     """Two deviations from a mean are opposed: with local tables, each scenario trains alone."""
-    settings = {"model__template": "none", "federation__tables": "local"}
+    settings = {"federation__tables": "local"}
     alone = tiny.trained(tiny.config("alone", **settings))
     grouped = tiny.trained(METHOD.configure(tiny.config("mat-fl", mat_fl__threshold=0.5, **settings)))
     for scenario, model in alone.models.items():
@@ -78,7 +78,7 @@ def test_two_scenarios_have_no_group(tiny: Tiny) -> None:
 
 
 def test_groups_form_anew_in_training(tiny: Tiny) -> None:
-    settings = {"federation__scenarios": [], "model__template": "none"}
+    settings: dict[str, list[str]] = {"federation__scenarios": []}
     runs = [tiny.trained(tiny.config("mat-fl", mat_fl__threshold=each, **settings)) for each in (0.0, 1.0)]
     assert len(runs[0].models) == 4
     assert not same(runs[0].models, runs[1].models)

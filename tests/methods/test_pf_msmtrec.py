@@ -17,7 +17,7 @@ from pfmsmtrec_flwr.model import HEAD_PARTS, TOWER_PARTS, Part
 
 TABLES = Part.FEDERATED_EMBEDDING
 TABLE = "federated_embeddings.weight"
-EXPERTS = {Part.EXPERT_GLOBAL, Part.EXPERT_SCENARIO}
+EXPERTS = {Part.EXPERT}
 NORMALIZATION = {Part.NORMALIZATION, Part.TOWER_NORMALIZATION}
 
 
@@ -51,7 +51,8 @@ def travelling(run: Trained, stage: Stage = Stage.ALL) -> set[Part]:
         ({"pf_msmtrec__normalization": "federated"}, EXPERTS | {Part.TOWER} | NORMALIZATION),
         ({"pf_msmtrec__towers": "local"}, EXPERTS),
         ({"pf_msmtrec__towers": "local", "pf_msmtrec__output_bias": "federated"}, EXPERTS),
-        ({"pf_msmtrec__average_global": False}, {Part.EXPERT_SCENARIO, Part.TOWER}),
+        ({"pf_msmtrec__template": "none"}, EXPERTS | {Part.TOWER}),
+        ({"pf_msmtrec__task_layers": "all"}, EXPERTS | {Part.TOWER}),
     ],
 )
 def test_what_the_settings_share_travels_and_nothing_else(
@@ -149,8 +150,8 @@ def test_federated_normalization_is_the_mean_weighted_by_rows(tiny: Tiny, schedu
 def test_an_output_bias_that_is_local_stays_where_its_scenario_has_it(
     tiny: Tiny, tmp_path: Path, output_bias: str
 ) -> None:
-    """With a pull of 1 all towers end alike; what does not travel is left out of that."""
-    settings = {"pf_msmtrec__interpolation": 1.0, "pf_msmtrec__output_bias": output_bias}
+    """Under an endless weight of the regularizer all towers end alike; what does not travel is left out of that."""
+    settings = {"pf_msmtrec__regularization": 1e9, "pf_msmtrec__output_bias": output_bias}
     run = tiny.train(tiny.config(pf_msmtrec__consensus="examples", **settings), tmp_path / "a")
     slots = run.strategy.parameters.slots["US"]
     alike = {

@@ -30,48 +30,47 @@ from pfmsmtrec_flwr.model import Part
 pytestmark = pytest.mark.usefixtures("flower_run")
 
 ONE_FOR_ALL = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
-GIVEN_NOTHING = {"pf_msmtrec__expert_weight": 0.0, "pf_msmtrec__tower_weight": 0.0, "pf_msmtrec__hyper_lr": 0.0}
+GIVEN_NOTHING: dict[str, Any] = {
+    "pf_msmtrec__template": "none",
+    "pf_msmtrec__expert_weight": 0.0,
+    "pf_msmtrec__tower_weight": 0.0,
+}
 
 
+@pytest.mark.parametrize("template", ["additive", "none"])
 @pytest.mark.parametrize("consensus", [{}, ONE_FOR_ALL], ids=["all agree", "one for all"])
-def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any]) -> None:
-    settings = {"pf_msmtrec__conflict_radius": 0.0, "pf_msmtrec__expert_weight": 0.5, "pf_msmtrec__interpolation": 0.25}
-    strategy = strategy_of(tiny.config(**settings, **consensus))
+def test_pf_msmtrec_in_numbers(tiny: Tiny, consensus: dict[str, Any], template: str) -> None:
+    settings = {"pf_msmtrec__conflict_radius": 0.0, "pf_msmtrec__expert_weight": 0.5, "pf_msmtrec__template": template}
+    strategy = strategy_of(tiny.config(pf_msmtrec__regularization=1 / 3, **settings, **consensus))
+    assert isinstance(strategy, PFMSMTRec)
     common = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
     start = {key: tensor.clone() for key, tensor in strategy.parameters.personal["A"].items()}
     slots = strategy.parameters.slots["A"]
     table = {Part.FEDERATED_EMBEDDING}
-    assert {slots[name].part for name in common} == {Part.EXPERT_GLOBAL} | (table if consensus else set())
-    assert {slots[name].part for name in start} == {Part.EXPERT_SCENARIO, Part.TOWER} | (set() if consensus else table)
+    assert {slots[name].part for name in common} == (table if consensus else set())
+    assert {slots[name].part for name in start} == {Part.EXPERT, Part.TOWER} | (set() if consensus else table)
     aggregate(strategy)
-    for name in names_of(slots, [Part.EXPERT_GLOBAL]):
-        close(strategy.parameters.common[name], common[name] + MEAN_STEP)
-    for scenario in NODES:
-        close(strategy.parameters.of(scenario)[TABLE][1], (common | start)[TABLE][1] + MEAN_STEP)
-    # Experts: U is the plain mean 0.2; each ends at its step + 0.5 * 0.2; then a quarter of the way to the mean.
-    ends = [step + 0.5 * 0.2 for step in (0.1, 0.2, 0.3)]
-    common_end = MEAN_STEP + 0.1
-    for scenario, end in zip("ABC", ends, strict=True):
-        for name in names_of(slots, [Part.EXPERT_SCENARIO]):
-            found = strategy.parameters.personal[scenario][name]
-            close(found, start[name] + 0.75 * end + 0.25 * common_end)
-    # Towers: per layer of d values, the scores are d * step_i * step_j / sqrt(d).
-    layers: dict[int, list[str]] = {}
-    for name in names_of(slots, [Part.TOWER]):
-        layers.setdefault(slots[name].layer, []).append(name)
-    assert len(layers) == 2
-    steps = (0.1, 0.2, 0.3)
-    for names in layers.values():
-        size = sum(start[name].numel() for name in names)
-        attended = []
-        for mine in steps:
-            powers = [math.exp(math.sqrt(size) * mine * other) for other in steps]
-            attended.append(sum(p * other for p, other in zip(powers, steps, strict=True)) / sum(powers))
-        ends = [step + 0.5 * mixed for step, mixed in zip(steps, attended, strict=True)]
-        common_end = 0.3 * ends[0] + 0.1 * ends[1] + 0.6 * ends[2]
-        for scenario, end in zip("ABC", ends, strict=True):
-            for name in names:
-                close(strategy.parameters.personal[scenario][name], start[name] + 0.75 * end + 0.25 * common_end)
+    agreement = torch.ones(3, 3, dtype=torch.float64) if consensus else strategy.agreement.among("ABC")
+    assert bool((agreement > 0.9).all())
+    counted = agreement * torch.tensor([0.3, 0.1, 0.6])
+    weights = counted / counted.sum(dim=1, keepdim=True)
+    steps = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    # Experts: U is the plain mean 0.2. G moves by U, S by its step + 0.5 U and then a quarter of the way to the mean.
+    moved = 0.2 if template == "additive" else 0.0
+    ends = 0.75 * (steps + 0.5 * 0.2) + 0.25 * weights @ (steps + 0.5 * 0.2) + moved
+    for scenario, end in zip("ABC", ends.tolist(), strict=True):
+        for name in names_of(slots, [Part.EXPERT]):
+            close(strategy.parameters.personal[scenario][name], start[name] + end)
+    # Towers: attention by the agreement at a temperature of 0.2, and half of what was attended.
+    ends = steps + 0.5 * (agreement / 0.2).softmax(dim=1) @ steps
+    ends = 0.75 * ends + 0.25 * weights @ ends
+    for scenario, end in zip("ABC", ends.tolist(), strict=True):
+        for name in names_of(slots, [Part.TOWER]):
+            close(strategy.parameters.personal[scenario][name], start[name] + end)
+    for scenario, mean in zip("ABC", (weights @ steps).tolist(), strict=True):
+        close(
+            strategy.parameters.of(scenario)[TABLE][1], (common | start)[TABLE][1] + (MEAN_STEP if consensus else mean)
+        )
 
 
 OPPOSED = {"A": 0.1, "B": 0.2, "C": -0.3}
@@ -82,11 +81,11 @@ def copies(strategy: ScenarioStrategy, scenario: str) -> dict[str, Tensor]:
 
 
 def personal_names(strategy: ScenarioStrategy) -> list[str]:
-    return names_of(strategy.parameters.slots["A"], [Part.EXPERT_SCENARIO, Part.TOWER])
+    return names_of(strategy.parameters.slots["A"], [Part.EXPERT, Part.TOWER])
 
 
 def expert_names(strategy: ScenarioStrategy) -> list[str]:
-    return names_of(strategy.parameters.slots["A"], [Part.EXPERT_SCENARIO])
+    return names_of(strategy.parameters.slots["A"], [Part.EXPERT])
 
 
 def weighted(cosines: list[float]) -> float:
@@ -96,7 +95,7 @@ def weighted(cosines: list[float]) -> float:
 
 
 def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, **GIVEN_NOTHING))
+    strategy = strategy_of(tiny.config(pf_msmtrec__regularization=1.0, **GIVEN_NOTHING))
     start = copies(strategy, "A")
     aggregate(strategy, steps=OPPOSED)
     held = strategy.parameters.personal
@@ -114,7 +113,7 @@ def test_a_scenario_that_opposes_all_others_is_left_with_its_own_parameters(tiny
 
 
 def test_with_one_consensus_it_is_pulled_to_the_others(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, **GIVEN_NOTHING, **ONE_FOR_ALL))
+    strategy = strategy_of(tiny.config(pf_msmtrec__regularization=1.0, **GIVEN_NOTHING, **ONE_FOR_ALL))
     start = copies(strategy, "A")
     aggregate(strategy, steps=OPPOSED)
     mean = 0.3 * 0.1 + 0.1 * 0.2 - 0.6 * 0.3
@@ -135,7 +134,7 @@ def test_tables_of_their_own_are_the_common_one_where_all_count(tiny: Tiny) -> N
 
 
 def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config(pf_msmtrec__interpolation=0.5, federation__min_scenarios=2, **GIVEN_NOTHING))
+    strategy = strategy_of(tiny.config(pf_msmtrec__regularization=1.0, federation__min_scenarios=2, **GIVEN_NOTHING))
     assert isinstance(strategy, PFMSMTRec)
     aggregate(strategy, steps=OPPOSED)
     away = copies(strategy, "B")
@@ -173,23 +172,17 @@ def test_agreement_survives_a_missing_scenario(tiny: Tiny) -> None:
 
 
 def test_the_attention_of_the_towers_is_reported(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config())
+    strategy = strategy_of(tiny.config(pf_msmtrec__attention_temperature=0.5))
+    assert isinstance(strategy, PFMSMTRec)
     assert strategy.attention() == {}
-    start = copies(strategy, "A")
-    aggregate(strategy)
-    slots = strategy.parameters.slots["A"]
-    tower = [name for name in names_of(slots, [Part.TOWER]) if slots[name].task == "click"]
-    rows = []
-    for layer in {slots[name].layer for name in tower}:
-        size = sum(start[name].numel() for name in tower if slots[name].layer == layer)
-        steps = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
-        rows.append((math.sqrt(size) * steps[:, None] * steps).softmax(dim=1))
+    aggregate(strategy, steps=OPPOSED)
+    weights = (strategy.agreement.among("ABC") / 0.5).softmax(dim=1)
+    assert weights[0, 2] < 0.2 < weights[0, 1]  # C moves against A and B
     found = strategy.attention()
     assert list(found) == ["click"]
     assert found["click"].scenarios == ("A", "B", "C")
-    torch.testing.assert_close(
-        torch.tensor(found["click"].weights, dtype=torch.float64), torch.stack(rows).mean(dim=0), rtol=0, atol=1e-6
-    )
+    reported = torch.tensor(found["click"].weights, dtype=torch.float64)
+    torch.testing.assert_close(reported, weights, rtol=0, atol=1e-6)
 
 
 def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:

@@ -53,7 +53,6 @@ def test_types_and_ranges_are_words() -> None:
 
 def test_a_method_says_what_it_fixes_and_what_is_tuned() -> None:
     assert method_group("fedhca2").notes() == [
-        "Fixed: model.template = none.",
         "Tuned: conflict_radius in 0.2, 0.4, 0.6; alpha in 0.1, 0.5; beta in 0.1, 0.5; hyper_lr in 0.01, 0.1.",
     ]
     assert [entry.key for entry in method_group("fedprox").entries] == ["fedprox.mu"]

@@ -69,7 +69,7 @@ def test_the_model_passes_on_what_was_mixed() -> None:
 
 def test_a_later_task_learns_through_an_earlier_one_and_not_the_other_way() -> None:
     model = scatter_parameters(make_model("aitm"))
-    weight = model.get_parameter("bottoms.layers.0.weight_scenario")
+    weight = model.get_parameter("bottoms.layers.0.weight")
     logits = model(*make_rows(model.spec))
     first, second = (torch.autograd.grad(logits[:, task].sum(), weight, retain_graph=True)[0] for task in (0, 1))
     assert first[0].any()

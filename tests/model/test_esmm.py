@@ -56,7 +56,7 @@ def test_the_model_multiplies_its_towers(training: bool) -> None:
 def test_each_task_has_a_bottom_and_all_share_the_embeddings() -> None:
     model = scatter_parameters(make_model("esmm"))
     model(*make_rows(model.spec))[:, 0].sum().backward()
-    bottoms = model.get_parameter("bottoms.layers.0.weight_scenario").grad
+    bottoms = model.get_parameter("bottoms.layers.0.weight").grad
     assert bottoms is not None
     assert bottoms[0].any()
     assert not bottoms[1].any()

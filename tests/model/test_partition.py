@@ -47,16 +47,13 @@ def test_every_tensor_has_a_slot_in_the_states_order(template: Composition) -> N
 def test_the_whole_partition() -> None:
     slots = partition(build())
     layers = {
-        f"experts.layers.{layer}.{kind}_{component}": Slot(
-            f"experts.layers.{layer}.{kind}_{component}", part, None, layer
+        name: Slot(name, part, None, layer)
+        for layer, own, part in (
+            (0, "", Part.EXPERT),
+            (1, "", Part.EXPERT),
+            (1, "_task", Part.EXPERT_TASK),
         )
-        for layer in (0, 1)
-        for kind in ("weight", "bias")
-        for component, part in (
-            ("global", Part.EXPERT_GLOBAL),
-            ("task", Part.EXPERT_TASK),
-            ("scenario", Part.EXPERT_SCENARIO),
-        )
+        for name in (f"experts.layers.{layer}.weight{own}", f"experts.layers.{layer}.bias{own}")
     }
     towers = {
         f"towers.of_task.{task}.{position}.{kind}": Slot(
@@ -94,9 +91,9 @@ def test_the_whole_partition() -> None:
     assert slots == layers | towers | gates | norms | tables
 
 
-def test_without_a_template_an_expert_is_scenario_specific() -> None:
+def test_without_a_template_tasks_have_no_part_of_an_expert() -> None:
     parts = {slot.part for name, slot in partition(build("none")).items() if name.startswith("experts.layers")}
-    assert parts == {Part.EXPERT_SCENARIO}
+    assert parts == {Part.EXPERT}
 
 
 def test_a_normalization_of_another_kind_is_found_by_its_type() -> None:
@@ -114,7 +111,7 @@ SPECIFIC = {"ple", "stem"}
 PARTS = {
     Part.LOCAL_EMBEDDING,
     Part.FEDERATED_EMBEDDING,
-    Part.EXPERT_SCENARIO,
+    Part.EXPERT,
     Part.TOWER,
     Part.OUTPUT_BIAS,
     Part.NORMALIZATION,

@@ -30,7 +30,7 @@ def plain_pepnet(model: ScenarioModel, x: Tensor, domain: Tensor, personal: Tens
     for index, task in enumerate(model.spec.tasks):
         hidden = scaled
         for layer, width in enumerate((6, 4, 5)):
-            weight, bias = (state[f"networks.layers.{layer}.{kind}_scenario"][index] for kind in ("weight", "bias"))
+            weight, bias = (state[f"networks.layers.{layer}.{kind}"][index] for kind in ("weight", "bias"))
             own = slice(index * width, (index + 1) * width)
             mean, var, gamma, beta = (
                 state[f"networks.norms.{layer}.{key}"][own] for key in ("running_mean", "running_var", "weight", "bias")
@@ -73,7 +73,7 @@ def test_gates_that_say_nothing_leave_all_as_it_is() -> None:
 def muted_networks(model: ScenarioModel) -> None:
     """Let the gates alone depend on the embedded input: the networks' first layer becomes a constant."""
     with torch.no_grad():
-        model.get_parameter("networks.layers.0.weight_scenario").zero_()
+        model.get_parameter("networks.layers.0.weight").zero_()
         model.get_parameter("networks.norms.0.bias").fill_(1.0)
 
 

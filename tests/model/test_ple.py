@@ -16,7 +16,7 @@ def expert(state: dict[str, Tensor], level: int, number: int, layers: list[int],
     """One expert of a level, with the running statistics."""
     for index, width in enumerate(layers):
         prefix = f"levels.{level}.experts"
-        weight, bias = (state[f"{prefix}.layers.{index}.{kind}_scenario"][number] for kind in ("weight", "bias"))
+        weight, bias = (state[f"{prefix}.layers.{index}.{kind}"][number] for kind in ("weight", "bias"))
         norm = {
             key: state[f"{prefix}.norms.{index}.{key}"][number * width : (number + 1) * width]
             for key in ("running_mean", "running_var", "weight", "bias")
@@ -106,15 +106,15 @@ def test_no_task_takes_of_anothers_experts() -> None:
 def test_the_loss_of_a_task_does_not_train_anothers_experts() -> None:
     model = scatter_parameters(make_model("ple", tasks=2, experts=1, specific_experts=1))
     model(*make_rows(model.spec))[:, 0].square().sum().backward()
-    gradient = model.get_parameter("levels.0.experts.layers.0.weight_scenario").grad
+    gradient = model.get_parameter("levels.0.experts.layers.0.weight").grad
     assert gradient is not None
     assert [bool(own.any()) for own in gradient] == [True, False, True]
 
 
 def test_layers_are_counted_through_the_levels() -> None:
     slots = partition(make_model("ple", extraction_levels=2))
-    assert slots["levels.0.experts.layers.0.weight_scenario"].layer == 0
-    assert slots["levels.1.experts.layers.0.weight_scenario"].layer == 1
+    assert slots["levels.0.experts.layers.0.weight"].layer == 0
+    assert slots["levels.1.experts.layers.0.weight"].layer == 1
 
 
 def test_layers_divided_over_levels() -> None:

@@ -20,7 +20,7 @@ def test_it_equals_an_mmoe_of_one_expert(training: bool) -> None:
 
 def test_both_tasks_train_the_bottom() -> None:
     model = make_model("shared-bottom")
-    weight = model.get_parameter("bottom.layers.0.weight_scenario")
+    weight = model.get_parameter("bottom.layers.0.weight")
     logits = model(*make_rows(model.spec))
     gradients = [torch.autograd.grad(logits[:, task].sum(), weight, retain_graph=True)[0] for task in (0, 1)]
     assert all(gradient.any() for gradient in gradients)

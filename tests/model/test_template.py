@@ -28,53 +28,53 @@ def test_every_element_follows_the_equation(composition: Composition) -> None:
     layer = random_layer(composition)
     parts = {name: parameter.detach() for name, parameter in layer.named_parameters()}
     weight, bias = (composed.detach() for composed in layer.compose())
-    assert weight.shape == (TASKS * EXPERTS, INPUTS, OUTPUTS)
+    assert weight.shape == (TASKS, EXPERTS, INPUTS, OUTPUTS)
     for task in range(TASKS):
         for expert in range(EXPERTS):
-            copy = task * EXPERTS + expert
             for i in range(INPUTS):
                 for o in range(OUTPUTS):
-                    g = float(parts["weight_global"][expert, i, o])
+                    shared = float(parts["weight"][expert, i, o])
                     t = float(parts["weight_task"][task, expert, i, o])
-                    s = float(parts["weight_scenario"][expert, i, o])
-                    expected = g * t * s if composition == "hadamard" else g + t + s
-                    assert float(weight[copy, i, o]) == pytest.approx(expected, rel=1e-12)
-            b = parts["bias_global"][expert] + parts["bias_task"][task, expert] + parts["bias_scenario"][expert]
-            torch.testing.assert_close(bias[copy], b)
+                    expected = shared * (1 + t) if composition == "hadamard" else shared + t
+                    assert float(weight[task, expert, i, o]) == pytest.approx(expected, rel=1e-12)
+            torch.testing.assert_close(bias[task, expert], parts["bias"][expert] + parts["bias_task"][task, expert])
 
 
-def test_without_a_template_the_scenario_has_all() -> None:
+def test_without_a_template_tasks_have_nothing_of_their_own() -> None:
     layer = random_layer("none")
-    assert {name for name, _ in layer.named_parameters()} == {"weight_scenario", "bias_scenario"}
+    assert {name for name, _ in layer.named_parameters()} == {"weight", "bias"}
     weight, bias = layer.compose()
-    assert weight is layer.weight_scenario
-    assert bias is layer.bias_scenario
+    assert torch.equal(weight, layer.weight[None])
+    assert torch.equal(bias, layer.bias[None])
     assert layer.copies == EXPERTS
 
 
+def inputs_of(layer: TemplateLinear, axis: str, rows: int) -> torch.Tensor:
+    """Return one input for all copies, for each expert, or for each copy."""
+    shape = {"all": (), "expert": (layer.experts,), "copy": (layer.copies,)}[axis]
+    return torch.randn(rows, *shape, layer.inputs, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
 @pytest.mark.parametrize("composition", COMPOSITIONS)
-@pytest.mark.parametrize("own_input", [False, True])
-def test_copies_together_equal_one_at_a_time(composition: Composition, own_input: bool) -> None:
+@pytest.mark.parametrize("axis", ["all", "expert", "copy"])
+def test_copies_together_equal_one_at_a_time(composition: Composition, axis: str) -> None:
     layer = random_layer(composition)
-    shape = (6, layer.copies, INPUTS) if own_input else (6, INPUTS)
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    weight, bias = layer.compose()
-    expected = torch.stack(
-        [(x[:, copy] if own_input else x) @ weight[copy] + bias[copy] for copy in range(layer.copies)], dim=1
-    )
+    x = inputs_of(layer, axis, 6)
+    weight, bias = (composed.flatten(0, 1) for composed in layer.compose())
+    own = {"all": [x] * layer.copies, "expert": [*x.unbind(1)] * TASKS, "copy": x.unbind(-2)}[axis]
+    expected = torch.stack([own[copy] @ weight[copy] + bias[copy] for copy in range(layer.copies)], dim=1)
     torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("composition", COMPOSITIONS)
-@pytest.mark.parametrize("own_input", [False, True])
-def test_the_gradient_equals_the_numeric_one(composition: Composition, own_input: bool) -> None:
+@pytest.mark.parametrize("axis", ["all", "expert", "copy"])
+def test_the_gradient_equals_the_numeric_one(composition: Composition, axis: str) -> None:
     layer = TemplateLinear(2, 2, 2, 2, composition).double()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_(generator=generator)
-    shape = (3, layer.copies, 2) if own_input else (3, 2)
-    x = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    x = inputs_of(layer, axis, 3).requires_grad_()
     # The numeric gradient disturbs the layer's own parameters in place.
     assert torch.autograd.gradcheck(lambda x, *_: layer(x), (x, *layer.parameters()))
 
@@ -89,9 +89,23 @@ def test_the_composed_weight_starts_at_the_usual_scale(composition: Composition)
     assert not bias.any()
 
 
-def test_task_and_scenario_components_start_neutral() -> None:
-    for composition, neutral in (("hadamard", 1.0), ("additive", 0.0)):
-        layer = TemplateLinear(2, 2, 3, 3, composition)  # type: ignore[arg-type]
-        layer.initialise(lambda _: torch.Generator().manual_seed(4))
-        assert (layer.get_parameter("weight_task") == neutral).all()
-        assert (layer.weight_scenario == neutral).all()
+@pytest.mark.parametrize("composition", ["hadamard", "additive"])
+def test_task_specific_components_start_neutral(composition: Composition) -> None:
+    layer = TemplateLinear(2, 2, 3, 3, composition)
+    layer.initialise(lambda _: torch.Generator().manual_seed(4))
+    weight, _ = layer.compose()
+    assert torch.equal(weight[0], layer.weight)
+    assert torch.equal(weight[1], layer.weight)
+
+
+def test_the_global_and_the_scenario_specific_component_have_one_gradient() -> None:
+    """A scenario may train G + S as one tensor: the gradient of the sum is that of each."""
+    layer = random_layer("additive")
+    x = inputs_of(layer, "expert", 6)
+    common = layer.weight.detach().clone().requires_grad_()
+    specific = torch.zeros_like(common, requires_grad=True)
+    weight = (common + specific).unsqueeze(0) + layer.get_parameter("weight_task")
+    torch.einsum("bei,teio->bteo", x, weight).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert common.grad is not None
+    assert specific.grad is not None
+    assert torch.equal(common.grad, specific.grad)

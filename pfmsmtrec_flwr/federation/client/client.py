@@ -19,10 +19,8 @@ from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Te
 from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
 from pfmsmtrec_flwr.model import (
     HEAD_PARTS,
-    TOWER_PARTS,
     FieldSpec,
     ModelSpec,
-    Part,
     ScenarioModel,
     draw_parameters,
     make_model,
@@ -37,7 +35,6 @@ from pfmsmtrec_flwr.training.process import prepare_process
 
 TOWER_STEPS = 10
 """Number of batches on which the towers are fitted in the second exchange of a bottom-up round."""
-_EXPERT_OR_TOWER = (Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, *TOWER_PARTS)
 
 
 class ScenarioClient:
@@ -88,17 +85,12 @@ class ScenarioClient:
         """The model that is measured, and that is saved as the scenario's model in the end."""
         return self.model
 
-    @property
-    def regularization(self) -> float:
-        """Weight λ of the personalization regularizer; 0 turns it off."""
-        return 0.0
-
     def restore_predictor(self, memory: ClientMemory) -> None:
         """Restore what `predictor` needs beside the received model."""
 
-    def anchors(self, incoming: Incoming) -> Sequence[Anchor]:
-        """Return what `model` is pulled to in training: the consensus, by the personalization regularizer."""
-        return [Anchor(_consensus(self, incoming), self.regularization)]
+    def anchors(self, incoming: Incoming) -> Sequence[Anchor]:  # noqa: ARG002
+        """Return what `model` is pulled to in training."""
+        return []
 
     def fit(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Fitted:
         """Train `model` in place for one exchange.
@@ -243,19 +235,6 @@ def model_spec(store: ScenarioStore) -> ModelSpec:
     """Return what a prepared store says about the model."""
     fields = tuple(FieldSpec(field.name, field.size, field.federated, field.most) for field in store.fields)
     return ModelSpec(fields, len(store.numeric), store.tasks)
-
-
-def _consensus(client: ScenarioClient, incoming: Incoming) -> Tensors:
-    """Return the consensus of the experts' and towers' federated parameters, as received with the round.
-
-    It is empty where the server sends none: a scenario without company, or a method without personal parameters.
-    """
-    if not client.regularization or not incoming.consensus:
-        return {}
-    own = dict(client.model.named_parameters())
-    regularized = set(names_of(client.slots, _EXPERT_OR_TOWER)) & own.keys()
-    came = incoming.common | incoming.consensus
-    return {name: tensor for name, tensor in came.items() if name in regularized}
 
 
 def _describe_model(client: ScenarioClient, selected: int) -> ModelDescription:

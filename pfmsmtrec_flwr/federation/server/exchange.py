@@ -54,7 +54,7 @@ def messages_to_nodes(
         if not names:
             continue
         personal = {name: parameters.personal[name] for name in names if name in parameters.personal}
-        incoming = Incoming(parameters.common, personal, parameters.consensus)
+        incoming = Incoming(parameters.common, personal)
         if stale is not None:
             incoming = stale.shorten(incoming, names)
         messages.append(Message(pack_orders(order, incoming, names), node, kind, group_id=str(order.round)))
@@ -111,7 +111,7 @@ def _with_whole_tables(messages: Sequence[Message], parameters: Parameters, lack
         for name in names:
             own = parameters.personal.get(name, {})
             personal[name] = sent.personal[name] | {table: own[table] for table in sent.personal_changes[name]}
-        content = pack_orders(order, Incoming(common, personal, sent.consensus), names)
+        content = pack_orders(order, Incoming(common, personal), names)
         metadata = message.metadata
         repeated.append(Message(content, metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id))
     return repeated

@@ -12,7 +12,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Tensors
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
-from pfmsmtrec_flwr.model import ModelSpec, Part, Slot, build_model, output_biases, partition, parts_by_task
+from pfmsmtrec_flwr.model import ModelSpec, Slot, build_model, output_biases, partition, parts_by_task
 from pfmsmtrec_flwr.training.description import Description
 
 
@@ -38,21 +38,16 @@ class Parameters:
         """Return all parameters that a scenario receives."""
         return self.common | self.personal.get(scenario, {})
 
-    def personal_mean(self, examples: Mapping[str, int], *, with_tables: bool = True) -> Tensors:
+    def personal_mean(self, examples: Mapping[str, int]) -> Tensors:
         """Return the mean of the personal parameters over the scenarios that have them.
 
         Parameters
         ----------
         examples
             Training rows of each scenario, which weight the mean.
-        with_tables
-            Whether embedding tables are among them.
         """
-        slots = {key: slot for own in self.slots.values() for key, slot in own.items()}
         means = {}
         for key in dict.fromkeys(key for tensors in self.personal.values() for key in tensors):
-            if slots[key].part is Part.FEDERATED_EMBEDDING and not with_tables:
-                continue
             owners = [name for name in examples if key in self.personal[name]]
             weights = mixture_weights([examples[name] for name in owners])
             means[key] = weighted_mean(torch.stack([self.personal[name][key] for name in owners]), weights)
@@ -95,7 +90,7 @@ def _check_tasks(config: RunConfig, sharing: Sharing, described: Sequence[Descri
     for other in described[1:] if shared else ():
         if other.tasks != described[0].tasks:
             architecture = config.model.architecture
-            instead = "model.template=none" if architecture == "mmoe" else "model.architecture=shared-bottom"
+            instead = "pf-msmtrec.template=none" if architecture == "mmoe" else "model.architecture=shared-bottom"
             raise UserError(
                 f"{config.method} shares what a model of architecture {architecture} keeps per task "
                 f"({', '.join(sorted(shared))}), but {described[0].scenario} has the tasks "

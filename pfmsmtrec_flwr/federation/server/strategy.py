@@ -103,11 +103,6 @@ class MethodSteps(Strategy):
         return {}
 
     @property
-    def regularization(self) -> float:
-        """Weight λ of the personalization regularizer; with 0 no consensus is sent."""
-        return 0.0
-
-    @property
     def has_consensus(self) -> bool:
         """Whether the scenarios' consensus is another model than the ones that predict."""
         return bool(self.sharing.personal)
@@ -325,11 +320,8 @@ class ScenarioStrategy(MethodSteps):
         )
 
     def _present(self) -> Incoming:
-        """Return the current parameters, with their consensus for the regularizer unless there is one scenario only."""
-        regularized = self.regularization > 0 and len(self.federation.scenarios) > 1
-        rows = self.federation.train_rows()
-        consensus = self.parameters.personal_mean(rows, with_tables=False) if regularized else {}
-        return Incoming(self.parameters.common, self.parameters.personal, consensus)
+        """Return the current parameters of all scenarios."""
+        return Incoming(self.parameters.common, self.parameters.personal)
 
     def _check_update(self, name: str, reply: Reply) -> None:
         sent, slots = self.parameters.of(name), self.parameters.slots[name]

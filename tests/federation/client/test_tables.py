@@ -17,20 +17,19 @@ COPY = torch.tensor([[1.0], [9.0], [3.0]])
 
 @pytest.mark.parametrize("personal", [False, True])
 def test_rows_become_the_table_they_were_taken_from(personal: bool) -> None:
-    gate, consensus = {"gate": torch.ones(2)}, {"gate": torch.zeros(2)}
+    gate = {"gate": torch.ones(2)}
     changes = {"item": CHANGE}
     if personal:
-        incoming = Incoming({}, {"NL": gate}, consensus, personal_changes={"NL": changes, "US": changes})
-        expected = Incoming({}, {"NL": gate | {"item": TABLE}}, consensus)
+        incoming = Incoming({}, {"NL": gate}, personal_changes={"NL": changes, "US": changes})
+        expected = Incoming({}, {"NL": gate | {"item": TABLE}})
     else:
-        incoming = Incoming(gate, {}, consensus, common_changes=changes)
-        expected = Incoming(gate | {"item": TABLE}, {"NL": {}}, consensus)
+        incoming = Incoming(gate, {}, common_changes=changes)
+        expected = Incoming(gate | {"item": TABLE}, {"NL": {}})
     whole = with_whole_tables(incoming, {"item": COPY}, SLOTS, "NL")
     assert (whole.common_changes, whole.personal_changes) == ({}, {})
     for one, other in ((whole.common, expected.common), (whole.personal["NL"], expected.personal["NL"])):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], tensor) for name, tensor in other.items())
-    assert whole.consensus is consensus
 
 
 @pytest.mark.parametrize("copies", [{}, {"item": TABLE + 1}])

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("flower_run")
 
 
 def test_every_message_has_records_of_its_own(tiny: Tiny) -> None:
-    messages = ask(strategy_of(tiny.config(pf_msmtrec__regularization=0.1)))
+    messages = ask(strategy_of(tiny.config(pf_msmtrec__gates="federated")))
     assert [message.metadata.dst_node_id for message in messages] == [11, 12]
     assert all(message.metadata.message_type == TRAIN for message in messages)
     assert [unpack_orders(message.content)[2] for message in messages] == [["A", "C"], ["B"]]

@@ -31,7 +31,7 @@ def incoming_by_node(strategy: ScenarioStrategy) -> list[Incoming]:
 
 @pytest.mark.usefixtures("flower_run")
 def test_a_common_table_goes_down_as_the_rows_in_which_a_copy_differs(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config("fedavg", model__embedding_dim=8))
+    strategy = strategy_of(tiny.config("fedavg-rows", model__embedding_dim=8))
     for incoming in incoming_by_node(strategy):
         assert TABLE in incoming.common
         assert not incoming.common_changes
@@ -56,7 +56,7 @@ def test_scenarios_with_tables_of_their_own_receive_rows_of_their_own(tiny: Tiny
 
 @pytest.mark.usefixtures("flower_run")
 def test_a_table_goes_down_whole_where_its_rows_would_take_more(tiny: Tiny) -> None:
-    strategy = strategy_of(tiny.config("fedavg", model__embedding_dim=2))
+    strategy = strategy_of(tiny.config("fedavg-rows", model__embedding_dim=2))
     aggregate(strategy)
     first, second = incoming_by_node(strategy)
     assert (list(first.common_changes), list(second.common_changes)) == ([], [TABLE])  # 12 and 9 numbers for 10
@@ -64,7 +64,7 @@ def test_a_table_goes_down_whole_where_its_rows_would_take_more(tiny: Tiny) -> N
 
 
 @pytest.mark.usefixtures("flower_run")
-@pytest.mark.parametrize("method", ["fedavg", "pf-msmtrec"])
+@pytest.mark.parametrize("method", ["fedavg-rows", "pf-msmtrec"])
 def test_a_scenario_whose_update_did_not_count_receives_whole_tables(tiny: Tiny, method: str) -> None:
     strategy = strategy_of(tiny.config(method, model__embedding_dim=8, federation__min_scenarios=2))
     for failing in ("B", ""):

@@ -14,14 +14,14 @@ from pfmsmtrec_flwr.model import Part
 pytestmark = pytest.mark.usefixtures("flower_run")
 
 
-@pytest.mark.parametrize("method", ["fedavg", "fedbn"])
+@pytest.mark.parametrize("method", ["fedavg-rows", "fedbn"])
 def test_fedavg_is_the_mean_weighted_by_rows(tiny: Tiny, method: str) -> None:
     strategy = strategy_of(tiny.config(method))
     start = {name: tensor.clone() for name, tensor in strategy.parameters.common.items()}
     parts = {strategy.parameters.slots["A"][name].part for name in start}
     assert Part.LOCAL_EMBEDDING not in parts
-    assert (Part.NORMALIZATION in parts) == (method == "fedavg")
-    assert parts >= {Part.EXPERT_GLOBAL, Part.EXPERT_TASK, Part.EXPERT_SCENARIO, Part.GATE, Part.TOWER}
+    assert (Part.NORMALIZATION in parts) == (method == "fedavg-rows")
+    assert parts >= {Part.EXPERT, Part.GATE, Part.TOWER}
     aggregate(strategy)
     for name, tensor in strategy.parameters.common.items():
         if tensor.is_floating_point() and name != TABLE:
