@@ -59,6 +59,8 @@ KUAIRAND_VIDEOS = columns_of(
     "music_id music_type tag"
 )
 
+BOOK_COUNTRIES = ["usa", "canada", "united kingdom", "germany", "australia", "spain"]
+
 
 def aliexpress_frame(rows: int, seed: int) -> pd.DataFrame:
     """One country's impressions: about eight items on a page, clicks and, of these, purchases."""
@@ -280,4 +282,26 @@ def movielens(folder: Path, users: int = 60) -> Path:
     ratings["timestamp:float"] = draw.permutation(len(ratings)) + 881_250_949
     for name, frame in (("inter", ratings.sample(frac=1, random_state=0)), ("user", people), ("item", films)):
         frame.to_csv(folder / f"ml-100k.{name}", sep="\t", index=False, quoting=3)
+    return folder
+
+
+def book_crossing(folder: Path, users: int = 240) -> Path:
+    """The three files of the extract, with blanks and quotes in their values; user u is from country u % 8."""
+    draw = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    people = pd.DataFrame({"User-ID": np.arange(1, users + 1), "User-City": "somewhere"})
+    people["User-State"] = draw.choice([" ontario", " n/a", " "], users)
+    countries = [*(f' {name}"' for name in BOOK_COUNTRIES), ' italy"', ""]
+    people["User-Country"] = [countries[number % 8] for number in people["User-ID"]]
+    people["User-Age"] = draw.choice(["", "34", '34"', "209", "0"], users)
+    books = pd.DataFrame({"ISBN": [f"0{number:08}X" for number in range(60)]})
+    books["Book-Title"] = 'A "Title", and more'
+    books["Book-Author"] = draw.choice(["Amy Tan", "AMY TAN", "E. Ibbotson"], 60)
+    books["Year-Of-Publication"] = draw.choice([0, 1971, 2003], 60)
+    books["Book-Publisher"] = draw.choice(["Rowohlt Tb.", "Harper, Row & Co"], 60)
+    ratings = pd.DataFrame({"User-ID": np.repeat(people["User-ID"], 10)})
+    ratings["ISBN"] = draw.choice(books["ISBN"], len(ratings))
+    ratings["Book-Rating"] = draw.integers(1, 11, len(ratings))
+    for name, frame in (("Ratings", ratings.sample(frac=1, random_state=0)), ("Users", people), ("Books", books)):
+        frame.to_csv(folder / f"BX-{name}.csv", index=False, lineterminator="\r\n")
     return folder

@@ -40,6 +40,7 @@ def train(pfmsmtrec: Command, conf: str, dataset: str, tmp_path: Path, *more: st
 
 COUNTRIES = ["ES", "FR", "NL", "RU", "US"]
 TABS = ["tab0", "tab1", "tab2", "tab4", "tab6"]
+READERS = ["australia", "canada", "germany", "spain", "united-kingdom", "usa"]
 AGES = ["age-from-25", "age-from-35", "age-from-45", "age-under-25"]
 DATASETS = [
     ("aliexpress", "aliexpress", layouts.aliexpress, COUNTRIES, ("ctr", "ctcvr")),
@@ -49,6 +50,7 @@ DATASETS = [
     ("kuairand", "kuairand", layouts.kuairand, TABS, ("is_click", "long_view")),
     ("kuairand-1k", "kuairand-1k", partial(layouts.kuairand, version="1k"), TABS, ("is_click", "long_view")),
     ("movielens-100k", "movielens-100k", layouts.movielens, AGES, ("like", "love")),
+    ("book-crossing", "book-crossing", layouts.book_crossing, READERS, ("like", "love")),
 ]
 
 

@@ -12,7 +12,7 @@ canonical texts only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -87,6 +87,24 @@ class Identity:
         return np.where(valid, np.where(valid, numbers, 0).astype(np.int64) + 1, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class NumberBands:
+    """Encoder of numbers by bands; row = band + 1."""
+
+    starts: tuple[float, ...]
+    """Numbers at which the next band begins, ascending."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows of the table."""
+        return len(self.starts) + 2
+
+    def rows(self, values: Texts) -> Integers:
+        """Return the band plus one; 0 for a text that is no number."""
+        numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+        return np.where(np.isnan(numbers), 0, np.digitize(numbers, self.starts) + 1)
+
+
 class Vocabulary:
     """Encoder of declared values in their order; the first has row 1."""
 
@@ -136,16 +154,10 @@ def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
 
 
 def transformed(column: CodedColumn, transform: str) -> CodedColumn:
-    """Apply a field's transform to its texts: ``none``, ``hour`` or ``first``."""
+    """Apply a field's transform to its texts: ``none``, ``hour``, ``first``, ``number`` or ``lower``."""
     if transform == "none" or not len(column.values):
         return column
-    texts = pa.array(column.values, type=pa.string())
-    if transform == "first":
-        texts = pc.replace_substring_regex(texts, r"(?s),.*$", "")
-    else:  # 2359 → 23, 859 → 8, 5 → 0
-        texts = pc.replace_substring_regex(texts, r"^(\d{0,2}?)\d{1,2}$", r"\1")
-        texts = pc.if_else(pc.equal(texts, ""), "0", texts)
-    texts = _canonical(texts)
+    texts = _canonical(_TRANSFORMS[transform](pa.array(column.values, type=pa.string())))
     values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
     return _as_missing(CodedColumn(values, column.index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False)))
 
@@ -157,6 +169,8 @@ def declared_encoder(spec: FieldSection) -> Encoder | None:
     if spec.values is not None:
         texts = list(dict.fromkeys(canonical(value) for value in spec.values))
         return Vocabulary(np.array(texts, dtype=object))
+    if spec.bands is not None:
+        return NumberBands(spec.bands)
     return None
 
 
@@ -165,6 +179,23 @@ def hash_texts(values: Texts, seed: int) -> npt.NDArray[np.uint64]:
     key = f"{seed % 16**16:016x}"
     hashes = np.asarray(pd.util.hash_array(values.astype(object), hash_key=key, categorize=False), dtype=np.uint64)
     return np.maximum(hashes, np.uint64(NO_HASH + 1))
+
+
+def _hour(texts: pa.Array) -> pa.Array:
+    hours = pc.replace_substring_regex(texts, r"^(\d{0,2}?)\d{1,2}$", r"\1")  # 2359 → 23, 859 → 8, 5 → 0
+    return pc.if_else(pc.equal(hours, ""), "0", hours)
+
+
+def _number(texts: pa.Array) -> pa.Array:
+    return pc.struct_field(pc.extract_regex(texts, r"(?P<number>-?\d+(?:\.\d+)?)"), "number")
+
+
+_TRANSFORMS: dict[str, Callable[[pa.Array], pa.Array]] = {
+    "hour": _hour,
+    "first": lambda texts: pc.replace_substring_regex(texts, r"(?s),.*$", ""),
+    "number": _number,
+    "lower": pc.utf8_lower,
+}
 
 
 def _canonical(values: pa.Array) -> pa.Array:

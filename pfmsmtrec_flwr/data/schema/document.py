@@ -229,6 +229,7 @@ def digest(document: Any) -> str:
 
 def _agreed(name: str, section: Section) -> list[Any]:
     document = section.model_dump(mode="json", exclude={"column"})
-    if document.get("several", 0) is None:
-        del document["several"]  # a field of one value has the digest that it had before the key existed
+    for key in ("several", "bands"):  # without them a field has the digest that it had before the keys existed
+        if document.get(key, 0) is None:
+            del document[key]
     return [name, document]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.data.schema.choices import exactly_one
-from pfmsmtrec_flwr.data.schema.values import ColumnName, Scalars, ScenarioNames
+from pfmsmtrec_flwr.data.schema.values import Bands, ColumnName, Scalars, ScenarioNames
 from pfmsmtrec_flwr.validation import Section
 
 
@@ -47,8 +47,9 @@ class FieldSection(Section):
 
     column: ColumnName | None = None
     """Column of the table, if its name differs."""
-    transform: Literal["none", "hour", "first"] = "none"
-    """hour: 2359 becomes 23. first: first element of a comma-separated list."""
+    transform: Literal["none", "hour", "first", "number", "lower"] = "none"
+    """hour: 2359 becomes 23. first: first element of a comma-separated list. number: first number in a text, such as 34
+    in ``34 years``; a text without one is missing. lower: text in lower case."""
     several: SeveralSection | None = None
     """Set if a row may have several values, such as genres. Transform and missing then apply to each of them."""
     missing: Scalars = ()
@@ -58,17 +59,19 @@ class FieldSection(Section):
     hash: HashSection | None = None
     values: Scalars | None = None
     """Declared vocabulary, the same in every scenario."""
+    bands: Bands | None = None
+    """Numbers at which the next band begins, ascending; row = band + 1, and the numbers below the first are band 0."""
     vocabulary: VocabularySection | None = None
     scenarios: ScenarioNames | None = None
     """Scenarios that have the column; in others the value is missing. The default is all of them."""
 
     @model_validator(mode="after")
     def _sound(self) -> FieldSection:
-        exactly_one(self, ("identity", "hash", "values", "vocabulary"))
+        exactly_one(self, ("identity", "hash", "values", "bands", "vocabulary"))
         if self.vocabulary is not None and self.embedding == "federated":
             raise ValueError(
                 "a federated field cannot learn its vocabulary locally, as a row would not mean the same value "
-                "everywhere: use identity, hash or values, or make the embedding local"
+                "everywhere: use identity, hash, values or bands, or make the embedding local"
             )
         if self.values is not None and not self.values:
             raise ValueError("values is empty")

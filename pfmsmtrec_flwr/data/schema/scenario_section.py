@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pfmsmtrec_flwr.data.schema.values import ColumnName, FolderName, Scalar, ScenarioNames
+from pfmsmtrec_flwr.data.schema.values import Bands, ColumnName, FolderName, Scalar, ScenarioNames
 from pfmsmtrec_flwr.validation import Section
 
 
@@ -18,7 +18,7 @@ class ScenarioSection(Section):
     """Name of the scenario for each value of the column."""
     others: Literal["drop", "error"] = "error"
     """Treatment of rows with another value, or without a number for `bands`."""
-    bands: Annotated[tuple[float, ...], Field(strict=False, min_length=1)] | None = None
+    bands: Bands | None = None
     """Numbers of the column at which the next band begins, ascending. The bands 25 and 35 of a column ``age`` make the
     scenarios ``age-under-25``, ``age-from-25`` and ``age-from-35``."""
     names: ScenarioNames | None = None
@@ -29,8 +29,6 @@ class ScenarioSection(Section):
         rules = [key for key in ("values", "bands", "names") if getattr(self, key) is not None]
         if len(rules) != 1 or (self.column is None) != (rules == ["names"]):
             raise ValueError("give either column and values, column and bands, or names")
-        if self.bands is not None and list(self.bands) != sorted(set(self.bands)):
-            raise ValueError("bands must ascend")
         names = self.all_names()
         if len(set(names)) != len(names):
             raise ValueError("scenario names must not repeat")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ColumnName = Annotated[str, Field(min_length=1)]
@@ -13,6 +13,16 @@ FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 ScenarioNames = Annotated[tuple[FolderName, ...], Field(strict=False, min_length=1)]
 Scalar = str | int | float
 Scalars = Annotated[tuple[Scalar, ...], Field(strict=False)]
+
+
+def _ascending(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    if list(numbers) != sorted(set(numbers)):
+        raise ValueError("bands must ascend")
+    return numbers
+
+
+Bands = Annotated[tuple[float, ...], Field(strict=False, min_length=1), AfterValidator(_ascending)]
+"""Numbers at which the next band begins."""
 
 _RUN = re.compile(r"\{(\d+)\.\.(\d+)\}")
 

@@ -126,6 +126,23 @@ def test_declared_values() -> None:
     assert declared_encoder(FieldSection(vocabulary=VocabularySection(), embedding="local")) is None
 
 
+def test_bands() -> None:
+    encoder = declared_encoder(FieldSection(bands=(10, 15.5, 20), embedding="federated"))
+    assert encoder is not None
+    assert encoder.size == 5
+    assert encoder.rows(texts("-3", "9.9", "10", "15.5", "19", "20", "1e9", "x", "")).tolist() == [
+        1,
+        1,
+        2,
+        3,
+        3,
+        4,
+        4,
+        0,
+        0,
+    ]
+
+
 def test_sentinels_become_missing() -> None:
     column = without(coded(pa.array(["-124", "1", "-124.0", "x"])), (-124,))
     assert column.index.tolist() == [-1, 1, -1, 3]
@@ -137,6 +154,12 @@ def test_sentinels_become_missing() -> None:
     [
         ("hour", [0, 5, 59, 100, 859, 1200, 2359, None], ["0", "0", "0", "1", "8", "12", "23", None]),
         ("first", ["3,7", "12", " 4 ,1", ",5", None], ["3", "12", "4", None, None]),
+        (
+            "number",
+            ["34", ' 34"', "7.50 EUR", "-3", "from 025 to 40", "none", None],
+            ["34", "34", "7.50", "-3", "25", None, None],
+        ),
+        ("lower", ["Amy TAN", "É", "5.0", None], ["amy tan", "é", "5", None]),
         ("none", ["3,7"], ["3,7"]),
     ],
 )

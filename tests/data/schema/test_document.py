@@ -58,7 +58,7 @@ def test_a_sound_schema() -> None:
     ("path", "value", "message"),
     [
         ("fields.item", {"vocabulary": {}, "embedding": "federated"}, "cannot learn its vocabulary locally"),
-        ("fields.item", {"embedding": "local"}, "exactly one of identity, hash, values, vocabulary; got none"),
+        ("fields.item", {"embedding": "local"}, "exactly one of identity, hash, values, bands, vocabulary; got none"),
         ("fields.item", {"identity": {"size": 3}, "hash": {"buckets": 2}, "embedding": "local"}, "identity, hash"),
         ("fields.item", {"identity": {"size": 3}}, "key 'fields.item.embedding' is missing"),
         ("fields.item", {"identity": {"size": 0}, "embedding": "local"}, "fields.item.identity.size"),

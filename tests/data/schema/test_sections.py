@@ -114,6 +114,8 @@ def test_scenarios(document: dict[str, Any], message: str) -> None:
         (TaskSection, {"column": "x", "scenarios": []}, "scenarios"),
         (TaskSection, {"column": "x", "at_least": 4, "negative": [0]}, "either at_least, or positive and negative"),
         (ScenarioSection, {"column": "age", "bands": [35, 25]}, "bands must ascend"),
+        (FieldSection, {"bands": [35, 25], "embedding": "federated"}, "bands must ascend"),
+        (FieldSection, {"bands": [25], "vocabulary": {}, "embedding": "local"}, "got bands, vocabulary"),
         (ScenarioSection, {"bands": [25]}, "give either column and values, column and bands, or names"),
         (ScenarioSection, {"column": "age", "bands": [25], "values": {1: "a"}}, "give either column and values"),
         (FieldSection, {"embedding": "local", "vocabulary": {}, "several": {"most": 1}}, r"several\.most"),
