@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import DataSettings
 from pfmsmtrec_flwr.data.scenarios import SYNTHETIC, open_store
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.bootstrap import Bootstrap
@@ -119,8 +120,8 @@ def evidence_of(sources: Sequence[Source], draws: int) -> Evidence | None:
                 f"predictions of {each.variant} in {each.scenario} have the shape {each.probabilities.shape}, its test "
                 f"rows {expected}: were the data prepared anew? Then run the comparison into a new folder"
             )
-    has_users = [store.splits["test"].users is not None for _, store in stores.values()]
-    unit = "users" if all(has_users) else "users, and rows without a user" if any(has_users) else "rows"
+    has_user = np.concatenate([_users(store) != NO_USER for _, store in stores.values()])
+    unit = "users" if has_user.all() else "users, and rows without a user" if has_user.any() else "rows"
     replicates = Replicates(rows, kept, draws=draws, seed=DRAW_SEED)
     return Evidence(replicates, unit, tuple(name for name in _variants(sources) if name in missing))
 
@@ -152,22 +153,30 @@ def _people(source: Source, store: ScenarioStore) -> str:
 
 def _labelled(stores: Mapping[str, tuple[str, ScenarioStore]]) -> dict[str, LabelledRows]:
     """Return the test rows by scenario, with users numbered over all of them; a row without a user is one by itself."""
+    users = {key: _users(store) for key, (_, store) in stores.items()}
     units: dict[str, NDArray[np.int64]] = {}
     first = 0
-    by_people: dict[str, dict[str, NDArray[np.int64]]] = {}
-    for key, (people, store) in stores.items():
-        users = store.splits["test"].users
-        if users is None:
-            units[key] = first + np.arange(len(store.splits["test"]))
-            first += len(units[key])
-        else:
-            by_people.setdefault(people, {})[key] = np.asarray(users)
-    for own in by_people.values():
-        known, numbers = np.unique(np.concatenate(list(own.values())), return_inverse=True)
-        ends = np.cumsum([len(users) for users in own.values()])[:-1]
-        units |= dict(zip(own, np.split(first + numbers, ends), strict=True))
+    for key, own in users.items():
+        alone = own == NO_USER
+        units[key] = first + np.cumsum(alone) - 1
+        first += int(alone.sum())
+    for people in dict.fromkeys(people for people, _ in stores.values()):
+        keys = [key for key, (named, _) in stores.items() if named == people]
+        known, numbers = np.unique(
+            np.concatenate([users[key][users[key] != NO_USER] for key in keys]), return_inverse=True
+        )
+        numbers += first
+        for key in keys:
+            there = users[key] != NO_USER
+            units[key][there], numbers = np.split(numbers, [there.sum()])
         first += len(known)
     return {
         key: LabelledRows(store.tasks, np.asarray(store.splits["test"].labels), units[key])
         for key, (_, store) in stores.items()
     }
+
+
+def _users(store: ScenarioStore) -> NDArray[np.int64]:
+    """Return the user of each test row (n,), `NO_USER` where there is none."""
+    test = store.splits["test"]
+    return np.full(len(test), NO_USER) if test.users is None else np.asarray(test.users)

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from pfmsmtrec_flwr.comparison.evidence import Source, evidence_of
 from pfmsmtrec_flwr.comparison.harness import compare, prepare_plan
 from pfmsmtrec_flwr.comparison.planning import Options
+from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.predictions import write_predictions
@@ -126,3 +127,20 @@ def test_rows_without_users_are_drawn_one_by_one(tiny: Tiny, folder: Path, monke
     (run_folder,) = (folder / "runs" / "alone").glob("seed0-*")
     predicted = np.load(run_folder / "predictions" / "US.npy")[:, 0]
     assert found.replicates.mean("alone", "click", ["US"], {0})[0] == pytest.approx(roc_auc_score(labels, predicted))
+
+
+def test_a_row_without_a_user_is_a_unit_by_itself(tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = {"FR": [NO_USER, 7, 8], "US": [7, NO_USER, NO_USER, 9, 8]}
+
+    def some(_settings: object, data: Path, name: str) -> ScenarioStore:
+        store = ScenarioStore.open(data / "tiny" / name)
+        test = store.splits["test"]
+        return replace(store, splits={"test": replace(test, users=np.resize(users[name], len(test)))})
+
+    monkeypatch.setattr("pfmsmtrec_flwr.comparison.evidence.open_store", some)
+    found = evidence_of([source(tiny, folder)], 20)
+    assert found is not None
+    found_users = [some(None, tiny.root, name).splits["test"].users for name in users]
+    lacking = sum(np.asarray(own).tolist().count(NO_USER) for own in found_users)
+    assert lacking > 10
+    assert (found.replicates.units, found.unit) == (lacking + 3, "users, and rows without a user")
