@@ -73,6 +73,32 @@ def test_values_become_padded_rows(stores: list[ScenarioStore]) -> None:
     assert sorted(map(tuple, found.tolist())) == wanted
 
 
+def test_values_without_a_place_are_counted_and_reported(
+    stores: list[ScenarioStore], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="pfmsmtrec"):
+        prepare(schema(), tmp_path / "csv", tmp_path / "again")
+    for store in stores:
+        own = rows()[rows()["country"] == store.scenario.lower()]
+        surplus = (own["genres"].map(len) - 2).clip(lower=0).sum()
+        assert surplus > 10
+        assert store.extra["values_left_out"] == {"genres": surplus, "seen": 0}
+        assert f"{store.scenario}: {surplus} values of 'genres' are left out, as a row has at most 2" in caplog.text
+    assert "'seen'" not in caplog.text
+
+
+def test_values_of_side_tables_are_counted_per_row(tmp_path: Path) -> None:
+    frame = joined(rows(), "|")
+    (tmp_path / "sides").mkdir()
+    whole = frame.assign(number=np.arange(400) // 2 * 2)  # every other list stands for two rows
+    whole.drop(columns="genres").to_csv(tmp_path / "sides" / "log.csv", index=False)
+    whole[::2][["number", "genres"]].to_csv(tmp_path / "sides" / "items.csv", index=False)
+    others = prepare(schema(joins=[{"files": ["items.csv"], "key": "number"}]), tmp_path / "sides", tmp_path / "other")
+    surplus = (rows()["genres"].map(len) - 2).clip(lower=0)[::2].sum()
+    counted = [store.extra["values_left_out"] for store in others]
+    assert sum(each["genres"] for each in counted) == 2 * surplus  # type: ignore[call-overload, index, misc]
+
+
 def test_list_columns_of_parquet_give_the_same_store(stores: list[ScenarioStore], tmp_path: Path) -> None:
     (tmp_path / "parquet").mkdir()
     rows().to_parquet(tmp_path / "parquet" / "log.parquet")

@@ -9,12 +9,13 @@ import re
 from dataclasses import dataclass
 
 from pfmsmtrec_flwr.data.draft.names import AFTERWARDS_WORDS, ID_WORDS, ITEM_WORDS, USER_WORDS, spoken, subject, words
-from pfmsmtrec_flwr.data.draft.profile import ColumnProfile
+from pfmsmtrec_flwr.data.draft.profile import SEPARATOR, ColumnProfile
 from pfmsmtrec_flwr.data.schema.feature_sections import (
     FieldSection,
     HashSection,
     IdentitySection,
     NumericSection,
+    SeveralSection,
     VocabularySection,
 )
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
@@ -25,6 +26,7 @@ FEW_VALUES = 50
 LONGEST_VALUE = 60
 """Largest number of characters of a value in a schema."""
 
+_MOST = 1000  # the largest number that a schema takes
 _SMALL = 1000  # smaller integers are encoded as they are
 _WIDE = 2**31
 _SKEWED = 1.5
@@ -77,6 +79,27 @@ def _is_id(column: ColumnProfile) -> bool:
 
 
 def _guessed(column: ColumnProfile) -> ColumnGuess | str:
+    return _several(column) or _single(column)
+
+
+def _several(column: ColumnProfile) -> ColumnGuess | None:
+    """Return the field for a column of several values; None for another column."""
+    found = column.parts()
+    if found is None:
+        return None
+    parts, most = found
+    guessed = _single(parts)
+    if isinstance(guessed, str) or not isinstance(guessed.spec, FieldSection):
+        return None
+    several = SeveralSection(separator=SEPARATOR, most=min(most, _MOST))
+    return ColumnGuess(
+        column,
+        guessed.spec.model_copy(update={"several": several}),
+        f"up to {most} values in a row, with '{SEPARATOR}' between them; {guessed.reason}",
+    )
+
+
+def _single(column: ColumnProfile) -> ColumnGuess | str:
     seen = described(column)
     if column.yes_and_no is not None:
         return ColumnGuess(

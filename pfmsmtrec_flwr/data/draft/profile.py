@@ -25,6 +25,8 @@ from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 ROWS = 100_000
+SEPARATOR = "|"
+"""Sign between several values in one text, such as genres."""
 
 _FILES = 20
 _GZIP = ".gz"
@@ -62,6 +64,21 @@ class ColumnProfile:
         numeric = bool(len(values)) and all_match(values, _NUMBER)
         numbers = values.astype(np.float64) if numeric else None
         return cls(name, rows, values, np.asarray(counts, dtype=np.int64), numbers, whole)
+
+    def parts(self) -> tuple[ColumnProfile, int] | None:
+        """Return the profile of the parts between `SEPARATOR`, and their largest number in a value.
+
+        None if no text has it, or there are not fewer parts than values, as in sentences.
+        """
+        if not self.text or not any(SEPARATOR in value for value in self.values):
+            return None
+        split = [value.split(SEPARATOR) for value in self.values]
+        lengths = [len(parts) for parts in split]
+        texts = coded(pa.array([part for parts in split for part in parts]))
+        known = texts.index >= 0
+        rows = pd.Series(np.repeat(self.counts, lengths)[known], index=texts.values[texts.index[known]])
+        counts = rows.groupby(level=0, sort=False).sum()
+        return (self.of(self.name, int(counts.sum()), counts), max(lengths)) if len(counts) < self.distinct else None
 
     @property
     def distinct(self) -> int:

@@ -31,6 +31,8 @@ class CodedLists:
     """Index into `values` for each place of each distinct list (lists, most); -1 for padding."""
     index: Integers
     """Index into `members` (n,); -1 for a row without a list."""
+    surplus: Integers
+    """Number of values of each distinct list that had no place (lists,)."""
 
     def lookup(self, of_value: npt.NDArray[Any], of_missing: Any) -> npt.NDArray[Any]:
         """Return the entry of each value of each row (n, most), and `of_missing` for padding."""
@@ -38,6 +40,10 @@ class CodedLists:
         of_list = np.concatenate([of_value, missing])[self.members]
         none = np.full((1, self.members.shape[1]), of_missing, dtype=of_value.dtype)
         return np.concatenate([of_list, none])[self.index]  # -1 is the appended row
+
+    def left_out(self) -> Integers:
+        """Return the number of values of each row that had no place (n,)."""
+        return np.append(self.surplus, 0)[self.index]
 
 
 def split_values(column: CodedColumn, spec: FieldSection, several: SeveralSection) -> CodedLists:
@@ -56,4 +62,5 @@ def split_values(column: CodedColumn, spec: FieldSection, several: SeveralSectio
     kept = place < several.most
     members = np.full((len(column.values), several.most), -1, dtype=np.int64)
     members[owner[kept], place[kept]] = single.index[known][kept]
-    return CodedLists(single.values, members, column.index)
+    surplus = np.bincount(owner[~kept], minlength=len(column.values))
+    return CodedLists(single.values, members, column.index, surplus)

@@ -66,6 +66,20 @@ def warn_of_missing_users(scenario: str, learned: Learned) -> None:
         )
 
 
+def report_left_out(schema: DatasetSchema, scenario: str, learned: Learned) -> None:
+    """Log the number of values that had no place in a field of several values."""
+    for name, count in learned.left_out.items():
+        several = schema.fields[name].several
+        if count and several is not None:
+            logger.info(
+                "%s: %s values of '%s' are left out, as a row has at most %d",
+                scenario,
+                f"{count:,}",
+                name,
+                several.most,
+            )
+
+
 def warn_of_encodings(scenario: str, learned: Learned) -> None:
     """Warn of fields whose encoding fits badly. All figures are in the manifest."""
     for key, limit, what in (

@@ -29,7 +29,7 @@ from pfmsmtrec_flwr.data.prepare.splits import ByRow, ByUserTime, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.tables import LIST_ENDINGS
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
-from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection, SeveralSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
@@ -103,7 +103,7 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     found += [_label(name, task) for name, task in wanted]
     for name, spec in schema.fields.items():
         if any(has(spec.scenarios, each) for each in scenarios):
-            found.append(_field(name, spec))
+            found += _field(name, spec) if spec.several is None else _lists(name, spec, spec.several)
     for name, number in schema.numeric.items():
         if any(has(number.scenarios, each) for each in scenarios):
             found.append(_number(name, number))
@@ -113,6 +113,11 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
 def field_output(name: str) -> str:
     """Return the name of a field's output."""
     return f"field:{name}"
+
+
+def left_out_output(name: str) -> str:
+    """Return the name of the output of how many values of a field of several are left out."""
+    return f"left-out:{name}"
 
 
 def number_output(name: str) -> str:
@@ -209,20 +214,35 @@ def _threshold(name: str, column: str, at_least: float) -> Output:
     return Output(label_output(name), column, "uint8", WRONG_LABEL, make, number=True)
 
 
-def _field(name: str, spec: FieldSection) -> Output:
+def _field(name: str, spec: FieldSection) -> list[Output]:
     column = spec.column or name
 
-    width = None if spec.several is None else spec.several.most
-
-    def texts_of(chunk: Chunk) -> CodedColumn | CodedLists:
-        if spec.several is not None:
-            if spec.several.separator is None and chunk.source.ending not in LIST_ENDINGS:
-                raise UserError(
-                    f"{chunk.source}: field '{name}' needs several.separator: only Parquet files have lists"
-                )
-            return split_values(chunk.coded(column), spec, spec.several)
+    def texts_of(chunk: Chunk) -> CodedColumn:
         return transformed(without(chunk.coded(column), spec.missing), spec.transform)
 
+    return [_encoded(name, spec, column, texts_of)]
+
+
+def _lists(name: str, spec: FieldSection, several: SeveralSection) -> list[Output]:
+    """Return the output of a field of several values, and the output of how many of a row's values are left out."""
+    column = spec.column or name
+
+    def lists_of(chunk: Chunk) -> CodedLists:
+        if several.separator is None and chunk.source.ending not in LIST_ENDINGS:
+            raise UserError(f"{chunk.source}: field '{name}' needs several.separator: only Parquet files have lists")
+        return chunk.lists(name, lambda: split_values(chunk.coded(column), spec, several))
+
+    left_out = Output(left_out_output(name), column, "int32", 0, lambda chunk: lists_of(chunk).left_out())
+    return [_encoded(name, spec, column, lists_of, several.most), left_out]
+
+
+def _encoded(
+    name: str,
+    spec: FieldSection,
+    column: str,
+    texts_of: Callable[[Chunk], CodedColumn | CodedLists],
+    width: int | None = None,
+) -> Output:
     encoder = declared_encoder(spec)
     if encoder is not None:
         return Output(

@@ -91,6 +91,8 @@ def store_record(schema: DatasetSchema, plan: SplitPlan, rows: ScenarioRows, lea
     }
     if learned.without_user:
         record["rows_without_user"] = learned.without_user
+    if any(learned.left_out.values()):
+        record["values_left_out"] = dict(learned.left_out)
     spec = schema.negatives
     if spec is not None and rows.made_up is not None:
         record["negatives"] = {"task": spec.task, "per_positive": spec.per_positive, "rows": rows.made_up.rows}

@@ -23,7 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 import pfmsmtrec_flwr
-from pfmsmtrec_flwr.data.prepare.checks import check_learned, compare_rows, warn_of_encodings, warn_of_missing_users
+from pfmsmtrec_flwr.data.prepare.checks import (
+    check_learned,
+    compare_rows,
+    report_left_out,
+    warn_of_encodings,
+    warn_of_missing_users,
+)
 from pfmsmtrec_flwr.data.prepare.columns import (
     NOT_FOUND,
     SCENARIO,
@@ -255,6 +261,7 @@ class _Job:
         check_learned(self.schema, name, learned, self.plan)
         warn_of_encodings(name, learned)
         warn_of_missing_users(name, learned)
+        report_left_out(self.schema, name, learned)
         return rows, learned
 
 

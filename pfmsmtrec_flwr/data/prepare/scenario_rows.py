@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
-from pfmsmtrec_flwr.data.prepare.columns import TIME, USER, field_output, is_hashed, label_output, number_output
+from pfmsmtrec_flwr.data.prepare.columns import (
+    TIME,
+    USER,
+    field_output,
+    is_hashed,
+    label_output,
+    left_out_output,
+    number_output,
+)
 from pfmsmtrec_flwr.data.prepare.spool import Layout, Spool
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
@@ -19,7 +27,7 @@ from pfmsmtrec_flwr.data.store.manifest import NO_USER
 BLOCK_ROWS = 65_536
 
 SPLIT_CODES, LABELS, ROWS, HASHES, NUMBERS = "split", "labels", "rows", "hashes", "numbers"
-USERS, TIMES = "users", "times"
+USERS, TIMES, LEFT_OUT = "users", "times", "left_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class RowsLayout:
     users
         True if users are kept.
     widths
-        Number of columns of each field that has several.
+        Number of columns of each field that has several. The numbers of values left out are the columns of `LEFT_OUT`.
     times
         True if times are kept, for a split by them.
     """
@@ -76,6 +84,7 @@ class RowsLayout:
             NUMBERS: ("float64", len(self.numeric)),
         }
         layout |= {USERS: ("int64", None)} if self.users else {}
+        layout |= {LEFT_OUT: ("int32", len(self.widths))} if self.widths else {}
         return layout | ({TIMES: ("float64", None)} if self.times else {})
 
     def width(self, name: str) -> int:
@@ -143,6 +152,9 @@ def scenario_arrays(
     }
     if layout.users:
         arrays[USERS] = derived[USER][rows] if USER in derived else np.full(count, NO_USER, dtype=np.int64)
+    if layout.widths:
+        left_out = [(left_out_output(name), 1, has(schema.fields[name].scenarios, scenario)) for name in layout.widths]
+        arrays[LEFT_OUT] = stacked(left_out, "int32", 0)
     if layout.times:
         arrays[TIMES] = derived[TIME][rows]
     return arrays

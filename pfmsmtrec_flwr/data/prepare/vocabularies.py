@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +12,16 @@ import numpy.typing as npt
 from pfmsmtrec_flwr.data.encode.hashes import Buckets, HashCounter, HashedEncoder
 from pfmsmtrec_flwr.data.prepare.columns import UNKNOWN
 from pfmsmtrec_flwr.data.prepare.moments import MomentCollector, Standardiser
-from pfmsmtrec_flwr.data.prepare.scenario_rows import HASHES, LABELS, NUMBERS, ROWS, SPLIT_CODES, USERS, ScenarioRows
+from pfmsmtrec_flwr.data.prepare.scenario_rows import (
+    HASHES,
+    LABELS,
+    LEFT_OUT,
+    NUMBERS,
+    ROWS,
+    SPLIT_CODES,
+    USERS,
+    ScenarioRows,
+)
 from pfmsmtrec_flwr.data.prepare.splits import TRAIN
 from pfmsmtrec_flwr.data.read.blocks import Advance
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
@@ -39,6 +48,8 @@ class Learned:
         Figures on the encoding of each field; see `encoding_report`.
     without_user
         Number of rows without a user; 0 if users are not kept.
+    left_out
+        Number of values beyond the largest number of a row, by field of several values. Sampled negatives do not count.
     """
 
     encoders: Mapping[str, HashedEncoder]
@@ -47,6 +58,7 @@ class Learned:
     positives: Counts
     encodings: dict[str, dict[str, float]]
     without_user: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learned:
@@ -69,6 +81,7 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     counts = np.zeros(len(SPLITS), dtype=np.int64)
     positives = np.zeros((len(SPLITS), len(layout.tasks)), dtype=np.int64)
     without_user = 0
+    left_out = np.zeros(len(layout.widths), dtype=np.int64)
     left = sum(spool.rows for spool in rows.spools)  # rows that are not sampled negatives
     for block in rows.blocks():
         codes = block[SPLIT_CODES]
@@ -76,6 +89,8 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
         for code in range(len(SPLITS)):
             positives[code] += block[LABELS][codes == code].sum(axis=0, dtype=np.int64)
         without_user += int((block[USERS] == NO_USER).sum()) if layout.users else 0
+        if layout.widths and left > 0:
+            left_out += block[LEFT_OUT].sum(axis=0, dtype=np.int64)
         training = codes == TRAIN
         if training.any():
             for name in layout.hashed if left > 0 else ():
@@ -88,7 +103,8 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     encoders = {name: _encoder(schema, name, counter) for name, counter in counters.items()}
     shares = dict(zip(layout.declared, unknown / max(1, counts[TRAIN]), strict=True))
     report = encoding_report(schema, counters, encoders, shares)
-    return Learned(encoders, moments.standardiser(), counts, positives, report, without_user)
+    surplus = dict(zip(layout.widths, left_out.tolist(), strict=True))
+    return Learned(encoders, moments.standardiser(), counts, positives, report, without_user, surplus)
 
 
 def encoding_report(

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, coded
+from pfmsmtrec_flwr.data.encode.several import CodedLists
 from pfmsmtrec_flwr.data.read.blocks import NUMBER, Block
 from pfmsmtrec_flwr.data.read.diagnosis import header_hint
 from pfmsmtrec_flwr.data.read.sources import SourceFile
@@ -29,6 +30,7 @@ class Chunk:
     columns: Mapping[str, pa.ChunkedArray]
     rows: int
     _coded: dict[str, CodedColumn] = field(default_factory=dict, repr=False)
+    _lists: dict[str, CodedLists] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, source: SourceFile, table: TableSection, block: Block) -> Chunk:
@@ -44,6 +46,12 @@ class Chunk:
         if name not in self._coded:
             self._coded[name] = coded(self.columns[name])
         return self._coded[name]
+
+    def lists(self, name: str, make: Callable[[], CodedLists]) -> CodedLists:
+        """Return the lists of a field, which are made once."""
+        if name not in self._lists:
+            self._lists[name] = make()
+        return self._lists[name]
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         """Return a column as numbers (n,); missing values are not-a-number.

@@ -71,6 +71,15 @@ def some(rows: int = ROWS, *, of: int, start: int = 0, seed: int = 1) -> np.ndar
     return np.random.default_rng(seed).integers(start, start + of, rows)
 
 
+PIPES = {"separator": "|", "most": 3}
+
+
+def joined(*parts: str | int) -> list[str]:
+    """Up to three of the parts in each row."""
+    draw = np.random.default_rng(0)
+    return ["|".join(map(str, draw.permutation(parts)[: draw.integers(0, 4)])) for _ in range(ROWS)]
+
+
 def test_a_sane_table_becomes_this(tmp_path: Path) -> None:
     frame = shop()
     found = drafted(frame, tmp_path)
@@ -364,6 +373,9 @@ def test_columns_that_are_of_no_use_are_left_out(tmp_path: Path) -> None:
         (np.exp(some(of=1000) / 100), "numeric", {"transform": "log1p"}),
         (-np.exp(some(of=1000) / 100), "numeric", {}),
         (np.array(["x", "1"])[some(of=2)], "fields", {"values": [1, "x"], "embedding": "federated"}),
+        (joined("drama", "war", "sci-fi"), "fields", {"several": PIPES, "values": ["drama", "sci-fi", "war"]}),
+        (joined(3, 10, 25), "fields", {"several": PIPES, "identity": {"size": 32}, "embedding": "federated"}),
+        (joined(*(f"w{n}" for n in range(60))), "fields", {"several": PIPES, "vocabulary": {"min_count": 2}}),
         ([f"v{n:02}" for n in some(of=50)], "fields", {"values": [f"v{n:02}" for n in range(50)]}),
         ([f"v{n:02}" for n in some(of=51)], "fields", {"vocabulary": {"min_count": 2}, "embedding": "local"}),
     ],
@@ -373,6 +385,20 @@ def test_what_values_become(tmp_path: Path, values: Any, section: str, expected:
     assert document(found)[section]["x"].items() >= expected.items()
     assert ("transform" in document(found)[section]["x"]) == ("transform" in expected)
     prepare(found.schema, tmp_path, tmp_path / "data")
+
+
+def test_a_stray_sign_separates_nothing(tmp_path: Path) -> None:
+    found = drafted(shop(x=[f"room {n}|floor {n}" for n in some(of=30)], y=[f"a;b;{n}" for n in some(of=30)]), tmp_path)
+    assert all("several" not in document(found)["fields"][name] for name in ("x", "y"))
+
+
+def test_several_ids_of_users_stay_local(tmp_path: Path) -> None:
+    found = drafted(shop(friends_user_id=joined(*range(70))), tmp_path)
+    assert document(found)["fields"]["friends_user_id"] == {
+        "several": PIPES,
+        "vocabulary": {"min_count": 2},
+        "embedding": "local",
+    }
 
 
 @pytest.mark.parametrize("distinct", [51, 64, 65, 512])
