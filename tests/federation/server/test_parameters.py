@@ -48,24 +48,27 @@ def test_a_personal_output_bias_starts_at_the_scenarios_own_rate(tiny: Tiny) -> 
 
 
 @pytest.mark.parametrize(
-    ("architecture", "part", "refused"),
+    ("architecture", "levels", "part", "refused"),
     [
-        ("single-task", Part.FEDERATED_EMBEDDING, True),
-        ("aitm", Part.FEDERATED_EMBEDDING, False),
-        ("aitm", Part.EXPERT, True),
-        ("aitm", Part.TOWER, False),
-        ("ple", Part.GATE, True),
-        ("mmoe", Part.GATE, False),
-        ("mmoe", Part.EXPERT_TASK, True),
-        ("shared-bottom", Part.EXPERT, False),
+        ("single-task", 1, Part.FEDERATED_EMBEDDING, True),
+        ("aitm", 1, Part.FEDERATED_EMBEDDING, False),
+        ("aitm", 1, Part.EXPERT, True),
+        ("aitm", 1, Part.TOWER, False),
+        ("ple", 1, Part.EXPERT, True),
+        ("ple", 1, Part.GATE, False),
+        ("ple", 2, Part.GATE, True),
+        ("mmoe", 1, Part.GATE, False),
+        ("mmoe", 1, Part.EXPERT_TASK, True),
+        ("shared-bottom", 1, Part.EXPERT, False),
     ],
 )
 @pytest.mark.parametrize("personal", [False, True])
 @pytest.mark.parametrize("tasks", [("click", "share"), ("like", "click")], ids=["another", "turned"])
 def test_what_has_an_axis_of_tasks_is_shared_by_equal_tasks_alone(
-    tiny: Tiny, architecture: str, part: Part, refused: bool, personal: bool, tasks: tuple[str, ...]
+    tiny: Tiny, architecture: str, levels: int, part: Part, refused: bool, personal: bool, tasks: tuple[str, ...]
 ) -> None:
-    config = tiny.config("alone", model__architecture=architecture, model__experts=3)
+    model = {"model__architecture": architecture, "model__experts": 3, "model__extraction_levels": levels}
+    config = tiny.config("alone", model__expert_layers=(6, 4), **model)
     config = config.with_settings({"model.template": "additive"}, "test")
     shared = frozenset({part})
     for own in (("click", "like"), tasks):
