@@ -21,8 +21,11 @@ from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
-from pfmsmtrec_flwr.methods import federated_method
+from pfmsmtrec_flwr.methods import federated_method, find_method
 from pfmsmtrec_flwr.validation import parse
+
+FEDAVG: dict[str, Any] = {"federation__tables": "plain", "train__reestimate_batch_norm": False}
+"""Common settings that FedAvg fixes, as `Tiny.config` takes them."""
 
 
 class RecordingGrid(InProcessGrid):
@@ -82,7 +85,7 @@ class Tiny:
                 document.setdefault("methods", {}).setdefault(section.replace("_", "-"), {})[name] = value
             else:
                 (document.setdefault(section, {}) if section else document)[name] = value
-        return federated_method(method).configure(parse(RunConfig, document, "test"))
+        return find_method(method).configure(parse(RunConfig, document, "test"))
 
     def write(
         self,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from federated import Tiny, same
+from federated import FEDAVG, Tiny, same
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.state import LocalState
@@ -37,9 +37,8 @@ def test_without_a_pull_the_personal_models_train_alone(tiny: Tiny, settings: di
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_the_global_model_is_fedavgs(tiny: Tiny, weight: float) -> None:
     # Without re-estimation the statistics are those of training, in both; with it FedAvg's client has measured w's.
-    settings = {"train__reestimate_batch_norm": False}
-    average = tiny.trained(tiny.config("fedavg", **settings))
-    ditto = tiny.trained(tiny.config("ditto", **settings, ditto__lam=weight))
+    average = tiny.trained(tiny.config("fedavg"))
+    ditto = tiny.trained(tiny.config("ditto", **FEDAVG, ditto__lam=weight))
     assert same({"w": average.strategy.parameters.common}, {"w": ditto.strategy.parameters.common})
     assert [record.losses for record in average.result.rounds] == [record.losses for record in ditto.result.rounds]
     assert not same(average.models, ditto.models)

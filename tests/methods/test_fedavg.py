@@ -49,14 +49,15 @@ def test_all_of_normalization_is_averaged() -> None:
 
 
 def test_the_averaged_statistics_predict(tiny: Tiny) -> None:
-    config = find_method("fedavg").configure(tiny.config("fedavg", federation__rounds=1))
+    config = tiny.config("fedavg", federation__rounds=1)
     run = tiny.trained(config)
     common = run.strategy.parameters.common
     statistics = [name for name in common if name.endswith(("running_mean", "running_var"))]
     assert statistics
     for scenario in ("FR", "US"):
         assert all(torch.equal(run.models[scenario][name], common[name]) for name in common)
-    assert run.result.test != tiny.trained(tiny.config("fedavg", federation__rounds=1)).result.test
+    estimated = config.with_settings({"train.reestimate_batch_norm": True}, "test")
+    assert run.result.test != tiny.trained(estimated).result.test
 
 
 @pytest.mark.parametrize("tables", ["rows", "plain", "local"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from federated import Tiny
+from federated import FEDAVG, Tiny
 
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 
@@ -18,12 +18,12 @@ def test_the_body_is_averaged_as_by_fedavg_and_the_head_stays(
     for module in ("client.client", "server.parameters"):
         monkeypatch.setattr(f"pfmsmtrec_flwr.federation.{module}.output_biases", lambda *_: {})
     body, everything, alone = (
-        tiny.train(tiny.config(method, federation__rounds=1), tmp_path / method)
+        tiny.train(tiny.config(method, federation__rounds=1, **FEDAVG), tmp_path / method)
         for method in ("fedper", "fedavg", "alone")
     )
     slots = everything.strategy.parameters.slots["US"]
     common = body.strategy.parameters.common
-    assert {slots[name].part for name in common} == set(Part) - HEAD - {Part.LOCAL_EMBEDDING}
+    assert {slots[name].part for name in common} == set(Part) - HEAD - {Part.LOCAL_EMBEDDING, Part.EXPERT_TASK}
     for name, value in common.items():
         assert torch.equal(value, everything.strategy.parameters.common[name])
     # After one round from the same start a head is what it would be alone; the body is not.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from federated import Tiny, same
+from federated import FEDAVG, Tiny, same
 from torch import Tensor
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
@@ -18,8 +18,8 @@ from pfmsmtrec_flwr.model import build_model
 
 def test_without_a_pull_it_is_fedavg(tiny: Tiny) -> None:
     plain = tiny.trained(tiny.config("fedavg"))
-    free = tiny.trained(tiny.config("fedprox", fedprox__mu=0.0))
-    pulled = tiny.trained(tiny.config("fedprox", fedprox__mu=0.5))
+    free = tiny.trained(tiny.config("fedprox", fedprox__mu=0.0, **FEDAVG))
+    pulled = tiny.trained(tiny.config("fedprox", fedprox__mu=0.5, **FEDAVG))
     assert same(plain.models, free.models)
     assert plain.result.test == free.result.test
     assert not same(plain.models, pulled.models)

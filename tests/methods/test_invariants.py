@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from federated import Tiny, same
+from federated import FEDAVG, Tiny, same
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
@@ -48,7 +48,6 @@ BASELINES = (
 PLAIN: dict[str, Any] = {"pf_msmtrec__template": "none"}
 ONE_FOR_ALL: dict[str, Any] = {"pf_msmtrec__consensus": "examples", "pf_msmtrec__personalized_tables": False}
 FREE: dict[str, Any] = {"fedprox__mu": 0.0, "ditto__lam": 0.0, "mr_mtl__lam": 0.0, "fedamp__lam_over_alpha": 0.0}
-GATHERED: dict[str, Any] = {"train__reestimate_batch_norm": False}  # as FedAvg is published
 ONE: dict[str, Any] = {"federation__scenarios": ["US"]}
 ALL: dict[str, Any] = {"federation__scenarios": []}
 
@@ -94,7 +93,7 @@ def test_any_sharing_is_not_training_alone(tiny: Tiny, only: dict[str, Any]) -> 
     [
         ("pf-msmtrec", PLAIN),
         ("pf-msmtrec", PLAIN | ONE_FOR_ALL),
-        ("fedavg", GATHERED),
+        ("fedavg", FEDAVG),
         ("fedbn", {}),
         ("fedper", {}),
         ("mat-fl", {}),
