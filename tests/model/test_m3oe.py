@@ -41,7 +41,7 @@ def plain_experts(state: dict[str, Tensor], z: Tensor) -> list[Tensor]:
     for number in range(EXPERTS):
         x = z
         for layer, width in enumerate((6, 4)):
-            weight, bias = (state[f"experts.layers.{layer}.{kind}_scenario"][number] for kind in ("weight", "bias"))
+            weight, bias = (state[f"experts.layers.{layer}.{kind}"][number] for kind in ("weight", "bias"))
             x = normalised(
                 state, f"experts.norms.{layer}", x @ weight + bias, slice(number * width, (number + 1) * width)
             )
@@ -135,7 +135,7 @@ def test_every_scenarios_rows_train_the_experts_of_all() -> None:
     categorical, numeric = make_rows(model.spec)
     categorical[:, -1] = 2
     model(categorical, numeric)[:, 0].square().sum().backward()
-    gradient = model.get_parameter("experts.layers.0.weight_scenario").grad
+    gradient = model.get_parameter("experts.layers.0.weight").grad
     assert gradient is not None
     assert gradient.flatten(1).any(dim=1).all()
 
@@ -143,7 +143,7 @@ def test_every_scenarios_rows_train_the_experts_of_all() -> None:
 def test_gates_do_not_train_the_representation() -> None:
     model = m3oe().eval()
     with torch.no_grad():  # experts whose outputs are constant: the gates alone depend on the representation
-        model.get_parameter("experts.layers.0.weight_scenario").zero_()
+        model.get_parameter("experts.layers.0.weight").zero_()
     model(*make_rows(model.spec)).square().sum().backward()
     gate = model.get_parameter("gates.0.of_task.click.weight").grad
     assert gate is not None

@@ -125,7 +125,7 @@ def test_layers_divided_over_levels() -> None:
 
 def test_specific_experts_are_beside_the_shared_ones() -> None:
     model = make_model("ple", tasks=3, experts=4, specific_experts=2)
-    assert model.get_parameter("levels.0.experts.layers.0.weight_scenario").shape[0] == 4 + 3 * 2
+    assert model.get_parameter("levels.0.experts.layers.0.weight").shape[0] == 4 + 3 * 2
     assert model.get_parameter("levels.0.gates.of_task.like.weight").shape[0] == 4 + 2
 
 

@@ -36,7 +36,7 @@ def plain_stem(model: ScenarioModel, categorical: Tensor, numeric: Tensor) -> Te
     for number, source in enumerate([0, 0, 1, 1, 2, 2]):
         hidden = inputs[source]
         for layer, width in enumerate((6, 4)):
-            weight, bias = (state[f"experts.layers.{layer}.{kind}_scenario"][number] for kind in ("weight", "bias"))
+            weight, bias = (state[f"experts.layers.{layer}.{kind}"][number] for kind in ("weight", "bias"))
             own = slice(number * width, (number + 1) * width)
             mean, var, gamma, beta = (
                 state[f"experts.norms.{layer}.{key}"][own] for key in ("running_mean", "running_var", "weight", "bias")
@@ -76,7 +76,7 @@ def test_a_tasks_loss_trains_its_own_and_the_shared_parts_alone(task: int) -> No
     for table in ("federated_embeddings", "local_embeddings"):
         assert [bool(part.any()) for part in torch.split(found[f"{table}.weight"], DIM, dim=1)] == trained
     for layer in (0, 1):
-        by_expert = found[f"experts.layers.{layer}.weight_scenario"]
+        by_expert = found[f"experts.layers.{layer}.weight"]
         assert [bool(own.any()) for own in by_expert] == [own for own in trained for _ in range(2)]
         by_unit = found[f"experts.norms.{layer}.weight"].view(6, -1)
         assert [bool(own.any()) for own in by_unit] == [own for own in trained for _ in range(2)]
