@@ -147,6 +147,8 @@ class FederationSettings(SettingsSection):
     """Smallest number of scenarios that must reply for a round to count; 0 requires all of them."""
     scenarios: Names = ()
     """Names of the scenarios that take part; an empty list takes all that are hosted."""
+    draws: CountOrNone = 200
+    """Number of draws of test users in which each scenario measures the AUC, for intervals; 0: no intervals."""
     evaluate_consensus: bool = False
     """Whether the scenarios' consensus is measured on test rows too, beside the personalized models."""
     reference: Names = ()

@@ -19,6 +19,7 @@ from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import complete, methods_of
+from pfmsmtrec_flwr.results.drawn import drawn_differences, with_intervals, write_draws
 from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, load_predictions, write_predictions
 from pfmsmtrec_flwr.results.rendering import as_text
@@ -34,6 +35,7 @@ from pfmsmtrec_flwr.results.schema import (
     results_from,
 )
 from pfmsmtrec_flwr.results.writer import write_results
+from pfmsmtrec_flwr.training.draws import drawn_auc
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
 from pfmsmtrec_flwr.training.selection import choice_without_auc
 
@@ -97,7 +99,7 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
         The run's configuration.
     data, output
         Absolute folders of the prepared data and of `results.json`, `metrics.jsonl`, `config.yaml`, and the predictions
-        of test rows.
+        of test rows; they are what users can be drawn from later, so none are drawn here.
     on_round
         Function that is called once per round, when its line is written; an exception of it ends the run.
 
@@ -108,7 +110,7 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
     """
     method = find_method(config.method)
     write_config(config, output)
-    own = method.configure(config)
+    own = method.configure(config.with_settings({"federation.draws": 0}, "run_method"))  # predictions are kept instead
     log = _round_logger(method, own, output)
 
     def log_round(record: RoundRecord) -> None:
@@ -131,13 +133,18 @@ def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: 
     compared = []
     for reference in references:
         folder = output / reference.name
-        other = results_of(reference, config, _train(train, reference, config, folder))
+        trained = _train(train, reference, config, folder)
+        other = results_of(reference, config, trained)
+        write_draws(trained.draws, folder)
         write_results(other, folder)
-        compared.append(other)
+        compared.append((other, trained.draws))
     # The main method's file comes last: where it is, the run has finished.
     results = results_of(method, config, result, [reference.name for reference in references])
+    differences = list(drawn_differences(results, result.draws, compared))
+    results = results.model_copy(update={"differences": differences})
+    write_draws(result.draws, output)
     write_results(results, output)
-    runs = [results, *compared]
+    runs = [results, *(other for other, _ in compared)]
     logger.info("%s\n\nresults: %s", as_text(run_table(runs)), output)
     return runs
 
@@ -165,7 +172,13 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Tra
     def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
         if isinstance(method, CentralMethod):
             stores = [open_store(own.data, data, name) for name in sorted(chosen_scenarios(own, data))]
-            return method.train(own, stores, on_round)
+            result = method.train(own, stores, on_round)
+            drawn = {
+                store.scenario: drawn_auc(store, result.predictions[store.scenario], own.federation.draws)
+                for store in stores
+            }
+            result.draws = {name: auc for name, auc in drawn.items() if auc}
+            return result
         result = _train_over(grid, method, own, on_round)
         result.predictions = _kept_predictions(output / CLIENTS_NAME / method.name, list(result.test))
         return result
@@ -241,7 +254,7 @@ def results_of(
         if figures
     }
     rounds = result.rounds
-    return results_from(
+    results = results_from(
         method=method.name,
         family=method.family,
         parameters=method.parameters,
@@ -260,6 +273,7 @@ def results_of(
             aggregate=sum(record.aggregate_seconds for record in rounds),
         ),
     )
+    return with_intervals(results, result.draws)
 
 
 def _scenario_result(result: TrainingResult, name: str, config: RunConfig) -> ScenarioResult:

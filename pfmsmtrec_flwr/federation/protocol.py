@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
@@ -22,7 +23,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
 from pfmsmtrec_flwr.model import Part
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 Tensors = dict[str, Tensor]
 """Tensors by name."""
 
@@ -143,6 +144,8 @@ class Reply:
         Reason of a failure, in one line; empty if there was none.
     lacks_tables
         Whether the failure is that changed rows came for tables of which the scenario has no copy, or another one.
+    draws
+        Test AUC in each draw of users (B,), by task; no draws in a reply to another order than to test.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
@@ -150,6 +153,7 @@ class Reply:
     rows: dict[str, RowUpdate] = field(default_factory=dict)
     error: str = ""
     lacks_tables: bool = False
+    draws: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> RecordDict:
@@ -192,6 +196,8 @@ def pack_replies(replies: Mapping[str, Reply]) -> RecordDict:
         records[f"{scenario}/reply"] = ConfigRecord({"reply": document, "lacks_tables": reply.lacks_tables})
         if reply.parameters:
             records[f"{scenario}/parameters"] = pack_tensors(reply.parameters)
+        if reply.draws:
+            records[f"{scenario}/draws"] = ArrayRecord({task: Array(drawn) for task, drawn in reply.draws.items()})
         for name, update in reply.rows.items():
             tensors = {"rows": update.rows.int(), "values": update.values, "counts": update.counts.int()}
             records[f"{scenario}/rows/{name}"] = pack_tensors(tensors)
@@ -212,7 +218,9 @@ def unpack_replies(content: RecordDict) -> dict[str, Reply]:
         }
         parameters = unpack_tensors(content.array_records.get(f"{scenario}/parameters"))
         lacks_tables = bool(record["lacks_tables"])
-        replies[scenario] = Reply(document["figures"], parameters, rows, document["error"], lacks_tables)
+        arrays = content.array_records.get(f"{scenario}/draws", ArrayRecord())
+        draws = {task: np.array(array.numpy()) for task, array in arrays.items()}
+        replies[scenario] = Reply(document["figures"], parameters, rows, document["error"], lacks_tables, draws)
     return replies
 
 

@@ -81,7 +81,38 @@ def run_table(runs: Sequence[RunResults]) -> FigureTable:
     )
     figures = Figures({results.method: [results] for results in runs})
     lines = figures.models
-    return scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes_of(runs))
+    notes = (*notes_of(runs), *drawn_notes(own))
+    table = scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes)
+    return _with_intervals(table, own, figures) if own.draws else table
+
+
+def drawn_notes(own: RunResults) -> list[str]:
+    """Return what a reader of a run's intervals needs to know, and the differences of its reference methods."""
+    if not own.draws:
+        return []
+    found: dict[str, list[str]] = {}
+    for each in own.differences:
+        text = f"{each.task} {each.difference:+.4f} [{each.interval.low:+.4f}, {each.interval.high:+.4f}]"
+        found.setdefault(each.reference, []).append(text)
+    return [
+        f"95 % interval: of the AUC of {own.method}, over {own.draws} draws of test users (rows where there are none)",
+        *(f"AUC of {name} less that of {own.method}, same draws: {', '.join(all_)}" for name, all_ in found.items()),
+    ]
+
+
+def _with_intervals(table: FigureTable, own: RunResults, figures: Figures) -> FigureTable:
+    """Return the table of a run with the intervals of its own method's AUC as a last column."""
+
+    def cell(scenario: str, task: str) -> Cell:
+        known = own.scenarios[scenario].tasks if scenario in figures.scenarios else own.macro
+        interval = known[task].interval if task in known else None
+        return Cell(MISSING if interval is None else f"[{interval.low:.4f}, {interval.high:.4f}]")
+
+    groups = tuple(
+        replace(group, rows=tuple((*row, cell(row[0].text, row[1].text)) for row in group.rows))
+        for group in table.groups
+    )
+    return replace(table, heads=(*table.heads, f"95 % interval\n{own.method}"), groups=groups)
 
 
 def scenario_table(

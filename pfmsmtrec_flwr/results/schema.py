@@ -34,10 +34,19 @@ Family = Literal["floor", "alone", "pooled", "federated"]
 Parameters = Literal["personalised", "global"]
 
 
+class Interval(Section):
+    """95 % interval over draws of test users."""
+
+    low: float
+    high: float
+
+
 class TaskResult(Section):
     """Test figures of one task in one scenario."""
 
     auc: Figure
+    interval: Interval | None = None
+    """Interval of `auc`; None where no users were drawn."""
     logloss: Figure
     gauc: Figure = None
     """AUC within each user, averaged over users with their impressions as weights."""
@@ -82,8 +91,22 @@ class MacroResult(Section):
     """Means over the scenarios, by the rule of `pfmsmtrec_flwr.results.means`."""
 
     auc: Figure
+    interval: Interval | None = None
+    """Interval of `auc`; None where no users were drawn."""
     logloss: Figure
     gauc: Figure = None
+
+
+class DrawnDifference(Section):
+    """AUC of a reference method less that of the run's own method, with the same test users drawn for both."""
+
+    reference: str
+    task: str
+    difference: float
+    """Difference between the means over scenarios."""
+    interval: Interval
+    p: float
+    """p that there is no difference, two-sided, by the normal distribution with the standard error over draws."""
 
 
 class Traffic(Section):
@@ -120,6 +143,10 @@ class RunResults(Section):
     best_attainable: dict[str, dict[str, AttainableResult | None]] | None = None
     reference: list[str] = Field(default_factory=list)
     """Methods run beside this one; the results of each lie in a folder of its name beside this file."""
+    draws: Total = 0
+    """Number of draws of test users behind the intervals; the AUC in each draw lies in `draws.json`."""
+    differences: list[DrawnDifference] = Field(default_factory=list)
+    """Differences of the reference methods to this one."""
     traffic: Traffic = Traffic()
     seconds: Seconds = Seconds()
     versions: dict[str, str]

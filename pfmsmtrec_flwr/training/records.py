@@ -144,6 +144,8 @@ class TrainingResult:
         Descriptions of the scenarios that took part.
     predictions
         Predicted probabilities of test rows (n, T) by scenario; empty where the scenarios keep them.
+    draws
+        Test AUC in each draw of users (B,), by scenario and task; empty where no users are drawn.
     seconds
         Time of the whole training.
     """
@@ -155,4 +157,5 @@ class TrainingResult:
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     scenarios: Mapping[str, Description] = field(default_factory=dict)
     predictions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    draws: dict[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
     seconds: float = 0.0

@@ -8,7 +8,7 @@ import torch
 from federated import FEDAVG, Tiny, same
 from torch import Tensor
 
-from pfmsmtrec_flwr.config import TrainSettings
+from pfmsmtrec_flwr.config import Settings, TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import model_spec
@@ -34,7 +34,10 @@ FIXED = {"apfl__alpha_lr": 0.0}
 def test_a_fixed_share_of_none_or_all_is_another_method(
     tiny: Tiny, share: float, other: str, settings: dict[str, Any]
 ) -> None:
-    estimated = {"federation.tables": "rows", "train.reestimate_batch_norm": True}  # FedAvg fixes them otherwise
+    estimated: Settings = {
+        "federation.tables": "rows",
+        "train.reestimate_batch_norm": True,
+    }  # FedAvg fixes them otherwise
     expected = tiny.trained(tiny.config(other, **settings).with_settings(estimated, "test"))
     mixed = tiny.trained(tiny.config("apfl", apfl__alpha=share, **FIXED, **settings))
     assert same(expected.models, mixed.models)

@@ -196,7 +196,7 @@ class ScenarioClient:
             self.measurements.refresh_statistics(self.predictor, order)
             figures |= self.measurements.test(self.measurements.predict_test(self.predictor), "consensus")
         self.state.save_model(tensors, _describe_model(self, selected).to_json())
-        return Reply(figures)
+        return Reply(figures, draws=self.measurements.drawn(probabilities))
 
     # Steps of an order ----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.averaging import exponential_mean
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
+from pfmsmtrec_flwr.training.draws import drawn_auc
 from pfmsmtrec_flwr.training.evaluation import expert_shares, measure, predict
 from pfmsmtrec_flwr.training.metrics import flat_figures
 
@@ -73,6 +74,10 @@ class Measurements:
         """Return the figures of predictions (n, T) on test rows, with metrics by user, below a prefix."""
         split = self.store.splits["test"]
         return flat_figures(measure(probabilities, split, self.store.tasks, grouped=True), f"{prefix}.")
+
+    def drawn(self, probabilities: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return the AUC of predictions (n, T) on test rows in each draw of users (B,), by task."""
+        return drawn_auc(self.store, probabilities, self.config.federation.draws)
 
     def best_attainable(self) -> dict[str, float]:
         """Return the test figures of the true probabilities, which only made-up rows have; else nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from flwr.app import Message
 from torch import Tensor
@@ -116,6 +117,22 @@ def check_update(
         raise UserError(f"scenario {name}: the reply lacks one of the figures {', '.join(figures)}")
     if reply.figures["examples"] < 1:
         raise UserError(f"scenario {name}: trained on {reply.figures['examples']:g} rows, expected at least 1")
+
+
+def check_draws(name: str, reply: Reply, *, draws: int, tasks: Sequence[str]) -> None:
+    """Check that a reply has the AUC of each task in each draw: a share, or NaN where it is not defined.
+
+    Raises
+    ------
+    UserError
+        A task is missing or unknown, or its figures are of another number or no shares.
+    """
+    shapes = {task: drawn.shape for task, drawn in reply.draws.items()}
+    if shapes != {task: (draws,) for task in tasks if draws}:
+        raise UserError(f"scenario {name}: got draws of shape {shapes}, expected {draws} for {', '.join(tasks)}")
+    for task, drawn in reply.draws.items():
+        if drawn.dtype != np.float32 or ((drawn < 0) | (drawn > 1)).any():
+            raise UserError(f"scenario {name}: its draws of {task} are not AUCs in float32")
 
 
 def _problem(federation: Federation, name: str, reply: Reply, node: int, check: ReplyCheck | None) -> str | None:

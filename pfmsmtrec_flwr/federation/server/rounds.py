@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 
-from pfmsmtrec_flwr.federation.protocol import pack_tensors
+from pfmsmtrec_flwr.federation.protocol import Reply, pack_tensors
+from pfmsmtrec_flwr.federation.server.admission import check_draws
 from pfmsmtrec_flwr.federation.server.exchange import exchange
 from pfmsmtrec_flwr.federation.server.figures import below
 from pfmsmtrec_flwr.federation.server.result import FederationResult
@@ -79,7 +80,14 @@ def measure_selected(strategy: ScenarioStrategy, grid: Grid, result: FederationR
     """Have the scenarios measure their selected models on test rows, and save them where they are."""
     last = result.rounds[-1]
     replies = exchange(grid, strategy.test_messages(last.round), strategy.timeout, last, strategy.parameters)
-    for name, reply in strategy.admit(last.round, replies).items():
+
+    def check(name: str, reply: Reply) -> None:
+        tasks = strategy.federation.scenarios[name].tasks
+        check_draws(name, reply, draws=strategy.config.federation.draws, tasks=tasks)
+
+    for name, reply in strategy.admit(last.round, replies, check).items():
         result.test[name] = below("test.", reply.figures)
         result.consensus[name] = below("consensus.", reply.figures)
         result.best[name] = below("best.", reply.figures)
+        if reply.draws:
+            result.draws[name] = reply.draws
