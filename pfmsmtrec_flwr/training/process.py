@@ -1,4 +1,15 @@
-"""Settings of a process that trains: its threads, and what it does with freed memory."""
+"""Settings of a process that trains: its threads, and what it does with freed memory.
+
+Examples
+--------
+>>> import torch
+>>> from pfmsmtrec_flwr.training.process import prepare_process
+>>> before = torch.get_num_threads()
+>>> prepare_process(threads=1)
+>>> torch.get_num_threads()
+1
+>>> torch.set_num_threads(before)
+"""
 
 from __future__ import annotations
 
