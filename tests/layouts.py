@@ -264,10 +264,15 @@ def kuairand_videos(draw: np.random.Generator) -> pd.DataFrame:
     return frame
 
 
-def movielens(folder: Path, users: int = 60) -> Path:
-    """MovieLens-100K as RecBole's atomic files; a user is of each age from 10 to 69."""
+MOVIELENS_GENRES = [
+    *["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"],
+    *["Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"],
+]
+
+
+def movielens_frames(users: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Ratings, people and films; a user is of each age from 10 to 69."""
     draw = np.random.default_rng(0)
-    folder.mkdir(parents=True)
     people = pd.DataFrame({"user_id:token": np.arange(1, users + 1), "age:token": np.arange(10, 10 + users)})
     people["gender:token"] = draw.choice(["M", "F"], users)
     people["occupation:token"] = draw.choice(["none", "writer", "healthcare"], users)
@@ -280,8 +285,33 @@ def movielens(folder: Path, users: int = 60) -> Path:
     ratings["item_id:token"] = draw.integers(1, 41, len(ratings))
     ratings["rating:float"] = draw.integers(1, 6, len(ratings))
     ratings["timestamp:float"] = draw.permutation(len(ratings)) + 881_250_949
-    for name, frame in (("inter", ratings.sample(frac=1, random_state=0)), ("user", people), ("item", films)):
+    return ratings.sample(frac=1, random_state=0), people, films
+
+
+def movielens(folder: Path, users: int = 60) -> Path:
+    """MovieLens-100K as RecBole's atomic files."""
+    folder.mkdir(parents=True)
+    for name, frame in zip(("inter", "user", "item"), movielens_frames(users), strict=True):
         frame.to_csv(folder / f"ml-100k.{name}", sep="\t", index=False, quoting=3)
+    return folder
+
+
+def movielens_official(folder: Path, users: int = 60) -> Path:
+    """The same ratings in GroupLens's own layout: no header lines, genres as flags."""
+    folder.mkdir(parents=True)
+    ratings, people, films = movielens_frames(users)
+    ratings.to_csv(folder / "u.data", sep="\t", index=False, header=False)
+    people.to_csv(folder / "u.user", sep="|", index=False, header=False)
+    year = films["release_year:token"]
+    official = films[["item_id:token"]].assign(
+        title='L\u00e9on, a "Film" (Name)',
+        day=("01-Jan-" + year).where(year != "", ""),
+        video="",
+        url="http://x.org/?a",
+    )
+    for genre in MOVIELENS_GENRES:
+        official[genre] = [int(genre in own.split()) for own in films["class:token_seq"]]
+    official.to_csv(folder / "u.item", sep="|", index=False, header=False, quoting=3, encoding="latin-1")
     return folder
 
 

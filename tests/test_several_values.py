@@ -106,6 +106,56 @@ def test_list_columns_of_parquet_give_the_same_store(stores: list[ScenarioStore]
     assert [store.checksums for store in others] == [store.checksums for store in stores]
 
 
+def fields_of(genres: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "genres": {"several": {"most": 2} | genres, "values": GENRES, "embedding": "federated"},
+        "history": {"several": {"most": 2} | seen, "missing": [3], "vocabulary": {}, "embedding": "local"},
+    }
+
+
+def spread_out(folder: Path, *, side: bool) -> None:
+    """Write rows with genres as flags and the history in columns, beside their texts."""
+    frame = rows()
+    frame["genres"] = [[genre for genre in GENRES if genre in own] for own in frame["genres"]]
+    for genre in GENRES:
+        frame[genre] = [int(genre in own) for own in frame["genres"]]
+    for place in range(3):
+        frame[f"seen_{place + 1}"] = frame["history"].str[place].astype("Int64")
+    frame = joined(frame, "|").assign(number=range(400))
+    of_side = ["number", *GENRES] if side else ["number"]
+    frame.drop(columns=of_side[1:]).to_csv(folder / "log.csv", index=False)
+    frame[of_side].to_csv(folder / "items.csv", index=False)
+
+
+@pytest.mark.parametrize("side", [False, True])
+def test_columns_and_flags_give_the_same_store(tmp_path: Path, side: bool) -> None:
+    spread_out(tmp_path, side=side)
+    texts = schema(fields=fields_of({"separator": "|"}, {"separator": "|"}))
+    several = fields_of({"flags": GENRES}, {"columns": ["seen_{1..3}"]})
+    spread = schema(fields=several, joins=[{"files": ["items.csv"], "key": "number"}] if side else [])
+    stores = [prepare(each, tmp_path, tmp_path / name) for name, each in (("one", texts), ("other", spread))]
+    assert [store.checksums for store in stores[0]] == [store.checksums for store in stores[1]]
+    assert [store.extra["values_left_out"] for store in stores[0]] == [
+        store.extra["values_left_out"] for store in stores[1]
+    ]
+    assert spread.schema_hash == schema(fields=fields_of({}, {})).schema_hash  # agreed on whatever the form
+
+
+def test_a_flag_is_0_or_1(tmp_path: Path) -> None:
+    spread_out(tmp_path, side=False)
+    frame = pd.read_csv(tmp_path / "log.csv")
+    frame.loc[7, "war"] = 2
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    wrong = schema(fields=fields_of({"flags": GENRES}, {"separator": "|"}))
+    with pytest.raises(UserError, match=r"log\.csv, line 9, column 'war': got '2', expected a flag 0 or 1"):
+        prepare(wrong, tmp_path, tmp_path / "data")
+
+
+def test_a_label_is_among_no_columns() -> None:
+    with pytest.raises(UserError, match="'genres' reads the label column 'click'"):
+        schema(fields=fields_of({"flags": ["war", "click"]}, {}))
+
+
 def test_text_needs_a_separator(tmp_path: Path) -> None:
     joined(rows(), "|").to_csv(tmp_path / "log.csv", index=False)
     with pytest.raises(UserError, match=r"log\.csv: field 'genres' needs several\.separator"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from layouts import movielens
+from layouts import movielens, movielens_official
 
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import load_schema
@@ -71,3 +71,16 @@ def test_genres_are_several(source: Path, stores: dict[str, ScenarioStore]) -> N
         assert row[2:8].tolist() == genres + [0] * (6 - len(genres))
     assert {int(field) for field in test[:, 10]} <= {8, 13, 21}  # occupations
     assert {field.name for field in store.fields if not field.federated} == {"user_id"}
+
+
+def test_the_official_layout_gives_the_same(stores: dict[str, ScenarioStore], tmp_path: Path) -> None:
+    source = movielens_official(tmp_path / "official")
+    others = prepare(load_schema("movielens-100k-official"), source, tmp_path / "data")
+    assert [store.scenario for store in others] == sorted(BANDS)
+    for store in others:
+        for split in SPLITS:
+            one, other = stores[store.scenario].splits[split], store.splits[split]
+            assert np.array_equal(one.labels, other.labels)
+            assert np.array_equal(np.sort(one.categorical[:, 2:8]), np.sort(other.categorical[:, 2:8]))  # genres
+            rest = [0, 1, 8, 9, 10]
+            assert np.array_equal(one.categorical[:, rest], other.categorical[:, rest])

@@ -50,6 +50,7 @@ DATASETS = [
     ("kuairand", "kuairand", layouts.kuairand, TABS, ("is_click", "long_view")),
     ("kuairand-1k", "kuairand-1k", partial(layouts.kuairand, version="1k"), TABS, ("is_click", "long_view")),
     ("movielens-100k", "movielens-100k", layouts.movielens, AGES, ("like", "love")),
+    ("movielens-100k", "movielens-100k-official", layouts.movielens_official, AGES, ("like", "love")),
     ("book-crossing", "book-crossing", layouts.book_crossing, READERS, ("like", "love")),
 ]
 

@@ -154,7 +154,7 @@ def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
 
 
 def transformed(column: CodedColumn, transform: str) -> CodedColumn:
-    """Apply a field's transform to its texts: ``none``, ``hour``, ``first``, ``number`` or ``lower``."""
+    """Apply a field's transform to its texts: one of those of `FieldSection`."""
     if transform == "none" or not len(column.values):
         return column
     texts = _canonical(_TRANSFORMS[transform](pa.array(column.values, type=pa.string())))
@@ -186,14 +186,15 @@ def _hour(texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(hours, ""), "0", hours)
 
 
-def _number(texts: pa.Array) -> pa.Array:
-    return pc.struct_field(pc.extract_regex(texts, r"(?P<number>-?\d+(?:\.\d+)?)"), "number")
+def _found(pattern: str) -> Callable[[pa.Array], pa.Array]:
+    return lambda texts: pc.struct_field(pc.extract_regex(texts, f"(?P<found>{pattern})"), "found")
 
 
 _TRANSFORMS: dict[str, Callable[[pa.Array], pa.Array]] = {
     "hour": _hour,
     "first": lambda texts: pc.replace_substring_regex(texts, r"(?s),.*$", ""),
-    "number": _number,
+    "number": _found(r"-?\d+(?:\.\d+)?"),
+    "year": _found(r"\d{4}"),
     "lower": pc.utf8_lower,
 }
 

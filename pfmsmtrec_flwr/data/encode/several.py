@@ -1,11 +1,12 @@
 """Several values in one field of a row, such as the genres of a film, whole arrays at a time.
 
-A column is split once per distinct text. Each row then has a fixed number of places: its values in their order, then
-padding.
+A column is split once per distinct text; values may also lie in columns of their own. Each row then has a fixed number
+of places: its values in their order, then padding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ class CodedLists:
     """Column of lists as distinct values and indices into them."""
 
     values: Texts
-    """Distinct texts of single values (distinct,)."""
+    """Texts of single values, distinct within a column (values,)."""
     members: Integers
     """Index into `values` for each place of each distinct list (lists, most); -1 for padding."""
     index: Integers
@@ -64,3 +65,21 @@ def split_values(column: CodedColumn, spec: FieldSection, several: SeveralSectio
     members[owner[kept], place[kept]] = single.index[known][kept]
     surplus = np.bincount(owner[~kept], minlength=len(column.values))
     return CodedLists(single.values, members, column.index, surplus)
+
+
+def gathered_values(columns: Sequence[CodedColumn], spec: FieldSection, most: int) -> CodedLists:
+    """Gather the values of several columns, each with the field's transform.
+
+    Missing values are left out, and so are values after the first `most`.
+    """
+    single = [transformed(without(column, spec.missing), spec.transform) for column in columns]
+    starts = np.cumsum([0, *(len(column.values) for column in single)])
+    places = [
+        np.where(column.index < 0, -1, column.index + start) for column, start in zip(single, starts, strict=False)
+    ]
+    grid = np.stack(places, axis=1)
+    grid = np.take_along_axis(grid, np.argsort(grid < 0, axis=1, kind="stable"), axis=1)
+    members = np.full((len(grid), most), -1, dtype=np.int64)
+    members[:, : grid.shape[1]] = grid[:, :most]
+    values = np.concatenate([column.values for column in single])
+    return CodedLists(values, members, np.arange(len(grid)), (grid[:, most:] >= 0).sum(axis=1))

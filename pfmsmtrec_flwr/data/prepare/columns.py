@@ -24,7 +24,7 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     transformed,
     without,
 )
-from pfmsmtrec_flwr.data.encode.several import CodedLists, split_values
+from pfmsmtrec_flwr.data.encode.several import CodedLists, gathered_values, split_values
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, ByUserTime, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.tables import LIST_ENDINGS
@@ -61,7 +61,7 @@ class Output:
     name
         Name, such as ``field:item``.
     column
-        Column of the table.
+        Column of the table, or the first of several.
     dtype
         Numpy name of the type.
     missing
@@ -72,6 +72,8 @@ class Output:
         True if the column is read as numbers, not as text.
     width
         Largest number of values of a row; None for a column of one value.
+    others
+        Further columns of the same table.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Output:
     make: Callable[[Chunk], Array]
     number: bool = False
     width: int | None = None
+    others: tuple[str, ...] = ()
 
 
 def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitter) -> list[Output]:
@@ -103,7 +106,7 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     found += [_label(name, task) for name, task in wanted]
     for name, spec in schema.fields.items():
         if any(has(spec.scenarios, each) for each in scenarios):
-            found += _field(name, spec) if spec.several is None else _lists(name, spec, spec.several)
+            found += [_field(name, spec)] if spec.several is None else _lists(name, spec, spec.several)
     for name, number in schema.numeric.items():
         if any(has(number.scenarios, each) for each in scenarios):
             found.append(_number(name, number))
@@ -214,44 +217,59 @@ def _threshold(name: str, column: str, at_least: float) -> Output:
     return Output(label_output(name), column, "uint8", WRONG_LABEL, make, number=True)
 
 
-def _field(name: str, spec: FieldSection) -> list[Output]:
+def _field(name: str, spec: FieldSection) -> Output:
     column = spec.column or name
 
     def texts_of(chunk: Chunk) -> CodedColumn:
         return transformed(without(chunk.coded(column), spec.missing), spec.transform)
 
-    return [_encoded(name, spec, column, texts_of)]
+    dtype, missing, make = _encoded(spec, texts_of)
+    return Output(field_output(name), column, dtype, missing, make)
 
 
 def _lists(name: str, spec: FieldSection, several: SeveralSection) -> list[Output]:
     """Return the output of a field of several values, and the output of how many of a row's values are left out."""
-    column = spec.column or name
 
     def lists_of(chunk: Chunk) -> CodedLists:
-        if several.separator is None and chunk.source.ending not in LIST_ENDINGS:
-            raise UserError(f"{chunk.source}: field '{name}' needs several.separator: only Parquet files have lists")
-        return chunk.lists(name, lambda: split_values(chunk.coded(column), spec, several))
+        return chunk.lists(name, lambda: _coded_lists(chunk, name, spec, several))
 
+    column, *others = spec.columns(name)
+    dtype, missing, make = _encoded(spec, lists_of)
+    field = Output(field_output(name), column, dtype, missing, make, width=several.most, others=tuple(others))
     left_out = Output(left_out_output(name), column, "int32", 0, lambda chunk: lists_of(chunk).left_out())
-    return [_encoded(name, spec, column, lists_of, several.most), left_out]
+    return [field, left_out]
+
+
+def _coded_lists(chunk: Chunk, name: str, spec: FieldSection, several: SeveralSection) -> CodedLists:
+    columns = spec.columns(name)
+    if several.flags is not None:
+        return gathered_values([_flagged(chunk, column) for column in columns], spec, several.most)
+    if several.columns is not None:
+        return gathered_values([chunk.coded(column) for column in columns], spec, several.most)
+    if several.separator is None and chunk.source.ending not in LIST_ENDINGS:
+        raise UserError(f"{chunk.source}: field '{name}' needs several.separator: only Parquet files have lists")
+    return split_values(chunk.coded(columns[0]), spec, several)
+
+
+def _flagged(chunk: Chunk, column: str) -> CodedColumn:
+    """Return a column that has its own name as value where it is 1, and is missing elsewhere."""
+    flags = chunk.coded(column)
+    odd = flags.lookup(~is_one_of(flags.values, ["0", "1"]), False)
+    if odd.any():
+        raise chunk.error(column, odd, "expected a flag 0 or 1")
+    set_there = flags.lookup(is_one_of(flags.values, ["1"]), False)
+    return CodedColumn(np.array([canonical(column)], dtype=object), np.where(set_there, 0, -1))
 
 
 def _encoded(
-    name: str,
-    spec: FieldSection,
-    column: str,
-    texts_of: Callable[[Chunk], CodedColumn | CodedLists],
-    width: int | None = None,
-) -> Output:
+    spec: FieldSection, texts_of: Callable[[Chunk], CodedColumn | CodedLists]
+) -> tuple[str, int, Callable[[Chunk], Array]]:
+    """Return the type of a field's output, its missing value, and the function that derives it."""
     encoder = declared_encoder(spec)
     if encoder is not None:
-        return Output(
-            field_output(name), column, "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder), width=width
-        )
+        return "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder)
     seed = spec.hash.seed if spec.hash is not None else _VOCABULARY_SEED
-    return Output(
-        field_output(name), column, "uint64", NO_HASH, lambda chunk: _hashed(texts_of(chunk), seed), width=width
-    )
+    return "uint64", NO_HASH, lambda chunk: _hashed(texts_of(chunk), seed)
 
 
 def _number(name: str, spec: NumericSection) -> Output:

@@ -34,9 +34,9 @@ _KEY = "key"
 
 def columns_of(outputs: Sequence[Output], more: Sequence[str] = ()) -> ColumnSelection:
     """Return the columns that outputs are derived from, and `more` columns of text."""
-    texts = [output.column for output in outputs if not output.number]
+    texts = [column for output in outputs if not output.number for column in (output.column, *output.others)]
     numbers = [output.column for output in outputs if output.number]
-    lists = [output.column for output in outputs if output.width is not None]
+    lists = [output.column for output in outputs if output.width is not None and not output.others]
     return ColumnSelection(*(tuple(dict.fromkeys(names)) for names in ([*more, *texts], numbers, lists)))
 
 

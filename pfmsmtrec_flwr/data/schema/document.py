@@ -78,9 +78,9 @@ class DatasetSchema(Section):
 
     def _check_labels(self) -> None:
         labels = {task.column for task in self.tasks.values()}
-        for name, column in self.feature_columns().items():
-            if column in labels:
-                raise ValueError(f"'{name}' reads the label column '{column}': the label would be a feature")
+        for name, columns in self.feature_columns().items():
+            if both := labels.intersection(columns):
+                raise ValueError(f"'{name}' reads the label column '{min(both)}': the label would be a feature")
 
     def _check_marks(self) -> None:
         names = self.scenario.names or ()
@@ -137,10 +137,10 @@ class DatasetSchema(Section):
         """Return the tasks that a scenario has."""
         return {name: task for name, task in self.tasks.items() if has(task.scenarios, scenario)}
 
-    def feature_columns(self) -> dict[str, str]:
-        """Return the column that each field and numeric column is read from."""
-        fields = {name: spec.column or name for name, spec in self.fields.items()}
-        return fields | {name: spec.column or name for name, spec in self.numeric.items()}
+    def feature_columns(self) -> dict[str, tuple[str, ...]]:
+        """Return the columns that each field and numeric column is read from."""
+        fields = {name: spec.columns(name) for name, spec in self.fields.items()}
+        return fields | {name: (spec.column or name,) for name, spec in self.numeric.items()}
 
     def units(self, chosen: Iterable[str]) -> list[tuple[str, ...]]:
         """Group the chosen scenarios by the files that they come from."""
@@ -228,7 +228,7 @@ def digest(document: Any) -> str:
 
 
 def _agreed(name: str, section: Section) -> list[Any]:
-    document = section.model_dump(mode="json", exclude={"column"})
+    document = section.model_dump(mode="json", exclude={"column": True, "several": {"columns", "flags"}})
     for key in ("several", "bands"):  # without them a field has the digest that it had before the keys existed
         if document.get(key, 0) is None:
             del document[key]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.data.schema.choices import exactly_one
-from pfmsmtrec_flwr.data.schema.values import Bands, ColumnName, Scalars, ScenarioNames
+from pfmsmtrec_flwr.data.schema.values import Bands, ColumnName, Scalars, ScenarioNames, expand_run
 from pfmsmtrec_flwr.validation import Section
 
 
@@ -33,13 +33,37 @@ class VocabularySection(Section):
     """Largest number of values."""
 
 
+def _expanded(columns: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name for each in columns for name in expand_run(each))
+    if len(set(names)) != len(names) or len(names) < 2:
+        raise ValueError("name two or more different columns")
+    return names
+
+
+SeveralColumns = Annotated[tuple[ColumnName, ...], Field(strict=False), AfterValidator(_expanded)]
+
+
 class SeveralSection(Section):
-    """Several values in one field of a row, whose embeddings are averaged."""
+    """Several values in one field of a row, whose embeddings are averaged.
+
+    They come from one column of texts or lists, or from several `columns` or `flags` of one table.
+    """
 
     separator: Annotated[str, Field(min_length=1)] | None = None
     """Text between two values. A list column of a Parquet file needs none."""
+    columns: SeveralColumns | None = None
+    """Columns with one value each, in this order. ``hist_{1..10}`` stands for a run of columns."""
+    flags: SeveralColumns | None = None
+    """Columns of 0 and 1. The name of a column is a value of the rows in which it is 1."""
     most: Annotated[int, Field(ge=2, le=1000)]
     """Largest number of values of a row. Further values are left out."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> SeveralSection:
+        found = [key for key in ("separator", "columns", "flags") if getattr(self, key) is not None]
+        if len(found) > 1:
+            raise ValueError(f"give at most one of separator, columns, flags; got {', '.join(found)}")
+        return self
 
 
 class FieldSection(Section):
@@ -47,9 +71,10 @@ class FieldSection(Section):
 
     column: ColumnName | None = None
     """Column of the table, if its name differs."""
-    transform: Literal["none", "hour", "first", "number", "lower"] = "none"
+    transform: Literal["none", "hour", "first", "number", "year", "lower"] = "none"
     """hour: 2359 becomes 23. first: first element of a comma-separated list. number: first number in a text, such as 34
-    in ``34 years``; a text without one is missing. lower: text in lower case."""
+    in ``34 years``. year: first four digits, such as 1995 in ``01-Jan-1995``. A text without them is missing. lower:
+    text in lower case."""
     several: SeveralSection | None = None
     """Set if a row may have several values, such as genres. Transform and missing then apply to each of them."""
     missing: Scalars = ()
@@ -75,7 +100,14 @@ class FieldSection(Section):
             )
         if self.values is not None and not self.values:
             raise ValueError("values is empty")
+        if self.column is not None and self.several is not None and (self.several.columns or self.several.flags):
+            raise ValueError("give either column, or columns or flags in several")
         return self
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns that the field called `name` is read from."""
+        several = self.several
+        return (several and (several.columns or several.flags)) or (self.column or name,)
 
 
 class NumericSection(Section):

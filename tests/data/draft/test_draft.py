@@ -425,7 +425,7 @@ def test_names_that_no_field_may_have(tmp_path: Path) -> None:
     found = drafted(shop(**columns, a_b=some(of=6), 用=some(of=6)), tmp_path)
     assert list(found.schema.fields)[-6:] == ["Ger_t_typ", "yes", "12", "a_b", "a_b_2", "column"]
     read_from = found.schema.feature_columns()
-    assert [read_from[name] for name in list(found.schema.fields)[-6:]] == [
+    assert [read_from[name][0] for name in list(found.schema.fields)[-6:]] == [
         "Gerät typ",
         "yes",
         "12",

@@ -159,6 +159,7 @@ def test_sentinels_become_missing() -> None:
             ["34", ' 34"', "7.50 EUR", "-3", "from 025 to 40", "none", None],
             ["34", "34", "7.50", "-3", "25", None, None],
         ),
+        ("year", ["01-Jan-1995", "1995-01-31", "19950131", " 1995 ", "95", None], ["1995"] * 4 + [None] * 2),
         ("lower", ["Amy TAN", "É", "5.0", None], ["amy tan", "é", "5", None]),
         ("none", ["3,7"], ["3,7"]),
     ],

@@ -240,9 +240,9 @@ def test_runs_are_written_out() -> None:
     found = schema(document)
     assert [*found.fields] == ["user", "item", "kind", "x_1", "x_2"]
     assert found.feature_columns() == {
-        **{name: name for name in ("user", "item", "kind", "price", "z_0", "z_1")},
-        "x_1": "y_8",
-        "x_2": "y_9",
+        **{name: (name,) for name in ("user", "item", "kind", "price", "z_0", "z_1")},
+        "x_1": ("y_8",),
+        "x_2": ("y_9",),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
+from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection, SeveralSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
 from pfmsmtrec_flwr.data.schema.split_sections import DateSplit, FileSplit, RandomSplit, SplitSection
 from pfmsmtrec_flwr.data.schema.table_sections import JoinSection, TableSection
@@ -114,6 +114,14 @@ def test_scenarios(document: dict[str, Any], message: str) -> None:
         (TaskSection, {"column": "x", "scenarios": []}, "scenarios"),
         (TaskSection, {"column": "x", "at_least": 4, "negative": [0]}, "either at_least, or positive and negative"),
         (ScenarioSection, {"column": "age", "bands": [35, 25]}, "bands must ascend"),
+        (SeveralSection, {"columns": ["a", "b"], "flags": ["c", "d"], "most": 2}, "got columns, flags"),
+        (SeveralSection, {"columns": ["a_{1..2}", "a_2"], "most": 2}, "two or more different columns"),
+        (SeveralSection, {"flags": ["a"], "most": 2}, "two or more different columns"),
+        (
+            FieldSection,
+            {"column": "a", "several": {"flags": ["b", "c"], "most": 2}, "values": ["b"], "embedding": "local"},
+            "either column, or columns or flags",
+        ),
         (FieldSection, {"bands": [35, 25], "embedding": "federated"}, "bands must ascend"),
         (FieldSection, {"bands": [25], "vocabulary": {}, "embedding": "local"}, "got bands, vocabulary"),
         (ScenarioSection, {"bands": [25]}, "give either column and values, column and bands, or names"),
