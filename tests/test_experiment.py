@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment, run_inline, run_method
 from pfmsmtrec_flwr.methods import find_method
 from pfmsmtrec_flwr.methods.configuration import complete, load_config
+from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.predictions import read_predictions
+from pfmsmtrec_flwr.results.rendering import as_text
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
 from pfmsmtrec_flwr.training.records import RoundRecord
@@ -83,7 +86,7 @@ def test_a_saved_model_can_be_built_again(tiny: Tiny) -> None:
 
 
 def test_a_method_that_is_not_known_is_said_before_anything_starts(tiny: Tiny, tmp_path: Path) -> None:
-    for config in (tiny.config("magic"), tiny.config(federation__reference=["magic"])):
+    for config in (tiny.config().model_copy(update={"method": "magic"}), tiny.config(federation__reference=["magic"])):
         with pytest.raises(UserError, match=r"^unknown method 'magic', expected one of .*fedavg, "):
             run_inline(config, data=tiny.root, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -98,6 +101,7 @@ def test_one_method_of_any_family_in_files(tiny: Tiny, tmp_path: Path, method: s
     assert (results.method, results.family, results.rounds, results.reference) == (method, family, rounds, [])
     assert list(results.scenarios) == ["FR", "US"]  # those of the configuration
     assert results.scenarios["US"].examples.test == 30
+    assert results.draws == 0 and not (tmp_path / "out" / "draws.json").exists()  # users are drawn from predictions
     assert read_results(tmp_path / "out") == results
     assert [(line.round, line.rounds) for line in read_metrics(tmp_path / "out")] == [
         (number, rounds) for number in range(1, rounds + 1)
@@ -150,6 +154,22 @@ def test_an_experiment_here_may_compare_families_and_over_a_grid_it_may_not(tiny
     config = tiny.config("pooled-mmoe", federation__reference=["base-rate", "alone"])
     runs = run_inline(config, data=tiny.root, output=tmp_path / "out")
     assert [results.family for results in runs] == ["pooled", "floor", "alone"]
+    assert [results.draws for results in runs] == [200, 200, 200]
+    assert [(each.reference, each.task) for each in runs[0].differences] == [
+        (name, task) for name in ("base-rate", "alone") for task in ("click", "like")
+    ]
+    for results, folder in zip(runs, ("", "base-rate", "alone"), strict=True):
+        drawn = json.loads((tmp_path / "out" / folder / "draws.json").read_text())
+        assert drawn.keys() == {"FR", "US"}
+        for name, own in results.scenarios.items():
+            for task, figures in own.tasks.items():
+                assert figures.interval is not None and len(drawn[name][task]) == 200
+                known = [auc for auc in drawn[name][task] if auc is not None]  # few users: some draw has one class
+                assert figures.interval.low <= statistics.median(known) <= figures.interval.high
+        assert all(mean.interval is not None for mean in results.macro.values())
+    tables = as_text(run_table(runs))
+    assert "95 % interval" in tables
+    assert "AUC of alone less that of pooled-mmoe, same draws: click " in tables
     for names in (("pooled-mmoe", []), ("fedavg", ["base-rate"])):
         config = tiny.config(names[0], federation__reference=names[1])
         with pytest.raises(UserError, match=r"^method '(pooled-mmoe|base-rate)' needs the rows of all scenarios"):

@@ -197,7 +197,7 @@ def pack_replies(replies: Mapping[str, Reply]) -> RecordDict:
         if reply.parameters:
             records[f"{scenario}/parameters"] = pack_tensors(reply.parameters)
         if reply.draws:
-            records[f"{scenario}/draws"] = ArrayRecord({task: Array(drawn) for task, drawn in reply.draws.items()})
+            records[f"{scenario}/draws"] = ConfigRecord({task: drawn.tolist() for task, drawn in reply.draws.items()})
         for name, update in reply.rows.items():
             tensors = {"rows": update.rows.int(), "values": update.values, "counts": update.counts.int()}
             records[f"{scenario}/rows/{name}"] = pack_tensors(tensors)
@@ -218,8 +218,8 @@ def unpack_replies(content: RecordDict) -> dict[str, Reply]:
         }
         parameters = unpack_tensors(content.array_records.get(f"{scenario}/parameters"))
         lacks_tables = bool(record["lacks_tables"])
-        arrays = content.array_records.get(f"{scenario}/draws", ArrayRecord())
-        draws = {task: np.array(array.numpy()) for task, array in arrays.items()}
+        drawn = content.config_records.get(f"{scenario}/draws", ConfigRecord())
+        draws = {task: np.array(auc, dtype=np.float32) for task, auc in drawn.items()}
         replies[scenario] = Reply(document["figures"], parameters, rows, document["error"], lacks_tables, draws)
     return replies
 

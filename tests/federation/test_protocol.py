@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from flwr.app import ConfigRecord
@@ -42,7 +45,7 @@ def test_an_order_survives_its_journey() -> None:
 
 @pytest.mark.parametrize("record", [ConfigRecord({"version": 1, "order": "{}"}), ConfigRecord({"order": "{}"})])
 def test_another_version_is_refused(record: ConfigRecord) -> None:
-    with pytest.raises(UserError, match="this client speaks 3: install the same version"):
+    with pytest.raises(UserError, match="this client speaks 4: install the same version"):
         Order.unpack(record)
 
 
@@ -88,9 +91,10 @@ def test_replies_survive_their_journey() -> None:
     replies = {
         "NL": Reply({"examples": 5.0, "loss": 0.1 + 0.2}, {"w": torch.tensor([1.5])}, {"table.weight": rows}),
         "NL.2": Reply(error='no rows, "none"'),
+        "US": Reply({"test.auc.click": 0.5}, draws={"click": np.array([0.25, math.nan, 1 / 3], np.float32)}),
     }
     back = unpack_replies(pack_replies(replies))
-    assert list(back) == ["NL", "NL.2"]
+    assert list(back) == ["NL", "NL.2", "US"]
     assert back["NL"].figures == replies["NL"].figures
     assert equal(back["NL"].parameters, replies["NL"].parameters)
     update = back["NL"].rows["table.weight"]
@@ -98,6 +102,8 @@ def test_replies_survive_their_journey() -> None:
         {"r": update.rows, "v": update.values, "c": update.counts}, {"r": rows.rows, "v": rows.values, "c": rows.counts}
     )
     assert back["NL.2"] == replies["NL.2"]
+    assert back["US"].draws["click"].dtype == np.float32
+    np.testing.assert_array_equal(back["US"].draws["click"], replies["US"].draws["click"])
 
 
 def test_what_is_unpacked_shares_no_memory() -> None:

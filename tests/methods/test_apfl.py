@@ -34,10 +34,8 @@ FIXED = {"apfl__alpha_lr": 0.0}
 def test_a_fixed_share_of_none_or_all_is_another_method(
     tiny: Tiny, share: float, other: str, settings: dict[str, Any]
 ) -> None:
-    estimated: Settings = {
-        "federation.tables": "rows",
-        "train.reestimate_batch_norm": True,
-    }  # FedAvg fixes them otherwise
+    # FedAvg fixes these otherwise.
+    estimated: Settings = {"federation.tables": "rows", "train.reestimate_batch_norm": True}
     expected = tiny.trained(tiny.config(other, **settings).with_settings(estimated, "test"))
     mixed = tiny.trained(tiny.config("apfl", apfl__alpha=share, **FIXED, **settings))
     assert same(expected.models, mixed.models)
