@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.results.intervals import (
     p_cell,
 )
 from pfmsmtrec_flwr.results.means import spread
-from pfmsmtrec_flwr.results.schema import RunResults, notes_of
+from pfmsmtrec_flwr.results.schema import MacroResult, RunResults, TaskResult, notes_of
 from pfmsmtrec_flwr.results.summary import Against, Described, Joined, LineSummary, Summary, TaskSummary
 from pfmsmtrec_flwr.results.tables import (
     MISSING,
@@ -81,12 +81,12 @@ def run_table(runs: Sequence[RunResults]) -> FigureTable:
     )
     figures = Figures({results.method: [results] for results in runs})
     lines = figures.models
-    notes = (*notes_of(runs), *drawn_notes(own))
+    notes = (*notes_of(runs), *_drawn_notes(own))
     table = scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes)
-    return _with_intervals(table, own, figures) if own.draws else table
+    return _with_intervals(table, own) if own.draws else table
 
 
-def drawn_notes(own: RunResults) -> list[str]:
+def _drawn_notes(own: RunResults) -> list[str]:
     """Return what a reader of a run's intervals needs to know, and the differences of its reference methods."""
     if not own.draws:
         return []
@@ -100,19 +100,21 @@ def drawn_notes(own: RunResults) -> list[str]:
     ]
 
 
-def _with_intervals(table: FigureTable, own: RunResults, figures: Figures) -> FigureTable:
+def _with_intervals(table: FigureTable, own: RunResults) -> FigureTable:
     """Return the table of a run with the intervals of its own method's AUC as a last column."""
 
-    def cell(scenario: str, task: str) -> Cell:
-        known = own.scenarios[scenario].tasks if scenario in figures.scenarios else own.macro
-        interval = known[task].interval if task in known else None
-        return Cell(MISSING if interval is None else f"[{interval.low:.4f}, {interval.high:.4f}]")
+    def with_interval(row: Row, figures: Mapping[str, TaskResult] | Mapping[str, MacroResult]) -> Row:
+        known = figures.get(row[1].text)
+        interval = None if known is None else known.interval
+        return (*row, Cell(MISSING if interval is None else f"[{interval.low:.4f}, {interval.high:.4f}]"))
 
-    groups = tuple(
-        replace(group, rows=tuple((*row, cell(row[0].text, row[1].text)) for row in group.rows))
-        for group in table.groups
-    )
-    return replace(table, heads=(*table.heads, f"95 % interval\n{own.method}"), groups=groups)
+    scenarios, *means = table.groups
+    tasks = {name: scenario.tasks for name, scenario in own.scenarios.items()}
+    groups = [
+        Group(scenarios.name, tuple(with_interval(row, tasks.get(row[0].text, {})) for row in scenarios.rows)),
+        *(Group(group.name, tuple(with_interval(row, own.macro) for row in group.rows)) for group in means),
+    ]
+    return replace(table, heads=(*table.heads, f"95 % interval\n{own.method}"), groups=tuple(groups))
 
 
 def scenario_table(

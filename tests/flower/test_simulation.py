@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import layouts
+import numpy as np
 import pytest
 from federated import same
 from safetensors.torch import load_file
@@ -34,7 +35,7 @@ def models(output: Path, method: str = "pf-msmtrec") -> dict[str, dict[str, Tens
 
 def figures(output: Path) -> dict[str, object]:
     results = json.loads((output / "results.json").read_text())
-    return {key: results[key] for key in ("scenarios", "macro", "rounds")}
+    return {key: results[key] for key in ("scenarios", "macro", "rounds", "draws", "differences")}
 
 
 def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: Expected, tmp_path: Path) -> None:
@@ -48,10 +49,28 @@ def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: E
         assert same(models(output), models(expected.output))
         assert figures(output) == figures(expected.output)
         assert "round 2 of 2" in printed
+        assert (output / "draws.json").read_text() == (expected.output / "draws.json").read_text()
     status, printed = flower.run(settings | {"output": str(tmp_path / "x"), "set": "federation.scenarios=[NL,XX]"})
     assert status.startswith("finished:failed")
     assert "UserError: node " in printed
     assert "scenario XX is not in this data set, which has ES, FR, NL, US" in printed
+
+
+def test_intervals_of_a_run_and_of_its_difference_to_a_reference(
+    flower: Flower, expected: Expected, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    settings = {"conf": str(expected.conf), "data": str(expected.data), "output": str(output)}
+    status, printed = flower.run(settings | {"set": "federation.reference=[alone] federation.draws=50"})
+    assert status == "finished:completed", printed
+    own, alone = (json.loads((folder / "draws.json").read_text()) for folder in (output, output / "alone"))
+    results = json.loads((output / "results.json").read_text())
+    assert results["draws"] == 50
+    (difference,) = (each for each in results["differences"] if each["task"] == "ctr")
+    drawn = np.mean([np.subtract(alone[name]["ctr"], own[name]["ctr"]) for name in own], axis=0)
+    ends = [difference["interval"][end] for end in ("low", "high")]
+    np.testing.assert_allclose(ends, np.quantile(drawn, [0.025, 0.975]), rtol=0, atol=2e-6)
+    assert f"less that of pf-msmtrec, same draws: ctr {difference['difference']:+.4f} [" in printed
 
 
 def test_scenarios_with_unlike_tasks_from_their_published_files(flower: Flower, tmp_path: Path) -> None:

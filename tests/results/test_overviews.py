@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from compared import finished_of, run_results
 from hypothesis import given
@@ -14,6 +15,7 @@ from reported import RunMaker
 from rich.console import Console
 
 from pfmsmtrec_flwr.results.bootstrap import Bootstrap, Leaders, PairedDifference
+from pfmsmtrec_flwr.results.drawn import drawn_differences, with_intervals
 from pfmsmtrec_flwr.results.frame import Figures
 from pfmsmtrec_flwr.results.intervals import interval_notes, p_cell
 from pfmsmtrec_flwr.results.overviews import (
@@ -108,6 +110,23 @@ def test_the_plain_table_of_one_method_and_one_scenario() -> None:
         "------------------------------------\n"
         "tab0      is_click  0.6123    0.5000"
     )
+
+
+def test_the_plain_table_with_intervals() -> None:
+    own, alone = FULL
+    drawn = {"NL": {"ctr": np.linspace(0.6, 0.7, 41)}, "US": {"ctr": np.linspace(0.7, 0.8, 41)}}
+    own = with_intervals(own, drawn)
+    theirs = {"NL": {"ctr": np.linspace(0.61, 0.69, 41)}, "US": {"ctr": np.linspace(0.7, 0.8, 41)}}
+    own = own.model_copy(update={"differences": list(drawn_differences(own, drawn, [(alone, theirs)]))})
+    table = run_table([own, alone])
+    assert table.heads[-1] == "95 % interval\npf-msmtrec"
+    intervals = [str(row[-1]) for row in table.rows]
+    assert intervals == ["[0.6025, 0.6975]", "n/a", "[0.7025, 0.7975]", "[0.6525, 0.7475]", "n/a"]
+    assert table.notes == (
+        "95 % interval: of the AUC of pf-msmtrec, over 41 draws of test users (rows where there are none)",
+        "AUC of alone less that of pf-msmtrec, same draws: ctr +0.0000 [-0.0048, +0.0048]",
+    )
+    assert [row[:-1] for row in table.rows] == list(run_table(FULL).rows)
 
 
 def test_the_markdown_table() -> None:
