@@ -65,7 +65,7 @@ def drawn_auc(store: ScenarioStore, probabilities: NDArray[np.float32], draws: i
         return {}
     split = store.splits["test"]
     # Prepared users are hashes of what the table says, alike in all scenarios; made-up users are numbered in each.
-    people = f"{store.dataset}/{store.scenario}" if store.dataset == SYNTHETIC else store.dataset
+    people = f"{store.dataset}/{store.scenario}" if SYNTHETIC in store.extra else store.dataset
     users = None if split.users is None else np.asarray(split.users)
     keys, units = np.unique(unit_keys(users, len(split), people=people, scenario=store.scenario), return_inverse=True)
     labels = np.asarray(split.labels)

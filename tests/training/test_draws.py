@@ -14,6 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
+from pfmsmtrec_flwr.data.synthetic.made_stores import ensure_synthetic
+from pfmsmtrec_flwr.data.synthetic.settings import SyntheticSettings
 from pfmsmtrec_flwr.results.resampling import draw_weights, weighted_auc
 from pfmsmtrec_flwr.training import draws
 from pfmsmtrec_flwr.training.draws import drawn_auc, poisson_weights, unit_keys
@@ -27,13 +29,11 @@ def keys(users: list[int] | None, scenario: str = "NL", people: str = "shop") ->
     return unit_keys(own, rows, people=people, scenario=scenario)
 
 
-def store_of(
-    rows: int, users: NDArray[np.int64] | None, *, dataset: str = "shop", scenario: str = "NL"
-) -> ScenarioStore:
+def store_of(rows: int, users: NDArray[np.int64] | None, scenario: str = "NL") -> ScenarioStore:
     generator = np.random.default_rng(rows)
     labels = (generator.random((rows, 2)) < (0.4, 0.2)).astype(np.uint8)
     split = Split(np.zeros((rows, 0), np.int32), np.zeros((rows, 0), np.float32), labels, users, None)
-    return ScenarioStore(Path(), dataset, scenario, (), (), ("click", "like"), "", {"test": split})
+    return ScenarioStore(Path(), "shop", scenario, (), (), ("click", "like"), "", {"test": split})
 
 
 def scores_of(store: ScenarioStore) -> NDArray[np.float32]:
@@ -60,12 +60,20 @@ def test_rows_without_a_user_are_drawn_by_row_in_each_scenario() -> None:
     assert mixed[1] == keys([4])[0]
 
 
-@pytest.mark.parametrize(("dataset", "alike"), [("shop", True), ("synthetic", False)])
-def test_made_up_users_of_two_scenarios_are_not_the_same(dataset: str, alike: bool) -> None:
+def test_prepared_users_of_two_scenarios_are_the_same() -> None:
     users = np.repeat(np.arange(20), 5)
-    one, other = (store_of(100, users, dataset=dataset, scenario=name) for name in ("NL", "ES"))
+    one, other = (store_of(100, users, scenario=name) for name in ("NL", "ES"))
     here, there = (drawn_auc(store, scores_of(one), 8)["click"] for store in (one, other))
-    assert np.array_equal(here, there) == alike
+    np.testing.assert_array_equal(here, there)
+
+
+def test_made_up_users_of_two_scenarios_are_not_the_same(tmp_path: Path) -> None:
+    sizes: Any = {"train_rows": {"NL": 60, "ES": 60}, "validation_rows": 20, "test_rows": 80, "ctr": 0.4}
+    settings = SyntheticSettings(**sizes, conversions_per_click=0.5)
+    one, other = (ensure_synthetic(settings, name, tmp_path) for name in ("NL", "ES"))
+    other = replace(other, splits=one.splits)  # the same rows and numbers of users
+    here, there = (drawn_auc(store, scores_of(store), 8)["ctr"] for store in (one, other))
+    assert (here != there).all()
 
 
 def test_weights_are_poisson_variables_of_mean_one_and_independent() -> None:
