@@ -6,8 +6,9 @@ import pytest
 
 from pfmsmtrec_flwr.config import CONF_FOLDER, RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.methods import METHODS
+from pfmsmtrec_flwr.methods import METHODS, find_method
 from pfmsmtrec_flwr.methods.configuration import complete, load_config
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRecSettings
 
 
 @pytest.fixture
@@ -22,6 +23,18 @@ def conf(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", sorted(file.stem for file in CONF_FOLDER.glob("*.yaml")))
 def test_every_conf_that_comes_along_is_sound(name: str) -> None:
     assert load_config(name) == load_config(str(CONF_FOLDER / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in CONF_FOLDER.glob("*.yaml")))
+def test_every_conf_that_comes_along_has_all_parts_of_the_method_on(name: str) -> None:
+    config = find_method("pf-msmtrec").configure(load_config(name))
+    own = config.own(PFMSMTRecSettings)
+    assert own.template != "none"
+    assert config.model.template == own.template
+    assert (own.normalization, own.towers, own.consensus) == ("local", "attended", "agreement")
+    assert min(own.conflict_radius, own.expert_weight, own.tower_weight, own.hyper_lr, own.regularization) > 0
+    for other in ("alone", "fedavg", "fedper", "pooled-mmoe"):
+        assert find_method(other).configure(load_config(name)).model.template == "none"
 
 
 @pytest.mark.parametrize(
