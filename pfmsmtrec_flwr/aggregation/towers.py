@@ -2,15 +2,17 @@
 
 Examples
 --------
-The first two scenarios move in the same direction, the third against it.
+The first two scenarios agree, the third with nobody.
 
 >>> import torch
->>> from pfmsmtrec_flwr.aggregation.towers import attend
->>> attended, weights = attend(torch.tensor([[4.0, 0.0], [2.0, 0.0], [-1.0, 0.0]]), temperature=0.5)  # (K, d)
+>>> from pfmsmtrec_flwr.aggregation.towers import attend_by_similarity
+>>> updates = torch.tensor([[4.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])  # (K, d)
+>>> agreement = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+>>> attended, weights = attend_by_similarity(updates, agreement, temperature=0.5)
 >>> [[round(weight, 2) for weight in row] for row in weights.tolist()]
-[[0.5, 0.5, 0.01], [0.5, 0.5, 0.01], [0.02, 0.02, 0.96]]
+[[0.47, 0.47, 0.06], [0.47, 0.47, 0.06], [0.11, 0.11, 0.79]]
 >>> [round(value, 2) for value in attended[:, 0].tolist()]
-[2.96, 2.96, -0.86]
+[2.75, 2.75, -0.15]
 """
 
 from __future__ import annotations
@@ -19,44 +21,14 @@ import math
 
 from torch import Tensor
 
-from pfmsmtrec_flwr.aggregation.cosines import cosines_of, gram_matrices
-
-
-def attend(updates: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Mix the scenarios' updates of one layer, weighted by how well their directions agree.
-
-    ``attended_s = sum_j a_sj update_j`` with ``a_sj = softmax_j(cos(update_s, update_j) / temperature)``. The cosine
-    makes the weights independent of the updates' lengths (our construction): the inner product of
-    `attend_by_products` gives nearly equal weights where updates are short, as those of a tower are.
-
-    Parameters
-    ----------
-    updates
-        Updates of one tower layer, flattened, (K, d). The cosine of an update of zero with any other is zero.
-    temperature
-        τ > 0. Near zero each scenario keeps its own update; the larger τ, the nearer to the plain mean.
-
-    Returns
-    -------
-    attended
-        Attended update of each scenario (K, d).
-    weights
-        a, the weight of each scenario's update in each scenario's mixture (K, K) float64; each row sums to one.
-
-    References
-    ----------
-    The paper's "additional round of personalized federated aggregation on the task tower networks"; cross-attention
-    of decoders as in FedHCA² (Lu et al., CVPR 2024, section 3.3).
-    """
-    return attend_by_similarity(updates, cosines_of(gram_matrices(updates.unsqueeze(1)))[0], temperature)
-
 
 def attend_by_similarity(updates: Tensor, similarity: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Mix the scenarios' updates of one layer, weighted by a similarity of the scenarios.
 
-    The cosine of two noisy updates with one aim is far below 1, the cosine of an update with itself, so that each
-    scenario attends to itself in `attend`. The agreement of the scenarios is corrected for that noise (our
-    construction).
+    ``attended_s = sum_j a_sj update_j`` with ``a_sj = softmax_j(similarity_sj / temperature)``. The cosine of the
+    updates would be a similarity. But the cosine of two noisy updates with one aim is far below 1, the cosine of an
+    update with itself, so that each scenario would attend to itself. The agreement of the scenarios is corrected for
+    that noise (our construction).
 
     Parameters
     ----------
@@ -66,7 +38,7 @@ def attend_by_similarity(updates: Tensor, similarity: Tensor, temperature: float
         Similarity of each pair of scenarios (K, K), such as
         `pfmsmtrec_flwr.aggregation.agreement.Agreement.among` returns.
     temperature
-        τ > 0 of the softmax.
+        τ > 0. Near zero each scenario keeps its own update; the larger τ, the nearer to the plain mean.
 
     Returns
     -------
@@ -74,6 +46,11 @@ def attend_by_similarity(updates: Tensor, similarity: Tensor, temperature: float
         Attended update of each scenario (K, d).
     weights
         Weight of each scenario's update in each scenario's mixture (K, K) float64; each row sums to one.
+
+    References
+    ----------
+    The paper's "additional round of personalized federated aggregation on the task tower networks"; cross-attention
+    of decoders as in FedHCA² (Lu et al., CVPR 2024, section 3.3).
     """
     weights = (similarity.double() / temperature).softmax(dim=1)
     return weights.to(updates.dtype) @ updates, weights

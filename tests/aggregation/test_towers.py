@@ -9,11 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfmsmtrec_flwr.aggregation.towers import attend, attend_by_products, attend_by_similarity
+from pfmsmtrec_flwr.aggregation.cosines import cosines_of, gram_matrices
+from pfmsmtrec_flwr.aggregation.towers import attend_by_products, attend_by_similarity
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def attend(updates: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attend by the cosines of the updates."""
+    return attend_by_similarity(updates, cosines_of(gram_matrices(updates.unsqueeze(1)))[0], temperature)
 
 
 def test_weights_of_three_by_hand() -> None:
