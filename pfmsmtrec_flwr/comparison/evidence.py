@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import DataSettings
-from pfmsmtrec_flwr.data.scenarios import SYNTHETIC, open_store
+from pfmsmtrec_flwr.data.scenarios import open_store, shares_users
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
@@ -142,13 +142,11 @@ def _predictions(source: Source) -> Iterable[tuple[str, Prediction | None]]:
 
 
 def _people(source: Source, store: ScenarioStore) -> str:
-    """Return a name of the people whom a store's users are of: equal names share users.
-
-    Prepared users are hashes of what the table says, alike in all scenarios; made-up users are numbered in each.
-    """
-    if source.settings.name != SYNTHETIC:
+    """Return a name of the people whom a store's users are of: equal names share users."""
+    if shares_users(store):
         return source.settings.name
-    return json.dumps([dict(source.settings.synthetic), store.scenario], sort_keys=True, default=str)
+    world = [source.settings.name, dict(source.settings.synthetic), store.scenario]
+    return json.dumps(world, sort_keys=True, default=str)
 
 
 def _labelled(stores: Mapping[str, tuple[str, ScenarioStore]]) -> dict[str, LabelledRows]:

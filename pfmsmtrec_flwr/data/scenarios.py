@@ -60,6 +60,14 @@ def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
     return _opened(path, current_version(path))
 
 
+def shares_users(store: ScenarioStore) -> bool:
+    """Whether a user has the same number in all scenarios of the store's data set.
+
+    Prepared users are hashes of what the table says, alike in all scenarios; made-up users are numbered in each.
+    """
+    return SYNTHETIC not in store.extra
+
+
 def synthetic_settings(data: DataSettings) -> SyntheticSettings:
     """Return the checked settings of the made-up scenarios."""
     return parse(SyntheticSettings, data.synthetic, "data.synthetic")

@@ -32,7 +32,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pfmsmtrec_flwr.data.scenarios import SYNTHETIC
+from pfmsmtrec_flwr.data.scenarios import shares_users
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.results.resampling import FloatMatrix, weighted_auc
@@ -64,8 +64,7 @@ def drawn_auc(store: ScenarioStore, probabilities: NDArray[np.float32], draws: i
     if not draws:
         return {}
     split = store.splits["test"]
-    # Prepared users are hashes of what the table says, alike in all scenarios; made-up users are numbered in each.
-    people = f"{store.dataset}/{store.scenario}" if SYNTHETIC in store.extra else store.dataset
+    people = store.dataset if shares_users(store) else f"{store.dataset}/{store.scenario}"
     users = None if split.users is None else np.asarray(split.users)
     keys, units = np.unique(unit_keys(users, len(split), people=people, scenario=store.scenario), return_inverse=True)
     labels = np.asarray(split.labels)

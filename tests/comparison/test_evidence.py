@@ -93,6 +93,19 @@ def test_two_comparisons_of_one_data_set_share_their_users(tiny: Tiny, folder: P
     assert twice.bootstrap("fedavg").smallest == pytest.approx(one.bootstrap("fedavg").smallest)
 
 
+def test_made_up_users_are_numbered_in_each_scenario_under_any_name(
+    tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_up(_settings: object, data: Path, name: str) -> ScenarioStore:
+        return replace(ScenarioStore.open(data / "tiny" / name), extra={"synthetic": {}})
+
+    monkeypatch.setattr("pfmsmtrec_flwr.comparison.evidence.open_store", made_up)
+    found = evidence_of([source(tiny, folder)], 20)
+    users = [made_up(None, tiny.root, name).splits["test"].users for name in ("FR", "US")]
+    assert found is not None
+    assert found.replicates.units == sum(len(np.unique(own)) for own in users if own is not None)
+
+
 def test_predictions_of_other_rows_are_refused(tiny: Tiny, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "out")
     (wrong,) = (tmp_path / "out" / "runs" / "alone").glob("seed0-*")
