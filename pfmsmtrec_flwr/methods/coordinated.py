@@ -187,11 +187,11 @@ class CoordinatedStrategy(ScenarioStrategy):
         self.memory.conflict = _conflict([update.scenario for update in updates], cosines)
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """Return each scenario's mean α over experts and mean β over tower layers, clipped to [0, 1]."""
+        """Return each scenario's mean α over experts and mean β over tower layers, clipped to [0, 1], unless off."""
         means = {name: {"alpha": _mean([alpha])} for name, alpha in self.memory.alpha.items()}
-        for name in means:
-            if own := [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]:
-                means[name]["beta"] = _mean(own)
+        for name in dict.fromkeys(scenario for scenario, _ in self.memory.beta):
+            own = [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]
+            means.setdefault(name, {})["beta"] = _mean(own)
         return means
 
     def conflict(self) -> Conflict | None:

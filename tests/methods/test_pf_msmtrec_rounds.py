@@ -194,6 +194,15 @@ def test_shares_are_learned_from_the_second_round_on(tiny: Tiny) -> None:
         assert shares == pytest.approx({"alpha": 0.6, "beta": 0.6}, abs=1e-6)
 
 
+@pytest.mark.parametrize(("off", "left"), [("expert_weight", {"beta"}), ("tower_weight", {"alpha"})])
+def test_a_share_that_is_off_is_not_learned_and_the_other_is(tiny: Tiny, off: str, left: set[str]) -> None:
+    strategy = strategy_of(tiny.config(**{f"pf_msmtrec__{off}": 0.0}, pf_msmtrec__hyper_lr=0.1))
+    for _ in range(2):
+        aggregate(strategy)
+    assert {name: set(shares) for name, shares in strategy.shares().items()} == dict.fromkeys("ABC", left)
+    assert {value for shares in strategy.shares().values() for value in shares.values()} != {0.5}
+
+
 def test_a_scenario_that_missed_a_round_learns_its_share_from_what_it_was_given(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config(pf_msmtrec__hyper_lr=0.1, federation__min_scenarios=2))
     assert isinstance(strategy, PFMSMTRec)
