@@ -1,7 +1,7 @@
 """Shares of the time of a local epoch and of a round, in one process with one thread.
 
     python benchmarks/profile_round.py synthetic --data DIR
-    python benchmarks/profile_round.py kuairand --data DIR --set model.template=none
+    python benchmarks/profile_round.py kuairand --data DIR --set pf-msmtrec.template=none
 
 All figures are shares of one run, since machines differ. `overhead` is everything but training, re-estimating
 normalization statistics and measuring: state on disk, packing and unpacking messages, building the model, the server's

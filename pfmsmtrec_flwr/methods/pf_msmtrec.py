@@ -3,10 +3,11 @@
 One communication round on the server, bottom-up (paper, "bottom-up joint learning"):
 
 1. batch normalization does not travel, so nothing is done about it;
-2. `coordinate` combines the scenarios' updates of each expert's component S; their cosines measure the agreement;
-3. `personalize` adds the learned share α of the result, and `regularize` pulls by μ to the consensus of the scenarios
-   that agree;
-4. `attend` mixes the towers' updates per task and layer, each adds the learned share β, and `regularize` pulls;
+2. `coordinate` combines the scenarios' updates of each expert, G + S, into U; their cosines measure the agreement;
+3. `personalize` moves G by U and each scenario's S by its learned share α of U, and `regularize` takes the proximal
+   step of the personalization regularizer towards the consensus of the scenarios that agree;
+4. `attend` mixes the towers' updates per task and layer by the agreement, each scenario adds its learned share β of its
+   mixture, and `regularize` follows;
 5. embedding tables are averaged row by row over the scenarios that agree.
 
 Each step takes and returns tensors, so that a subclass may override it.
@@ -120,7 +121,7 @@ class PFMSMTRec(CoordinatedStrategy):
 
     @classmethod
     def sharing_of(cls, config: RunConfig) -> Sharing:
-        """Share S, towers and tables as each scenario's own, G and federated gates as common; T stays local."""
+        """Share experts (G + S), towers and tables as each scenario's own, federated gates as common; T stays local."""
         settings = config.own(cls.settings_type)
         common: set[Part] = set()
         personal = {Part.EXPERT}
@@ -146,10 +147,11 @@ class PFMSMTRec(CoordinatedStrategy):
 
     def personalize(self, end: Tensor, direction: Tensor, share: Tensor) -> Tensor:
         """Move G by U and each scenario's S by its share of U; both are in the parameters (K, E, P)."""
-        return super().personalize(end, direction, share + (self.settings.template != "none"))
+        step_of_global = 0.0 if self.settings.template == "none" else 1.0
+        return super().personalize(end, direction, step_of_global + share)
 
     def regularize(self, updates: Sequence[ScenarioUpdate], values: Tensor) -> Tensor:
-        """Pull the values (K, ...) of each scenario by μ to its consensus."""
+        """Take the proximal step of the personalization regularizer on the values (K, ...) of all scenarios."""
         examples = consensus.mixture_weights([update.examples for update in updates])
         weights = consensus.consensus_weights(examples, self._agreement(updates))
         return consensus.pull_to_consensus(values, weights, self.settings.pull)
@@ -188,7 +190,7 @@ class PFMSMTRec(CoordinatedStrategy):
 
 
 class PFMSMTRecClient(ScenarioClient):
-    """The scenarios' side of PF-MSMTrec: local training with the personalization regularizer."""
+    """The scenarios' side of PF-MSMTrec: local training in which the task-specific components T decay."""
 
     settings_type: type[PFMSMTRecSettings] = PFMSMTRecSettings
     """Class of the method's settings."""
