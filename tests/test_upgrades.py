@@ -10,7 +10,7 @@ import yaml
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.comparison.harness import prepare_plan
-from pfmsmtrec_flwr.comparison.planning import Options
+from pfmsmtrec_flwr.comparison.request import Options
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import METHODS, find_method

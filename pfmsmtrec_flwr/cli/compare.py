@@ -84,7 +84,7 @@ def compare_command(
 ) -> int:
     """Run methods side by side with several seeds, tune them if asked to, and tabulate and test the figures."""
     from pfmsmtrec_flwr.comparison.harness import prepare_plan
-    from pfmsmtrec_flwr.comparison.planning import Options
+    from pfmsmtrec_flwr.comparison.request import Options
     from pfmsmtrec_flwr.methods.configuration import load_config
 
     overrides = tuple(settings or ())

@@ -10,7 +10,8 @@ from pathlib import Path
 from pfmsmtrec_flwr.comparison.evidence import Source, evidence_of
 from pfmsmtrec_flwr.comparison.grounds import own_ground, tuning_grounds
 from pfmsmtrec_flwr.comparison.jobs import TrialRunner, train
-from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
+from pfmsmtrec_flwr.comparison.planning import ComparisonPlan
+from pfmsmtrec_flwr.comparison.request import Options, request_of
 from pfmsmtrec_flwr.comparison.schedule import Entry, Observer, Schedule
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import chosen_scenarios

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from pfmsmtrec_flwr.comparison.evidence import Source, evidence_of
 from pfmsmtrec_flwr.comparison.harness import compare, prepare_plan
-from pfmsmtrec_flwr.comparison.planning import Options
+from pfmsmtrec_flwr.comparison.request import Options
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError

@@ -10,7 +10,8 @@ from compared import Direct, Fake
 
 from pfmsmtrec_flwr.comparison.grounds import Ground
 from pfmsmtrec_flwr.comparison.harness import Comparison, compare, tune_methods
-from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, request_of
+from pfmsmtrec_flwr.comparison.planning import ComparisonPlan
+from pfmsmtrec_flwr.comparison.request import Options, request_of
 from pfmsmtrec_flwr.comparison.workers import workers
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError

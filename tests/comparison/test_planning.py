@@ -7,7 +7,8 @@ import pytest
 from compared import Fake
 
 from pfmsmtrec_flwr.comparison.grounds import Ground
-from pfmsmtrec_flwr.comparison.planning import ComparisonPlan, Options, Request, request_of
+from pfmsmtrec_flwr.comparison.planning import ComparisonPlan
+from pfmsmtrec_flwr.comparison.request import Options, Request, request_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import METHODS
