@@ -44,16 +44,16 @@ class ChangedRows:
     checksum: Tensor
 
     @classmethod
-    def of(cls, table: Tensor, rows: Tensor) -> ChangedRows:
-        """Return some rows of a table."""
-        return cls(rows, table[rows], _checksum(table))
+    def of(cls, table: Tensor, rows: Tensor, checksum: Tensor | None = None) -> ChangedRows:
+        """Return some rows of a table, whose checksum is computed unless it is known."""
+        return cls(rows, table[rows], checksum_of(table) if checksum is None else checksum)
 
     def applied_to(self, copy: Tensor | None) -> Tensor | None:
         """Return a copy of the table with its rows replaced; None if the result is not the table, to the bit."""
         if copy is None or copy.shape[1:] != self.values.shape[1:] or not (self.rows < len(copy)).all():
             return None
         table = copy.index_copy(0, self.rows, self.values)
-        return table if torch.equal(_checksum(table), self.checksum) else None
+        return table if torch.equal(checksum_of(table), self.checksum) else None
 
 
 def differing_rows(one: Tensor, other: Tensor) -> Tensor:
@@ -61,5 +61,6 @@ def differing_rows(one: Tensor, other: Tensor) -> Tensor:
     return (one.contiguous().view(torch.uint8) != other.contiguous().view(torch.uint8)).any(1)
 
 
-def _checksum(table: Tensor) -> Tensor:
+def checksum_of(table: Tensor) -> Tensor:
+    """Return the checksum of a table's bits, () int64."""
     return torch.tensor(zlib.crc32(table.detach().contiguous().numpy().tobytes()))

@@ -26,6 +26,7 @@ class StaleRows:
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, Tensor]] = {}
+        self._checksums: dict[str, Tensor] = {}  # of common tables, each computed once for all nodes
 
     def note(self, updates: Iterable[ScenarioUpdate], parameters: Parameters) -> None:
         """Note which rows are stale after an exchange.
@@ -37,7 +38,7 @@ class StaleRows:
         parameters
             Parameters that were aggregated from them.
         """
-        self._rows = {}
+        self._rows, self._checksums = {}, {}
         for update in updates:
             now = parameters.of(update.scenario)
             tables = [name for name in names_of(update.slots, [Part.FEDERATED_EMBEDDING]) if name in now]
@@ -47,8 +48,8 @@ class StaleRows:
 
     def shorten(self, incoming: Incoming, scenarios: Sequence[str]) -> Incoming:
         """Return the parameters for scenarios of one node, with changed rows in place of tables where that is less."""
-        common = _changes(incoming.common, self._of_any(scenarios))
-        personal = {name: _changes(tables, self._rows.get(name, {})) for name, tables in incoming.personal.items()}
+        common = _changes(incoming.common, self._of_any(scenarios), self._checksums)
+        personal = {name: _changes(tables, self._rows.get(name, {}), {}) for name, tables in incoming.personal.items()}
         return replace(
             incoming,
             common=_without(incoming.common, common),
@@ -66,13 +67,17 @@ class StaleRows:
         return {table: torch.unique(torch.cat([rows[table] for rows in known if table in rows])) for table in tables}
 
 
-def _changes(tensors: Tensors, stale: Mapping[str, Tensor]) -> dict[str, ChangedRows]:
-    """Return the stale rows of those tables of which the rows and their numbers take less than the whole."""
-    return {
-        name: ChangedRows.of(tensors[name], rows)
-        for name, rows in stale.items()
-        if name in tensors and len(rows) * (1 + tensors[name].shape[1]) < tensors[name].numel()
-    }
+def _changes(tensors: Tensors, stale: Mapping[str, Tensor], checksums: dict[str, Tensor]) -> dict[str, ChangedRows]:
+    """Return the stale rows of those tables of which the rows and their numbers take less than the whole.
+
+    Checksums of tables that are not known yet are added to the known ones.
+    """
+    changes = {}
+    for name, rows in stale.items():
+        if name in tensors and len(rows) * (1 + tensors[name].shape[1]) < tensors[name].numel():
+            changes[name] = ChangedRows.of(tensors[name], rows, checksums.get(name))
+            checksums[name] = changes[name].checksum
+    return changes
 
 
 def _without(tensors: Tensors, changes: Mapping[str, ChangedRows]) -> Tensors:
