@@ -38,8 +38,8 @@ class TemplateLinear(nn.Module):
     is ``(g + s) + t`` in both. ``none``: ``W[e] = G[e] + S[e]`` for every task. Every scenario holds its own module, so
     the index *s* of the equations does not appear.
 
-    G and S have the same gradient. A scenario therefore trains their sum, one tensor of the size of a plain expert's;
-    the server, which knows every scenario's, splits it (`pfmsmtrec_flwr.aggregation.decoupling`).
+    G and S have the same gradient. A scenario therefore trains their sum, one tensor of the size of a plain expert's.
+    The server moves the two apart (`pfmsmtrec_flwr.methods.pf_msmtrec.PFMSMTRec.personalize`).
 
     Parameters
     ----------
