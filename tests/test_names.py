@@ -1,11 +1,16 @@
-"""Names that exist once: public classes and functions in the package, files in their room."""
+"""Names: public ones exist once in the package, files once in their room, and dotted ones in docstrings exist."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import pfmsmtrec_flwr
 
@@ -83,3 +88,29 @@ def test_the_search_finds_doubles_of_nested_rooms(tmp_path: Path) -> None:
         path.write_text(source)
     assert doubles(public_names(tmp_path)) == {"Row": ["one/a.py", "two/a.py"]}
     assert doubles(room_files(tmp_path)) == {"one/a.py": ["one/a.py", "one/inner/a.py"]}
+
+
+DOTTED = sorted(
+    {
+        (name, file.name)
+        for file in PACKAGE.rglob("*.py")
+        for name in re.findall(r"`(pfmsmtrec_flwr(?:\.\w+)+)`", file.read_text())
+    }
+)
+
+
+@pytest.mark.parametrize(("name", "file"), DOTTED)
+def test_what_a_docstring_refers_to_by_its_dotted_name_exists(name: str, file: str) -> None:
+    parts = name.split(".")
+    length = next(count for count in range(len(parts), 0, -1) if find_module(".".join(parts[:count])))
+    found: object = importlib.import_module(".".join(parts[:length]))
+    for part in parts[length:]:
+        assert hasattr(found, part), f"{file}: {name}"
+        found = getattr(found, part)
+
+
+def find_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the name goes on below a module that is no package
+        return False
