@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.trainer import Fitted
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
-from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.base import FederatedMethod, Range
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.training.local import Anchor
@@ -86,5 +86,5 @@ METHOD = FederatedMethod(
     client=DittoClient,
     parameters="personalised",
     settings=DittoSettings,
-    space={"lam": (3.0, 10.0, 30.0)},
+    space={"lam": Range(1.0, 100.0, log=True)},
 )

@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming
-from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.base import FederatedMethod, Range
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.training.local import Anchor
 
@@ -48,5 +48,5 @@ METHOD = FederatedMethod(
     client=FedProxClient,
     parameters="global",
     settings=FedProxSettings,
-    space={"mu": (0.1, 1.0, 10.0)},
+    space={"mu": Range(0.01, 10.0, log=True)},
 )

@@ -18,7 +18,7 @@ from __future__ import annotations
 from pfmsmtrec_flwr.config import MethodSettings, NotNegative, RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.base import FederatedMethod, Range
 from pfmsmtrec_flwr.methods.fedavg import FedAvg
 from pfmsmtrec_flwr.methods.own_model import OwnModelClient
 
@@ -60,5 +60,5 @@ METHOD = FederatedMethod(
     client=MRMTLClient,
     parameters="personalised",
     settings=MRMTLSettings,
-    space={"lam": (3.0, 10.0, 30.0)},
+    space={"lam": Range(1.0, 100.0, log=True)},
 )

@@ -32,7 +32,7 @@ from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Stage
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
-from pfmsmtrec_flwr.methods.base import FederatedMethod
+from pfmsmtrec_flwr.methods.base import FederatedMethod, Range
 from pfmsmtrec_flwr.methods.coordinated import CoordinatedStrategy, ShareRule
 from pfmsmtrec_flwr.methods.switches import switches
 from pfmsmtrec_flwr.model import TOWER_PARTS, Part
@@ -214,6 +214,13 @@ METHOD = FederatedMethod(
     client=PFMSMTRecClient,
     parameters="personalised",
     settings=PFMSMTRecSettings,
-    space={"regularization": (0.4, 1.0, 2.5), "expert_weight": (0.2, 0.5), "tower_weight": (0.2, 0.5)},
+    space={
+        "regularization": Range(0.1, 10.0, log=True),
+        "consensus": ("agreement", "examples"),
+        "expert_weight": (0.2, 0.5),
+        "tower_weight": (0.2, 0.5),
+        "task_decay": (3.0, 10.0, 30.0),
+        "gates": ("local", "federated"),
+    },
     switches=switches,
 )
