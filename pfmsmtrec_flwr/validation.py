@@ -23,6 +23,7 @@ class Section(BaseModel):
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 _SHOWN = 100
+_MOST_HINTS = 3
 _SCALARS = {"bool", "int", "float", "str"}  # pydantic's names of the members of a union
 
 S = TypeVar("S", bound=Section)
@@ -120,8 +121,12 @@ def find_yaml(kind: str, name_or_path: str, folder: Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.resolve()
-    known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-    raise UserError(f"{kind} '{name_or_path}' not found: expected one of {known}, or the path of a YAML file")
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    close = get_close_matches(name_or_path, known, n=1) if "/" not in name_or_path else []
+    hint = f"; did you mean {alternatives(close)}?" if close else ""
+    raise UserError(
+        f"{kind} '{name_or_path}' not found: expected one of {', '.join(known)}, or the path of a YAML file{hint}"
+    )
 
 
 def safe_folder(root: Path, *names: str) -> Path:
@@ -151,16 +156,24 @@ def _first_line(kind: type[Section], error: ValidationError, prefix: str) -> str
     else:
         shown = "null" if first["input"] is None else repr(first["input"])
         got = f"got {shown}; " if len(shown) <= _SHOWN else ""  # not a whole document
-        line = f"key '{key}': {got}{_EXPECTED.get(first['type']) or _lower(first['msg'])}"
+        line = f"key '{key}': {got}{_expectation(first)}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return line + more
 
 
+_LISTS = ("tuple_type", "list_type")
 _EXPECTED = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a mapping of keys to values"),
-    **dict.fromkeys(("tuple_type", "list_type"), "expected a list such as [a, b]"),
+    **dict.fromkeys(_LISTS, "expected a list such as [a, b]"),
 }
 """Expectations by type of error, where the library's words name its own types."""
+
+
+def _expectation(problem: ErrorDetails) -> str:
+    value = problem["input"]
+    if problem["type"] in _LISTS and isinstance(value, str) and len(value) <= _SHOWN:
+        return f"expected a list: write [{', '.join(part.strip() for part in value.split(','))}]"
+    return _EXPECTED.get(problem["type"]) or _lower(problem["msg"])
 
 
 def _is_no_scalar(location: tuple[int | str, ...], problems: Sequence[ErrorDetails]) -> bool:
@@ -183,8 +196,52 @@ def _suggest(kind: type[Section], location: tuple[int | str, ...]) -> str:
     if known is None:
         return ""
     names = list(known.model_fields)
-    close = get_close_matches(str(location[-1]), names, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(names)}"
+    if close := close_keys(str(location[-1]), names) or close_keys(str(location[-1]), nested_keys(kind)):
+        return f"; did you mean {alternatives(close)}?"
+    return f"; known keys: {', '.join(names)}"
+
+
+def nested_keys(kind: type[BaseModel]) -> list[str]:
+    """Return the keys of all values of a document's class, nested ones with dots: ``train.lr``."""
+    keys = []
+    for name, field in kind.model_fields.items():
+        section = _section_of(field.annotation)
+        keys += [name] if section is None else [f"{name}.{key}" for key in nested_keys(section)]
+    return keys
+
+
+def close_keys(name: str, known: Sequence[str]) -> list[str]:
+    """Return the known keys that a misspelt or shortened one may mean, at most three.
+
+    Parameters
+    ----------
+    name
+        Key that is not known.
+    known
+        Known keys, nested ones with dots.
+
+    Examples
+    --------
+    >>> close_keys("lr", ["train.lr", "train.batch_size"]), close_keys("embeding", ["embedding", "dropout"])
+    (['train.lr'], ['embedding'])
+    """
+    last = name.rpartition(".")[2]
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    if same:
+        return same[:_MOST_HINTS]
+    if close := get_close_matches(name, known, n=1):
+        return close
+    by_last = {key.rpartition(".")[2]: key for key in reversed(known)}
+    return [by_last[close] for close in get_close_matches(last, list(by_last), n=1)]
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Return names in quotes, as alternatives.
+
+    >>> alternatives(["a", "b"])
+    "'a' or 'b'"
+    """
+    return " or ".join(f"'{name}'" for name in names)
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

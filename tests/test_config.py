@@ -155,6 +155,11 @@ def test_devices(device: str) -> None:
     assert TrainSettings(device=device).device == device
 
 
+def test_a_misspelt_conf_is_answered_with_the_one_meant() -> None:
+    with pytest.raises(UserError, match=r"the path of a YAML file; did you mean 'kuairand'\?$"):
+        find_conf("kuairnad")
+
+
 @pytest.mark.parametrize("name", ["nope", "../conf/synthetic", "", "missing.yaml", "sub/synthetic"])
 def test_an_unknown_conf_names_the_known_ones(name: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -86,6 +86,7 @@ def compare_command(
     from pfmsmtrec_flwr.comparison.harness import prepare_plan
     from pfmsmtrec_flwr.comparison.request import Options
     from pfmsmtrec_flwr.methods.configuration import load_config
+    from pfmsmtrec_flwr.results.folders import claimed
 
     overrides = tuple(settings or ())
     config = load_config(conf, overrides=overrides)
@@ -108,7 +109,8 @@ def compare_command(
         fresh=fresh,
         draws=draws,
     )
-    return _compare(prepare_plan(config, options, data, folder), jobs or os.cpu_count() or 1, folder)
+    with claimed(folder):
+        return _compare(prepare_plan(config, options, data, folder), jobs or os.cpu_count() or 1, folder)
 
 
 def report_command(

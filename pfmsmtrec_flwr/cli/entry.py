@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.cli.data import data_init_command, data_list_command, data_s
 from pfmsmtrec_flwr.cli.methods import methods_command
 from pfmsmtrec_flwr.cli.results import show_command
 from pfmsmtrec_flwr.cli.run import run_command
-from pfmsmtrec_flwr.cli.settings import settings_command
+from pfmsmtrec_flwr.cli.settings import config_command, settings_command
 from pfmsmtrec_flwr.errors import UserError
 
 _INTERRUPTED = 130
@@ -25,8 +25,7 @@ _PLATFORMS = ("linux", "darwin")  # macOS has all that is needed; nothing was tr
 app = typer.Typer(
     name="pfmsmtrec",
     help="Personalized federated multi-scenario multi-task recommendation (PF-MSMTrec) on Flower.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="Draft a schema; list prepared data sets.", no_args_is_help=True)
@@ -37,6 +36,7 @@ app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("methods")(methods_command)
 app.command("settings")(settings_command)
+app.command("config")(config_command)
 app.command("prepare")(prepare_command)
 app.add_typer(data_app, name="data")
 data_app.command("init")(data_init_command)
@@ -83,11 +83,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that stand before a command; without a command, print the help."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pfmsmtrec_flwr.errors import UserError
-
 if TYPE_CHECKING:  # modules that compute are imported by the command that needs them: `--help` answers at once
     from pfmsmtrec_flwr.config import RunConfig
 
 DATA_FOLDER = Path("~/.pfmsmtrec/data")
-SYNTHETIC = "synthetic"
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of prepared data.")]
+MethodOption = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="One of `pfmsmtrec methods`, or a Python file that defines METHOD.")
+]
+SeedOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.")]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.002; repeatable."),
+]
 
 
 def absolute(path: Path) -> Path:
@@ -23,15 +28,16 @@ def absolute(path: Path) -> Path:
     return path.expanduser().resolve()
 
 
-def check_data(config: RunConfig, data: Path) -> None:
-    """Refuse data that is not prepared, before a run starts."""
-    from pfmsmtrec_flwr.data.store.listing import list_scenarios
+def method_name(method: str) -> str:
+    """Return the name of a method, or the absolute path of its file."""
+    from pfmsmtrec_flwr.methods.files import is_method_file
 
-    name = config.data.name
-    if name == SYNTHETIC:  # made on the spot by the run
-        return
-    known = [store.scenario for store in list_scenarios(data, name)]
-    if not known:
-        raise UserError(f"no data '{name}' is prepared in {data}: `pfmsmtrec prepare {name} --source DIR` does that")
-    if missing := [scenario for scenario in config.federation.scenarios if scenario not in known]:
-        raise UserError(f"data '{name}' has no scenario '{missing[0]}': federation.scenarios may be {', '.join(known)}")
+    return str(absolute(Path(method))) if is_method_file(method) else method
+
+
+def check_data(config: RunConfig, data: Path) -> None:
+    """Refuse data that is not prepared, and scenarios that it does not have, before a run starts."""
+    from pfmsmtrec_flwr.data.scenarios import known_scenarios, require_known
+
+    known = known_scenarios(config.data, data)
+    require_known(config.federation.scenarios, list(known), f"data '{config.data.name}'")

@@ -12,7 +12,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute, check_data
+from pfmsmtrec_flwr.cli.options import (
+    DATA_FOLDER,
+    DataOption,
+    MethodOption,
+    SeedOption,
+    SettingsOption,
+    absolute,
+    check_data,
+    method_name,
+)
 from pfmsmtrec_flwr.cli.results import print_run_table
 from pfmsmtrec_flwr.cli.watch import logged_to, polled, watched
 from pfmsmtrec_flwr.errors import UserError
@@ -36,15 +45,9 @@ def run_command(
     conf: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Name of a file conf/NAME.yaml, or path of a YAML file.")
     ] = "synthetic",
-    method: Annotated[
-        str,
-        typer.Option(metavar="NAME|FILE", help="One of `pfmsmtrec methods`, or a Python file that defines METHOD."),
-    ] = "",
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.002; repeatable."),
-    ] = None,
+    method: MethodOption = "",
+    seed: SeedOption = None,
+    settings: SettingsOption = None,
     output: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the results.", show_default="./runs/CONF-METHOD-seedN-TIME"),
@@ -67,23 +70,24 @@ def run_command(
 ) -> None:
     """Train a method, and print the table of its test figures."""
     from pfmsmtrec_flwr.methods.configuration import load_config
-    from pfmsmtrec_flwr.methods.files import is_method_file
+    from pfmsmtrec_flwr.results.folders import claimed, unused
 
-    method = str(absolute(Path(method))) if is_method_file(method) else method
-    config = load_config(conf, method=method, seed=-1 if seed is None else seed, overrides=settings or ())
+    config = load_config(conf, method=method_name(method), seed=-1 if seed is None else seed, overrides=settings or ())
     name = _check_methods(config, engine)
     data = absolute(data)
     check_data(config, data)
-    folder = absolute(output if output is not None else RUNS_FOLDER / _run_name(conf, name, config.seed))
-    _make_output(folder, config)
+    _check_machine(config, cpus_per_client or 1, gpus_per_client)
+    folder = unused(absolute(RUNS_FOLDER / _run_name(conf, name, config.seed))) if output is None else absolute(output)
     console = Console()
-    console.print(Text(f"{name} on {config.data.name}, results in {folder}"), soft_wrap=True)
-    if engine is Engine.INLINE:
-        _run_inline(config, data, folder, num_supernodes, console)
-    else:
-        cpus = cpus_per_client if cpus_per_client is not None else min(config.train.threads, os.cpu_count() or 1)
-        gpus = 0.0 if gpus_per_client is None and config.train.device == "cpu" else gpus_per_client
-        _run_on_flower(config, data, folder, num_supernodes, cpus, gpus, console)
+    with claimed(folder):
+        _begin(folder, config)
+        console.print(Text(f"{name} on {config.data.name}, results in {folder}"), soft_wrap=True)
+        if engine is Engine.INLINE:
+            _run_inline(config, data, folder, num_supernodes, console)
+        else:
+            cpus = cpus_per_client if cpus_per_client is not None else min(config.train.threads, os.cpu_count() or 1)
+            gpus = 0.0 if gpus_per_client is None and config.train.device == "cpu" else gpus_per_client
+            _run_on_flower(config, data, folder, num_supernodes, cpus, gpus, console)
     print_run_table(folder, console)
     console.print(Text(f"results: {folder}"), soft_wrap=True)
 
@@ -143,13 +147,24 @@ def _check_methods(config: RunConfig, engine: Engine) -> str:
     return methods[0].name
 
 
-def _make_output(folder: Path, config: RunConfig) -> None:
+def _check_machine(config: RunConfig, cpus_per_client: float, gpus_per_client: float | None) -> None:
+    """Refuse devices that this machine lacks, before a run starts."""
+    from pfmsmtrec_flwr.launch.resources import check_resources
+
+    check_resources(cpus_per_client, gpus_per_client)
+    if config.train.device not in ("auto", "cpu"):
+        from pfmsmtrec_flwr.training.devices import resolve_device  # imports torch, which takes seconds
+
+        resolve_device(config.train.device)
+
+
+def _begin(folder: Path, config: RunConfig) -> None:
+    """Write the configuration into the folder of a run, which must hold no results yet."""
     from pfmsmtrec_flwr.methods.configuration import complete
 
     if (folder / "results.json").exists():
         raise UserError(f"{folder} holds the results of a run already: name another --output, or remove it")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""The command that explains the settings."""
+"""The commands that explain the settings, and print those of a configuration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from pfmsmtrec_flwr.cli.options import MethodOption, SeedOption, SettingsOption, method_name
 
 if TYPE_CHECKING:  # the command itself imports what computes: `--help` answers at once
     from pfmsmtrec_flwr.methods.reference import SettingGroup
@@ -31,6 +33,21 @@ def settings_command(
     for group in groups:
         if group.entries or method:
             _print_group(group, console)
+
+
+def config_command(
+    conf: Annotated[str, typer.Argument(metavar="CONF", help="Name of a file conf/NAME.yaml, or path of a YAML file.")],
+    method: MethodOption = "",
+    seed: SeedOption = None,
+    settings: SettingsOption = None,
+) -> None:
+    """Print all settings with which a method runs, as YAML."""
+    from pfmsmtrec_flwr.methods import find_method
+    from pfmsmtrec_flwr.methods.configuration import complete, load_config
+
+    config = load_config(conf, method=method_name(method), seed=-1 if seed is None else seed, overrides=settings or ())
+    resolved = complete(find_method(config.method).configure(config))
+    print(resolved.to_yaml(), end="")
 
 
 def _print_group(group: SettingGroup, console: Console) -> None:

@@ -38,6 +38,29 @@ def federation_config(num_supernodes: int | None, cpus_per_client: float | None,
     return " ".join(parts)
 
 
+def check_resources(cpus_per_client: float, gpus_per_client: float | None) -> None:
+    """Refuse what this machine does not have, before anything is started.
+
+    Parameters
+    ----------
+    cpus_per_client, gpus_per_client
+        CPUs and share of a GPU that a client takes; None stands for an equal share of the GPUs that there are.
+
+    Raises
+    ------
+    UserError
+        A client takes more CPUs or GPUs than there are.
+    """
+    cpus = os.cpu_count() or 1
+    if cpus_per_client > cpus:
+        raise UserError(f"got {cpus_per_client:g} CPUs per client, expected at most {cpus}, which this machine has")
+    if gpus_per_client and gpus_per_client > (gpus := _visible_gpus()):
+        raise UserError(
+            f"got {gpus_per_client:g} GPUs per client, expected at most {gpus}, which PyTorch sees here: "
+            "leave --gpus-per-client out, or install a CUDA build of torch"
+        )
+
+
 def gpu_share(num_supernodes: int, cpus_per_client: int, *, gpus: int | None = None, cpus: int | None = None) -> float:
     """Return the share of a GPU with which all clients that run at once fit; 0 without a GPU.
 

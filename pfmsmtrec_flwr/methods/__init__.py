@@ -27,6 +27,7 @@ from pfmsmtrec_flwr.methods import (
 )
 from pfmsmtrec_flwr.methods.base import CentralMethod, FederatedMethod, Method
 from pfmsmtrec_flwr.methods.files import is_method_file, load_method
+from pfmsmtrec_flwr.validation import alternatives, close_keys
 
 METHODS: Mapping[str, Method] = {
     method.name: method
@@ -68,7 +69,9 @@ def find_method(name: str) -> Method:
     if is_method_file(name):
         return load_method(name, METHODS)
     if name not in METHODS:
-        raise UserError(f"unknown method '{name}', expected one of {', '.join(METHODS)}")
+        close = close_keys(name, list(METHODS))
+        hint = f"; did you mean {alternatives(close)}?" if close else ""
+        raise UserError(f"unknown method '{name}', expected one of {', '.join(METHODS)}{hint}")
     return METHODS[name]
 
 

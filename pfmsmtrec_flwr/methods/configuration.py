@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig, find_conf, read_config, source_of
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import METHODS, Method, find_method
+from pfmsmtrec_flwr.validation import alternatives, close_keys, nested_keys
 
 
 def load_config(conf: str, *, method: str = "", seed: int = -1, overrides: Sequence[str] = ()) -> RunConfig:
@@ -52,8 +53,9 @@ def check_settings(config: RunConfig, source: str) -> None:
     known = [*METHODS, *(method.name for method in used if method.file)]
     for name in config.methods:
         if name not in known:
-            close = get_close_matches(name, [*SECTIONS, *known], n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"sections are {', '.join(SECTIONS)}"
+            keys = [f"{name}.{key}" for key in config.methods[name]][:1] or [name]
+            close = get_close_matches(name, [*SECTIONS, *known], n=1) or close_keys(keys[0], nested_keys(RunConfig))
+            hint = f"did you mean {alternatives(close)}?" if close else f"sections are {', '.join(SECTIONS)}"
             raise UserError(f"{source}: '{name}' is neither a section nor a method; {hint}")
     for method in _with_settings(config, used):
         for key in config.methods.get(method.name, {}):
@@ -108,8 +110,8 @@ def _check_key(method: Method, key: str, source: str) -> None:
     if "." in key or key in known:
         return
     common = [f"{section}.{key}" for section in SECTIONS if key in type(getattr(RunConfig(), section)).model_fields]
-    if meant := common or get_close_matches(key, known, n=1):
-        hint = f"did you mean '{meant[0]}'?"
+    if meant := common or close_keys(key, known):
+        hint = f"did you mean {alternatives(meant)}?"
     elif known:
         hint = f"known keys: {', '.join(known)}"
     else:

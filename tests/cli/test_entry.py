@@ -4,12 +4,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer
+from click import Command as ClickCommand
+from click import Group
 
 import pfmsmtrec_flwr
+from pfmsmtrec_flwr.cli.entry import app
 
 Command = Callable[..., int]
 
@@ -17,6 +21,37 @@ Command = Callable[..., int]
 def test_the_version(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert pfmsmtrec("--version") == 0
     assert capsys.readouterr().out == f"pfmsmtrec {pfmsmtrec_flwr.__version__}\n"
+
+
+def test_a_command_without_arguments_is_asked_for_help(pfmsmtrec: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pfmsmtrec() == 0
+    said = capsys.readouterr()
+    assert "prepare" in said.out
+    assert said.err == ""
+
+
+def test_the_package_runs_as_a_module() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "pfmsmtrec_flwr", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout) == (0, f"pfmsmtrec {pfmsmtrec_flwr.__version__}\n")
+
+
+def test_every_argument_and_option_has_a_help() -> None:
+    silent = [
+        f"{command.name} {parameter.name}"
+        for command in _commands(typer.main.get_command(app))
+        for parameter in command.params
+        if not getattr(parameter, "help", None)
+    ]
+    assert silent == []
+
+
+def _commands(command: ClickCommand) -> Iterator[ClickCommand]:
+    yield command
+    if isinstance(command, Group):
+        for member in command.commands.values():
+            yield from _commands(member)
 
 
 def test_help_answers_without_loading_what_computes() -> None:

@@ -9,6 +9,7 @@ from faked_flower import FakeFlower
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods.configuration import load_config
+from pfmsmtrec_flwr.results.folders import claimed
 
 Command = Callable[..., int]
 
@@ -79,6 +80,18 @@ def test_a_finished_run_is_not_overwritten(
     assert len(flower.calls) == 1
 
 
+def test_two_runs_do_not_write_to_one_folder(
+    pfmsmtrec: Command, flower: FakeFlower, tiny_conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with claimed(Path("out").absolute()):
+        assert pfmsmtrec("run", "--conf", tiny_conf, "--output", "out") == 1
+        assert pfmsmtrec("compare", tiny_conf, "--output", "out") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error: another process writes its results to ") for line in lines)
+    assert flower.calls == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -92,7 +105,14 @@ def test_a_finished_run_is_not_overwritten(
             r"error: .*synthetic\.yaml with train\.lr=fast: key 'train\.lr': got 'fast'; .*",
         ),
         (["--set", "train.rl=1"], 1, r"error: .*unknown key 'train\.rl'.*"),
-        (["--set", "data.name=kuairand"], 1, r"error: no data 'kuairand' is prepared in .*: `pfmsmtrec prepare .*"),
+        (["--set", "data.name=kuairand"], 1, r"error: no prepared data of 'kuairand' in .*: run `pfmsmtrec prepare .*"),
+        (["--set", "federation.scenarios=[XX]"], 1, r"error: scenario XX is not in data 'synthetic', which has ES, .*"),
+        (["--set", "federation.scenarios=NL,ES"], 1, r"error: .*got 'NL,ES'; expected a list: write \[NL, ES\]"),
+        (["--set", "lr=0.1"], 1, r"error: .*unknown key 'lr'; did you mean 'train\.lr'\?"),
+        (["--set", "embeding.dropout=0"], 1, r"error: .*did you mean 'model\.dropout'\?"),
+        (["--cpus-per-client", "10000"], 1, r"error: got 10000 CPUs per client, expected at most \d+, which .*"),
+        (["--gpus-per-client", "99"], 1, r"error: got 99 GPUs per client, expected at most \d+, which PyTorch .*"),
+        (["--set", "train.device=cuda:99"], 1, r"error: train\.device is 'cuda:99', but this process sees \d+ .*"),
         (["--seed", "-1"], 2, r"error: Invalid value for '--seed'.*"),
         (["--bogus"], 2, r"error: No such option.*--bogus.*"),
         (["--output", "/proc/none"], 1, r"error: cannot write to /proc/none: .*"),

@@ -126,7 +126,7 @@ def test_an_interrupt_says_how_to_go_on(
         (["nope"], 1, "error: conf 'nope' not found: "),
         (["synthetic", "--methods", "magic"], 1, "error: unknown method 'magic', expected one of "),
         (["synthetic", "--reference", "fedbn"], 1, "error: reference 'fedbn' is not among the methods "),
-        (["kuairand"], 1, "error: no data 'kuairand' is prepared in "),
+        (["kuairand"], 1, "error: no prepared data of 'kuairand' in "),
         (["synthetic", "--seeds", "0"], 2, "error: Invalid value for '--seeds'"),
         (["synthetic", "--tuned", "none.yaml"], 1, "error: cannot read none.yaml"),
         (["synthetic", "--tune-only"], 1, "error: got --tune-only without trials, expected a number of them: add "),

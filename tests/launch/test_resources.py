@@ -4,7 +4,7 @@ import pytest
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.launch import resources
-from pfmsmtrec_flwr.launch.resources import federation_config, gpu_share
+from pfmsmtrec_flwr.launch.resources import check_resources, federation_config, gpu_share
 
 
 def test_the_federation_is_configured_in_flowers_words() -> None:
@@ -46,3 +46,14 @@ def test_a_share_is_given_by_itself_where_a_gpu_is_seen(monkeypatch: pytest.Monk
     assert federation_config(4, 1, None).endswith("client-resources-num-gpus=0.25")
     monkeypatch.setattr(resources, "_visible_gpus", lambda: 0)
     assert federation_config(4, 1, None).endswith("client-resources-num-gpus=0.0")
+
+
+def test_what_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_visible_gpus", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    check_resources(2, 1.0)
+    check_resources(1, None)
+    with pytest.raises(UserError, match=r"^got 3 CPUs per client, expected at most 2, which this machine has$"):
+        check_resources(3, None)
+    with pytest.raises(UserError, match=r"^got 1\.5 GPUs per client, expected at most 1, which PyTorch sees here: "):
+        check_resources(1, 1.5)

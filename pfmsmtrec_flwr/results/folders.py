@@ -1,0 +1,58 @@
+"""Folders that results are written to: one run at a time, and a new one for each run without a name."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from pfmsmtrec_flwr.errors import UserError
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Make a folder if it is missing, and hold it until the end; no file is left in it.
+
+    Raises
+    ------
+    UserError
+        Another process holds the folder, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process writes its results to {folder}: name another --output, or wait for it to end"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def unused(folder: Path) -> Path:
+    """Return the folder, or the first of ``folder-2``, ``folder-3``, ... that is not there, and make it.
+
+    Raises
+    ------
+    UserError
+        It cannot be made.
+    """
+    for number in count(1):
+        path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot write to {path}: {error.strerror}") from None
+        return path
+    raise AssertionError
