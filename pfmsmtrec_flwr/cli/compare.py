@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute, check_data
+from pfmsmtrec_flwr.cli.results import print_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from pfmsmtrec_flwr.comparison.planning import ComparisonPlan
     from pfmsmtrec_flwr.results.tables import FigureTable
@@ -146,24 +147,26 @@ def _compare(plan: ComparisonPlan, jobs: int, folder: Path) -> int:
     from pfmsmtrec_flwr.comparison.display import ScheduleDisplay
     from pfmsmtrec_flwr.comparison.harness import compare, tune_methods
     from pfmsmtrec_flwr.comparison.workers import workers
-    from pfmsmtrec_flwr.results.rendering import show_table
+    from pfmsmtrec_flwr.results.compact import compact_tables
 
     console = Console()
-    tables: Sequence[FigureTable] = ()
+    tables: Iterable[FigureTable] = ()
     try:
         with ScheduleDisplay(console) as display, workers(jobs) as executor:
             if plan.request.options.tune_only:
                 failures = tune_methods(plan, executor, jobs, display.update)
             else:
                 comparison = compare(plan, executor, jobs, display.update)
-                tables, failures = comparison.tables, comparison.failures
+                tables, failures = compact_tables(comparison.summary), comparison.failures
     except KeyboardInterrupt:
         said = f"what has finished is kept in {folder}: the same command goes on from there"
         console.print(Text(said), soft_wrap=True)
         raise
-    for table in tables:
-        show_table(table, console)
-    outcome = f"tuned: {folder / TUNED_NAME}" if plan.request.options.tune_only else f"results: {folder}"
+    print_tables(tables, console)
+    if plan.request.options.tune_only:
+        outcome = f"tuned: {folder / TUNED_NAME}"
+    else:
+        outcome = f"more: pfmsmtrec show {folder} --wide, or pfmsmtrec report {folder}\nresults: {folder}"
     console.print(Text(outcome), soft_wrap=True)
     for failed in failures:
         problem = Text(f"error: {failed.job.name}, {failed.job.folder}: {failed.problem}", style="red")

@@ -1,35 +1,102 @@
-"""The command that prints a finished run again."""
+"""The command that prints finished runs again."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from pfmsmtrec_flwr.cli.options import absolute
 
+if TYPE_CHECKING:  # the command itself imports what computes: `--help` answers at once
+    from pfmsmtrec_flwr.results.frame import Figures
+    from pfmsmtrec_flwr.results.summary import Summary
+    from pfmsmtrec_flwr.results.tables import FigureTable
+
+
+class ShownMetric(StrEnum):
+    """Figure that `pfmsmtrec show` prints by scenario."""
+
+    AUC = "auc"
+    LOGLOSS = "logloss"
+    GAUC = "gauc"
+    CALIBRATION = "calibration"
+
 
 def show_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of a run that has finished.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Output folder of a run that has finished, or of a comparison.")
+    ],
+    wide: Annotated[bool, typer.Option("--wide", help="Print all figures and tests, wider than 80 columns.")] = False,
+    metric: Annotated[
+        ShownMetric | None, typer.Option(help="Print one figure, by scenario.", show_default="AUC")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
 ) -> None:
-    """Print the table of a finished run again."""
-    if markdown:
-        from pfmsmtrec_flwr.results.overviews import run_table
-        from pfmsmtrec_flwr.results.rendering import as_markdown
-        from pfmsmtrec_flwr.results.writer import read_run
+    """Print the tables of a finished run or comparison again."""
+    from pfmsmtrec_flwr.results.rendering import as_markdown
+    from pfmsmtrec_flwr.results.summary import read_summary
 
-        print(as_markdown(run_table(read_run(absolute(folder)))), end="")
+    folder = absolute(folder)
+    summary = read_summary(folder)
+    tables = _run_tables(folder, wide, metric) if summary is None else _tables_of(summary, folder, wide, metric)
+    if markdown:
+        print("\n".join(as_markdown(table) for table in tables), end="")
     else:
-        print_run_table(absolute(folder), Console())
+        print_tables(tables, Console())
 
 
 def print_run_table(folder: Path, console: Console) -> None:
     """Print the table of the test figures in a run's output folder."""
-    from pfmsmtrec_flwr.results.overviews import run_table
+    print_tables(_run_tables(folder, False, None), console)
+
+
+def print_tables(tables: Iterable[FigureTable], console: Console) -> None:
+    """Print tables one below the other."""
     from pfmsmtrec_flwr.results.rendering import show_table
+
+    for table in tables:
+        show_table(table, console)
+
+
+def _run_tables(folder: Path, wide: bool, metric: ShownMetric | None) -> Iterator[FigureTable]:
+    from pfmsmtrec_flwr.results.frame import METRICS, Figures
+    from pfmsmtrec_flwr.results.overviews import measure_tables, run_table, scenario_table
     from pfmsmtrec_flwr.results.writer import read_run
 
-    show_table(run_table(read_run(folder)), console)
+    runs = read_run(folder)
+    figures = Figures({results.method: [results] for results in runs})
+    if metric is not None:
+        yield from measure_tables(figures, metric.value)
+    elif wide:
+        yield scenario_table(figures, figures.lines, METRICS, f"{runs[0].method} on {runs[0].dataset}, test data")
+    else:
+        yield run_table(runs)
+
+
+def _tables_of(summary: Summary, folder: Path, wide: bool, metric: ShownMetric | None) -> Iterator[FigureTable]:
+    from pfmsmtrec_flwr.results.compact import compact_tables
+    from pfmsmtrec_flwr.results.overviews import comparison_tables, measure_tables
+
+    if metric is not None:
+        yield from measure_tables(_figures_below(summary, folder), metric.value, summary.bootstrap)
+    elif wide:
+        yield from comparison_tables(summary, _figures_below(summary, folder))
+    else:
+        yield from compact_tables(summary)
+
+
+def _figures_below(summary: Summary, folder: Path) -> Figures:
+    """Return the figures of the runs that a summary counts."""
+    from pfmsmtrec_flwr.results.frame import Figures
+    from pfmsmtrec_flwr.results.schema import RunResults
+    from pfmsmtrec_flwr.results.writer import read_results
+
+    runs: dict[str, list[RunResults]] = {}
+    for run in summary.runs:
+        runs.setdefault(run.variant, []).append(read_results(folder / run.folder))
+    return Figures(runs)

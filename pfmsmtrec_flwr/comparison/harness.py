@@ -21,7 +21,6 @@ from pfmsmtrec_flwr.results.overviews import comparison_tables
 from pfmsmtrec_flwr.results.rendering import TABLES_NAME, write_tables
 from pfmsmtrec_flwr.results.summarizing import figures_of, summarize
 from pfmsmtrec_flwr.results.summary import Summary, write_summary
-from pfmsmtrec_flwr.results.tables import FigureTable
 from pfmsmtrec_flwr.upgrades import refuse_old_comparison
 
 
@@ -31,14 +30,13 @@ class Comparison:
 
     Attributes
     ----------
-    summary, tables
+    summary
         Figures of the runs that have finished.
     failures
         Jobs that have failed.
     """
 
     summary: Summary
-    tables: Sequence[FigureTable]
     failures: Sequence[Entry]
 
 
@@ -100,12 +98,11 @@ def compare(plan: ComparisonPlan, executor: Executor, slots: int, observer: Obse
         evidence = evidence_of([_source(summary, plan)], plan.request.options.draws)
         if evidence is not None:
             summary = summary.model_copy(update={"bootstrap": evidence.bootstrap(summary.reference)})
-        tables = comparison_tables(summary, figures_of(finished))
         write_summary(summary, output)
-        write_tables(tables, output / TABLES_NAME)
+        write_tables(comparison_tables(summary, figures_of(finished)), output / TABLES_NAME)
     except OSError as error:
         raise UserError(f"cannot write to {output}: {error.strerror}") from None
-    return Comparison(summary, tables, schedule.failures)
+    return Comparison(summary, schedule.failures)
 
 
 def tune_methods(

@@ -14,6 +14,10 @@ Bold = Callable[[Sequence[Line], str, str], Sequence[bool]]
 TESTED_SEEDS = 5
 """Seeds below which no p-value over seeds is printed."""
 BOLD_NOTE = "bold: the first by AUC, and all whose interval of the difference to it contains 0; none where that is all"
+SEEDS_NOTE = (
+    "p over seeds: paired t-test, which speaks of the noise of training alone; not printed for fewer than "
+    f"{TESTED_SEEDS} seeds"
+)
 _LEAST_P = 0.0001
 
 
@@ -70,7 +74,6 @@ def interval_notes(summary: Summary) -> list[str]:
         "smallest difference that these test rows can show (80 % power at 5 %, median over methods): "
         f"{smallest or MISSING}",
         *([f"no interval for {', '.join(found.missing)}: a run left no predictions"] if found.missing else []),
-        "p over seeds: paired t-test, which speaks of the noise of training alone; not printed for fewer than "
-        f"{TESTED_SEEDS} seeds",
+        SEEDS_NOTE,
         BOLD_NOTE,
     ]

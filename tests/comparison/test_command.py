@@ -37,9 +37,12 @@ def test_a_comparison_prints_its_tables_and_where_they_are(
     output = tmp_path / "here" / "compare" / "synthetic"
     printed = capsys.readouterr().out.splitlines()
     assert len([line for line in printed if "done, 0:00 elapsed" in line]) == 4
-    assert "made: means over scenarios on test rows, mean ± sd over 2 seeds" in printed
-    assert any(line.startswith("ctr   pf-msmtrec") for line in printed)
-    assert printed[-1] == f"results: {output}"
+    assert "ctr on made: test AUC, mean over scenarios ± sd over 2 seeds" in printed
+    assert any(line.startswith("pf-msmtrec") for line in printed)
+    assert printed[-2:] == [
+        f"more: pfmsmtrec show {output} --wide, or pfmsmtrec report {output}",
+        f"results: {output}",
+    ]
     assert (output / "summary.json").is_file()
     assert len(fake.calls) == 4
     assert pfmsmtrec("compare", "synthetic", *options) == 0
@@ -96,7 +99,7 @@ def test_failures_are_listed_and_are_the_exit_status(
     said = capsys.readouterr()
     failed = next(folder for method, _, folder in fake.calls if method == "fedbn")
     assert said.err == f"error: fedbn, {failed}: fedbn does not train\n"
-    assert "ctr   alone" in said.out
+    assert "ctr on made: test AUC" in said.out
 
 
 def test_an_interrupt_says_how_to_go_on(
