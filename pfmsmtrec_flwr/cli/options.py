@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,13 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.002; repeatable."),
 ]
+
+
+class Track(StrEnum):
+    """Experiment tracker that follows a run."""
+
+    MLFLOW = "mlflow"
+    TENSORBOARD = "tensorboard"
 
 
 def absolute(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,12 +19,13 @@ from pfmsmtrec_flwr.cli.options import (
     MethodOption,
     SeedOption,
     SettingsOption,
+    Track,
     absolute,
     check_data,
     method_name,
 )
 from pfmsmtrec_flwr.cli.results import print_run_table
-from pfmsmtrec_flwr.cli.watch import logged_to, polled, watched
+from pfmsmtrec_flwr.cli.watch import followed, logged_to, polled, watched
 from pfmsmtrec_flwr.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,6 +69,9 @@ def run_command(
         float | None,
         typer.Option(metavar="X", help="Share of a GPU that a client takes.", show_default="an equal share"),
     ] = None,
+    track: Annotated[
+        Track | None, typer.Option(help="Experiment tracker that follows the run.", show_default="none")
+    ] = None,
 ) -> None:
     """Train a method, and print the table of its test figures."""
     from pfmsmtrec_flwr.methods.configuration import load_config
@@ -76,18 +81,22 @@ def run_command(
     name = _check_methods(config, engine)
     data = absolute(data)
     check_data(config, data)
+    if track is not None:
+        from pfmsmtrec_flwr.tracking import check_tracker
+
+        check_tracker(track.value)
     _check_machine(config, cpus_per_client or 1, gpus_per_client)
     folder = unused(absolute(RUNS_FOLDER / _run_name(conf, name, config.seed))) if output is None else absolute(output)
     console = Console()
     with claimed(folder):
         _begin(folder, config)
         console.print(Text(f"{name} on {config.data.name}, results in {folder}"), soft_wrap=True)
-        if engine is Engine.INLINE:
-            _run_inline(config, data, folder, num_supernodes, console)
-        else:
-            cpus = cpus_per_client if cpus_per_client is not None else min(config.train.threads, os.cpu_count() or 1)
-            gpus = 0.0 if gpus_per_client is None and config.train.device == "cpu" else gpus_per_client
-            _run_on_flower(config, data, folder, num_supernodes, cpus, gpus, console)
+        with followed(track, config, folder) as follow:
+            if engine is Engine.INLINE:
+                _run_inline(config, data, folder, num_supernodes, console, follow)
+            else:
+                resources = (cpus_per_client, gpus_per_client)
+                _run_on_flower(config, data, folder, num_supernodes, resources, console, follow)
     print_run_table(folder, console)
     console.print(Text(f"results: {folder}"), soft_wrap=True)
 
@@ -97,14 +106,15 @@ def _run_on_flower(
     data: Path,
     folder: Path,
     num_supernodes: int,
-    cpus_per_client: float,
-    gpus_per_client: float | None,
+    resources: tuple[float | None, float | None],
     console: Console,
+    follow: Callable[[], None],
 ) -> None:
     from pfmsmtrec_flwr.launch.app import app_folder
     from pfmsmtrec_flwr.launch.engine import run_on_flower
     from pfmsmtrec_flwr.launch.run_log import LOG_NAME, FlowerLog
 
+    cpus, gpus = resources
     log = FlowerLog(folder / LOG_NAME)
     log.path.unlink(missing_ok=True)
 
@@ -114,24 +124,32 @@ def _run_on_flower(
     # Flower gets the checked configuration as a file, so that no option can be read differently a second time.
     run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}
     with watched(config, folder, console, phase) as display:
+
+        def update() -> None:
+            display.update()
+            follow()
+
         run_on_flower(
             app_folder(),
             run_config,
             num_supernodes=num_supernodes,
-            cpus_per_client=cpus_per_client,
-            gpus_per_client=gpus_per_client,
+            cpus_per_client=min(config.train.threads, os.cpu_count() or 1) if cpus is None else cpus,
+            gpus_per_client=0.0 if gpus is None and config.train.device == "cpu" else gpus,
             output=folder,
-            on_poll=display.update,
+            on_poll=update,
         )
 
 
-def _run_inline(config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console) -> None:
+def _run_inline(
+    config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console, follow: Callable[[], None]
+) -> None:
     from pfmsmtrec_flwr.experiment import run_inline
 
     with (
         logged_to(folder / INLINE_LOG_NAME),
         watched(config, folder, console, lambda: "starting") as display,
-        polled(display),
+        polled(display.update),
+        polled(follow),
     ):
         run_inline(config, data=data, output=folder, num_supernodes=num_supernodes)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pfmsmtrec_flwr.cli.options import Track
 from pfmsmtrec_flwr.log import logger
 
 if TYPE_CHECKING:
@@ -45,13 +46,31 @@ def logged_to(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def polled(display: RunDisplay) -> Iterator[None]:
-    """Keep the display up to date from a thread, while this one computes."""
+def followed(track: Track | None, config: RunConfig, folder: Path) -> Iterator[Callable[[], None]]:
+    """Let a tracker follow a run, if one is named; yield the function that passes on what is new."""
+    if track is None:
+        yield lambda: None
+        return
+    from pfmsmtrec_flwr.methods.configuration import complete, methods_of
+    from pfmsmtrec_flwr.tracking import open_tracker
+    from pfmsmtrec_flwr.tracking.following import Follower
+
+    tracker = open_tracker(track.value, folder.name, config.data.name, folder)
+    follower = Follower(tracker, complete(config), folder, [method.name for method in methods_of(config)[1:]])
+    try:
+        yield follower.update
+    finally:
+        follower.finish()
+
+
+@contextmanager
+def polled(update: Callable[[], None]) -> Iterator[None]:
+    """Call a function from a thread every half second, while this one computes, and once at the end."""
     ended = threading.Event()
 
     def poll() -> None:
         while not ended.wait(_POLL_SECONDS):
-            display.update()
+            update()
 
     poller = threading.Thread(target=poll, name="progress", daemon=True)
     poller.start()
@@ -60,4 +79,4 @@ def polled(display: RunDisplay) -> Iterator[None]:
     finally:
         ended.set()
         poller.join()
-    display.update()
+    update()
