@@ -53,10 +53,10 @@ def followed(track: Track | None, config: RunConfig, folder: Path) -> Iterator[C
         return
     from pfmsmtrec_flwr.methods.configuration import complete, methods_of
     from pfmsmtrec_flwr.tracking import open_tracker
-    from pfmsmtrec_flwr.tracking.following import Follower
+    from pfmsmtrec_flwr.tracking.following import RunFollower
 
     tracker = open_tracker(track.value, folder.name, config.data.name, folder)
-    follower = Follower(tracker, complete(config), folder, [method.name for method in methods_of(config)[1:]])
+    follower = RunFollower(tracker, complete(config), folder, [method.name for method in methods_of(config)[1:]])
     try:
         yield follower.update
     finally:

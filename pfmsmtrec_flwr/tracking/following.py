@@ -17,7 +17,7 @@ from pfmsmtrec_flwr.tracking.tracker import Tracker
 CONFIG_NAME = "config.yaml"
 
 
-class Follower:
+class RunFollower:
     """Passes what a run writes to a tracker, each round once; call `update` often, and `finish` at the end.
 
     Parameters

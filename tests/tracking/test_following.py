@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.writer import write_results
 from pfmsmtrec_flwr.tracking import open_tracker
-from pfmsmtrec_flwr.tracking.following import Follower
+from pfmsmtrec_flwr.tracking.following import RunFollower
 from pfmsmtrec_flwr.tracking.tracker import Tracker
 
 
@@ -48,7 +48,7 @@ def logged(folder: Path) -> MetricsLog:
 
 def test_each_round_is_passed_once_and_the_test_figures_at_the_end(tmp_path: Path) -> None:
     kept = Kept()
-    follower = Follower(kept, RunConfig(), tmp_path, ["alone"])
+    follower = RunFollower(kept, RunConfig(), tmp_path, ["alone"])
     follower.update()
     assert kept.settings["train.lr"] == RunConfig().train.lr
     assert kept.settings["federation.reference"] == "[]"
@@ -78,7 +78,7 @@ def test_each_round_is_passed_once_and_the_test_figures_at_the_end(tmp_path: Pat
 
 def test_a_run_without_results_has_failed(tmp_path: Path) -> None:
     kept = Kept()
-    follower = Follower(kept, RunConfig(), tmp_path)
+    follower = RunFollower(kept, RunConfig(), tmp_path)
     logged(tmp_path)
     follower.finish()
     assert [step for step, _ in kept.figures] == [1]
@@ -88,7 +88,7 @@ def test_a_run_without_results_has_failed(tmp_path: Path) -> None:
 def test_a_tracker_that_no_longer_answers_does_not_end_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    follower = Follower(Kept(fails=True), RunConfig(), tmp_path)
+    follower = RunFollower(Kept(fails=True), RunConfig(), tmp_path)
     logged(tmp_path)
     with caplog.at_level("WARNING", logger="pfmsmtrec"):
         follower.update()
@@ -103,7 +103,7 @@ def test_mlflow_keeps_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     tracking = pytest.importorskip("mlflow.tracking")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    follower = Follower(open_tracker("mlflow", "mine", "made", tmp_path), RunConfig(), tmp_path)
+    follower = RunFollower(open_tracker("mlflow", "mine", "made", tmp_path), RunConfig(), tmp_path)
     logged(tmp_path)
     write_results(small_results("fedavg", 0.75), tmp_path)
     follower.finish()
@@ -125,7 +125,7 @@ def test_mlflow_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: py
 
 def test_tensorboard_keeps_a_run(tmp_path: Path) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    follower = Follower(open_tracker("tensorboard", "mine", "made", tmp_path), RunConfig(), tmp_path)
+    follower = RunFollower(open_tracker("tensorboard", "mine", "made", tmp_path), RunConfig(), tmp_path)
     logged(tmp_path)
     write_results(small_results("fedavg", 0.75), tmp_path)
     follower.finish()
