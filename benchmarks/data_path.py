@@ -130,7 +130,7 @@ def read_derived(source: Path) -> int:
     schema = load_schema("aliexpress")
     reader = Reader(schema, SourceFolder(source, "aliexpress"), ["NL"], source, progress=False)
     part = reader.parts[0]
-    outputs = outputs_of(schema, ["NL"], resolve_split(schema, reader.days).parts[part.split])
+    outputs = outputs_of(schema, ["NL"], resolve_split(schema, reader.column).parts[part.split])
     return sum(map(len, reader.rows(part, outputs)))
 
 

@@ -153,6 +153,12 @@ def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
+def are_clock_times(values: Texts) -> npt.NDArray[np.bool_]:
+    """Return which texts are times of day such as 2359, which the transform `hour` takes."""
+    found = pc.match_substring_regex(pa.array(values, type=pa.string()), r"^\d{1,4}$")
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
 def transformed(column: CodedColumn, transform: str) -> CodedColumn:
     """Apply a field's transform to its texts: one of those of `FieldSection`."""
     if transform == "none" or not len(column.values):

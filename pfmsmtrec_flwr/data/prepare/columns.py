@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     NO_HASH,
     CodedColumn,
     Encoder,
+    are_clock_times,
     canonical,
     declared_encoder,
     hash_texts,
@@ -25,6 +26,8 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     without,
 )
 from pfmsmtrec_flwr.data.encode.several import CodedLists, gathered_values, split_values
+from pfmsmtrec_flwr.data.encode.times import part_of
+from pfmsmtrec_flwr.data.prepare.clocks import Clock
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, ByUserTime, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.tables import LIST_ENDINGS
@@ -32,6 +35,7 @@ from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection, SeveralSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
+from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
 from pfmsmtrec_flwr.errors import UserError
 
@@ -95,7 +99,7 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     if schema.scenario.column is not None:
         found.append(_scenario(schema, scenarios, schema.scenario.column))
     if isinstance(splitter, ByUserTime):
-        found.append(_time(splitter.column))
+        found.append(_time(splitter.clock))
     elif not isinstance(splitter, ByRow):
         found.append(Output(SPLIT, splitter.column, "int8", NOT_FOUND, splitter.codes))
     if schema.users is not None:
@@ -106,7 +110,8 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     found += [_label(name, task) for name, task in wanted]
     for name, spec in schema.fields.items():
         if any(has(spec.scenarios, each) for each in scenarios):
-            found += [_field(name, spec)] if spec.several is None else _lists(name, spec, spec.several)
+            time = schema.times.get(spec.column or name)
+            found += [_field(name, spec, time)] if spec.several is None else _lists(name, spec, spec.several)
     for name, number in schema.numeric.items():
         if any(has(number.scenarios, each) for each in scenarios):
             found.append(_number(name, number))
@@ -176,14 +181,14 @@ def _bands(section: ScenarioSection, scenarios: Sequence[str], column: str) -> O
     return Output(SCENARIO, column, "int16", NOT_FOUND, make)
 
 
-def _time(column: str) -> Output:
+def _time(clock: Clock) -> Output:
     def make(chunk: Chunk) -> Array:
-        times = chunk.numbers(column)
+        times = clock.order(chunk)
         if np.isnan(times).any():
-            raise chunk.error(column, np.isnan(times), "expected a time as a number, for the split")
+            raise chunk.error(clock.column, np.isnan(times), "expected a time, for the split")
         return times
 
-    return Output(TIME, column, "float64", np.nan, make, number=True)
+    return Output(TIME, clock.column, "float64", np.nan, make, number=clock.numeric)
 
 
 def _user(column: str) -> Output:
@@ -217,11 +222,18 @@ def _threshold(name: str, column: str, at_least: float) -> Output:
     return Output(label_output(name), column, "uint8", WRONG_LABEL, make, number=True)
 
 
-def _field(name: str, spec: FieldSection) -> Output:
+def _field(name: str, spec: FieldSection, time: TimeSection | None) -> Output:
     column = spec.column or name
 
     def texts_of(chunk: Chunk) -> CodedColumn:
-        return transformed(without(chunk.coded(column), spec.missing), spec.transform)
+        texts = without(chunk.coded(column), spec.missing)
+        if time is not None and spec.transform in TIME_PARTS:
+            return CodedColumn(part_of(Clock(column, time).points(chunk, texts), spec.transform), texts.index)
+        if spec.transform == "hour" and (odd := texts.lookup(~are_clock_times(texts.values), False)).any():
+            raise chunk.error(
+                column, odd, f"expected a number such as 2359, or the column's form under times: {column}"
+            )
+        return transformed(texts, spec.transform)
 
     dtype, missing, make = _encoded(spec, texts_of)
     return Output(field_output(name), column, dtype, missing, make)

@@ -131,7 +131,7 @@ def _prepare_unit(
             logger.info("%s: prepared from these files before, left as it is", store.scenario)
         open_scenarios = [name for name, store in stores.items() if store is None]
         if open_scenarios:
-            job = _Job(schema, open_scenarios, reader, resolve_split(schema, reader.days), workspace, progress)
+            job = _Job(schema, open_scenarios, reader, resolve_split(schema, reader.column), workspace, progress)
             made = job.run(data_root)
             for store in made:
                 remember(store, fingerprint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,23 +145,20 @@ class Reader:
         if self._unmatched:
             raise self._unmatched[0]
 
-    def days(self, column: str) -> list[str]:
-        """Return the distinct values of a column over all rows of all files.
+    def column(self, name: str) -> Generator[Chunk, None, None]:
+        """Yield a column of all rows of all files as text.
 
         Raises
         ------
         UserError
             The column is in no table.
         """
-        found: set[str] = set()
         for part in self.parts:
-            table, sources = self._having(part, column)
+            table, sources = self._having(part, name)
             for source in sources:
                 with progress_bar(f"days of {source.name}", source.size(), wanted=self._progress) as advance:
-                    for block in read_blocks(source, table, ColumnSelection((column,)), advance):
-                        days = Chunk.of(source, table, block).coded(column)
-                        found |= set(days.values[days.counts() > 0])
-        return sorted(found)
+                    for block in read_blocks(source, table, ColumnSelection((name,)), advance):
+                        yield Chunk.of(source, table, block)
 
     def _owners(self, part: SourcePart, outputs: Sequence[Output]) -> tuple[list[Output], list[SideTable]]:
         """Return the outputs of the main table, and the side tables with the other outputs."""

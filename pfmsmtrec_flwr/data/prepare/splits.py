@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pfmsmtrec_flwr.data.encode.encoders import Texts, canonical, hash_texts
+from pfmsmtrec_flwr.data.encode.encoders import Texts, hash_texts
+from pfmsmtrec_flwr.data.encode.times import day_text
+from pfmsmtrec_flwr.data.prepare.clocks import Clock, ReadColumn, clock_of
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.split_sections import DateSplit, FileSplit, LastDays
@@ -22,8 +23,6 @@ TRAIN, VALIDATION, TEST = range(len(SPLITS))
 UNDRAWN = -1
 """Split of a row without a key, until it is drawn by its number."""
 
-_DIGITS = 18
-_DATE = re.compile(r"\d{4}([-/.])\d{2}\1\d{2}(?:[T ]00:00:00(?:\.0+)?)?")
 _MOST_DAYS = 10_000
 _ROUNDING = 1e-9
 
@@ -34,9 +33,14 @@ Codes = npt.NDArray[np.int8]
 class ByDate:
     """Split by named held-out days; all earlier days are for training."""
 
-    column: str
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
+    clock: Clock
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    @property
+    def column(self) -> str:
+        """Column of the day."""
+        return self.clock.column
 
     def codes(self, chunk: Chunk) -> Codes:
         """Return positions in `SPLITS`.
@@ -46,27 +50,18 @@ class ByDate:
         UserError
             A day is missing or has another form, or it is after the first held-out day without being held out.
         """
-        days = chunk.coded(self.column)
-        if (days.index < 0).any():
-            raise chunk.error(self.column, days.index < 0, "expected a day, for the split")
-        code = np.full(len(days.values), TRAIN, dtype=np.int8)
-        code[np.isin(days.values, self.validation)] = VALIDATION
-        code[np.isin(days.values, self.test)] = TEST
-        held_out = np.array([*self.validation, *self.test], dtype=object)
-        everything = np.concatenate([held_out, days.values])
-        odd = days.lookup(_odd_days(everything)[len(held_out) :], False)
-        if odd.any():
-            raise chunk.error(self.column, odd, f"expected a day as the others, such as {held_out[0]}")
-        order = _order_keys(everything)
-        late = (code == TRAIN) & (order[len(held_out) :] > order[: len(held_out)].min())
-        wrong = days.lookup(late, False)
-        if wrong.any():
+        texts, days = self.clock.days(chunk)
+        if (texts.index < 0).any():
+            raise chunk.error(self.column, texts.index < 0, "expected a day, for the split")
+        code = np.full(len(days), TRAIN, dtype=np.int8)
+        code[np.isin(days, self.validation)] = VALIDATION
+        code[np.isin(days, self.test)] = TEST
+        late = texts.lookup((code == TRAIN) & (days > min(*self.validation, *self.test)), False)
+        if late.any():
             raise chunk.error(
-                self.column,
-                wrong,
-                "which is after the first held-out day: name it in split.by_date, validation or test",
+                self.column, late, "which is after the first held-out day: name it in split.by_date, validation or test"
             )
-        return days.lookup(code, TRAIN)
+        return texts.lookup(code, TRAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +117,7 @@ class ByRow:
 class ByUserTime:
     """Split of each user's rows by time, which needs all rows of a scenario."""
 
-    column: str
+    clock: Clock
     shares: HeldOutShares
     seed: int
 
@@ -159,31 +154,29 @@ class SplitPlan:
     parts: Mapping[str | None, Splitter]
 
 
-def resolve_split(schema: DatasetSchema, days: Callable[[str], list[str]]) -> SplitPlan:
+def resolve_split(schema: DatasetSchema, read: ReadColumn) -> SplitPlan:
     """Return the plan for the schema's split rule.
 
     Parameters
     ----------
     schema
         Schema with the rule.
-    days
-        Function that returns the distinct values of a column over all rows; called for `last_days` only.
+    read
+        Function that reads a column. It is called for a form that the schema does not declare, and for `last_days`.
 
     Raises
     ------
     UserError
-        The data have too few days.
+        A time has another form, or the data have too few days.
     """
     rule = schema.split
     if rule.by_date is not None:
-        by_date = _by_date(rule.by_date, days)
-        days_of: dict[str, JSON] = {"by_date": by_date.column}
-        days_of |= {"validation": [*by_date.validation], "test": [*by_date.test]}
-        return SplitPlan(days_of, {None: by_date})
+        return SplitPlan(*_by_date(rule.by_date, clock_of(schema, rule.by_date.column, read), read))
     if rule.by_file is not None:
         return _by_file(rule.by_file)
     if (ordered := rule.by_user_time) is not None:
-        by_time = ByUserTime(ordered.column, HeldOutShares(ordered.validation, ordered.test), ordered.seed)
+        clock = clock_of(schema, ordered.column, read)
+        by_time = ByUserTime(clock, HeldOutShares(ordered.validation, ordered.test), ordered.seed)
         shares_of: dict[str, JSON] = {"validation": ordered.validation, "test": ordered.test}
         return SplitPlan({"by_user_time": ordered.column, **shares_of}, {None: by_time})
     drawn = rule.random or rule.by_user
@@ -212,44 +205,38 @@ def _by_file(rule: FileSplit) -> SplitPlan:
     return SplitPlan(description, parts)
 
 
-def _by_date(rule: DateSplit, days: Callable[[str], list[str]]) -> ByDate:
+def _by_date(rule: DateSplit, clock: Clock, read: ReadColumn) -> tuple[dict[str, JSON], dict[str | None, Splitter]]:
+    """Return the description of the held-out days, and the splitter."""
     if rule.last_days is None:
-        return ByDate(rule.column, tuple(map(canonical, rule.validation)), tuple(map(canonical, rule.test)))
-    values = np.array(sorted(days(rule.column)), dtype=object)
-    if (odd := _odd_days(values)).any():
-        raise UserError(
-            f"column '{rule.column}': got the days '{values[0]}' and '{values[odd][0]}', expected all like "
-            "20220430 or all like 2022-04-30"
-        )
-    ordered = list(values[np.argsort(_order_keys(values), kind="stable")])
-    validation, test = _last(ordered, rule.last_days, rule.column)
-    return ByDate(rule.column, validation, test)
+        held_out = tuple(tuple(map(clock.day_of, named)) for named in (rule.validation, rule.test))
+    else:
+        held_out = _last(_days(clock, read), rule.last_days, clock)
+    if twice := set(held_out[0]) & set(held_out[1]):
+        raise UserError(f"split.by_date: {day_text(min(twice), clock.section)} is both in validation and in test")
+    validation, test = ([day_text(day, clock.section) for day in days] for days in held_out)
+    return {"by_date": rule.column, "validation": [*validation], "test": [*test]}, {None: ByDate(clock, *held_out)}
 
 
-def _last(days: list[str], last: LastDays, column: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _days(clock: Clock, read: ReadColumn) -> list[int]:
+    """Return the days of all rows in their order."""
+    found: set[int] = set()
+    for chunk in read(clock.column):
+        texts, days = clock.days(chunk)
+        found |= set(days[texts.counts() > 0].tolist())
+        if len(found) > _MOST_DAYS:
+            raise UserError(f"column '{clock.column}' has more than {_MOST_DAYS:,} days: is it a time?")
+    return sorted(found)
+
+
+def _last(days: list[int], last: LastDays, clock: Clock) -> tuple[tuple[int, ...], tuple[int, ...]]:
     held_out = last.validation + last.test
-    if len(days) > _MOST_DAYS:
-        raise UserError(f"column '{column}' has {len(days):,} days, expected at most {_MOST_DAYS:,}: is it a time?")
     if len(days) <= held_out:
+        named = ", ".join(day_text(day, clock.section) for day in days)
         raise UserError(
-            f"column '{column}' has {len(days)} days ({', '.join(days)}), "
+            f"column '{clock.column}' has {len(days)} days ({named}), "
             f"but {held_out} are held out and training needs one more"
         )
     return tuple(days[-held_out : -last.test]), tuple(days[-last.test :])
-
-
-def _odd_days(values: Texts) -> npt.NDArray[np.bool_]:
-    """Return which days differ in form from the first: a number such as 20220430, or a text such as 2022-04-30."""
-    texts = values.astype(str)
-    numbers = np.array([text.isascii() and text.isdecimal() and len(text) <= _DIGITS for text in texts], dtype=bool)
-    dates = np.array([_DATE.fullmatch(text) is not None for text in texts], dtype=bool)
-    return ~numbers if numbers[:1].any() else ~dates
-
-
-def _order_keys(values: Texts) -> npt.NDArray[Any]:
-    """Return keys that sort days: numbers, or the order of the texts, which is right for 2022-04-30."""
-    texts = values.astype(str)
-    return texts.astype(np.int64) if all(map(str.isdecimal, texts)) else np.unique(texts, return_inverse=True)[1]
 
 
 def _draws(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:

@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
 from pfmsmtrec_flwr.data.schema.split_sections import SplitSection
 from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
 from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection, TaskSection
+from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection
 from pfmsmtrec_flwr.data.schema.values import ColumnName, FieldName, FolderName, ScenarioNames, expand_columns
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.errors import UserError
@@ -40,6 +41,9 @@ class DatasetSchema(Section):
     """Label of each task, by the task's name. A column's name alone means a column of 0 and 1."""
     users: ColumnName | None = None
     """Column of the user id, which is kept beside the rows for grouped metrics."""
+    times: dict[ColumnName, TimeSection] = Field(default_factory=dict)
+    """Columns of times that the split or a field reads, and their forms. The form of a column of the split that is not
+    here is found in its first rows."""
     split: SplitSection
     fields: Annotated[dict[FieldName, FieldSection], Field(min_length=1)]
     """Categorical fields by name. ``c_{1..16}`` stands for a run of fields, and its `column` may be a run too."""
@@ -70,11 +74,29 @@ class DatasetSchema(Section):
             raise ValueError(
                 f"'{min(both)}' is both in fields and in numeric: give one of them another name and column"
             )
+        self._check_times()
         self._check_labels()
         self._check_marks()
         self._check_scenarios()
         self._check_negatives()
         return self
+
+    def _check_times(self) -> None:
+        rule = self.split.by_date or self.split.by_user_time
+        columns = {spec.column or name for name, spec in self.fields.items()} | ({rule.column} if rule else set())
+        if unread := self.times.keys() - columns:
+            raise ValueError(f"times: neither the split nor a field reads the column '{min(unread)}'")
+        for name, spec in self.fields.items():
+            time = self.times.get(spec.column or name)
+            if spec.transform in ("weekday", "day") and time is None:
+                column = spec.column or name
+                raise ValueError(
+                    f"fields.{name}: transform {spec.transform} needs the form of the column's times, "
+                    f"such as times: {{{column}: {{form: iso}}}}"
+                )
+            if time is not None and spec.transform in TIME_PARTS and (spec.several or time.form == "number"):
+                why = "a field of several values" if spec.several else "the form number"
+                raise ValueError(f"fields.{name}: transform {spec.transform} does not go with {why}")
 
     def _check_labels(self) -> None:
         labels = {task.column for task in self.tasks.values()}

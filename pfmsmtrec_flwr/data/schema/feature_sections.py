@@ -71,10 +71,11 @@ class FieldSection(Section):
 
     column: ColumnName | None = None
     """Column of the table, if its name differs."""
-    transform: Literal["none", "hour", "first", "number", "year", "lower"] = "none"
-    """hour: 2359 becomes 23. first: first element of a comma-separated list. number: first number in a text, such as 34
-    in ``34 years``. year: first four digits, such as 1995 in ``01-Jan-1995``. A text without them is missing. lower:
-    text in lower case."""
+    transform: Literal["none", "hour", "weekday", "day", "first", "number", "year", "lower"] = "none"
+    """For a column under `times`, hour is the hour of its time (0 to 23), weekday the day of the week from Monday on
+    (0 to 6), day the day of the month (1 to 31), and year the year. For another column, hour: 2359 becomes 23. year:
+    first four digits, such as 1995 in ``01-Jan-1995``. first: first element of a comma-separated list. number: first
+    number in a text, such as 34 in ``34 years``. A text without them is missing. lower: text in lower case."""
     several: SeveralSection | None = None
     """Set if a row may have several values, such as genres. Transform and missing then apply to each of them."""
     missing: Scalars = ()

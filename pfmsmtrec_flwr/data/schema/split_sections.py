@@ -24,8 +24,10 @@ class DateSplit(Section):
     """Split by day: named days, or the last days of the data."""
 
     column: ColumnName
+    """Column of days or times; its form stands under `times`, or is found."""
     last_days: LastDays | None = None
     validation: Scalars = ()
+    """Days in the form of the column, or as 2024-01-31."""
     test: Scalars = ()
 
     @model_validator(mode="after")
@@ -59,7 +61,7 @@ class UserTimeSplit(ShareSplit):
     """
 
     column: ColumnName
-    """Column of the time, as a number such as seconds. Rows of equal time keep the order of the file."""
+    """Column of the time; its form stands under `times`, or is found. Rows of equal time keep the order of the file."""
 
 
 class RandomSplit(ShareSplit):

@@ -220,3 +220,25 @@ def test_labels_from_a_threshold() -> None:
     found = [each for each in outputs_of(schema(tasks=tasks), ["NL"], BY_ROW) if each.name.startswith("label")]
     rows = chunk(rating=[3.9, 4.0, 5.0, None])
     assert [each.make(rows).tolist() for each in found] == [[0, 1, 1, WRONG_LABEL], [0, 0, 1, WRONG_LABEL]]
+
+
+def test_parts_of_a_time() -> None:
+    fields = {
+        part: {"column": "at", "transform": part, "identity": {"size": 40}, "missing": [0], "embedding": "local"}
+        for part in ("hour", "weekday", "day")
+    }
+    changes = {"times": {"at": {"form": "iso"}}, "fields": fields}
+    values = ["2024-01-31 23:59:59", None, "0", "2024-02-05"]
+    assert made("field:hour", values, **changes) == [24, 0, 0, 1]
+    assert made("field:weekday", values, **changes) == [3, 0, 0, 1]
+    assert made("field:day", values, **changes) == [32, 0, 0, 6]
+    with pytest.raises(UserError, match=r"line 2, column 'at': got '2024-02-31', expected a time as the others"):
+        made("field:day", ["2024-01-31", "2024-02-31"], **changes)
+
+
+@pytest.mark.parametrize("value", ["2024-01-31 23:59:59", "23:59", "1700000000"])
+def test_the_hour_of_a_time_whose_form_is_not_declared(value: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"column 'time': got '{value}', expected a number such as 2359, or the column"
+    ):
+        made("field:hour", ["2359", value])

@@ -191,7 +191,8 @@ def test_explicit_days_and_random_keys(tmp_path: Path) -> None:
 def test_days_are_ordered_as_numbers_or_text(tmp_path: Path) -> None:
     frame = impressions()
     frame["day"] = frame.day.map({20240228: 8, 20240229: 9, 20240301: 10, 20240302: 11})
-    assert split_days(prepared(frame, tmp_path / "a")["NL"])["test"] == ["11"]
+    counted = {"times": {"day": {"form": "number"}}}
+    assert split_days(prepared(frame, tmp_path / "a", counted)["NL"])["test"] == ["11"]
     frame["day"] = frame.day.map({8: "2024-02-28", 9: "2024-02-29", 10: "2024-03-01", 11: "2024-03-02"})
     assert split_days(prepared(frame, tmp_path / "b")["NL"])["validation"] == ["2024-03-01"]
 
@@ -475,14 +476,10 @@ def test_a_header_that_is_not_expected(tmp_path: Path) -> None:
     hint = r": does the file begin with a header line\? It must not$"
     message = rf"log\.csv, line 1, column 'price': got 'price', expected a number{hint}"
     by_day = {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}
-    refuse(
-        impressions(50),
-        tmp_path / "a",
-        message,
-        changes={"table": table, "split": by_day, "scenario": {"names": ["NL"]}},
-    )
+    changes = {"table": table, "split": by_day, "times": {"day": {"form": "YYYYMMDD"}}}
+    refuse(impressions(50), tmp_path / "a", message, changes=changes | {"scenario": {"names": ["NL"]}})
     message = rf"log\.csv, line 1, column 'country': got 'country', expected one of 1, 2 .*{hint}"
-    refuse(impressions(50), tmp_path / "b", message, changes={"table": table, "numeric": {}, "split": by_day})
+    refuse(impressions(50), tmp_path / "b", message, changes=changes | {"numeric": {}})
 
 
 def with_side_table(folder: Path, how: str, side: pd.DataFrame) -> dict[str, ScenarioStore]:
@@ -605,16 +602,109 @@ def test_a_file_for_two_splits(tmp_path: Path) -> None:
 
 
 def test_days_of_two_kinds(tmp_path: Path) -> None:
-    refuse(with_value("day", 3, "?"), tmp_path, r"column 'day': got the days '.*' and '.*', expected all like 20220430")
+    refused = (
+        r"log\.csv, line 5, column 'day': got '\?', expected a time as the others, in the form YYYYMMDD, such as 2024"
+    )
+    refuse(with_value("day", 3, "?"), tmp_path, refused)
     by_day = {"split": {"by_date": {"column": "day", "validation": [20240301], "test": [20240302]}}}
-    refused = r"line 5, column 'day': got '2024-02-28', expected a day as the others, such as 20240301"
+    refused = (
+        r"line 5, column 'day': got '2024-02-28', expected a time as the others, in the form YYYYMMDD, such as 20240131"
+    )
     refuse(with_value("day", 3, "2024-02-28"), tmp_path, refused, changes=by_day)
+
+
+DAYS = {20240228: "2024-02-28", 20240229: "2024-02-29", 20240301: "2024-03-01", 20240302: "2024-03-02"}
+
+
+def arrays(store: ScenarioStore) -> dict[str, bytes]:
+    return {name: data for name, data in files(store).items() if name.endswith(".bin")}
+
+
+@pytest.mark.parametrize(
+    ("form", "write"),
+    [
+        ("iso", lambda times: times.dt.strftime("%Y-%m-%d %H:%M:%S")),
+        ("iso", lambda times: times.dt.strftime("%Y-%m-%d").where(times.index % 2 == 0, times.astype(str))),
+        ("iso-zone", lambda times: times.dt.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        ("YYYY/MM/DD", lambda times: times.dt.strftime("%Y/%m/%d %H:%M")),
+        ("DD.MM.YYYY", lambda times: times.dt.strftime("%d.%m.%Y")),
+        ("YYMMDDHH", lambda times: times.dt.strftime("%y%m%d%H")),
+        ("seconds", lambda times: times.astype("datetime64[ns]").astype("int64") / 1e9 + 0.25),
+        ("milliseconds", lambda times: times.astype("datetime64[ns]").astype("int64") // 10**6),
+    ],
+)
+def test_days_are_the_same_in_every_form(
+    tmp_path: Path, form: str, write: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = impressions()
+    before = arrays(prepared(frame, tmp_path / "a")["NL"])
+    times = pd.to_datetime(frame.day.map(DAYS)) + pd.to_timedelta(frame.time % 100 + 60 * (frame.time // 100), "min")
+    with caplog.at_level(logging.INFO, "pfmsmtrec"):
+        store = prepared(frame.assign(day=write(times)), tmp_path / "b")["NL"]
+    assert arrays(store) == before
+    assert f"column 'day': times of the form {form}" in caplog.text
+    declared = {"times": {"day": {"form": form}}}
+    named = {"split": {"by_date": {"column": "day", "validation": ["2024-03-01"], "test": ["2024-03-02"]}}}
+    assert arrays(prepared(frame.assign(day=write(times)), tmp_path / "c", declared | named)["NL"]) == before
+
+
+def test_two_forms_in_one_column_are_refused(tmp_path: Path) -> None:
+    frame = impressions(400)
+    frame["day"] = frame.day.map(DAYS)
+    frame.loc[7, "day"] = frame.day[7].replace("-", "/")
+    refused = (
+        r"log\.csv, line 9, column 'day': got '2024/.*', expected a time as the others, in the form iso, such as 2024"
+    )
+    refuse(frame, tmp_path, refused)
+    zoned = impressions(400).assign(day=[f"{day}T10:00:00{'Z' * (row != 5)}" for row, day in enumerate(frame.day)])
+    refuse(
+        zoned, tmp_path, r"line 7, column 'day': got '2024.*:00', expected a time as the others, in the form iso-zone"
+    )
+
+
+def test_the_day_of_the_month_orders_nothing(tmp_path: Path) -> None:
+    frame = impressions(400)
+    frame["day"] %= 100
+    refuse(frame, tmp_path, r"log\.csv, line 2, column 'day': got '\d+', .*a day of the month does not order rows")
+    by_time = {"split": {"by_user_time": {"column": "day", "validation": 0.2, "test": 0.2}}}
+    refuse(frame, tmp_path, r"column 'day': got '\d+', .*a day of the month does not order rows", changes=by_time)
+
+
+def test_the_last_rows_of_a_user_by_a_time_of_any_form(tmp_path: Path) -> None:
+    frame = impressions()
+    rule = {"split": {"by_user_time": {"column": "at", "validation": 0.2, "test": 0.3}}}
+    times = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.random.default_rng(3).permutation(len(frame)), "min")
+    written: list[Any] = [times.as_unit("s").astype("int64"), times, times.strftime("%y%m%d%H")]
+    stores = [
+        arrays(prepared(frame.assign(at=at), tmp_path / str(number), rule)["NL"]) for number, at in enumerate(written)
+    ]
+    assert stores[0] == stores[1] != stores[2]  # hours are too coarse for the order
+
+
+def test_fields_of_a_time(tmp_path: Path) -> None:
+    frame = impressions()
+    times = pd.Series(pd.Timestamp("2024-01-29 22:30") + pd.to_timedelta(frame.index, "h"))
+    frame["at"] = times.astype("datetime64[ns]").astype("int64") // 10**9
+    fields = {
+        part: {"column": "at", "transform": part, "identity": {"size": size}, "embedding": "federated"}
+        for part, size in (("hour", 24), ("weekday", 7), ("day", 32))
+    }
+    changes = {"times": {"at": {"form": "seconds", "zone": "Europe/Amsterdam"}}, "fields": fields}
+    store = prepared(frame, tmp_path, changes)["NL"]
+    local = times.dt.tz_localize("UTC").dt.tz_convert("Europe/Amsterdam").dt
+    mine = (frame.country == 1) & (frame.day == 20240302)
+    expected = np.stack([local.hour, local.day_of_week, local.day], axis=1)[mine] + 1
+    np.testing.assert_array_equal(store.splits["test"].categorical, expected)
+    frame.loc[5, "at"] = 12
+    refuse(frame, tmp_path / "b", r"line 7, column 'at': got '12', expected a time as the others, in", changes=changes)
 
 
 def test_times_are_no_days(tmp_path: Path) -> None:
     frame = impressions(12_000)
     frame["day"] = 1_650_485_801_301 + frame.index
-    refuse(frame, tmp_path, r"column 'day' has 12,000 days, expected at most 10,000: is it a time\?")
+    changes = {"times": {"day": {"form": "number"}}}
+    refuse(frame, tmp_path, r"column 'day' has more than 10,000 days: is it a time\?", changes=changes)
+    refuse(frame, tmp_path, r"column 'day' has 1 days \(2022-04-20\), but 2 are held out")
 
 
 def test_a_number_that_is_too_large(tmp_path: Path) -> None:

@@ -76,6 +76,15 @@ def test_a_sound_schema() -> None:
         ("split", {"by_date": {"column": "day", "test": [1], "validation": ["1"]}}, "both in validation and in test"),
         ("split", {"random": {"key": "page", "validation": 0.5, "test": 0.5}}, "no training rows"),
         ("table.delimiter", ";;", "table.delimiter"),
+        ("times", {"at": {"form": "iso"}}, "times: neither the split nor a field reads the column 'at'"),
+        ("times", {"day": {"form": "%Y"}}, "key 'times.day.form'"),
+        ("times", {"day": {"form": "iso", "zone": "UTC"}}, "zone is for iso-zone and numbers since 1970; iso is taken"),
+        ("times", {"day": {"form": "seconds", "zone": "Mars"}}, "'Mars' is no time zone of this machine"),
+        (
+            "fields.weekday",
+            {"column": "day", "transform": "weekday", "identity": {"size": 7}, "embedding": "federated"},
+            r"fields\.weekday: transform weekday needs the form of the column's times, such as times: {day: {form",
+        ),
         ("colour", "red", "unknown key 'colour'"),
     ],
 )
@@ -83,6 +92,21 @@ def test_mistakes_are_named(path: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         schema(changed(path, value))
     assert str(error.value).startswith("shop.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "message"),
+    [
+        ("number", {}, "fields.part: transform hour does not go with the form number"),
+        ("iso", {"several": {"most": 3}}, "fields.part: transform hour does not go with a field of several values"),
+    ],
+)
+def test_times_without_parts(form: str, field: dict[str, Any], message: str) -> None:
+    document = changed("times", {"day": {"form": form}})
+    part = {"column": "day", "transform": "hour", "identity": {"size": 24}, "embedding": "federated"}
+    document["fields"]["part"] = part | field
+    with pytest.raises(UserError, match=message):
+        schema(document)
 
 
 @pytest.mark.parametrize("rule", [{"by_user": {}}, {"by_user_time": {"column": "at"}}])
