@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pfmsmtrec_flwr.data.draft.profile import Sample, look_at, table_name
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
+from pfmsmtrec_flwr.data.schema.time_section import EPOCH_FORMS, TimeSection
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, load_yaml, parse
 
@@ -184,6 +185,9 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
     if plan.users is not None:
         reason = f"{described(plan.users)}; for grouped AUC; never leaves the scenario"
         lines += entry(0, "users", plan.users.name, reason)
+    if plan.times:
+        forms = {column: time.model_dump(exclude_unset=True) for column, time in plan.times.items()}
+        lines += entry(0, "times", forms, _words_of_times(plan.times.values()))
     lines += ["split:", *_sections(plan.split, plan.split_reason), ""]
     taken: set[str] = set()
     for heading, kind in (("fields", FieldSection), ("numeric", NumericSection)):
@@ -198,6 +202,14 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
 
 def _words_of_missing(sample: Sample) -> str:
     return "; missing: found among numbers, holds for every column" if len(sample.table.missing) > 1 else ""
+
+
+def _words_of_times(times: Iterable[TimeSection]) -> str:
+    (form,) = {time.form for time in times}
+    if form == "number":
+        return "a count of days; days of a month or of a week have no order"
+    zone = "; days of UTC, unless a zone is added" if form in ("iso-zone", *EPOCH_FORMS) else ""
+    return f"form of every value{zone}; for fields, transform: hour, weekday or day"
 
 
 def _scenario(plan: ColumnRoles, sample: Sample) -> list[str]:

@@ -20,26 +20,25 @@ from pfmsmtrec_flwr.data.draft.features import (
     scalar,
 )
 from pfmsmtrec_flwr.data.draft.names import (
-    DAY_WORDS,
     ITEM_WORDS,
     LABEL_WORDS,
     SCENARIO_WORDS,
-    TIME_WORDS,
     USER_WORDS,
     personal,
     spoken,
     subject,
     words,
 )
-from pfmsmtrec_flwr.data.draft.profile import ColumnProfile, Sample, all_match, share_matching
+from pfmsmtrec_flwr.data.draft.points_in_time import TimeGuess, time_of
+from pfmsmtrec_flwr.data.draft.profile import ColumnProfile, Sample, share_matching
+from pfmsmtrec_flwr.data.encode.times import day_text
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
 from pfmsmtrec_flwr.data.schema.split_sections import DateSplit, LastDays, RandomSplit, ShareSplit, SplitSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
+from pfmsmtrec_flwr.data.schema.time_section import TimeSection
 from pfmsmtrec_flwr.data.schema.values import Scalar
 from pfmsmtrec_flwr.errors import UserError
 
-_DAY_TEXT = r"^(?:19|20)\d{2}([-/.]?)(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12]\d|3[01])(?:[T ]00:00:00(?:\.0+)?)?$"
-_TIME_TEXT = r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}[T ]\d{1,2}:"
 _PERSONAL_TEXT = r"^(?:[^@\s]+@[^@\s]+\.[^@\s]+|(?:\d{1,3}\.){3}\d{1,3})$"
 
 _SCENARIOS = 30
@@ -69,6 +68,8 @@ class ColumnRoles:
     scenarios: ScenarioGuess | None
     could_be_scenarios: tuple[ColumnProfile, ...]
     users: ColumnProfile | None
+    times: dict[str, TimeSection]
+    """Forms of the columns of times."""
     split: SplitSection
     split_reason: str
     features: tuple[ColumnGuess, ...]
@@ -93,11 +94,13 @@ def guess(sample: Sample) -> ColumnRoles:
             remaining.append(column)
     tasks = _tasks(remaining)
     remaining = _without(remaining, [task.column for task in tasks])
-    day = _day(remaining, sample)
-    for column in _without(remaining, [day]):
-        if (reason := _of_time(column)) is not None:
-            left_out[column.name] = reason
-    remaining = [column for column in remaining if column is not day and column.name not in left_out]
+    times = {column.name: found for column in remaining if (found := time_of(column)) is not None}
+    day = _day([time for time in times.values() if isinstance(time, TimeGuess)], sample)
+    for name, time in times.items():
+        left_out[name] = time if isinstance(time, str) else time.why_no_feature()
+    remaining = [column for column in remaining if column.name not in times]
+    if day is not None:
+        del left_out[day.column.name]
     users = _users(remaining)
     candidates = _candidates(_without(remaining, [users]), sample)
     scenarios = _scenarios(candidates, sample)
@@ -118,19 +121,29 @@ def guess(sample: Sample) -> ColumnRoles:
         )
     split, split_reason = _split(day, users)
     return ColumnRoles(
-        tasks, scenarios, others, users, split, split_reason, tuple(features), _in_order(left_out, sample)
+        tasks,
+        scenarios,
+        others,
+        users,
+        {} if day is None else {day.column.name: day.section},
+        split,
+        split_reason,
+        tuple(features),
+        _in_order(left_out, sample),
     )
 
 
 def _useless(column: ColumnProfile, sample: Sample) -> str | None:
     if not column.distinct:
         return "no row has a value"
+    if column.name in sample.row_numbers and time_of(column) is None:
+        return "a row number, which tells a model nothing"
     word = personal(column.name)
     if word is not None and column.yes_and_no is None:
         return f"name contains '{word}': it may identify a person"
     if column.text and share_matching(column.values, _PERSONAL_TEXT) > 0.5:
         return "its values look like addresses: they may identify persons"
-    if column.distinct == 1 and not column.missing and (sample.whole or not _looks_like_day(column)):
+    if column.distinct == 1 and not column.missing and (sample.whole or time_of(column) is None):
         return "the same value in every row" + ("" if sample.whole else " of the sample")
     return None
 
@@ -166,38 +179,10 @@ def _task(column: ColumnProfile, why: str) -> ColumnGuess:
     return ColumnGuess(column, spec, f"2 values, {no} and {yes}, {rate}; {why}")
 
 
-def _looks_like_day(column: ColumnProfile) -> bool:
-    return bool(column.distinct) and all_match(column.values, _DAY_TEXT)
-
-
-def _day(columns: Sequence[ColumnProfile], sample: Sample) -> ColumnProfile | None:
-    """Return the column of the day, if any; among several, the one with the plainest name."""
-    found = [
-        column
-        for column in columns
-        if not column.missing
-        and column.distinct >= (_DAYS if sample.whole else 1)
-        and (_looks_like_day(column) or _counts_days(column))
-    ]
-    return min(found, key=lambda column: (len(words(column.name)), not _looks_like_day(column)), default=None)
-
-
-def _counts_days(column: ColumnProfile) -> bool:
-    """Return whether a column numbers days; seven values may be days of the week."""
-    return column.integers and words(column.name) in [[word] for word in DAY_WORDS] and column.span()[1] > 7
-
-
-def _of_time(column: ColumnProfile) -> str | None:
-    """Return the reason to leave out a column with times; None for other columns."""
-    if _looks_like_day(column):
-        return "a day; a model learns nothing from days that lie in the past"
-    said = spoken(column.name, TIME_WORDS)
-    seconds = column.integers and said is not None and column.span()[0] >= 1e9 and column.span()[1] < 2e13
-    if seconds or (column.text and all_match(column.values, _TIME_TEXT)):
-        return "a point in time; make a day column of it for the split, and an hour (0 to 23) for a field"
-    if column.text and subject(column.name, DAY_WORDS) is not None and share_matching(column.values, r"\d") > 0.5:
-        return "probably a day; for the split write days so that they sort, such as 2024-01-31"
-    return None
+def _day(times: Sequence[TimeGuess], sample: Sample) -> TimeGuess | None:
+    """Return the time of the rows, if any; among several, the one with the plainest name, days before times."""
+    found = [time for time in times if time.of_rows and len(time.days) >= (_DAYS if sample.whole else 1)]
+    return min(found, key=lambda time: (len(words(time.column.name)), time.column.distinct), default=None)
 
 
 def _users(columns: Sequence[ColumnProfile]) -> ColumnProfile | None:
@@ -276,12 +261,12 @@ def unique(name: str, taken: set[str]) -> str:
     return found
 
 
-def _split(day: ColumnProfile | None, users: ColumnProfile | None) -> tuple[SplitSection, str]:
+def _split(day: TimeGuess | None, users: ColumnProfile | None) -> tuple[SplitSection, str]:
     if day is not None:
-        ends = _sorted(day.values.tolist(), day)
-        days = "1 day" if day.distinct == 1 else f"{day.distinct:,} days"
-        rule = SplitSection(by_date=DateSplit(column=day.name, last_days=LastDays(validation=1, test=1)))
-        return rule, f"{days}, {ends[0]} to {ends[-1]}; the last day is the test, the day before it validation"
+        first, last = (day_text(int(end), day.section) for end in (day.days[0], day.days[-1]))
+        days = "1 day" if len(day.days) == 1 else f"{len(day.days):,} days"
+        rule = SplitSection(by_date=DateSplit(column=day.column.name, last_days=LastDays(validation=1, test=1)))
+        return rule, f"{days}, {first} to {last}; the last day is the test, the day before it validation"
     if users is not None:
         shares = ShareSplit(validation=_HELD_OUT, test=_HELD_OUT)
         return SplitSection(by_user=shares), "no column has the day; all rows of a user are in one split"

@@ -34,6 +34,11 @@ PERSONAL_WORDS = (
 )
 DAY_WORDS = ("date", "day", "dt", "ds")
 TIME_WORDS = ("timestamp", "time", "datetime", "ts", "epoch", "unix", "at", "ms")
+ITEM_DAY_WORDS = (
+    *("release", "released", "register", "registered", "registration", "join", "joined", "signup", "publish"),
+    *("published", "upload", "uploaded", "launch", "launched", "expire", "expires", "expiry", "birth"),
+)
+"""Words for a time of a user or an item, not of an impression."""
 AFTERWARDS_WORDS = (*LABEL_WORDS, "dwell", "watch", "watched", "play", "played", "stay", "spent", "revenue")
 
 _NAMED = ("first", "last", "full", "middle", "given", "family", *USER_WORDS)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pfmsmtrec_flwr.data.draft.row_numbers import is_row_number
 from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
@@ -153,6 +154,8 @@ class Sample:
     whole: bool
     """True if the sample has all rows."""
     columns: tuple[ColumnProfile, ...]
+    row_numbers: frozenset[str]
+    """Names of the columns that number the rows."""
     unreadable: tuple[tuple[str, str], ...]
     """Names of unusable columns, and the reasons."""
 
@@ -183,12 +186,13 @@ def look_at(table: Path) -> Sample:
         raise UserError(f"{sources[0]}: got no column of text or numbers, expected a label and features")
     step = -(-len(sources) // _FILES)
     chosen = sources[::step]
-    blocks: list[pa.Table] = []
+    files: list[list[pa.Table]] = []
     whole = step == 1
     for source in chosen:
         taken, complete = _first_rows(source, spec, columns, ROWS // len(chosen))
-        blocks += taken
+        files.append(taken)
         whole = whole and complete
+    blocks = [block for taken in files for block in taken]
     rows = sum(block.num_rows for block in blocks)
     if not rows:
         raise UserError(f"{sources[0]}: got a header and no row, expected some thousand rows")
@@ -197,7 +201,16 @@ def look_at(table: Path) -> Sample:
         spec = spec.model_copy(update={"missing": ("", *words)})
         counts = {name: each.drop(words, errors="ignore") for name, each in counts.items()}
     profiles = tuple(ColumnProfile.of(name, rows, each) for name, each in counts.items())
-    return Sample(folder, table_name(table), spec, rows, len(sources), whole, profiles, tuple(unreadable.items()))
+    row_numbers = frozenset(
+        each.name
+        for each in profiles
+        if each.integers
+        and not each.missing
+        and is_row_number(each.name, each.distinct, [[block.column(each.name) for block in taken] for taken in files])
+    )
+    return Sample(
+        folder, table_name(table), spec, rows, len(sources), whole, profiles, row_numbers, tuple(unreadable.items())
+    )
 
 
 def table_name(table: Path) -> str:

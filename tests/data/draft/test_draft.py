@@ -92,6 +92,7 @@ def test_a_sane_table_becomes_this(tmp_path: Path) -> None:
         "scenario": {"column": "country", "values": {"DE": "DE", "NL": "NL", "NO": "NO"}},
         "tasks": {"clicked": "clicked", "bought": "bought"},
         "users": "customer_id",
+        "times": {"day": {"form": "iso"}},
         "split": {"by_date": {"column": "day", "last_days": {"validation": 1, "test": 1}}},
         "fields": {
             "customer_id": {"vocabulary": {"min_count": 2}, "embedding": "local"},
@@ -308,27 +309,43 @@ def test_without_a_day_users_are_split_and_without_users_rows(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "is_day"),
+    ("name", "values", "form"),
     [
-        ("when", [20240130, 20240131, 20240201], True),
-        ("dt", ["2024/01/30", "2024/01/31", "2024/02/01"], True),
-        ("at", ["2024-01-30 00:00:00", "2024-01-31 00:00:00", "2024-02-01 00:00:00"], True),
-        ("day", [8, 9, 10], True),
-        ("day", [1, 2, 3], False),
-        ("day", [20240130, 20240131], False),
-        ("date", ["30.1.2024", "31.1.2024", "1.2.2024"], False),
-        ("number", [20241301, 20240132, 20240001], False),
+        ("when", [20240130, 20240131, 20240201], "YYYYMMDD"),
+        ("dt", ["2024/01/30", "2024/01/31", "2024/02/01"], "YYYY/MM/DD"),
+        ("at", ["2024-01-30 00:00:00", "2024-01-31 00:00:00", "2024-02-01 00:00:00"], "iso"),
+        ("at", ["2024-01-30 10:00:00", "2024-01-31", "2024-02-01T00:00:00.5"], "iso"),
+        ("created", ["2024-01-30T10:00:00Z", "2024-01-31T23:59:59+00:00", "2024-02-01 00:00:00 UTC"], "iso-zone"),
+        ("x", ["30.01.2024", "31.01.2024", "01.02.2024"], "DD.MM.YYYY"),
+        ("x", ["30/01/2024", "31/01/2024", "01/02/2024"], "DD/MM/YYYY"),
+        ("x", [f"01/{day:02}/2024" for day in range(1, 16)], "MM/DD/YYYY"),
+        ("hour", [24013000, 24013123, 24020100], "YYMMDDHH"),
+        ("x", [2024013000, 2024013123, 2024020100], "YYYYMMDDHH"),
+        ("ts", [1706572800, 1706659200.5, 1706745600], "seconds"),
+        ("time_ms", [1706572800000, 1706659200500, 1706745600000], "milliseconds"),
+        ("day", [8, 9, 10], "number"),
+        ("day", [1, 2, 3], None),
+        ("day", [20240130, 20240131], None),
+        ("day", [1, 15, 31], None),
+        ("date", ["30.1.2024", "31.1.2024", "1.2.2024"], None),
+        ("date", ["01/02/2024", "02/03/2024", "03/04/2024"], None),
+        ("date", ["2024-01-30", "2024/01/31", "2024-02-01"], None),
+        ("number", [20241301, 20240132, 20240001], None),
+        ("release_date", ["2024-01-30", "2024-01-31", "2024-02-01"], None),
     ],
 )
-def test_which_column_is_the_day(tmp_path: Path, name: str, values: list[Any], is_day: bool) -> None:
+def test_which_column_is_the_day(tmp_path: Path, name: str, values: list[Any], form: str | None) -> None:
     frame = shop().drop(columns="day").assign(**{name: np.array(values, dtype=object)[some(of=len(values))]})
     found = drafted(frame, tmp_path)
-    assert ("by_date" in document(found)["split"]) == is_day
-    if is_day:
+    assert ("by_date" in document(found)["split"]) == (form is not None)
+    assert document(found).get("times") == (form and {name: {"form": form}})
+    if form is not None:
         assert document(found)["split"]["by_date"]["column"] == name
         assert name not in document(found)["fields"] | document(found).get("numeric", {})
+        days = {"YYYYMMDD": "20240201", "YYYY/MM/DD": "2024/02/01", "number": "10"}
+        days |= {"DD.MM.YYYY": "01.02.2024", "DD/MM/YYYY": "01/02/2024", "MM/DD/YYYY": "01/15/2024"}
         assert cast(dict[str, Any], prepare(found.schema, tmp_path, tmp_path / "data")[0].extra["split"])["test"] == [
-            str(values[-1])
+            days.get(form, "2024-02-01")
         ]
 
 
@@ -337,6 +354,103 @@ def test_the_day_is_the_column_that_is_called_so(tmp_path: Path) -> None:
     found = drafted(shop().assign(register_date=days), tmp_path)
     assert document(found)["split"]["by_date"]["column"] == "day"
     assert left_out(found).keys() == {"register_date"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("timestamp", 1_700_000_000.5 + np.arange(ROWS) % 997, r"a point in time \(seconds\), and new rows lie later"),
+        (
+            "timestamp",
+            np.where(some(of=9) == 0, 0, some(of=10**6, start=1_700_000_000)),
+            r"a point in time \(seconds\)",
+        ),
+        ("x", some(of=10**4, start=1_700_000_000), r"a point in time \(seconds\)"),
+        ("x", some(of=10**7, start=1_700_000_000_000), r"a point in time \(milliseconds\)"),
+        ("x", some(of=10**9, start=1_700_000_000_000_000), r"a point in time \(microseconds\)"),
+        ("hour", some(of=24, start=14102100), r"a point in time \(YYMMDDHH\)"),
+        ("x", 20240101000000 + some(of=10**6) // 60 % 24 * 10000, r"a point in time \(YYYYMMDDHHMMSS\)"),
+        ("visited", ["2024-01-31T10:00:00Z"] * (ROWS - 1) + ["never"], r"a point in time \(iso-zone\)"),
+        (
+            "x",
+            [f"31/Jan/2024:10:{number % 60:02}:00 +0100" for number in range(ROWS)],
+            "a point in time in a form that",
+        ),
+        ("x", [f"1/31/2024 {number % 12}:00 PM" for number in range(ROWS)], "a point in time in a form that"),
+        ("x", [f"2024-{number % 12 + 1:02}" for number in range(ROWS)], "a month, and new rows lie in later months"),
+        ("day", some(of=31) + 1, r"days of a month, or a count of days\?"),
+    ],
+)
+def test_a_point_in_time_is_no_feature(tmp_path: Path, name: str, values: Any, reason: str) -> None:
+    found = drafted(shop().drop(columns="day").assign(**{name: values}), tmp_path)
+    assert re.match(reason, left_out(found)[name])
+    assert "times" not in document(found)
+    assert name not in {column for columns in found.schema.feature_columns().values() for column in columns}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("item_id", some(of=10**6, start=1_700_000_000)),
+        ("partner_id", some(of=10**6, start=1_700_000_000)),
+        ("code", ["2024-1", "2023-12b", "1.2.30", "10:30"] * (ROWS // 4)),
+        ("x", some(of=2000, start=1950)),
+        ("version", ["1.12.2020", "2.0.1"] * (ROWS // 2)),
+        ("hour", some(of=24)),
+        ("x", some(of=1000, start=10**9)),
+    ],
+)
+def test_what_is_no_point_in_time(tmp_path: Path, name: str, values: Any) -> None:
+    found = drafted(shop().drop(columns="hour").assign(**{name: values}), tmp_path)
+    assert name in {column for columns in found.schema.feature_columns().values() for column in columns}
+
+
+# Row numbers
+
+
+def two_files(folder: Path, **columns: Any) -> Draft:
+    source = folder / "logs"
+    source.mkdir()
+    frame = shop().assign(**columns)
+    frame[: ROWS // 2].to_csv(source / "a.csv", index=False)
+    frame[ROWS // 2 :].to_csv(source / "b.csv", index=False)
+    return draft(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Unnamed: 0", np.arange(ROWS) % (ROWS // 2)),
+        ("x", np.arange(ROWS) % (ROWS // 2)),
+        ("x", np.arange(ROWS) % (ROWS // 2) + 7.0),
+        ("x", ROWS - np.arange(ROWS)),
+        ("x", np.arange(ROWS) % 500),  # six tables one below the other
+        ("x", np.sort(np.random.default_rng(0).choice(10**6, ROWS, replace=False))),  # rows were left out
+        ("Unnamed: 0", np.random.default_rng(0).permutation(ROWS) % 20),
+        ("index", np.random.default_rng(0).permutation(ROWS) % 300),
+        ("row_id", np.random.default_rng(0).permutation(ROWS) % 300),
+        ("__index_level_0__", np.random.default_rng(0).permutation(ROWS) % 300),
+    ],
+)
+def test_a_row_number_is_no_feature(tmp_path: Path, name: str, values: Any) -> None:
+    found = two_files(tmp_path, **{name: values})
+    assert f"# - {name}: a row number, which tells a model nothing\n" in found.text
+    assert found.left_out == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("x", np.arange(ROWS) % 24),  # such as a position on a page
+        ("x", np.arange(ROWS) // 2),
+        ("item_id", np.arange(ROWS) % (ROWS // 2)),
+        ("index", some(of=20)),
+        ("x", some(of=500)),
+    ],
+)
+def test_what_is_no_row_number(tmp_path: Path, name: str, values: Any) -> None:
+    found = two_files(tmp_path, **{name: values})
+    assert name in {column for columns in found.schema.feature_columns().values() for column in columns}
 
 
 # Other columns
@@ -356,7 +470,8 @@ def test_columns_that_are_of_no_use_are_left_out(tmp_path: Path) -> None:
     assert list(reasons) == ["wide_{1..3}", "one", "nothing", "request", "line", "event_time", "created"]
     assert reasons["one"] == "the same value in every row"
     assert reasons["nothing"] == "no row has a value"
-    assert reasons["request"] == reasons["line"] == "a different value in every row"
+    assert reasons["request"] == "a different value in every row"
+    assert reasons["line"] == "a row number, which tells a model nothing"
     assert found.left_out == 7
 
 
