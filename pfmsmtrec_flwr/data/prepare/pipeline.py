@@ -1,7 +1,8 @@
 """The steps from the files of a data set to one prepared store per scenario, by streaming.
 
-1. Each file is read once; for the rule `last_days` its days are read before. The derived columns go to disk, scenario
-   by scenario (`scenario_rows`).
+1. Each file is read once. Before that, the days are read for the rule `last_days`, and the first rows for a form of
+   times that the schema does not declare (`clocks`). The derived columns go to disk, scenario by scenario
+   (`scenario_rows`).
 2. If the schema asks for it, negatives are sampled for tables that hold positive rows only (`negatives`).
 3. Vocabularies of local fields and moments of numeric columns are learned on the scenario's training rows
    (`vocabularies`, `moments`).

@@ -239,6 +239,6 @@ def test_parts_of_a_time() -> None:
 @pytest.mark.parametrize("value", ["2024-01-31 23:59:59", "23:59", "1700000000"])
 def test_the_hour_of_a_time_whose_form_is_not_declared(value: str) -> None:
     with pytest.raises(
-        UserError, match=rf"column 'time': got '{value}', expected a number such as 2359, or the column"
+        UserError, match=rf"column 'time': got '{value}', expected a number such as 2359: name it in missing, or"
     ):
         made("field:hour", ["2359", value])
