@@ -31,7 +31,6 @@ ReadColumn: TypeAlias = Callable[[str], Generator[Chunk, None, None]]
 """Function that reads a column of all files as text, chunk by chunk."""
 
 _LOOKED_AT = 10_000
-_STATE = "state the form of the column, such as times: {{{}: {{form: {}}}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +122,15 @@ def _found(chunk: Chunk, column: str, texts: CodedColumn, values: Texts) -> Time
     fits = fitting_forms(values)
     if not fits:
         expected = (
-            "expected a day or a time such as 2024-01-31, 20240131 or 1706745599; a day of the month does not order "
-            f"rows, and for a number that counts on {_STATE.format(column, 'number')}"
+            "expected a day or a time such as 2024-01-31, 20240131 or 1706745599, no day of the month; a number that "
+            f"counts on needs times: {{{column}: {{form: number}}}}"
         )
         raise chunk.error(column, texts.index >= 0, expected)
     most = max(int(fit.sum()) for fit in fits.values())
     likely = [form for form, fit in fits.items() if fit.sum() == most]
     if {"DD/MM/YYYY", "MM/DD/YYYY"} <= set(likely):
-        raise chunk.error(column, texts.index >= 0, f"day or month first? {_STATE.format(column, 'DD/MM/YYYY')}")
+        expected = f"day or month first? The schema must say it: times: {{{column}: {{form: DD/MM/YYYY}}}}"
+        raise chunk.error(column, texts.index >= 0, expected)
     section = TimeSection(form=likely[0])
     Clock(column, section).days(chunk)
     logger.info("column '%s': times of the form %s", column, section.form)

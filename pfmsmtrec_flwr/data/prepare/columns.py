@@ -230,9 +230,8 @@ def _field(name: str, spec: FieldSection, time: TimeSection | None) -> Output:
         if time is not None and spec.transform in TIME_PARTS:
             return CodedColumn(part_of(Clock(column, time).points(chunk, texts), spec.transform), texts.index)
         if spec.transform == "hour" and (odd := texts.lookup(~are_clock_times(texts.values), False)).any():
-            raise chunk.error(
-                column, odd, f"expected a number such as 2359, or the column's form under times: {column}"
-            )
+            expected = "expected a number such as 2359: name it in missing, or state the column's form under times"
+            raise chunk.error(column, odd, expected)
         return transformed(texts, spec.transform)
 
     dtype, missing, make = _encoded(spec, texts_of)

@@ -78,10 +78,9 @@ def test_a_form_is_found_in_the_first_rows_with_a_value() -> None:
         (["2024-01-31T10:00:00Z", "2024-01-31T10:00:01Z", "2024-01-31T10:00:02"], "line 4, column 'at': got "
          "'2024-01-31T10:00:02', expected a time as the others, in the form iso-zone, such as 2024-01-31T23:59:59Z"),
         ([None, "8", "31"], "line 3, column 'at': got '8', expected a day or a time such as 2024-01-31, 20240131 or "
-         "1706745599; a day of the month does not order rows, and for a number that counts on state the form of the "
-         "column, such as times: {at: {form: number}}"),
-        (["01/02/2024", "02/03/2024"], "line 2, column 'at': got '01/02/2024', day or month first? state the form of "
-         "the column, such as times: {at: {form: DD/MM/YYYY}}"),
+         "1706745599, no day of the month; a number that counts on needs times: {at: {form: number}}"),
+        (["01/02/2024", "02/03/2024"], "line 2, column 'at': got '01/02/2024', day or month first? The schema must say "
+         "it: times: {at: {form: DD/MM/YYYY}}"),
     ],
 )  # fmt: skip
 def test_a_form_that_is_not_found(values: list[str | None], message: str) -> None:

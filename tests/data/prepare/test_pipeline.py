@@ -665,9 +665,9 @@ def test_two_forms_in_one_column_are_refused(tmp_path: Path) -> None:
 def test_the_day_of_the_month_orders_nothing(tmp_path: Path) -> None:
     frame = impressions(400)
     frame["day"] %= 100
-    refuse(frame, tmp_path, r"log\.csv, line 2, column 'day': got '\d+', .*a day of the month does not order rows")
+    refuse(frame, tmp_path, r"log\.csv, line 2, column 'day': got '\d+', expected .*, no day of the month")
     by_time = {"split": {"by_user_time": {"column": "day", "validation": 0.2, "test": 0.2}}}
-    refuse(frame, tmp_path, r"column 'day': got '\d+', .*a day of the month does not order rows", changes=by_time)
+    refuse(frame, tmp_path, r"column 'day': got '\d+', expected .*, no day of the month", changes=by_time)
 
 
 def test_the_last_rows_of_a_user_by_a_time_of_any_form(tmp_path: Path) -> None:
