@@ -648,6 +648,23 @@ def test_days_are_the_same_in_every_form(
     assert arrays(prepared(frame.assign(day=write(times)), tmp_path / "c", declared | named)["NL"]) == before
 
 
+@pytest.mark.parametrize("rule", ["by_date", "by_user_time"])
+def test_typed_times_of_parquet(tmp_path: Path, rule: str) -> None:
+    frame = impressions()
+    times = pd.to_datetime(frame.day.map(DAYS)) + pd.to_timedelta(np.random.default_rng(1).permutation(len(frame)), "s")
+    hour = {"hour": {"column": "at", "transform": "hour", "identity": {"size": 24}, "embedding": "federated"}}
+    keys: dict[str, Any] = {"last_days": {}} if rule == "by_date" else {"validation": 0.2, "test": 0.2}
+    found = []
+    for form, typed in (("iso", times), ("iso-zone", times.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"))):
+        source = tmp_path / form
+        source.mkdir()
+        frame.assign(at=typed).to_parquet(source / "log.parquet")
+        changes = {"split": {rule: {"column": "at", **keys}}, "times": {"at": {"form": form}}, "fields": hour}
+        document = schema(table={"files": ["log.parquet"]}, **changes)
+        found.append(arrays(prepare(document, source, source / "data", scenarios=["NL"])[0]))
+    assert found[0] == found[1]
+
+
 def test_two_forms_in_one_column_are_refused(tmp_path: Path) -> None:
     frame = impressions(400)
     frame["day"] = frame.day.map(DAYS)
