@@ -14,6 +14,7 @@ from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.central.pool import pool_rows
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.training.description import training_rows
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
 
@@ -30,7 +31,7 @@ class Example:
     sizes
         Number of values of each categorical column, including 0, which stands for unseen values and for padding.
     train, validation
-        Training rows and validation rows.
+        Training rows and validation rows that have a label of the task.
     task
         Column of the task in the labels.
     fields
@@ -88,7 +89,7 @@ def train_floor(
     Raises
     ------
     UserError
-        A scenario has no rows, or the scenarios cannot be pooled.
+        A scenario has no rows, none of its training rows has a label of a task, or the scenarios cannot be pooled.
     """
     started = time.perf_counter()
     check_rows(stores)
@@ -152,7 +153,13 @@ def _pooled(stores: Sequence[ScenarioStore], config: RunConfig) -> Iterator[_Gro
 def _fit(fit: Fit, config: RunConfig, group: _Group, task: int) -> Predictor:
     fields = tuple(field for field, columns in enumerate(group.most) for _ in range(columns))
     sizes = tuple(group.sizes[field] for field in fields)
-    example = Example(sizes, group.train, group.validation, task, fields)
+    train, validation = group.train.for_task(task), group.validation.for_task(task)
+    if not len(train):
+        raise UserError(
+            f"no training row that the run uses has a label of the task '{group.tasks[task]}': "
+            "raise data.train_fraction, or leave the scenario out"
+        )
+    example = Example(sizes, train, validation, task, fields)
     return (fit if 0 < example.rate < 1 else fit_rate)(config, example)
 
 

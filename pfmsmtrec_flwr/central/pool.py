@@ -50,6 +50,7 @@ class Pool:
             whole.labels[rows],
             None if whole.users is None else whole.users[rows],
             None if whole.probabilities is None else whole.probabilities[rows],
+            whole.unlabelled,
         )
 
 
@@ -219,6 +220,7 @@ def _concatenate(parts: Sequence[Split], categorical: Sequence[Array]) -> Split:
         labels=np.concatenate([part.labels for part in parts]),
         users=np.concatenate(users) if len(users) == len(parts) else None,
         probabilities=np.concatenate(truths) if len(truths) == len(parts) else None,
+        unlabelled=any(part.unlabelled for part in parts),
     )
 
 

@@ -148,7 +148,7 @@ class PooledTraining:
     def _start_at_base_rates(self) -> None:
         rows, tasks = self.pool.splits["train"], self.pool.spec.tasks
         slots = partition(self.model).values()
-        counts = rows.positives(), [len(rows)] * len(tasks)
+        counts = rows.positives(), rows.labelled()
         biases = output_biases(self.config.model.architecture, slots, tasks, *counts)
         self.model.load_state_dict(self.model.state_dict() | biases)
 

@@ -168,10 +168,14 @@ def _labelled(stores: Mapping[str, tuple[str, ScenarioStore]]) -> dict[str, Labe
             there = users[key] != NO_USER
             units[key][there], numbers = np.split(numbers, [there.sum()])
         first += len(known)
-    return {
-        key: LabelledRows(store.tasks, np.asarray(store.splits["test"].labels), units[key])
-        for key, (_, store) in stores.items()
-    }
+    return {key: _labelled_rows(store, units[key]) for key, (_, store) in stores.items()}
+
+
+def _labelled_rows(store: ScenarioStore, units: NDArray[np.int64]) -> LabelledRows:
+    test = store.splits["test"]
+    rows = {task: test.rows_of(column) for column, task in enumerate(store.tasks)}
+    counted = {task: own for task, own in rows.items() if not isinstance(own, slice)}
+    return LabelledRows(store.tasks, np.asarray(test.labels), units, counted)
 
 
 def _users(store: ScenarioStore) -> NDArray[np.int64]:

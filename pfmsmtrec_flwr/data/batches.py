@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL
 from pfmsmtrec_flwr.data.store.reader import Split
+from pfmsmtrec_flwr.errors import UserError
 
 _BLOCKS_IN_WINDOW = 256
 _WINDOW_BYTES = 256 << 20
@@ -28,7 +30,9 @@ class Batch:
     numeric: Tensor
     """float32 (B, N)."""
     labels: Tensor
-    """float32 (B, T)."""
+    """float32 (B, T), 0 where there is none."""
+    labelled: Tensor | None = None
+    """bool (B, T), whether the row has a label of the task; None: all rows have all labels."""
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -62,6 +66,8 @@ def batches(
 
     Raises
     ------
+    UserError
+        A label is neither 0 nor 1, nor missing where labels may be.
     ValueError
         `batch_size` is below 2 or `window_rows` below 1.
     """
@@ -76,7 +82,7 @@ def batches(
     else:
         chunks = _shuffled_in_windows(split, batch_size, generator, window_rows)
     for rows in _without_single_tail(chunks):
-        yield _to_batch(rows, device)
+        yield _to_batch(rows, split.unlabelled, device)
 
 
 def _rows(split: Split) -> _Rows:
@@ -143,16 +149,28 @@ def _without_single_tail(chunks: Iterator[_Rows]) -> Iterator[_Rows]:
         yield previous
 
 
-def _to_batch(rows: _Rows, device: torch.device | None) -> Batch:
+def _to_batch(rows: _Rows, unlabelled: bool, device: torch.device | None) -> Batch:
     categorical, numeric, labels = rows
+    there = None
+    if unlabelled:
+        there = labels != MISSING_LABEL
+        labels = np.where(there, labels, 0)
+    if (labels > 1).any():
+        raise UserError(f"got the label {labels.max()}, expected 0 or 1: the store is damaged, prepare the data again")
     batch = Batch(
         torch.from_numpy(_writable(categorical)),
         torch.from_numpy(_writable(numeric)),
         torch.from_numpy(labels.astype(np.float32)),
+        None if there is None else torch.from_numpy(there),
     )
     if device is None:
         return batch
-    return Batch(batch.categorical.to(device), batch.numeric.to(device), batch.labels.to(device))
+    return Batch(
+        batch.categorical.to(device),
+        batch.numeric.to(device),
+        batch.labels.to(device),
+        None if batch.labelled is None else batch.labelled.to(device),
+    )
 
 
 def _writable(values: Array) -> Array:

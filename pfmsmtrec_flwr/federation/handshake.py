@@ -158,11 +158,12 @@ def _check_alike(descriptions: Sequence[Description]) -> None:
                 f"scenario {description.scenario} has no rows for {', '.join(empty)}: "
                 "leave it out of federation.scenarios, or prepare its data with another split"
             )
-        for task, positives in zip(description.tasks, description.train_positives, strict=True):
-            if not 0 < positives < description.examples["train"]:
+        counts = zip(description.tasks, description.train_positives, description.labelled_rows("train"), strict=True)
+        for task, positives, labelled in counts:
+            if not 0 < positives < labelled:
                 raise UserError(
                     f"task {task} has one class only in the training rows of scenario {description.scenario} "
-                    f"({positives} positives of {description.examples['train']}): leave the task or the scenario out"
+                    f"({positives} positives of {labelled}): leave the task or the scenario out"
                 )
 
 

@@ -59,15 +59,20 @@ class AITM(ScenarioModel):
         logits: Tensor = self.towers(self.bottoms(self.embed(categorical, numeric)).squeeze(1))
         return logits
 
-    def auxiliary_loss(self, logits: Tensor) -> Tensor | None:
+    def auxiliary_loss(self, logits: Tensor, labelled: Tensor | None = None) -> Tensor | None:
         """Return the behavioural expectation calibrator; None if its weight is zero or there is only one task.
 
-        It is the weight times the sum over the tasks of ``max(p_t - p_{t-1}, 0)``, averaged over the rows.
+        It is the weight times the sum over the tasks of ``max(p_t - p_{t-1}, 0)``, averaged over the rows. With
+        missing labels, the mean for a task is over the rows that have the labels of both tasks.
         """
         weight = self.settings.calibrator_weight
         if not weight or logits.shape[1] < 2:
             return None
-        return weight * logits.sigmoid().diff(dim=1).relu().sum(dim=1).mean()
+        excess = logits.sigmoid().diff(dim=1).relu()
+        if labelled is None:
+            return weight * excess.sum(dim=1).mean()
+        both = labelled[:, 1:] & labelled[:, :-1]
+        return weight * (torch.where(both, excess, 0.0).sum(dim=0) / both.sum(dim=0).clamp(min=1)).sum()
 
 
 class TransferTowers(nn.Module):

@@ -155,8 +155,16 @@ class ScenarioModel(nn.Module):
                 embedded = [dropped[:, : kept.start], whole[:, kept], dropped[:, kept.stop :]]
         return torch.cat([*embedded, numeric], dim=1)
 
-    def auxiliary_loss(self, logits: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Return the scalar that the objective adds to the cross-entropies for ``logits`` (B, T), or None."""
+    def auxiliary_loss(self, logits: Tensor, labelled: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+        """Return the scalar that the objective adds to the cross-entropies, or None.
+
+        Parameters
+        ----------
+        logits
+            Outputs of the model (B, T).
+        labelled
+            Whether a row has a label of a task (B, T), as a row without one does not count for it; None: all have.
+        """
         return None
 
     def expert_shares(self, categorical: Tensor, numeric: Tensor) -> Tensor | None:  # noqa: ARG002

@@ -42,7 +42,7 @@ def output_biases(
     tasks
         Names of the tasks, in the order of `positives`.
     positives, rows
-        Number of positive rows of each task, and number of all rows of the scenarios that have the task.
+        Number of positive rows of each task, and number of all rows with its label in the scenarios that have it.
 
     Returns
     -------

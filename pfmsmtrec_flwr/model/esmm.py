@@ -49,8 +49,12 @@ class ESMM(ScenarioModel):
 
     @classmethod
     def rows_of_towers(cls, positives: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """Return the number of rows that took the step before: the positives of the task before."""
-        before = [*rows[:1], *positives[:-1]]
+        """Return the number of rows that took the step before: the positives of the task before.
+
+        Where fewer rows have a label of a task than of the task before, their share of its positives is expected.
+        """
+        shares = zip(positives, rows, rows[1:], strict=False)
+        before = [*rows[:1], *(passed * min(own, all_) // max(all_, 1) for passed, all_, own in shares)]
         return [max(passed, own) for passed, own in zip(before, positives, strict=True)]
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:

@@ -293,14 +293,27 @@ def joining_table(summary: Summary) -> FigureTable:
 
 
 def data_table(figures: Figures) -> FigureTable:
-    """Return the scenarios' sizes and, by task, the positives in their test rows."""
+    """Return the scenarios' sizes and, by task, the positives in their test rows.
+
+    Where test rows lack a label of a task, the number of those that have one follows.
+    """
     splits = ("train", "validation", "test")
+    lacking = [
+        task
+        for task in figures.tasks
+        if any(figures.fact("examples", task, name) != figures.fact("test", "", name) for name in figures.having(task))
+    ]
     rows = []
     for name in figures.scenarios:
         sizes = [figures.fact(split, "", name) for split in splits]
         positives = [figures.fact("positives", task, name) for task in figures.tasks]
-        rows.append((Cell(name), *(figure_cell(count, 0) for count in (*sizes, *positives))))
-    heads = ("scenario", *splits, *(f"positives of {task} in test" for task in figures.tasks))
+        labelled = [figures.fact("examples", task, name) for task in lacking]
+        rows.append((Cell(name), *(figure_cell(count, 0) for count in (*sizes, *positives, *labelled))))
+    heads = (
+        *("scenario", *splits),
+        *(f"positives of {task} in test" for task in figures.tasks),
+        *(f"rows with a label of {task} in test" for task in lacking),
+    )
     return FigureTable("data", "Impressions of each scenario", heads, 1, (Group("", tuple(rows)),))
 
 

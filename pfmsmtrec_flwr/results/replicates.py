@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +26,17 @@ class LabelledRows:
     tasks
         Names of the columns of `labels`.
     labels
-        Labels (n, T), 0 or 1.
+        Labels (n, T), 0 or 1 in rows that have one.
     units
         Number of each row's unit (n,), counted over all scenarios.
+    counted
+        Index of the rows that have a label, by task, where some rows have none.
     """
 
     tasks: tuple[str, ...]
     labels: NDArray[np.uint8]
     units: NDArray[np.int64]
+    counted: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class Replicates:
             for each in predictions:
                 if each.scenario == scenario:
                     for column, task in enumerate(own.tasks):
-                        scores = each.probabilities[:, column]
-                        auc = weighted_auc(own.labels[:, column], scores, units, local)
+                        there = own.counted.get(task, slice(None))
+                        labels, scores = own.labels[there, column], each.probabilities[there, column]
+                        auc = weighted_auc(labels, scores, units[there], local)
                         self._auc[each.variant, each.seed, scenario, task][block.start : block.stop] = auc

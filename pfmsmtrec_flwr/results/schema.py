@@ -56,6 +56,7 @@ class TaskResult(Section):
     """Predicted over observed positives; above 1 the model predicts too many."""
     positives: Total
     examples: Total
+    """Number of impressions with a label of the task."""
 
 
 class Examples(Section):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split, made_up_rows
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split, made_up_rows, unlabelled_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.validation import Section, parse
@@ -42,10 +42,18 @@ class Description(Section):
     """Training rows that the run uses."""
     used_positives: list[int]
     """Positives of each task among the training rows that the run uses."""
+    labelled: dict[str, list[int]] = Field(default_factory=dict)
+    """Rows that have a label of each task, by split, where some rows have none."""
+    used_labelled: list[int] = Field(default_factory=list)
+    """Training rows that the run uses and that have a label of each task; empty: all have."""
     most: list[int] = Field(default_factory=list)
     """Columns of each field; empty: one each."""
     note: str = ""
-    """Remark for readers of the scenario's metrics, such as sampled negatives."""
+    """Remark for readers of the scenario's metrics, such as sampled negatives and rows without a label."""
+
+    def labelled_rows(self, split: str) -> list[int]:
+        """Return the number of rows of a split that have a label of each task."""
+        return self.labelled.get(split) or [self.examples[split]] * len(self.tasks)
 
     def spec(self) -> ModelSpec:
         """Return the specification of the scenario's model, local tables aside."""
@@ -79,7 +87,9 @@ def describe(store: ScenarioStore, config: RunConfig) -> Description:
             "train_positives": list(store.positives("train")),
             "used_rows": len(used),
             "used_positives": used.positives(),
-            "note": made_up_rows(store),
+            "labelled": {name: list(counts) for name, counts in store.labelled_rows.items()},
+            "used_labelled": used.labelled() if used.unlabelled else [],
+            "note": "; ".join(filter(None, (made_up_rows(store), unlabelled_rows(store)))),
         },
         f"scenario {store.scenario}",
     )

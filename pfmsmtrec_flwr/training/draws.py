@@ -50,7 +50,7 @@ _WEIGHTS = 1 << 23
 def drawn_auc(store: ScenarioStore, probabilities: NDArray[np.float32], draws: int) -> dict[str, NDArray[np.float32]]:
     """Return the AUC of predictions for a store's test rows in each draw (B,), by task.
 
-    It is NaN in a draw that has rows of one class only.
+    It is NaN in a draw that has rows of one class only. A row without a label of a task does not count for it.
 
     Parameters
     ----------
@@ -68,13 +68,14 @@ def drawn_auc(store: ScenarioStore, probabilities: NDArray[np.float32], draws: i
     users = None if split.users is None else np.asarray(split.users)
     keys, units = np.unique(unit_keys(users, len(split), people=people, scenario=store.scenario), return_inverse=True)
     labels = np.asarray(split.labels)
+    rows = [split.rows_of(column) for column in range(len(store.tasks))]
     found = {task: np.empty(draws, dtype=np.float32) for task in store.tasks}
     size = max(1, _WEIGHTS // max(1, len(split)))
     for start in range(0, draws, size):
         block = slice(start, min(start + size, draws))
         weights = poisson_weights(keys, range(block.start + 1, block.stop + 1))
-        for column, task in enumerate(store.tasks):
-            found[task][block] = weighted_auc(labels[:, column], probabilities[:, column], units, weights)
+        for column, (task, own) in enumerate(zip(store.tasks, rows, strict=True)):
+            found[task][block] = weighted_auc(labels[own, column], probabilities[own, column], units[own], weights)
     return found
 
 

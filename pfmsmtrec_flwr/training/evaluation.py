@@ -62,14 +62,17 @@ def measure(
     probabilities
         Predictions (n, T) for the rows of the split.
     split
-        Rows with their labels.
+        Rows with their labels. A row without a label of a task does not count for it.
     tasks
         Names of the tasks, in the order of the columns.
     grouped
         Whether to compute the AUC within users too, if the split has users.
     """
     users = np.asarray(split.users) if grouped and split.users is not None else None
+    rows = [split.rows_of(column) for column in range(len(tasks))]
     return {
-        task: task_metrics(np.asarray(split.labels[:, column]), probabilities[:, column], users)
-        for column, task in enumerate(tasks)
+        task: task_metrics(
+            np.asarray(split.labels[own, column]), probabilities[own, column], None if users is None else users[own]
+        )
+        for column, (task, own) in enumerate(zip(tasks, rows, strict=True))
     }

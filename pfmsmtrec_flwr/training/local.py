@@ -54,7 +54,7 @@ class TrainReport:
     Attributes
     ----------
     losses
-        Mean cross-entropy of each task over the batches, (T,) on the CPU.
+        Mean cross-entropy of each task over the batches that have labels of it, (T,) on the CPU; 0 if none has.
     examples
         Number of training rows seen.
     steps
@@ -162,9 +162,9 @@ def backward(model: ScenarioModel, batch: Batch, *, mixed_precision: bool) -> Te
     with torch.autocast(batch.labels.device.type, dtype=torch.bfloat16, enabled=mixed_precision):
         logits = model(batch.categorical, batch.numeric)
     logits = logits.float()
-    losses = task_losses(logits, batch.labels)
+    losses = task_losses(logits, batch.labels, batch.labelled)
     objective = losses.sum()
-    auxiliary = model.auxiliary_loss(logits)
+    auxiliary = model.auxiliary_loss(logits, batch.labelled)
     if auxiliary is not None:
         objective = objective + auxiliary
     objective.backward()  # type: ignore[no-untyped-call]
@@ -212,16 +212,19 @@ def train_locally(
     table = model.federated_embeddings
     counts = torch.zeros(len(table.weight), dtype=torch.int64, device=device) if table is not None else None
     losses = torch.zeros(len(model.spec.tasks), device=device)
+    without = torch.zeros(len(model.spec.tasks), dtype=torch.int64, device=device)
     examples = 0
     model.train()
     with _seeded(seed, device):
         for batch in islice(_passes(split, settings, seed, device), wanted):
             losses += step(batch)
+            if batch.labelled is not None:
+                without += ~batch.labelled.any(dim=0)
             examples += len(batch.labels)
             if table is not None and counts is not None:
                 rows = table.used_rows(batch.categorical)
                 counts.index_add_(0, rows, torch.ones_like(rows))
-    mean = (losses / wanted).cpu()
+    mean = (losses / ((wanted - without).clamp(min=1) if split.unlabelled else wanted)).cpu()
     _require_finite(mean, settings)
     return TrainReport(
         losses=mean,

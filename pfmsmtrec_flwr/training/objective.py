@@ -24,12 +24,23 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def task_losses(logits: Tensor, labels: Tensor) -> Tensor:
+def task_losses(logits: Tensor, labels: Tensor, labelled: Tensor | None = None) -> Tensor:
     """Return the mean binary cross-entropy of each task (T,) for ``logits`` and ``labels`` (B, T).
 
     CTCVR is a task of its own over all impressions, not the product of two predictions.
+
+    Parameters
+    ----------
+    logits, labels
+        Outputs of the model, and labels 0 and 1.
+    labelled
+        Whether a row has a label of a task (B, T). The mean of a task is over these rows, and 0 where there is none;
+        None: all rows have all labels.
     """
-    return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=0)
+    entropies = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    if labelled is None:
+        return entropies.mean(dim=0)
+    return torch.where(labelled, entropies, 0.0).sum(dim=0) / labelled.sum(dim=0).clamp(min=1)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ def compare_rows(schema: DatasetSchema, scenario: str, count: int) -> None:
 
 
 def check_learned(schema: DatasetSchema, scenario: str, learned: Learned, plan: SplitPlan) -> None:
-    """Refuse an empty scenario, an empty split and a task with one class.
+    """Refuse an empty scenario, an empty split, a split without labels of a task, and a task with one class.
 
     Raises
     ------
@@ -47,10 +47,17 @@ def check_learned(schema: DatasetSchema, scenario: str, learned: Learned, plan: 
                 f"scenario '{scenario}' has no rows in the {split} split ({plan.description}): "
                 "change the split rule, or leave the scenario out"
             )
-    for task, count in zip(schema.tasks_of(scenario), learned.positives[TRAIN], strict=True):
-        if count in {0, learned.rows[TRAIN]}:
+    for place, task in enumerate(schema.tasks_of(scenario)):
+        for split, labelled in zip(SPLITS, learned.labelled[:, place], strict=True):
+            if not labelled:
+                raise UserError(
+                    f"scenario '{scenario}', task '{task}': no row of the {split} split has a label "
+                    f"({plan.description}): change the split rule, or leave out the task or the scenario"
+                )
+        count, labelled = learned.positives[TRAIN, place], learned.labelled[TRAIN, place]
+        if count in {0, labelled}:
             raise UserError(
-                f"scenario '{scenario}', task '{task}': all {learned.rows[TRAIN]} training rows have the label "
+                f"scenario '{scenario}', task '{task}': all {labelled} training rows have the label "
                 f"{int(count > 0)}, and nothing can be learned from one class: {_remedy(schema, scenario, task)}"
             )
 
@@ -64,6 +71,20 @@ def warn_of_missing_users(scenario: str, learned: Learned) -> None:
             f"{learned.without_user:,}",
             f"{learned.rows.sum():,}",
         )
+
+
+def report_unlabelled(schema: DatasetSchema, scenario: str, learned: Learned) -> None:
+    """Log the number of rows that have no label of a task."""
+    rows = int(learned.rows.sum())
+    for task, labelled in zip(schema.tasks_of(scenario), learned.labelled.sum(axis=0).tolist(), strict=True):
+        if labelled < rows:
+            logger.info(
+                "%s: %s of %s rows have no label of '%s': they do not count for this task",
+                scenario,
+                f"{rows - labelled:,}",
+                f"{rows:,}",
+                task,
+            )
 
 
 def report_left_out(schema: DatasetSchema, scenario: str, learned: Learned) -> None:

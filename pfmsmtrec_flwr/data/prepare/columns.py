@@ -36,7 +36,7 @@ from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSec
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
 from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection
-from pfmsmtrec_flwr.data.store.manifest import NO_USER
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, NO_USER
 from pfmsmtrec_flwr.errors import UserError
 
 SCENARIO = "scenario"
@@ -209,17 +209,17 @@ def _label(name: str, task: TaskSection) -> Output:
         texts = chunk.coded(task.column)
         labels = np.where(is_one_of(texts.values, no), 0, WRONG_LABEL).astype(np.uint8)
         labels[is_one_of(texts.values, yes)] = 1
-        return texts.lookup(labels, WRONG_LABEL)
+        return texts.lookup(labels, MISSING_LABEL)
 
-    return Output(label_output(name), task.column, "uint8", WRONG_LABEL, make)
+    return Output(label_output(name), task.column, "uint8", MISSING_LABEL, make)
 
 
 def _threshold(name: str, column: str, at_least: float) -> Output:
     def make(chunk: Chunk) -> Array:
         numbers = chunk.numbers(column)
-        return np.where(np.isnan(numbers), WRONG_LABEL, numbers >= at_least).astype(np.uint8)
+        return np.where(np.isnan(numbers), MISSING_LABEL, numbers >= at_least).astype(np.uint8)
 
-    return Output(label_output(name), column, "uint8", WRONG_LABEL, make, number=True)
+    return Output(label_output(name), column, "uint8", MISSING_LABEL, make, number=True)
 
 
 def _field(name: str, spec: FieldSection, time: TimeSection | None) -> Output:

@@ -40,6 +40,7 @@ def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, da
         tasks=list(rows.layout.tasks),
         schema_hash=schema.schema_hash,
         users=rows.layout.users,
+        unlabelled=[name for name, task in schema.tasks.items() if task.unlabelled == "skip"],
     )
 
 

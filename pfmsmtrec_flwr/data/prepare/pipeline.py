@@ -28,6 +28,7 @@ from pfmsmtrec_flwr.data.prepare.checks import (
     check_learned,
     compare_rows,
     report_left_out,
+    report_unlabelled,
     warn_of_encodings,
     warn_of_missing_users,
 )
@@ -66,7 +67,7 @@ from pfmsmtrec_flwr.data.prepare.vocabularies import Learned, learn
 from pfmsmtrec_flwr.data.prepare.workspace import Workspace, prepared_before, remember
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, digest
-from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, STORE_VERSION
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
@@ -239,12 +240,17 @@ class _Job:
     ) -> None:
         by_name = {output.name: output for output in outputs}
         for task, spec in self.schema.tasks_of(scenario).items():
+            labels = rows.arrays[label_output(task)]
             wrong = np.zeros(len(rows), dtype=bool)
-            wrong[mine] = rows.arrays[label_output(task)][mine] == WRONG_LABEL
+            wrong[mine] = labels[mine] == WRONG_LABEL
+            if spec.unlabelled == "refuse":
+                wrong[mine] |= labels[mine] == MISSING_LABEL
             if wrong.any():
-                labels = f"a label {', '.join(map(str, spec.negative))} or {', '.join(map(str, spec.positive))}"
-                expected = labels if spec.at_least is None else f"a number, for the label of the task '{task}'"
-                raise rows.error(by_name[label_output(task)], wrong, f"expected {expected}")
+                words = f"a label {', '.join(map(str, spec.negative))} or {', '.join(map(str, spec.positive))}"
+                expected = words if spec.at_least is None else f"a number, for the label of the task '{task}'"
+                missing = labels[np.argmax(wrong)] == MISSING_LABEL
+                remedy = f" (or tasks.{task}.unlabelled: skip, where labels may be missing)" if missing else ""
+                raise rows.error(by_name[label_output(task)], wrong, f"expected {expected}{remedy}")
 
     def _finish(self, name: str, spools: Sequence[Spool]) -> tuple[ScenarioRows, Learned]:
         """Sample negatives if the schema asks for them, learn, and check."""
@@ -263,6 +269,7 @@ class _Job:
         warn_of_encodings(name, learned)
         warn_of_missing_users(name, learned)
         report_left_out(self.schema, name, learned)
+        report_unlabelled(self.schema, name, learned)
         return rows, learned
 
 

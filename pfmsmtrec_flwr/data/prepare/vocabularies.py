@@ -25,7 +25,7 @@ from pfmsmtrec_flwr.data.prepare.scenario_rows import (
 from pfmsmtrec_flwr.data.prepare.splits import TRAIN
 from pfmsmtrec_flwr.data.read.blocks import Advance
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.store.manifest import NO_USER, SPLITS
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, NO_USER, SPLITS
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
@@ -44,6 +44,8 @@ class Learned:
         Number of rows of each split (3,).
     positives
         Number of positives of each split and task (3, T).
+    labelled
+        Number of rows that have a label, of each split and task (3, T).
     encodings
         Figures on the encoding of each field; see `encoding_report`.
     without_user
@@ -56,6 +58,7 @@ class Learned:
     standardiser: Standardiser
     rows: Counts
     positives: Counts
+    labelled: Counts
     encodings: dict[str, dict[str, float]]
     without_user: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -80,6 +83,7 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     unknown = np.zeros(len(layout.declared), dtype=np.int64)
     counts = np.zeros(len(SPLITS), dtype=np.int64)
     positives = np.zeros((len(SPLITS), len(layout.tasks)), dtype=np.int64)
+    labelled = np.zeros_like(positives)
     without_user = 0
     left_out = np.zeros(len(layout.widths), dtype=np.int64)
     left = sum(spool.rows for spool in rows.spools)  # rows that are not sampled negatives
@@ -87,7 +91,8 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
         codes = block[SPLIT_CODES]
         counts += np.bincount(codes, minlength=len(SPLITS))
         for code in range(len(SPLITS)):
-            positives[code] += block[LABELS][codes == code].sum(axis=0, dtype=np.int64)
+            positives[code] += (block[LABELS][codes == code] == 1).sum(axis=0, dtype=np.int64)
+            labelled[code] += (block[LABELS][codes == code] != MISSING_LABEL).sum(axis=0, dtype=np.int64)
         without_user += int((block[USERS] == NO_USER).sum()) if layout.users else 0
         if layout.widths and left > 0:
             left_out += block[LEFT_OUT].sum(axis=0, dtype=np.int64)
@@ -104,7 +109,7 @@ def learn(schema: DatasetSchema, rows: ScenarioRows, advance: Advance) -> Learne
     shares = dict(zip(layout.declared, unknown / max(1, counts[TRAIN]), strict=True))
     report = encoding_report(schema, counters, encoders, shares)
     surplus = dict(zip(layout.widths, left_out.tolist(), strict=True))
-    return Learned(encoders, moments.standardiser(), counts, positives, report, without_user, surplus)
+    return Learned(encoders, moments.standardiser(), counts, positives, labelled, report, without_user, surplus)
 
 
 def encoding_report(

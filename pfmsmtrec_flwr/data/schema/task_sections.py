@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ class TaskSection(Section):
     negative: NonEmptyScalars = (0,)
     at_least: float | None = None
     """Number from which the label is 1. Each lower number is 0."""
+    unlabelled: Annotated[Literal["refuse", "skip"], Field(exclude_if=lambda choice: choice == "refuse")] = "refuse"
+    """Treatment of rows without a label: they are an error, or they do not count for this task."""
     scenarios: ScenarioNames | None = None
     """Scenarios that have the task. The default is all of them."""
 

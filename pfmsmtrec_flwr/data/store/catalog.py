@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pfmsmtrec_flwr.data.store.listing import dataset_names, list_scenarios
 from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS
-from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows, unlabelled_rows
 from pfmsmtrec_flwr.errors import UserError
 
 _SHOWN = 0.0005
@@ -52,7 +52,12 @@ def dataset_tables(data_root: Path, dataset: str) -> Group:
             f"no prepared data set '{dataset}' in {data_root} (prepared: {known}): "
             f"run `pfmsmtrec prepare {dataset} --source DIR`"
         )
-    notes = [f"{store.scenario}: {note}" for store in stores if (note := made_up_rows(store))]
+    notes = [
+        f"{store.scenario}: {note}"
+        for store in stores
+        for note in (made_up_rows(store), unlabelled_rows(store))
+        if note
+    ]
     return Group(_rates(dataset, stores), *notes, _fields(stores), _numeric(stores))
 
 
@@ -66,14 +71,16 @@ def _rates(dataset: str, stores: list[ScenarioStore]) -> Table:
         table.add_column(task, justify="right")
     for store in stores:
         for split in SPLITS:
-            counts = dict(zip(store.tasks, store.positives(split), strict=True))
+            pairs = zip(store.positives(split), store.labelled(split), strict=True)
+            counts = dict(zip(store.tasks, pairs, strict=True))
             rows = len(store.splits[split])
-            cells = [_rate(counts[task], rows) if task in counts else "-" for task in tasks]
+            cells = [_rate(*counts[task]) if task in counts else "-" for task in tasks]
             table.add_row(store.scenario, split, f"{rows:,}", *cells, end_section=split == SPLITS[-1])
     return table
 
 
 def _rate(positives: int, rows: int) -> str:
+    """Return positives and their share of the rows with a label."""
     return f"{positives:,}  {positives / rows:6.2%}" if rows else "n/a"
 
 

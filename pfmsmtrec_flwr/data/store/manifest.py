@@ -19,6 +19,8 @@ SPLITS = ("train", "validation", "test")
 STORE_VERSION = 1
 NO_USER = -1
 """User of a row without one."""
+MISSING_LABEL = 255
+"""Label of a row without one, in a task whose labels may be missing."""
 MANIFEST = "manifest.json"
 DTYPES = {"categorical": "<i4", "numeric": "<f4", "labels": "|u1", "users": "<i8", "probabilities": "<f4"}
 """Type of each array's elements, by the name of the array."""
@@ -56,6 +58,8 @@ class StoredSplit(Section):
     rows: int
     positives: list[int]
     """Positive labels of each task."""
+    labelled: list[int] | None = None
+    """Rows that have a label of each task; None: all have."""
     checksums: dict[str, str]
     """Checksum of each array's file, by the name of the array."""
 
@@ -88,6 +92,9 @@ class Manifest(Section):
         for each in document["fields"]:
             if each["most"] == 1:
                 del each["most"]  # as before there were fields of several values
+        for split in document["splits"].values():
+            if split["labelled"] is None:
+                del split["labelled"]  # as before labels could be missing
         return json.dumps(document, indent=1).encode()
 
 

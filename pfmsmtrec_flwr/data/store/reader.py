@@ -14,6 +14,7 @@ from pfmsmtrec_flwr.data.store.manifest import (
     DTYPES,
     JSON,
     MANIFEST,
+    MISSING_LABEL,
     SPLITS,
     Field,
     Manifest,
@@ -34,19 +35,38 @@ class Split:
     numeric: Array
     """float32 (n, N), standardised."""
     labels: Array
-    """uint8 (n, T), 0 or 1."""
+    """uint8 (n, T): 0, 1, or `MISSING_LABEL` where `unlabelled` allows it."""
     users: Array | None
     """int64 (n,), for grouped metrics only."""
     probabilities: Array | None
     """float32 (n, T), the true probabilities of made-up data."""
+    unlabelled: bool = False
+    """Whether some rows have no label of some task; they do not count for that task."""
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
     def positives(self) -> list[int]:
         """Return the number of positive labels of each task."""
-        counts: list[int] = self.labels.sum(axis=0, dtype=np.int64).tolist()
+        ones = self.labels == 1 if self.unlabelled else self.labels
+        counts: list[int] = ones.sum(axis=0, dtype=np.int64).tolist()
         return counts
+
+    def labelled(self) -> list[int]:
+        """Return the number of rows that have a label of each task."""
+        if not self.unlabelled:
+            return [len(self)] * int(self.labels.shape[1])
+        counts: list[int] = (self.labels != MISSING_LABEL).sum(axis=0, dtype=np.int64).tolist()
+        return counts
+
+    def rows_of(self, task: int) -> slice | Array:
+        """Return an index of the rows that have a label of a task, the column `task` of the labels."""
+        return np.flatnonzero(self.labels[:, task] != MISSING_LABEL) if self.unlabelled else slice(None)
+
+    def for_task(self, task: int) -> Split:
+        """Return the rows that have a label of a task, in memory; the split itself if all rows have all labels."""
+        rows = self.rows_of(task)
+        return self if isinstance(rows, slice) else self.take(rows)
 
     def fraction(self, share: float, seed: int) -> Split:
         """Return a share of the rows, at least two, drawn at random and in their order; a share of 1 is the split."""
@@ -59,7 +79,8 @@ class Split:
         """Return the rows whose numbers `index` holds, in memory."""
         users = None if self.users is None else self.users[index]
         truth = None if self.probabilities is None else self.probabilities[index]
-        return Split(self.categorical[index], self.numeric[index], self.labels[index], users, truth)
+        arrays = self.categorical[index], self.numeric[index], self.labels[index]
+        return Split(*arrays, users, truth, self.unlabelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +101,8 @@ class ScenarioStore:
     """Entries that the writer recorded beside the rows."""
     label_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     """Positive labels of each task, by split."""
+    labelled_rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
+    """Rows that have a label of each task, by split, where some rows have none."""
     checksums: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     """Checksum of each array's file, by split and name of the array."""
     version: str = ""
@@ -121,6 +144,10 @@ class ScenarioStore:
         """Return the number of positive labels of each task in `split`, from the manifest."""
         return self.label_counts[split]
 
+    def labelled(self, split: str) -> tuple[int, ...]:
+        """Return the number of rows of `split` that have a label of each task, from the manifest."""
+        return self.labelled_rows.get(split, (len(self.splits[split]),) * len(self.tasks))
+
     def size_bytes(self) -> int:
         """Return the bytes that the store's files take."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
@@ -132,6 +159,17 @@ def made_up_rows(store: ScenarioStore) -> str:
     if not isinstance(negatives, dict):
         return ""
     return f"{negatives['task']}: {negatives['per_positive']} sampled negatives per positive, 0 in every task"
+
+
+def unlabelled_rows(store: ScenarioStore) -> str:
+    """Say how many rows of a store have no label, by task; empty if all have all labels."""
+    remarks = []
+    for place, task in enumerate(store.tasks):
+        lacking = {split: len(rows) - store.labelled(split)[place] for split, rows in store.splits.items()}
+        if any(lacking.values()):
+            counts = ", ".join(f"{split} {count:,}" for split, count in lacking.items() if count)
+            remarks.append(f"{task}: {sum(lacking.values()):,} rows without a label do not count ({counts})")
+    return "; ".join(remarks)
 
 
 def _opened(path: Path, version: str, verify: bool) -> ScenarioStore:
@@ -153,6 +191,7 @@ def _opened(path: Path, version: str, verify: bool) -> ScenarioStore:
         splits={split: _map_split(folder, manifest, split) for split in SPLITS},
         extra=manifest.extra,
         label_counts={split: tuple(manifest.splits[split].positives) for split in SPLITS},
+        labelled_rows={split: tuple(counts) for split in SPLITS if (counts := _fewer_labels(manifest, split))},
         checksums={split: manifest.splits[split].checksums for split in manifest.splits},
         version=version,
     )
@@ -169,7 +208,14 @@ def _map_split(folder: Path, manifest: Manifest, split: str) -> Split:
         labels=arrays["labels"],
         users=arrays.get("users"),
         probabilities=arrays.get("probabilities"),
+        unlabelled=bool(_fewer_labels(manifest, split)),
     )
+
+
+def _fewer_labels(manifest: Manifest, split: str) -> list[int]:
+    """Return the number of rows that have a label of each task; empty if all rows have all labels."""
+    stored = manifest.splits[split]
+    return stored.labelled if stored.labelled is not None and min(stored.labelled) < stored.rows else []
 
 
 def _map(folder: Path, manifest: Manifest, split: str, array: str) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from pfmsmtrec_flwr.data.store.manifest import (
     DTYPES,
     JSON,
     MANIFEST,
+    MISSING_LABEL,
     SPLITS,
     STORE_VERSION,
     Field,
@@ -54,6 +55,8 @@ class StoreWriter:
         See `ScenarioStore`.
     users, probabilities
         Whether these optional arrays are stored.
+    unlabelled
+        Tasks whose labels may be `MISSING_LABEL`.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class StoreWriter:
         schema_hash: str,
         users: bool,
         probabilities: bool = False,
+        unlabelled: Collection[str] = (),
     ) -> None:
         self.path = path
         self._dataset = dataset
@@ -81,6 +85,7 @@ class StoreWriter:
         self._numeric = tuple(numeric)
         self._tasks = tuple(tasks)
         self._schema_hash = schema_hash
+        self._unlabelled = np.array([task in unlabelled for task in tasks], dtype=bool)
         self._columns = {
             "categorical": sum(each.most for each in fields),
             "numeric": len(numeric),
@@ -96,6 +101,7 @@ class StoreWriter:
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._rows = dict.fromkeys(SPLITS, 0)
         self._positives = {split: np.zeros(len(tasks), dtype=np.int64) for split in SPLITS}
+        self._labelled = {split: np.zeros(len(tasks), dtype=np.int64) for split in SPLITS}
 
     def __enter__(self) -> StoreWriter:
         with clear_errors(self.path):
@@ -134,7 +140,8 @@ class StoreWriter:
         UserError
             The disk is full or cannot be written.
         ValueError
-            Shapes do not match, a category lies outside its table, a number is not finite, a label is not 0 or 1.
+            Shapes do not match, a category lies outside its table, a number is not finite, a label is not 0 or 1, or
+            is missing in a task whose labels may not be.
         """
         rows = {"categorical": categorical, "numeric": numeric, "labels": labels}
         rows |= {} if users is None else {"users": users}
@@ -144,7 +151,8 @@ class StoreWriter:
             for name, values in arrays.items():
                 self._streams[split, name].write(values)
         self._rows[split] += len(labels)
-        self._positives[split] += arrays["labels"].sum(axis=0, dtype=np.int64)
+        self._positives[split] += (arrays["labels"] == 1).sum(axis=0, dtype=np.int64)
+        self._labelled[split] += (arrays["labels"] != MISSING_LABEL).sum(axis=0, dtype=np.int64)
 
     def commit(self, extra: Mapping[str, JSON] | None = None) -> ScenarioStore:
         """Bring the store to disk, make it the current version and open it.
@@ -181,7 +189,8 @@ class StoreWriter:
             arrays[name] = np.ascontiguousarray(values, dtype=DTYPES[name])
         if not np.isfinite(arrays["numeric"]).all():
             raise ValueError("numeric: not finite")
-        if ((passed["labels"] != 0) & (passed["labels"] != 1)).any():
+        odd = (passed["labels"] != 0) & (passed["labels"] != 1)
+        if (odd & ~(self._unlabelled & (passed["labels"] == MISSING_LABEL))).any():
             raise ValueError("labels: not 0 or 1")
         if rows and ((passed["categorical"] < 0) | (passed["categorical"] >= self._sizes)).any():
             raise ValueError("categorical: a value outside its embedding table")
@@ -203,6 +212,7 @@ class StoreWriter:
                 split: StoredSplit(
                     rows=self._rows[split],
                     positives=self._positives[split].tolist(),
+                    labelled=self._labelled[split].tolist() if self._unlabelled.any() else None,
                     checksums={array: self._streams[split, array].checksum() for array in self._columns},
                 )
                 for split in SPLITS

@@ -120,7 +120,7 @@ class ScenarioClient:
     def base_rates(self) -> Tensors:
         """Return the initial output biases where they stay in the scenario: the logits of its own base rates."""
         rows, tasks = self.train_rows, self.store.tasks
-        counts = rows.positives(), [len(rows)] * len(tasks)
+        counts = rows.positives(), rows.labelled()
         return output_biases(self.config.model.architecture, self.slots.values(), tasks, *counts)
 
     def restore(self, model: ScenarioModel, memory: ClientMemory, scope: str) -> None:

@@ -105,10 +105,11 @@ def _base_rates(config: RunConfig, slots: Mapping[str, Slot], described: Sequenc
 
 
 def _label_counts(described: Sequence[Description]) -> tuple[list[str], list[int], list[int]]:
-    """Return all tasks, and the positives and training rows of each, summed over the scenarios that have it."""
+    """Return all tasks, and the positives and labelled training rows of each, summed over its scenarios."""
     counts: dict[str, tuple[int, int]] = {}
     for description in described:
-        for task, positives in zip(description.tasks, description.used_positives, strict=True):
+        labelled = description.used_labelled or [description.used_rows] * len(description.tasks)
+        for task, positives, there in zip(description.tasks, description.used_positives, labelled, strict=True):
             before, rows = counts.get(task, (0, 0))
-            counts[task] = before + positives, rows + description.used_rows
+            counts[task] = before + positives, rows + there
     return list(counts), [positives for positives, _ in counts.values()], [rows for _, rows in counts.values()]

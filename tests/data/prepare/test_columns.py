@@ -24,7 +24,7 @@ from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
-from pfmsmtrec_flwr.data.store.manifest import NO_USER
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, NO_USER
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import parse
 
@@ -100,8 +100,8 @@ def test_all_that_is_made() -> None:
     assert missing == {
         "scenario": NOT_FOUND,
         "user": NO_USER,
-        "label:ctr": WRONG_LABEL,
-        "label:read": WRONG_LABEL,
+        "label:ctr": MISSING_LABEL,
+        "label:read": MISSING_LABEL,
         "field:kind": 0,
         "field:hour": 0,
         "field:item": NO_HASH,
@@ -153,8 +153,10 @@ def test_other_scenario_values_are_refused_or_dropped() -> None:
 
 
 def test_labels() -> None:
-    assert made("label:ctr", ["1", "0", "01", "1.0", "2", "", "yes"]) == [1, 0, 1, 1, *[WRONG_LABEL] * 3]
-    assert made("label:ctr", [1.0, 0.0, 0.5, None]) == [1, 0, WRONG_LABEL, WRONG_LABEL]
+    assert made("label:ctr", ["1", "0", "01", "1.0", "2", "", "yes"]) == [
+        *(1, 0, 1, 1, WRONG_LABEL, MISSING_LABEL, WRONG_LABEL)
+    ]
+    assert made("label:ctr", [1.0, 0.0, 0.5, None]) == [1, 0, WRONG_LABEL, MISSING_LABEL]
     assert made("label:read", ["none", "2", "1", "3"]) == [0, 1, 1, WRONG_LABEL]
     assert made("label:ctr", []) == []
 
@@ -219,7 +221,7 @@ def test_labels_from_a_threshold() -> None:
     tasks = {"like": {"column": "rating", "at_least": 4}, "love": {"column": "rating", "at_least": 4.5}}
     found = [each for each in outputs_of(schema(tasks=tasks), ["NL"], BY_ROW) if each.name.startswith("label")]
     rows = chunk(rating=[3.9, 4.0, 5.0, None])
-    assert [each.make(rows).tolist() for each in found] == [[0, 1, 1, WRONG_LABEL], [0, 0, 1, WRONG_LABEL]]
+    assert [each.make(rows).tolist() for each in found] == [[0, 1, 1, MISSING_LABEL], [0, 0, 1, MISSING_LABEL]]
 
 
 def test_parts_of_a_time() -> None:
