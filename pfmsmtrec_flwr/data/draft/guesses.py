@@ -94,6 +94,10 @@ def guess(sample: Sample) -> ColumnRoles:
             remaining.append(column)
     tasks = _tasks(remaining)
     remaining = _without(remaining, [task.column for task in tasks])
+    for column in remaining:
+        if (reason := _like_a_label(column)) is not None:
+            left_out[column.name] = reason
+    remaining = [column for column in remaining if column.name not in left_out]
     times = {column.name: found for column in remaining if (found := time_of(column)) is not None}
     day = _day([time for time in times.values() if isinstance(time, TimeGuess)], sample)
     for name, time in times.items():
@@ -162,6 +166,21 @@ def _tasks(columns: Sequence[ColumnProfile]) -> tuple[ColumnGuess, ...]:
             for column in sorted(named, key=_positive_share, reverse=True)
         )
     return (_task(candidates[-1], "no name suggests a label, and this is the last candidate: is it the label?"),)
+
+
+def _like_a_label(column: ColumnProfile) -> str | None:
+    """Return the reason to leave out a column that looks like a label but is no task; None for other columns."""
+    word = spoken(column.name, LABEL_WORDS)
+    few = len({value.lower() for value in column.values}) <= 2 or set(column.values) == {"-1", "0", "1"}
+    if word is None or not few:
+        return None
+    values = f"{'1 value' if column.distinct == 1 else f'{column.distinct} values'}, {', '.join(sorted(column.values))}"
+    seen = f"looks like a label: name contains '{word}', {values}"
+    if column.missing:
+        seen += f"; no value in {column.missing:,} of {column.rows:,} rows"
+    if column.yes_and_no is None:
+        return f"{seen}; a task says which of its values are positive, and which are negative"
+    return f"{seen}; a task with unlabelled: skip is trained on the others"
 
 
 def _positive_share(column: ColumnProfile) -> float:

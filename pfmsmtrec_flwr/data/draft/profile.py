@@ -38,7 +38,7 @@ _LONGEST_NAME = 200
 _NUMBER = r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)$"
 _INTEGER = r"^-?\d+$"
 _RUN = r"\{\d+\.\.\d+\}"  # a run of names in a schema
-_YES_NO = ({"0", "1"}, {"false", "true"})
+_YES_NO = ({"0", "1"}, {"false", "true"}, {"n", "y"}, {"no", "yes"}, {"f", "t"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,41 @@ def test_a_label_must_vary_and_have_no_gap(tmp_path: Path) -> None:
         drafted(shop(clicked=gaps, bought=1), tmp_path)
 
 
+def test_labels_that_are_yes_or_no(tmp_path: Path) -> None:
+    frame = shop()
+    found = drafted(frame.assign(bought=np.array(["N", "Y"])[frame.bought]), tmp_path)
+    assert document(found)["tasks"] == {
+        "clicked": "clicked",
+        "bought": {"column": "bought", "positive": ["Y"], "negative": ["N"]},
+    }
+    assert "bought" not in document(found)["fields"]
+    stores = prepare(found.schema, tmp_path, tmp_path / "data")
+    assert sum(store.positives(split)[1] for store in stores for split in store.splits) == frame.bought.sum()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([0, 1, None], "2 values, 0, 1; no value in 1,000 of 3,000 rows; a task with unlabelled: skip is trained"),
+        (["N", "Y", None], "2 values, N, Y; no value in 1,000 of 3,000 rows; a task with unlabelled: skip is trained"),
+        ([1, None, None], "1 value, 1; no value in 2,000 of 3,000 rows; a task says which of its values are positive"),
+        ([-1, 0, 1], "3 values, -1, 0, 1; a task says which of its values are positive, and which are negative"),
+        (["liked", "not", "not"], "2 values, liked, not; a task says which of its values are positive"),
+    ],
+)
+def test_what_looks_like_a_label_is_no_feature(tmp_path: Path, values: list[Any], reason: str) -> None:
+    found = drafted(shop(is_liked=pd.Series(values * (ROWS // 3), dtype=object)), tmp_path)
+    read = document(found)
+    assert list(read["tasks"]) == ["clicked", "bought"]
+    assert "is_liked" not in read["fields"]
+    assert "is_liked" not in read["numeric"]
+    assert f"- is_liked: looks like a label: name contains 'liked', {reason}" in found.text.replace("\n# ", " ")
+
+
+def test_counts_whose_name_is_that_of_a_label_are_features(tmp_path: Path) -> None:
+    assert "likes" in document(drafted(shop(likes=some(of=9)), tmp_path))["fields"]
+
+
 # Scenarios
 
 
