@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.batches import batches
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL
 from pfmsmtrec_flwr.data.store.reader import Split
+from pfmsmtrec_flwr.errors import UserError
 
 
 def split_of(rows: int) -> Split:
@@ -99,3 +103,20 @@ def test_device_is_used() -> None:
 def test_impossible_sizes(size: int, window: int) -> None:
     with pytest.raises(ValueError, match="expected at least 2 and 1"):
         next(iter(batches(split_of(4), size, window_rows=window)))
+
+
+def test_missing_labels_are_zero_and_marked() -> None:
+    split = replace(split_of(3), labels=np.array([[1], [MISSING_LABEL], [0]], np.uint8), unlabelled=True)
+    (batch,) = batches(split, 3)
+    assert batch.labels.tolist() == [[1.0], [0.0], [0.0]]
+    assert batch.labelled is not None
+    assert batch.labelled.tolist() == [[True], [False], [True]]
+    (whole,) = batches(split_of(3), 3)
+    assert whole.labelled is None
+
+
+@pytest.mark.parametrize(("label", "unlabelled"), [(2, False), (2, True), (MISSING_LABEL, False)])
+def test_a_label_that_is_neither_0_nor_1_cannot_train(label: int, unlabelled: bool) -> None:
+    split = replace(split_of(3), labels=np.array([[0], [1], [label]], np.uint8), unlabelled=unlabelled)
+    with pytest.raises(UserError, match=f"got the label {label}, expected 0 or 1: the store is damaged, prepare"):
+        list(batches(split, 3))

@@ -152,6 +152,11 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
         [],
         r"^task click has one class only in the training rows of scenario NL \(0 positives of 10\): leave",
     ),
+    (
+        {4: hosting(scenarios=[scenario("NL", train_positives=[3, 1], labelled={"train": [10, 1]})])},
+        [],
+        r"^task like has one class only in the training rows of scenario NL \(1 positives of 1\): leave",
+    ),
     ({4: hosting(scenarios=[scenario("NL", train_positives=[10, 1])])}, [], r"\(10 positives of 10\)"),
     (
         {4: hosting(scenarios=[scenario("NL", examples={"train": 10, "validation": 0, "test": 5})])},

@@ -108,3 +108,15 @@ def test_a_tasks_layers_are_numbered_alike_whether_it_is_first_or_not() -> None:
     others = partition(second)
     assert all(others[name] == slot for name, slot in own.items())
     assert {slot.layer for name, slot in others.items() if "transfer" in name} == {2, 3, 4, 5}
+
+
+def test_the_calibrator_counts_rows_with_both_labels() -> None:
+    probabilities = torch.tensor([[0.5, 0.7, 0.2], [0.4, 0.1, 0.6], [0.1, 0.5, 0.9]], dtype=torch.float64)
+    labelled = torch.tensor([[True, True, False], [True, False, True], [True, True, True]])
+    model = make_model("aitm", tasks=3, calibrator_weight=0.6)
+    loss = model.auxiliary_loss(torch.logit(probabilities), labelled)
+    assert loss is not None
+    assert float(loss) == pytest.approx(0.6 * ((0.2 + 0.4) / 2 + 0.4))
+    nothing = model.auxiliary_loss(torch.logit(probabilities), torch.zeros(3, 3, dtype=torch.bool))
+    assert nothing is not None
+    assert float(nothing) == 0.0

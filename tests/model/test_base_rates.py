@@ -40,6 +40,11 @@ def test_steps_of_a_path_start_at_the_rate_among_the_positives_before() -> None:
     assert [float(bias) for bias in biases.values()] == pytest.approx([math.log(each) for each in odds])
 
 
+def test_steps_of_a_path_whose_rows_lack_labels_start_at_the_rate_of_those_that_have_them() -> None:
+    biases = output_biases("esmm", [CLICK, LIKE], ["click", "like"], [40, 5], [100, 50])
+    assert [float(bias) for bias in biases.values()] == pytest.approx([math.log(40.5 / 60.5), math.log(5.5 / 15.5)])
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_without_what_the_weights_add_every_architecture_predicts_the_rates(architecture: str) -> None:
     model = make_model(architecture)

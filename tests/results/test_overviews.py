@@ -422,6 +422,15 @@ def test_the_size_of_the_data(figures: Figures) -> None:
     }
 
 
+def test_the_size_of_the_data_counts_labelled_rows() -> None:
+    results = run("fedavg", {"NL": {"ctr": (0.6, 0.1), "ctcvr": (0.7, 0.1)}, "US": {"ctr": (0.6, 0.1)}})
+    own = results.scenarios["NL"].tasks
+    own["ctcvr"] = own["ctcvr"].model_copy(update={"examples": 60})
+    table = data_table(Figures({"fedavg": [results]}))
+    assert table.heads[-2:] == ("positives of ctcvr in test", "rows with a label of ctcvr in test")
+    assert [row[-1] for row in shown(table).values()] == ["60", "n/a"]
+
+
 @pytest.mark.parametrize("metric", ["auc", "logloss", "gauc", "calibration"])
 def test_every_line_of_a_table_fills_its_columns(figures: Figures, metric: str) -> None:
     for table in measure_tables(figures, metric):  # type: ignore[arg-type]

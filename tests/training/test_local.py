@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
 from pfmsmtrec_flwr.data.batches import batches
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
 from pfmsmtrec_flwr.training.local import (
@@ -291,3 +295,21 @@ def test_a_loss_that_is_no_number_names_the_rate_of_the_tables_too() -> None:
 def test_too_few_rows_are_refused(rows: int) -> None:
     with pytest.raises(ValueError, match=f"got {rows} training rows, expected two or more"):
         train(build(), split_of(rows))
+
+
+def test_losses_are_means_over_the_batches_that_have_labels() -> None:
+    split = split_of(32)
+    labels = np.full_like(split.labels, MISSING_LABEL)
+    labels[:, 0] = 1
+    labels[5, 1] = 1  # in one of two batches of a pass
+    model = build()
+    for value in model.parameters():
+        torch.nn.init.zeros_(value)  # each row's loss is log 2
+    tiny_steps = TrainSettings(batch_size=16, lr=1e-9)
+    step = GradientStep(model, make_optimizer(model, tiny_steps), tiny_steps)
+    rows = replace(split, labels=labels, unlabelled=True)
+    report = train_locally(step, rows, tiny_steps, seed=0, device=CPU, steps=2)
+    assert report.losses.tolist() == pytest.approx([math.log(2), math.log(2)])
+    labels[5, 1] = MISSING_LABEL
+    report = train_locally(step, rows, tiny_steps, seed=0, device=CPU, steps=2)
+    assert report.losses[1] == 0.0

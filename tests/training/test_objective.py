@@ -55,3 +55,23 @@ def test_neither_gradient_nor_anchor_is_touched() -> None:
     assert parameter.grad is None
     assert parameter.tolist() == [1.5, 2.0]
     assert anchor.tolist() == [2.0, 1.0]
+
+
+def test_rows_without_a_label_are_not_in_the_mean() -> None:
+    logits = torch.tensor([[0.0, math.log(3)], [5.0, -math.log(3)], [0.0, 7.0]], requires_grad=True)
+    labels = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    labelled = torch.tensor([[True, False], [False, True], [True, False]])
+    losses = task_losses(logits, labels, labelled)
+    torch.testing.assert_close(losses, torch.tensor([math.log(2), -math.log(0.25)]))
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, torch.tensor([[-0.25, 0.0], [0.0, -0.75], [0.25, 0.0]]))
+
+
+def test_a_task_without_a_labelled_row_has_no_loss() -> None:
+    logits = torch.ones(2, 2, requires_grad=True)
+    losses = task_losses(logits, torch.ones(2, 2), torch.tensor([[True, False], [True, False]]))
+    assert losses.tolist() == [pytest.approx(math.log(1 + math.exp(-1))), 0.0]
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad[:, 1].tolist() == [0.0, 0.0]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import written_stores
 from rich.console import Console, RenderableType
 
 from pfmsmtrec_flwr.data.store.catalog import dataset_tables, datasets_table
 from pfmsmtrec_flwr.data.store.listing import dataset_names
-from pfmsmtrec_flwr.data.store.manifest import SPLITS, Field
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, SPLITS, Field
 from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.errors import UserError
 
@@ -70,6 +71,18 @@ def test_show(root: Path) -> None:
     assert ["user", "local", "10 to 1,010"] in shown
     assert ["item", "federated", "5,000"] in shown
     assert ["numeric columns: 1 (price)"] in shown
+
+
+def test_show_counts_the_rows_with_a_label(root: Path) -> None:
+    with written_stores.writer(root / "shop" / "US", unlabelled=["ctcvr"]) as writer:
+        for split in SPLITS:
+            own = written_stores.rows(0, 8)
+            own["labels"] = np.where([[False, number < 3] for number in range(8)], MISSING_LABEL, own["labels"])
+            writer.append(split, **own)
+        writer.commit()
+    shown = lines(dataset_tables(root, "shop"))
+    assert ["US", "train", "8", "4  50.00%", "1  20.00%"] in shown
+    assert ["US: ctcvr: 9 rows without a label do not count (train 3, validation 3, test 3)"] in shown
 
 
 def test_show_of_what_is_not_prepared(root: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from written_stores import written
+from written_stores import rows, writer, written
 
 from pfmsmtrec_flwr.data.store import reader
-from pfmsmtrec_flwr.data.store.manifest import Manifest, read_manifest
-from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, SPLITS, Manifest, read_manifest
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows, unlabelled_rows
 from pfmsmtrec_flwr.errors import UserError
 
 
@@ -71,3 +72,16 @@ def test_made_up_rows_are_reported(tmp_path: Path) -> None:
     store = written(tmp_path / "shop" / "NL", {"negatives": {"task": "ctr", "per_positive": 4, "rows": 8}})
     assert made_up_rows(store) == "ctr: 4 sampled negatives per positive, 0 in every task"
     assert made_up_rows(written(tmp_path / "shop" / "US")) == ""
+
+
+def test_rows_without_a_label_are_reported(tmp_path: Path) -> None:
+    with writer(tmp_path / "shop" / "NL", unlabelled=["ctcvr"]) as each:
+        for split, missing in zip(SPLITS, (3, 0, 1), strict=True):
+            own = rows(0, 5)
+            own["labels"] = own["labels"].astype(np.uint8)
+            own["labels"][:missing, 1] = MISSING_LABEL
+            each.append(split, **own)
+        store = each.commit()
+    assert unlabelled_rows(store) == "ctcvr: 4 rows without a label do not count (train 3, test 1)"
+    assert [split.unlabelled for split in store.splits.values()] == [True, False, True]
+    assert unlabelled_rows(written(tmp_path / "shop" / "US")) == ""

@@ -13,7 +13,7 @@ import pytest
 from written_stores import rows, writer, written
 
 from pfmsmtrec_flwr.data.store import writer as stores
-from pfmsmtrec_flwr.data.store.manifest import SPLITS, Field
+from pfmsmtrec_flwr.data.store.manifest import MANIFEST, MISSING_LABEL, SPLITS, Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 
@@ -135,3 +135,28 @@ def test_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert {f.name: f.read_bytes() for f in first.folder.iterdir()} == {
         f.name: f.read_bytes() for f in second.folder.iterdir()
     }
+
+
+def test_labels_may_be_missing_in_named_tasks_only(tmp_path: Path) -> None:
+    with writer(tmp_path / "shop" / "NL", unlabelled=["ctcvr"]) as each:
+        for split in SPLITS:
+            labels = np.array([[1, MISSING_LABEL], [0, 1], [1, MISSING_LABEL]])
+            each.append(split, **rows(0, 3) | {"labels": labels})
+        each.append("train", **rows(3, 5))
+        with pytest.raises(ValueError, match="labels: not 0 or 1"):
+            each.append("train", **rows(0, 1) | {"labels": np.array([[MISSING_LABEL, 0]])})
+        found = each.commit()
+    assert (found.positives("train"), found.labelled("train")) == ((3, 2), (5, 3))
+    assert (found.positives("test"), found.labelled("test")) == ((2, 1), (3, 1))
+    assert (found.splits["train"].positives(), found.splits["train"].labelled()) == ([3, 2], [5, 3])
+    assert found.splits["train"].take(np.array([0, 3])).labelled() == [2, 1]
+    assert found.splits["train"].for_task(1).categorical[:, 0].tolist() == [1, 3, 4]
+    assert found.splits["train"].for_task(0).labels.tolist() == found.splits["train"].labels.tolist()
+
+
+def test_all_rows_of_a_store_from_before_have_labels(tmp_path: Path) -> None:
+    found = written(tmp_path / "shop" / "NL")
+    assert b"labelled" not in (found.folder / MANIFEST).read_bytes()
+    assert found.labelled("train") == (12, 12)
+    assert found.splits["train"].labelled() == [12, 12]
+    assert found.splits["train"].for_task(0) is found.splits["train"]
