@@ -125,6 +125,28 @@ def test_labels_from_a_threshold_may_be_missing(tmp_path: Path) -> None:
     assert prepared(tmp_path, frame, tasks=tasks)["A"].label_counts == prepared(tmp_path, table())["A"].label_counts
 
 
+@pytest.mark.parametrize("more", [{}, {"at_least": 1}])
+def test_a_value_may_stand_for_a_missing_label(tmp_path: Path, more: dict[str, Any]) -> None:
+    task = {"column": "order", "unlabelled": "skip", "missing": [-1]} | more
+    marked = prepared(tmp_path, table().fillna({"order": -1}), tasks={"click": "click", "order": task})
+    empty = prepared(tmp_path / "empty", table())
+    assert [store.checksums for store in marked.values()] == [store.checksums for store in empty.values()]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"missing": [-1]}, "add unlabelled: skip"),
+        ({"missing": [0], "unlabelled": "skip"}, "0 is both a label and missing"),
+        ({"missing": ["none"], "unlabelled": "skip", "at_least": 1}, "expected numbers beside at_least"),
+        ({"unlabelled": "drop"}, "unlabelled"),
+    ],
+)
+def test_tasks_that_contradict_themselves(task: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        schema(tasks={"order": {"column": "order"} | task})
+
+
 def test_a_row_without_a_match_in_a_side_table_has_no_label(tmp_path: Path) -> None:
     frame = table().assign(request=np.arange(ROWS))
     (tmp_path / "source").mkdir()

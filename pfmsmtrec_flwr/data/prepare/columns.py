@@ -202,11 +202,11 @@ def _user(column: str) -> Output:
 
 def _label(name: str, task: TaskSection) -> Output:
     if task.at_least is not None:
-        return _threshold(name, task.column, task.at_least)
+        return _threshold(name, task, task.at_least)
     yes, no = [canonical(value) for value in task.positive], [canonical(value) for value in task.negative]
 
     def make(chunk: Chunk) -> Array:
-        texts = chunk.coded(task.column)
+        texts = without(chunk.coded(task.column), task.missing)
         labels = np.where(is_one_of(texts.values, no), 0, WRONG_LABEL).astype(np.uint8)
         labels[is_one_of(texts.values, yes)] = 1
         return texts.lookup(labels, MISSING_LABEL)
@@ -214,12 +214,13 @@ def _label(name: str, task: TaskSection) -> Output:
     return Output(label_output(name), task.column, "uint8", MISSING_LABEL, make)
 
 
-def _threshold(name: str, column: str, at_least: float) -> Output:
+def _threshold(name: str, task: TaskSection, at_least: float) -> Output:
     def make(chunk: Chunk) -> Array:
-        numbers = chunk.numbers(column)
-        return np.where(np.isnan(numbers), MISSING_LABEL, numbers >= at_least).astype(np.uint8)
+        numbers = chunk.numbers(task.column)
+        missing = np.isnan(numbers) | np.isin(numbers, task.missing_numbers())
+        return np.where(missing, MISSING_LABEL, numbers >= at_least).astype(np.uint8)
 
-    return Output(label_output(name), column, "uint8", MISSING_LABEL, make, number=True)
+    return Output(label_output(name), task.column, "uint8", MISSING_LABEL, make, number=True)
 
 
 def _field(name: str, spec: FieldSection, time: TimeSection | None) -> Output:

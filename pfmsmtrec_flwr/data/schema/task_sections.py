@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pfmsmtrec_flwr.data.schema.values import ColumnName, FieldName, Scalar, ScenarioNames
+from pfmsmtrec_flwr.data.schema.values import ColumnName, FieldName, Scalar, Scalars, ScenarioNames
 from pfmsmtrec_flwr.validation import Section
 
 NonEmptyScalars = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)]
@@ -22,6 +22,8 @@ class TaskSection(Section):
     """Number from which the label is 1. Each lower number is 0."""
     unlabelled: Annotated[Literal["refuse", "skip"], Field(exclude_if=lambda choice: choice == "refuse")] = "refuse"
     """Treatment of rows without a label: they are an error, or they do not count for this task."""
+    missing: Annotated[Scalars, Field(exclude_if=lambda values: not values)] = ()
+    """Values that stand for a missing label, beside the empty one. With `at_least` they are numbers."""
     scenarios: ScenarioNames | None = None
     """Scenarios that have the task. The default is all of them."""
 
@@ -31,7 +33,22 @@ class TaskSection(Section):
             raise ValueError("give either at_least, or positive and negative")
         if both := set(map(str, self.positive)) & set(map(str, self.negative)):
             raise ValueError(f"{min(both)} is both positive and negative")
+        if self.missing and self.unlabelled != "skip":
+            raise ValueError("missing names values without a label: add unlabelled: skip")
+        labels = (*self.positive, *self.negative) if self.at_least is None else ()
+        if both := set(map(str, self.missing)) & set(map(str, labels)):
+            raise ValueError(f"{min(both)} is both a label and missing")
+        self.missing_numbers()
         return self
+
+    def missing_numbers(self) -> list[float]:
+        """Return the values that stand for a missing label as numbers, which they are beside `at_least`."""
+        if self.at_least is None:
+            return []
+        try:
+            return [float(value) for value in self.missing]
+        except ValueError:
+            raise ValueError(f"missing: got {list(self.missing)}, expected numbers beside at_least") from None
 
 
 class NegativesSection(Section):
