@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pfmsmtrec_flwr.data.schema.values import ColumnName, FieldName, Scalar, Scalars, ScenarioNames
 from pfmsmtrec_flwr.validation import Section
@@ -20,9 +20,9 @@ class TaskSection(Section):
     negative: NonEmptyScalars = (0,)
     at_least: float | None = None
     """Number from which the label is 1. Each lower number is 0."""
-    unlabelled: Annotated[Literal["refuse", "skip"], Field(exclude_if=lambda choice: choice == "refuse")] = "refuse"
+    unlabelled: Literal["refuse", "skip"] = "refuse"
     """Treatment of rows without a label: they are an error, or they do not count for this task."""
-    missing: Annotated[Scalars, Field(exclude_if=lambda values: not values)] = ()
+    missing: Scalars = ()
     """Values that stand for a missing label, beside the empty one. With `at_least` they are numbers."""
     scenarios: ScenarioNames | None = None
     """Scenarios that have the task. The default is all of them."""
@@ -40,6 +40,18 @@ class TaskSection(Section):
             raise ValueError(f"{min(both)} is both a label and missing")
         self.missing_numbers()
         return self
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the document without the keys of missing labels where they are at their defaults.
+
+        A data set that was prepared before there were these keys is then still known as prepared.
+        """
+        document: dict[str, Any] = dump(self)
+        defaults = {"unlabelled": "refuse", "missing": ()}
+        return {
+            key: value for key, value in document.items() if key not in defaults or getattr(self, key) != defaults[key]
+        }
 
     def missing_numbers(self) -> list[float]:
         """Return the values that stand for a missing label as numbers, which they are beside `at_least`."""
