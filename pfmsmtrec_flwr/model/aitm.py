@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.by_task import ModulesByTask
 from pfmsmtrec_flwr.model.dropout import Dropout
 from pfmsmtrec_flwr.model.experts import plain_experts
 from pfmsmtrec_flwr.model.parts import Part
@@ -80,7 +81,7 @@ class TransferTowers(nn.Module):
 
     def __init__(self, tasks: Sequence[str], inputs: int, layers: Sequence[int], dropout: float) -> None:
         super().__init__()
-        self.of_task = nn.ModuleDict(
+        self.of_task = ModulesByTask(
             {task: TransferTower(inputs, layers, dropout, receives=index > 0) for index, task in enumerate(tasks)}
         )
 

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pfmsmtrec_flwr.model.by_task import ModulesByTask
+
 
 class Gates(nn.Module):
     """One softmax gate per task.
@@ -28,7 +30,7 @@ class Gates(nn.Module):
 
     def __init__(self, tasks: Sequence[str], experts: int, inputs: int) -> None:
         super().__init__()
-        self.of_task = nn.ModuleDict({task: nn.Linear(inputs, experts, bias=False) for task in tasks})
+        self.of_task = ModulesByTask({task: nn.Linear(inputs, experts, bias=False) for task in tasks})
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the shares of the experts (B, T, E), which sum to one over E.

@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pfmsmtrec_flwr.model.aitm import TransferTowers
 from pfmsmtrec_flwr.model.base import ScenarioModel
+from pfmsmtrec_flwr.model.by_task import ModulesByTask
 from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
 from pfmsmtrec_flwr.model.experts import Experts
 from pfmsmtrec_flwr.model.gates import Gates, GateUnit, SharedGate
@@ -75,13 +76,13 @@ def _slots(model: ScenarioModel) -> Iterator[Slot]:
             yield from _network_slots(name, owner, Part.EXPERT)
     for name, owner in model.named_modules():  # last: the layers and normalization of a tower belong to it
         if isinstance(owner, Gates):
-            yield from _task_slots(name, owner.of_task, Part.GATE)
+            yield from _task_slots(f"{name}.of_task", owner.of_task, Part.GATE)
         elif isinstance(owner, SharedGate | GateUnit):
             yield from _network_slots(name, owner, Part.GATE)
         elif isinstance(owner, ExpertBalance):
             yield from (Slot(f"{name}.{own}", Part.GATE) for own in _own(owner))
         elif isinstance(owner, Towers | TransferTowers | StarTowers):
-            yield from _task_slots(name, owner.of_task, Part.TOWER)
+            yield from _task_slots(f"{name}.of_task", owner.of_task, Part.TOWER)
         elif isinstance(owner, AuxiliaryNetwork):
             yield from _network_slots(name, owner, Part.TOWER)
 
@@ -100,9 +101,9 @@ def _star_slots(name: str, bottom: StarLayers) -> Iterator[Slot]:
                 yield Slot(f"{name}.layers.{index}.{own}", Part.EXPERT, layer=index)
 
 
-def _task_slots(name: str, of_task: nn.ModuleDict, part: Part) -> Iterator[Slot]:
-    for task, module in of_task.items():
-        yield from _network_slots(f"{name}.of_task.{task}", module, part, task)
+def _task_slots(name: str, of_task: ModulesByTask, part: Part) -> Iterator[Slot]:
+    for key, (task, module) in zip(of_task, of_task.of_tasks(), strict=True):
+        yield from _network_slots(f"{name}.{key}", module, part, task)
 
 
 def _network_slots(name: str, network: nn.Module, part: Part, task: str | None = None) -> Iterator[Slot]:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.by_task import ModulesByTask
 from pfmsmtrec_flwr.model.dropout import dropout
 from pfmsmtrec_flwr.model.normalization import FewRowsNorm
 from pfmsmtrec_flwr.model.parts import TOWER_PARTS, Part
@@ -195,7 +196,7 @@ class StarTowers(nn.Module):
         self, tasks: Sequence[str], scenarios: int, inputs: int, layers: Sequence[int], dropout: float
     ) -> None:
         super().__init__()
-        self.of_task = nn.ModuleDict({task: StarTower(scenarios, inputs, layers, dropout) for task in tasks})
+        self.of_task = ModulesByTask({task: StarTower(scenarios, inputs, layers, dropout) for task in tasks})
 
     def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Return the logits (B, T) of ``x`` (B, H), whose rows are in the order of the scenarios."""

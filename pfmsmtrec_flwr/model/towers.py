@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pfmsmtrec_flwr.model.by_task import ModulesByTask
 from pfmsmtrec_flwr.model.dropout import Dropout
 
 
@@ -61,7 +62,7 @@ class Towers(nn.Module):
         norm: type[nn.BatchNorm1d] = nn.BatchNorm1d,
     ) -> None:
         super().__init__()
-        self.of_task = nn.ModuleDict({task: Tower(inputs, layers, dropout, norm=norm) for task in tasks})
+        self.of_task = ModulesByTask({task: Tower(inputs, layers, dropout, norm=norm) for task in tasks})
 
     def forward(self, mixed: Tensor) -> Tensor:
         """Return the logits (B, T) of ``mixed`` (B, T, H)."""
