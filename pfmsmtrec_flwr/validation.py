@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.yaml_text import PlainDumper, PlainLoader, WrittenLoader
 
 
 class Section(BaseModel):
@@ -54,40 +55,26 @@ def parse(kind: type[S], document: Mapping[str, Any], source: str, *, prefix: st
         raise UserError(f"{source}: {_first_line(kind, error, prefix)}") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """Loader of YAML that also reads 1e-3 as a number (in YAML 1.1 it is text) and refuses a key that repeats."""
+def load_yaml(text: str, *, as_written: bool = False) -> Any:
+    """Read YAML text; raise `yaml.YAMLError` if it is none.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep=deep)
-        if len(mapping) != len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key is there twice", node.start_mark)
-        return mapping
-
-
-class _Dumper(yaml.SafeDumper):
-    """Dumper that quotes the text that the loader would take for a number."""
-
-
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-        list("-+.0123456789"),
-    )
-
-
-def load_yaml(text: str) -> Any:
-    """Read YAML text; raise `yaml.YAMLError` if it is none."""
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    Parameters
+    ----------
+    text
+        Text of one document.
+    as_written
+        Return numbers that know their spelling, `WrittenInteger` and `WrittenFloat`.
+    """
+    return yaml.load(text, Loader=WrittenLoader if as_written else PlainLoader)  # SafeLoaders
 
 
 def dump_yaml(document: Mapping[str, Any]) -> str:
     """Return YAML text that `load_yaml` reads back unchanged."""
-    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False)
+    return yaml.dump(dict(document), Dumper=PlainDumper, sort_keys=False)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML mapping.
+def read_yaml(path: Path, *, as_written: bool = False) -> dict[str, Any]:
+    """Read one YAML mapping; `as_written` is that of `load_yaml`.
 
     Raises
     ------
@@ -95,7 +82,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         The file is missing, is not YAML, or is not a mapping.
     """
     try:
-        document = load_yaml(path.read_text(encoding="utf-8"))
+        document = load_yaml(path.read_text(encoding="utf-8"), as_written=as_written)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -165,6 +152,7 @@ _LISTS = ("tuple_type", "list_type")
 _EXPECTED = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a mapping of keys to values"),
     **dict.fromkeys(_LISTS, "expected a list such as [a, b]"),
+    "bool_type": "expected true or false",
 }
 """Expectations by type of error, where the library's words name its own types."""
 
@@ -173,6 +161,8 @@ def _expectation(problem: ErrorDetails) -> str:
     value = problem["input"]
     if problem["type"] in _LISTS and isinstance(value, str) and len(value) <= _SHOWN:
         return f"expected a list: write [{', '.join(part.strip() for part in value.split(','))}]"
+    if problem["type"] == "string_type" and isinstance(value, bool | int | float):
+        return f"{_lower(problem['msg'])}: write it in quotes"
     return _EXPECTED.get(problem["type"]) or _lower(problem["msg"])
 
 

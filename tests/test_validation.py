@@ -7,10 +7,13 @@ from typing import Annotated
 
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.validation import Section, load_yaml, parse, read_yaml, safe_folder
+from pfmsmtrec_flwr.validation import Section, dump_yaml, load_yaml, parse, read_yaml, safe_folder
+from pfmsmtrec_flwr.yaml_text import spelling
 
 
 class Wheel(Section):
@@ -28,6 +31,7 @@ class Wheel(Section):
 class Car(Section):
     name: str
     seats: int = 4
+    open: bool = False
     spare: Wheel | None = None
     wheels: Annotated[tuple[Wheel, ...], Field(strict=False)] = ()
 
@@ -37,16 +41,17 @@ class Car(Section):
     [
         ({}, "key 'name' is missing"),
         ({"name": "a", "seat": 3}, "unknown key 'seat'; did you mean 'seats'?"),
-        ({"name": "a", "zzz": 3}, "unknown key 'zzz'; known keys: name, seats, spare, wheels"),
+        ({"name": "a", "zzz": 3}, "unknown key 'zzz'; known keys: name, seats, open, spare, wheels"),
         ({"name": "a", "spare": {"radios": 1.0}}, "unknown key 'spare.radios'; did you mean 'radius'?"),
         ({"name": "a", "wheels": [{"radios": 1.0}]}, "unknown key 'wheels.0.radios'"),
         ({"name": "a", "seats": "4"}, "key 'seats': got '4'; input should be a valid integer"),
         ({"name": "a", "seats": True}, "key 'seats': got True; input should be a valid integer"),
-        ({"name": 5}, "key 'name': got 5; input should be a valid string"),
+        ({"name": 5}, "key 'name': got 5; input should be a valid string: write it in quotes"),
         ({"name": "a", "spare": {"radius": 0}}, "key 'spare.radius': got 0; input should be greater than 0"),
         ({"name": "a", "spare": {"colour": "pink"}}, "key 'spare.colour': got 'pink'; no pink wheels"),
         ({"seats": "4"}, "key 'name' is missing (and 1 more)"),
         ([], "key '(document)': got []; expected a mapping of keys to values"),
+        ({"name": "a", "open": "yes"}, "key 'open': got 'yes'; expected true or false"),
     ],
 )
 def test_mistakes_in_one_line(document: object, message: str) -> None:
@@ -89,12 +94,57 @@ def test_sections_do_not_change() -> None:
         ("1e", "1e"),
         ("", None),
         ("[1e2, a]", [100.0, "a"]),
+        ("1_000", 1000),
+        ("-0", 0),
+        (".inf", float("inf")),
+        ("010", "010"),
+        ("0x1F", "0x1F"),
+        ("0b1", "0b1"),
+        ("12:30", "12:30"),
+        ("1:30.5", "1:30.5"),
+        ("2024-01-05", "2024-01-05"),
+        ("2024-01-05 10:00:00Z", "2024-01-05 10:00:00Z"),
+        ("[NO, yes, Off, y]", ["NO", "yes", "Off", "y"]),
+        ("{NO: on}", {"NO": "on"}),
+        ("[=]", ["="]),
+        ("[~, null, NULL]", [None, None, None]),
     ],
 )
 def test_numbers_are_what_people_write(text: str, value: object) -> None:
     loaded = load_yaml(text)
     assert loaded == value
     assert type(loaded) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("1.50", "1.50"),
+        ("1e5", "1e5"),
+        ("1_000", "1_000"),
+        ("+7", "+7"),
+        ("-0", "-0"),
+        ("7", 7),
+        ("1.5", 1.5),
+        ("a", "a"),
+    ],
+)
+def test_numbers_know_their_spelling_where_asked(text: str, written: object) -> None:
+    loaded = load_yaml(text, as_written=True)
+    assert loaded == load_yaml(text)
+    assert spelling(loaded) == written
+    assert type(spelling(loaded)) is type(written)
+
+
+@given(st.one_of(st.text(max_size=8), st.floats(allow_nan=False), st.integers(), st.booleans(), st.none()))
+@example("010")
+@example("NO")
+@example("2024-01-05")
+@example("1_0")
+@example(".inf")
+def test_what_is_dumped_is_read_back(value: object) -> None:
+    for as_written in (False, True):
+        assert load_yaml(dump_yaml({"key": [value]}), as_written=as_written) == {"key": [value]}
 
 
 def test_yaml_cannot_build_objects() -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,15 +112,25 @@ def draft(table: Path, name: str = "") -> Draft:
     plan = guess(sample)
     text = _text(sample, plan, name or _default_name(table))
     return Draft(
-        text, parse(DatasetSchema, load_yaml(text), "the draft"), sample.folder, sample.rows, len(plan.left_out)
+        text,
+        parse(DatasetSchema, load_yaml(text, as_written=True), "the draft"),
+        sample.folder,
+        sample.rows,
+        len(plan.left_out),
     )
 
 
 def quoted(text: str) -> str:
-    """Return a text as one line of YAML."""
-    if _PLAIN.fullmatch(text) and load_yaml(text) == text:
+    """Return a text as one line of YAML, in quotes if any version of YAML takes it for something else."""
+    if _PLAIN.fullmatch(text) and load_yaml(text) == text and _is_text_elsewhere(text):
         return text
     return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize).rstrip("\n")
+
+
+def _is_text_elsewhere(text: str) -> bool:
+    with suppress(ValueError):  # an impossible date
+        return bool(yaml.safe_load(text) == text)
+    return False
 
 
 def entry(indent: int, key: str, value: Any, reason: str = "") -> list[str]:

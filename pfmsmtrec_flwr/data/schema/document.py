@@ -210,7 +210,7 @@ def load_schema(name_or_path: str | Path, *, negatives: int | None = None) -> Da
 
 def _read_schema(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a schema. Missing keys, fields and numeric columns come from the schema that it extends."""
-    document = read_yaml(path)
+    document = read_yaml(path, as_written=True)
     if "extends" not in document:
         return document
     if path in extending:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from pfmsmtrec_flwr.yaml_text import spelling
 
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ColumnName = Annotated[str, Field(min_length=1)]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 ScenarioNames = Annotated[tuple[FolderName, ...], Field(strict=False, min_length=1)]
-Scalar = str | int | float
+
+
+def _as_written(value: Any) -> Any:
+    if value is None:
+        raise ValueError("expected a value: write it in quotes")
+    return str(value).lower() if isinstance(value, bool) else spelling(value)
+
+
+Scalar = Annotated[str | int | float, BeforeValidator(_as_written)]
+"""Value of a column, as it is written: 1.50 is the text ``1.50``, true is the text ``true``."""
 Scalars = Annotated[tuple[Scalar, ...], Field(strict=False)]
 
 

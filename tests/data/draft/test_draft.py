@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.draft import profile as profiling
@@ -691,8 +691,15 @@ def test_tables_that_are_not_there(tmp_path: Path) -> None:
 
 
 @given(st.text())
+@example("NO")
+@example("2024-13-45")
 def test_a_quoted_text_is_read_back(text: str) -> None:
     assert load_yaml(f"{{{quoted(text)}: [{quoted(text)}]}} # {quoted(text)}") == {text: [text]}
+
+
+@pytest.mark.parametrize("text", ["NO", "010", "12:30", "2024-01-05", "2024-13-45", "1_000"])
+def test_what_other_readers_of_yaml_take_for_no_text_is_quoted(text: str) -> None:
+    assert quoted(text) == f'"{text}"'
 
 
 @given(

@@ -372,3 +372,44 @@ def test_a_message_does_not_repeat_the_whole_document() -> None:
     document["split"] = {"by_user": {"validation": 0.1, "test": 0.1}}
     with pytest.raises(UserError, match=r"^shop\.yaml: key '\(document\)': split\.by_user needs the key users$"):
         schema(document)
+
+
+WRITTEN = """
+name: shop
+title: Shop
+licence: ours
+url: none
+table: {files: ["*.csv"]}
+scenario: {column: country, values: {NO: NO, SE: SE, 010: IT}}
+tasks: {ctr: {column: click, positive: [yes, true], negative: [no, False]}}
+split: {by_date: {column: day, validation: [2024-01-05], test: [2024-01-06]}}
+fields:
+  code: {values: [010, 011, 0x1F, 12:30, 1.50, 1e5, 1_000, +7, 7.5, 8], embedding: federated}
+expected_rows: {NO: 1_000}
+"""
+
+
+def test_values_are_those_that_are_written(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(WRITTEN)
+    found = load_schema(tmp_path / "shop.yaml")
+    assert found.fields["code"].values == ("010", "011", "0x1F", "12:30", "1.50", "1e5", "1_000", "+7", 7.5, 8)
+    assert found.scenario.values == {"NO": "NO", "SE": "SE", "010": "IT"}
+    assert found.tasks["ctr"].positive == ("yes", "true")
+    assert found.tasks["ctr"].negative == ("no", "false")
+    assert found.split.by_date is not None
+    assert (found.split.by_date.validation, found.split.by_date.test) == (("2024-01-05",), ("2024-01-06",))
+    assert found.expected_rows == {"NO": 1000}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("missing: [NULL]", "key 'fields.code.missing.0': got null; expected a value: write it in quotes"),
+        ("column: 301", "key 'fields.code.column': got 301; input should be a valid string: write it in quotes"),
+        ("column: true", "key 'fields.code.column': got True; input should be a valid string: write it in quotes"),
+    ],
+)
+def test_what_is_no_value_is_to_be_quoted(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "shop.yaml").write_text(WRITTEN.replace("code: {", f"code: {{{line}, "))
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_schema(tmp_path / "shop.yaml")
