@@ -168,11 +168,11 @@ def _default_name(table: Path) -> str:
 def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
     looked = f"{'all' if sample.whole else 'the first'} {sample.rows:,} rows"
     files = "one file" if sample.files == 1 else f"{sample.files:,} files"
-    table = sample.table.model_dump(include={"files"}) | {
-        key: value
-        for key, value in (("delimiter", sample.table.delimiter), ("missing", sample.table.missing))
-        if value != type(sample.table).model_fields[key].default
-    }
+    table = sample.table.model_dump(include={"files"})
+    if sample.table.delimiter != ",":
+        table["delimiter"] = sample.table.delimiter
+    if forms := _forms(sample, plan):
+        table["columns"] = forms
     lines = [
         *_comment(
             0,
@@ -186,7 +186,7 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
         "licence: ask its owner",
         "url: none",
         "",
-        *entry(0, "table", table, "below the folder of --source" + _words_of_missing(sample)),
+        *entry(0, "table", table, "below the folder of --source" + ("; columns: how values are written" * bool(forms))),
         "",
         *_scenario(plan, sample),
         "",
@@ -211,8 +211,12 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _words_of_missing(sample: Sample) -> str:
-    return "; missing: found among numbers, holds for every column" if len(sample.table.missing) > 1 else ""
+def _forms(sample: Sample, plan: ColumnRoles) -> dict[str, dict[str, Any]]:
+    """Return how the values of columns are written; the words for a missing user are in the user's column."""
+    forms = {name: form.model_dump(exclude_defaults=True) for name, form in sample.table.columns.items()}
+    if plan.users is not None and plan.users.words:
+        forms.setdefault(plan.users.name, {})["missing"] = plan.users.words
+    return forms
 
 
 def _words_of_times(times: Iterable[TimeSection]) -> str:
@@ -302,7 +306,9 @@ def _atoms(value: Any) -> list[str]:
 
 
 def _scalar(value: str | float) -> str:
-    return quoted(value) if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return quoted(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _comment(indent: int, text: str) -> list[str]:

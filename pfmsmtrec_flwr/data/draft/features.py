@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pfmsmtrec_flwr.data.draft.names import AFTERWARDS_WORDS, ID_WORDS, ITEM_WORDS, USER_WORDS, spoken, subject, words
 from pfmsmtrec_flwr.data.draft.profile import SEPARATOR, ColumnProfile
+from pfmsmtrec_flwr.data.schema.column_form import NUMBER_WORDS
 from pfmsmtrec_flwr.data.schema.feature_sections import (
     FieldSection,
     HashSection,
@@ -29,6 +30,7 @@ LONGEST_VALUE = 60
 _MOST = 1000  # the largest number that a schema takes
 _SMALL = 1000  # smaller integers are encoded as they are
 _WIDE = 2**31
+_INEXACT = 2**53  # integers from here on are ids, no amounts
 _SKEWED = 1.5
 _UNKNOWN = "may identify people; make it federated with a hash if it does not"
 
@@ -75,7 +77,8 @@ def is_user(column: ColumnProfile) -> bool:
 
 
 def _is_id(column: ColumnProfile) -> bool:
-    return column.distinct > FEW_VALUES and (column.text or column.integers)
+    many = column.distinct > FEW_VALUES
+    return (many and column.text) or (column.integers and (many or column.span()[1] >= _INEXACT))
 
 
 def _guessed(column: ColumnProfile) -> ColumnGuess | str:
@@ -100,6 +103,25 @@ def _several(column: ColumnProfile) -> ColumnGuess | None:
 
 
 def _single(column: ColumnProfile) -> ColumnGuess | str:
+    """Return the guess for a column of single values, with the words that stand for a missing one."""
+    guessed = _of_values(column)
+    if isinstance(guessed, str):
+        return guessed
+    spec, reason = guessed.spec, guessed.reason
+    if column.words and isinstance(spec, FieldSection | NumericSection):
+        spec = spec.model_copy(update={"missing": (*spec.missing, *column.words)})
+        reason += f"; missing: {', '.join(column.words)} in place of a number"
+    if column.form.is_number:
+        reason += f"; written like {column.form.example}"
+    if column.rounded and isinstance(spec, FieldSection):
+        reason += f"; {column.rounded:,} ids were rounded when the file was written: write them as integers or text"
+    found = [value for value in column.values if value in NUMBER_WORDS] if isinstance(spec, FieldSection) else []
+    if found:
+        reason += f"; {', '.join(found)} is a value: if it means missing, add missing: [{', '.join(found)}]"
+    return ColumnGuess(column, spec, reason)
+
+
+def _of_values(column: ColumnProfile) -> ColumnGuess | str:
     seen = described(column)
     if column.yes_and_no is not None:
         return ColumnGuess(
@@ -142,7 +164,7 @@ def _number(column: ColumnProfile, seen: str) -> ColumnGuess:
     if lowest == 0 and column.skewness(sentinel) > _SKEWED:
         update["transform"] = "log1p"
         seen += ", a few far above the others"
-    return ColumnGuess(column, NumericSection().model_copy(update=update), seen)
+    return ColumnGuess(column, NumericSection.model_validate(update), seen)
 
 
 def _coarse(column: ColumnProfile) -> FieldSection:

@@ -192,7 +192,7 @@ def _task(column: ColumnProfile, why: str) -> ColumnGuess:
     assert column.yes_and_no is not None
     yes, no = (scalar(value) for value in column.yes_and_no)
     spec = TaskSection(column=column.name)
-    if (yes, no) != (1, 0):
+    if (yes, no) not in ((1, 0), ("true", "false")):
         spec = TaskSection(column=column.name, positive=(yes,), negative=(no,))
     rate = f"{percent(_positive_share(column))} {'ones' if yes == 1 else yes}"
     return ColumnGuess(column, spec, f"2 values, {no} and {yes}, {rate}; {why}")
@@ -258,7 +258,7 @@ def _scenarios(candidates: Sequence[ColumnProfile], sample: Sample) -> ScenarioG
 
 
 def _sorted(values: Sequence[str], column: ColumnProfile) -> list[str]:
-    return sorted(values, key=int) if column.integers else sorted(values)
+    return sorted(values, key=float) if column.integers else sorted(values)
 
 
 def folder_name(value: str, column: str) -> str:

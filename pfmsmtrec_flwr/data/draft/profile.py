@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pfmsmtrec_flwr.data.draft.column_forms import guess_form, words_among
 from pfmsmtrec_flwr.data.draft.row_numbers import is_row_number
-from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded
+from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded, distinct_values, of_texts
+from pfmsmtrec_flwr.data.encode.written_numbers import plain_numbers, rounded_ids
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
 from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, block_tasks, column_names
+from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
@@ -33,10 +36,9 @@ _FILES = 20
 _GZIP = ".gz"
 _DELIMITERS = ",;\t|"
 _TEXT_ENDINGS = {".csv", ".tsv", ".txt"}
-_MISSING_WORDS = frozenset({"NULL", "null", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "\\N"})
 _LONGEST_NAME = 200
 _NUMBER = r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)$"
-_INTEGER = r"^-?\d+$"
+_INTEGER = r"^-?(?:\d+|\d(?:\.\d+)?e\+?[1-9]\d)$"  # ids that were rounded too
 _RUN = r"\{\d+\.\.\d+\}"  # a run of names in a schema
 _YES_NO = ({"0", "1"}, {"false", "true"}, {"n", "y"}, {"no", "yes"}, {"f", "t"})
 
@@ -55,16 +57,42 @@ class ColumnProfile:
     """Values as numbers; None if a value is not a number."""
     integers: bool
     """True if all values are whole numbers."""
+    form: ColumnForm = PLAIN
+    """How the values are written in the file."""
+    words: tuple[str, ...] = ()
+    """Words in place of a number, which count as missing."""
+    rounded: int = 0
+    """Number of rows whose number was rounded when the file was written, if it is an id."""
 
     @classmethod
     def of(cls, name: str, rows: int, counts: pd.Series[int]) -> ColumnProfile:
         """Make a profile from the counts of the distinct values."""
+        words = words_among(counts.index)
+        numbers_only = counts.drop(words)
+        if words and len(numbers_only) and all_match(numbers_only.index.to_numpy(dtype=object), _NUMBER):
+            counts = numbers_only
+        else:
+            words = []
         counts = counts.sort_values(ascending=False, kind="stable")
         values = counts.index.to_numpy(dtype=object)
         whole = bool(len(values)) and all_match(values, _INTEGER)
         numeric = bool(len(values)) and all_match(values, _NUMBER)
         numbers = values.astype(np.float64) if numeric else None
-        return cls(name, rows, values, np.asarray(counts, dtype=np.int64), numbers, whole)
+        return cls(name, rows, values, np.asarray(counts, dtype=np.int64), numbers, whole, words=tuple(words))
+
+    @classmethod
+    def of_parts(cls, name: str, rows: int, parts: Sequence[pa.ChunkedArray], delimiter: str) -> ColumnProfile:
+        """Make a profile of the blocks of a column."""
+        blocks = [distinct_values(part) for part in parts]
+        texts = [distinct for distinct, _ in blocks if pa.types.is_string(distinct.type)]
+        trimmed = pc.utf8_trim_whitespace(pa.chunked_array(texts, type=pa.string())).unique().drop_null()
+        form = guess_form(trimmed.to_numpy(zero_copy_only=False), delimiter) if len(texts) == len(blocks) else PLAIN
+        counts = [_counts(distinct, index, form) for distinct, index in blocks]
+        found = cls.of(name, rows, pd.concat(counts).groupby(level=0, sort=False).sum())
+        words = found.words
+        if form.is_number:
+            words = tuple(words_among(trimmed.to_pylist()))
+        return replace(found, form=form, words=words, rounded=sum(rounded_ids(*block) for block in blocks))
 
     def parts(self) -> tuple[ColumnProfile, int] | None:
         """Return the profile of the parts between `SEPARATOR`, and their largest number in a value.
@@ -196,11 +224,12 @@ def look_at(table: Path) -> Sample:
     rows = sum(block.num_rows for block in blocks)
     if not rows:
         raise UserError(f"{sources[0]}: got a header and no row, expected some thousand rows")
-    counts = {name: _counts([block.column(name) for block in blocks]) for name in columns.texts}
-    if sources[0].ending not in PARQUET_ENDINGS and (words := _missing_words(counts.values())):
-        spec = spec.model_copy(update={"missing": ("", *words)})
-        counts = {name: each.drop(words, errors="ignore") for name, each in counts.items()}
-    profiles = tuple(ColumnProfile.of(name, rows, each) for name, each in counts.items())
+    profiles = tuple(
+        ColumnProfile.of_parts(name, rows, [block.column(name) for block in blocks], spec.delimiter)
+        for name in columns.texts
+    )
+    forms = {each.name: each.form for each in profiles if each.form != PLAIN}
+    spec = spec.model_copy(update={"columns": forms})
     row_numbers = frozenset(
         each.name
         for each in profiles
@@ -298,24 +327,9 @@ def _first_rows(
     return blocks, True
 
 
-def _counts(parts: Sequence[pa.ChunkedArray]) -> pd.Series[int]:
+def _counts(distinct: pa.Array, index: Integers, form: ColumnForm) -> pd.Series[int]:
     """Return the number of rows of each distinct value, by its canonical text."""
-    counted: list[pd.Series[int]] = []
-    for part in parts:
-        texts = coded(part)
-        counts = texts.counts()
-        there = counts > 0
-        counted.append(pd.Series(counts[there], index=pd.Index(texts.values[there], dtype=object)))
-    return pd.concat(counted).groupby(level=0, sort=False).sum()
-
-
-def _missing_words(columns: Iterable[pd.Series[int]]) -> list[str]:
-    """Return the words that stand for a missing number: without them, a column has only numbers."""
-    found: set[str] = set()
-    for counts in columns:
-        values = counts.index.to_numpy(dtype=object)
-        words = _MISSING_WORDS & set(values)
-        others = values[~np.isin(values, list(words))]
-        if words and len(others) and all_match(others, _NUMBER):
-            found |= words
-    return sorted(found)
+    texts = of_texts(plain_numbers(distinct, form) if form.is_number else distinct, index, PLAIN)
+    counts = texts.counts()
+    there = counts > 0
+    return pd.Series(counts[there], index=pd.Index(texts.values[there], dtype=object))

@@ -4,10 +4,7 @@ A column is held as its distinct values and an index into them, so that text is 
 of every table stands for missing, unseen, rare and out-of-range values. The encoders of this module work on texts;
 `hashes` has those that work on hashes of texts.
 
-Every value has one canonical text, whatever its type in the file: surrounding white space is removed, and integers are
-written without the sign ``+``, leading zeros or a fraction of zeros. So 5, 5.0, "5", " 5" and "005" are one value, and
-"5.5" and "5a" are two others. Fractions keep their text: "5.5" and "5.50" are two values. Encoders and hashes see
-canonical texts only.
+Encoders and hashes see canonical texts only (`spelling`).
 """
 
 from __future__ import annotations
@@ -22,7 +19,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
+from pfmsmtrec_flwr.data.schema.spelling import canonical, canonical_texts
 from pfmsmtrec_flwr.data.schema.values import Scalar
 
 Texts: TypeAlias = npt.NDArray[np.object_]
@@ -31,8 +30,6 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 NO_HASH = 0
 """Hash that stands for a missing value; no text has it."""
-
-_EXACT_INTEGERS = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,30 +118,36 @@ class Vocabulary:
         return self._index.get_indexer(pd.Index(values, dtype=object)).astype(np.int64) + 1
 
 
-def coded(array: pa.Array | pa.ChunkedArray) -> CodedColumn:
-    """Split a column of any type into distinct canonical texts and an index."""
+def coded(array: pa.Array | pa.ChunkedArray, form: ColumnForm = PLAIN) -> CodedColumn:
+    """Split a column of any type into distinct canonical texts and an index, without the words of `form.missing`."""
+    return without(of_texts(*distinct_values(array), form), form.missing, form)
+
+
+def of_texts(distinct: pa.Array, index: Integers, form: ColumnForm) -> CodedColumn:
+    """Return the column of distinct values of any type and an index into them, -1 for a missing value."""
+    texts = canonical_texts(distinct, form)
+    values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
+    missing = np.asarray(texts.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    return as_missing(CodedColumn(values, index), missing)
+
+
+def distinct_values(array: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, Integers]:
+    """Return the distinct values of a column as they are, and each row's index into them; -1 for null."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
-    texts = _canonical(array.dictionary)
-    index = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-    values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
-    return _as_missing(
-        CodedColumn(values, index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    distinct = (
+        array.dictionary.cast(pa.string()) if pa.types.is_large_string(array.dictionary.type) else array.dictionary
     )
+    return distinct, pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
 
 
-def canonical(value: Scalar) -> str:
-    """Return the canonical text of a value in a schema."""
-    return str(_canonical(pa.array([value]))[0].as_py())
-
-
-def without(column: CodedColumn, sentinels: tuple[Scalar, ...]) -> CodedColumn:
+def without(column: CodedColumn, sentinels: tuple[Scalar, ...], form: ColumnForm = PLAIN) -> CodedColumn:
     """Make the values in `sentinels` missing."""
     if not sentinels:
         return column
-    return _as_missing(column, is_one_of(column.values, [canonical(value) for value in sentinels]))
+    return as_missing(column, is_one_of(column.values, [canonical(value, form) for value in sentinels]))
 
 
 def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -159,21 +162,25 @@ def are_clock_times(values: Texts) -> npt.NDArray[np.bool_]:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def transformed(column: CodedColumn, transform: str) -> CodedColumn:
+def transformed(column: CodedColumn, transform: str, form: ColumnForm = PLAIN) -> CodedColumn:
     """Apply a field's transform to its texts: one of those of `FieldSection`."""
     if transform == "none" or not len(column.values):
         return column
-    texts = _canonical(_TRANSFORMS[transform](pa.array(column.values, type=pa.string())))
-    values = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
-    return _as_missing(CodedColumn(values, column.index), np.asarray(texts.is_null().to_numpy(zero_copy_only=False)))
+    return of_texts(_TRANSFORMS[transform](pa.array(column.values, type=pa.string())), column.index, form)
 
 
-def declared_encoder(spec: FieldSection) -> Encoder | None:
-    """Return the encoder of a field that its schema declares in full; None for a field that is encoded by hashes."""
+def declared_encoder(spec: FieldSection, form: ColumnForm = PLAIN) -> Encoder | None:
+    """Return the encoder of a field that its schema declares in full; None for a field that is encoded by hashes.
+
+    Parameters
+    ----------
+    spec, form
+        Section of the field, and the form of its column.
+    """
     if spec.identity is not None:
         return Identity(spec.identity.size)
     if spec.values is not None:
-        texts = list(dict.fromkeys(canonical(value) for value in spec.values))
+        texts = list(dict.fromkeys(canonical(value, form) for value in spec.values))
         return Vocabulary(np.array(texts, dtype=object))
     if spec.bands is not None:
         return NumberBands(spec.bands)
@@ -205,32 +212,8 @@ _TRANSFORMS: dict[str, Callable[[pa.Array], pa.Array]] = {
 }
 
 
-def _canonical(values: pa.Array) -> pa.Array:
-    """Return the canonical texts of distinct values; null for white space, not-a-number and null."""
-    if pa.types.is_floating(values.type):
-        values = _float_texts(values)
-    elif not pa.types.is_string(values.type):
-        values = values.cast(pa.string())
-    texts = pc.utf8_trim_whitespace(values)
-    odd = pc.fill_null(pc.match_substring_regex(texts, r"^(?:[-+0]|$)|\."), False)  # the others are canonical
-    if pc.any(odd).as_py():
-        plain = pc.replace_substring_regex(texts.filter(odd), r"^\+?(-?)0*(\d+)(?:\.0*)?$", r"\1\2")
-        plain = pc.if_else(pc.equal(plain, "-0"), "0", plain)
-        plain = pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
-        texts = pc.replace_with_mask(texts, odd, plain)
-    return texts
-
-
-def _float_texts(values: pa.Array) -> pa.Array:
-    numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        whole = (np.abs(numbers) < _EXACT_INTEGERS) & (numbers == np.floor(numbers))
-    texts = np.array([repr(number) for number in numbers.tolist()], dtype=object)
-    texts[whole] = numbers[whole].astype(np.int64).astype(str)
-    return pa.array(texts, type=pa.string(), mask=np.isnan(numbers))
-
-
-def _as_missing(column: CodedColumn, gone: npt.NDArray[np.bool_]) -> CodedColumn:
+def as_missing(column: CodedColumn, gone: npt.NDArray[np.bool_]) -> CodedColumn:
+    """Make distinct values missing; `gone` says which, (distinct,)."""
     if not gone.any():
         return column
     values = column.values.copy()

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, Integers, Texts, coded, transformed, without
+from pfmsmtrec_flwr.data.encode.written_numbers import without_number_words
+from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, SeveralSection
 
 LIST_SEPARATOR = "\x1f"
@@ -47,7 +49,15 @@ class CodedLists:
         return np.append(self.surplus, 0)[self.index]
 
 
-def split_values(column: CodedColumn, spec: FieldSection, several: SeveralSection) -> CodedLists:
+def known_values(column: CodedColumn, spec: FieldSection, form: ColumnForm) -> CodedColumn:
+    """Return a column without the values that stand for a missing one in a field."""
+    known = without(column, spec.missing, form)
+    return without_number_words(known) if spec.needs_numbers else known
+
+
+def split_values(
+    column: CodedColumn, spec: FieldSection, several: SeveralSection, form: ColumnForm = PLAIN
+) -> CodedLists:
     """Split the texts of a column into their values, each with the field's transform.
 
     Missing values are left out, and so are values after the first `several.most`.
@@ -56,7 +66,7 @@ def split_values(column: CodedColumn, spec: FieldSection, several: SeveralSectio
     if several.separator is not None:
         texts = pc.replace_substring(texts, several.separator, LIST_SEPARATOR)
     parts = pc.split_pattern(texts, LIST_SEPARATOR)
-    single = transformed(without(coded(pc.list_flatten(parts)), spec.missing), spec.transform)
+    single = _single(coded(pc.list_flatten(parts), form), spec, form)
     known = single.index >= 0
     owner = pc.list_parent_indices(parts).to_numpy(zero_copy_only=False)[known].astype(np.int64)
     place = np.arange(len(owner)) - np.searchsorted(owner, owner)
@@ -67,12 +77,14 @@ def split_values(column: CodedColumn, spec: FieldSection, several: SeveralSectio
     return CodedLists(single.values, members, column.index, surplus)
 
 
-def gathered_values(columns: Sequence[CodedColumn], spec: FieldSection, most: int) -> CodedLists:
+def gathered_values(
+    columns: Sequence[CodedColumn], spec: FieldSection, most: int, form: ColumnForm = PLAIN
+) -> CodedLists:
     """Gather the values of several columns, each with the field's transform.
 
     Missing values are left out, and so are values after the first `most`.
     """
-    single = [transformed(without(column, spec.missing), spec.transform) for column in columns]
+    single = [_single(column, spec, form) for column in columns]
     starts = np.cumsum([0, *(len(column.values) for column in single)])
     places = [
         np.where(column.index < 0, -1, column.index + start) for column, start in zip(single, starts, strict=False)
@@ -83,3 +95,7 @@ def gathered_values(columns: Sequence[CodedColumn], spec: FieldSection, most: in
     members[:, : grid.shape[1]] = grid[:, :most]
     values = np.concatenate([column.values for column in single])
     return CodedLists(values, members, np.arange(len(grid)), (grid[:, most:] >= 0).sum(axis=1))
+
+
+def _single(column: CodedColumn, spec: FieldSection, form: ColumnForm) -> CodedColumn:
+    return transformed(known_values(column, spec, form), spec.transform, form)

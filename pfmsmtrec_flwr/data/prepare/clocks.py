@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, Integers, Texts, canonical
+from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, Integers, Texts
 from pfmsmtrec_flwr.data.encode.times import (
     NO_DAY,
     Points,
@@ -22,6 +22,7 @@ from pfmsmtrec_flwr.data.encode.times import (
 )
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.schema.spelling import canonical
 from pfmsmtrec_flwr.data.schema.time_section import EPOCH_FORMS, TimeSection
 from pfmsmtrec_flwr.data.schema.values import Scalar
 from pfmsmtrec_flwr.errors import UserError

@@ -18,22 +18,23 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     CodedColumn,
     Encoder,
     are_clock_times,
-    canonical,
     declared_encoder,
     hash_texts,
     is_one_of,
     transformed,
     without,
 )
-from pfmsmtrec_flwr.data.encode.several import CodedLists, gathered_values, split_values
+from pfmsmtrec_flwr.data.encode.several import CodedLists, gathered_values, known_values, split_values
 from pfmsmtrec_flwr.data.encode.times import part_of
 from pfmsmtrec_flwr.data.prepare.clocks import Clock
 from pfmsmtrec_flwr.data.prepare.splits import ByRow, ByUserTime, Splitter
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.tables import LIST_ENDINGS
+from pfmsmtrec_flwr.data.schema.column_form import ColumnForm
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection, SeveralSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
+from pfmsmtrec_flwr.data.schema.spelling import canonical
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
 from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection
 from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, NO_USER
@@ -78,6 +79,8 @@ class Output:
         Largest number of values of a row; None for a column of one value.
     others
         Further columns of the same table.
+    exact
+        True if a rounded number would be another value, as of an id.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Output:
     number: bool = False
     width: int | None = None
     others: tuple[str, ...] = ()
+    exact: bool = False
 
 
 def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitter) -> list[Output]:
@@ -107,11 +111,14 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     wanted = [
         (name, task) for name, task in schema.tasks.items() if any(has(task.scenarios, each) for each in scenarios)
     ]
-    found += [_label(name, task) for name, task in wanted]
+    found += [_label(name, task, schema.form_of(task.column)) for name, task in wanted]
     for name, spec in schema.fields.items():
         if any(has(spec.scenarios, each) for each in scenarios):
-            time = schema.times.get(spec.column or name)
-            found += [_field(name, spec, time)] if spec.several is None else _lists(name, spec, spec.several)
+            form, time = schema.form_of(spec.columns(name)[0]), schema.times.get(spec.column or name)
+            if spec.several is None:
+                found.append(_field(name, spec, form, time))
+            else:
+                found += _lists(name, spec, spec.several, form)
     for name, number in schema.numeric.items():
         if any(has(number.scenarios, each) for each in scenarios):
             found.append(_number(name, number))
@@ -140,7 +147,9 @@ def label_output(task: str) -> str:
 
 def key_output(column: str) -> Output:
     """Return the output for the hashed key of a join."""
-    return Output(f"key:{column}", column, "uint64", NO_HASH, lambda chunk: _hashed(chunk.coded(column), _KEY_SEED))
+    return Output(
+        f"key:{column}", column, "uint64", NO_HASH, lambda chunk: _hashed(chunk.coded(column), _KEY_SEED), exact=True
+    )
 
 
 def is_hashed(spec: FieldSection) -> bool:
@@ -151,7 +160,8 @@ def is_hashed(spec: FieldSection) -> bool:
 def _scenario(schema: DatasetSchema, scenarios: Sequence[str], column: str) -> Output:
     if schema.scenario.bands is not None:
         return _bands(schema.scenario, scenarios, column)
-    named = {canonical(value): name for value, name in (schema.scenario.values or {}).items()}
+    form = schema.form_of(column)
+    named = {canonical(value, form): name for value, name in (schema.scenario.values or {}).items()}
     place = {value: scenarios.index(name) for value, name in named.items() if name in scenarios}
 
     def make(chunk: Chunk) -> Array:
@@ -197,16 +207,16 @@ def _user(column: str) -> Output:
         numbers = (hash_texts(texts.values, _USER_SEED) >> np.uint64(1)).astype(np.int64)
         return texts.lookup(numbers, NO_USER)
 
-    return Output(USER, column, "int64", NO_USER, make)
+    return Output(USER, column, "int64", NO_USER, make, exact=True)
 
 
-def _label(name: str, task: TaskSection) -> Output:
+def _label(name: str, task: TaskSection, form: ColumnForm) -> Output:
     if task.at_least is not None:
         return _threshold(name, task, task.at_least)
-    yes, no = [canonical(value) for value in task.positive], [canonical(value) for value in task.negative]
+    yes, no = ([canonical(value, form) for value in values] for values in (task.positive, task.negative))
 
     def make(chunk: Chunk) -> Array:
-        texts = without(chunk.coded(task.column), task.missing)
+        texts = without(chunk.coded(task.column), task.missing, form)
         labels = np.where(is_one_of(texts.values, no), 0, WRONG_LABEL).astype(np.uint8)
         labels[is_one_of(texts.values, yes)] = 1
         return texts.lookup(labels, MISSING_LABEL)
@@ -223,61 +233,65 @@ def _threshold(name: str, task: TaskSection, at_least: float) -> Output:
     return Output(label_output(name), task.column, "uint8", MISSING_LABEL, make, number=True)
 
 
-def _field(name: str, spec: FieldSection, time: TimeSection | None) -> Output:
+def _field(name: str, spec: FieldSection, form: ColumnForm, time: TimeSection | None) -> Output:
     column = spec.column or name
 
     def texts_of(chunk: Chunk) -> CodedColumn:
-        texts = without(chunk.coded(column), spec.missing)
+        texts = known_values(chunk.coded(column), spec, form)
         if time is not None and spec.transform in TIME_PARTS:
             return CodedColumn(part_of(Clock(column, time).points(chunk, texts), spec.transform), texts.index)
         if spec.transform == "hour" and (odd := texts.lookup(~are_clock_times(texts.values), False)).any():
             expected = "expected a number such as 2359: name it in missing, or state the column's form under times"
             raise chunk.error(column, odd, expected)
-        return transformed(texts, spec.transform)
+        return transformed(texts, spec.transform, form)
 
-    dtype, missing, make = _encoded(spec, texts_of)
-    return Output(field_output(name), column, dtype, missing, make)
+    dtype, missing, make = _encoded(spec, form, texts_of)
+    return Output(field_output(name), column, dtype, missing, make, exact=_is_exact(spec))
 
 
-def _lists(name: str, spec: FieldSection, several: SeveralSection) -> list[Output]:
+def _is_exact(spec: FieldSection) -> bool:
+    return is_hashed(spec) or spec.values is not None
+
+
+def _lists(name: str, spec: FieldSection, several: SeveralSection, form: ColumnForm) -> list[Output]:
     """Return the output of a field of several values, and the output of how many of a row's values are left out."""
 
     def lists_of(chunk: Chunk) -> CodedLists:
-        return chunk.lists(name, lambda: _coded_lists(chunk, name, spec, several))
+        return chunk.lists(name, lambda: _coded_lists(chunk, name, spec, several, form))
 
     column, *others = spec.columns(name)
-    dtype, missing, make = _encoded(spec, lists_of)
+    dtype, missing, make = _encoded(spec, form, lists_of)
     field = Output(field_output(name), column, dtype, missing, make, width=several.most, others=tuple(others))
     left_out = Output(left_out_output(name), column, "int32", 0, lambda chunk: lists_of(chunk).left_out())
     return [field, left_out]
 
 
-def _coded_lists(chunk: Chunk, name: str, spec: FieldSection, several: SeveralSection) -> CodedLists:
+def _coded_lists(chunk: Chunk, name: str, spec: FieldSection, several: SeveralSection, form: ColumnForm) -> CodedLists:
     columns = spec.columns(name)
     if several.flags is not None:
-        return gathered_values([_flagged(chunk, column) for column in columns], spec, several.most)
+        return gathered_values([_flagged(chunk, column) for column in columns], spec, several.most, form)
     if several.columns is not None:
-        return gathered_values([chunk.coded(column) for column in columns], spec, several.most)
+        return gathered_values([chunk.coded(column) for column in columns], spec, several.most, form)
     if several.separator is None and chunk.source.ending not in LIST_ENDINGS:
         raise UserError(f"{chunk.source}: field '{name}' needs several.separator: only Parquet files have lists")
-    return split_values(chunk.coded(columns[0]), spec, several)
+    return split_values(chunk.coded(columns[0]), spec, several, form)
 
 
 def _flagged(chunk: Chunk, column: str) -> CodedColumn:
     """Return a column that has its own name as value where it is 1, and is missing elsewhere."""
     flags = chunk.coded(column)
-    odd = flags.lookup(~is_one_of(flags.values, ["0", "1"]), False)
+    odd = flags.lookup(~is_one_of(flags.values, ["0", "1", "false", "true"]), False)
     if odd.any():
         raise chunk.error(column, odd, "expected a flag 0 or 1")
-    set_there = flags.lookup(is_one_of(flags.values, ["1"]), False)
+    set_there = flags.lookup(is_one_of(flags.values, ["1", "true"]), False)
     return CodedColumn(np.array([canonical(column)], dtype=object), np.where(set_there, 0, -1))
 
 
 def _encoded(
-    spec: FieldSection, texts_of: Callable[[Chunk], CodedColumn | CodedLists]
+    spec: FieldSection, form: ColumnForm, texts_of: Callable[[Chunk], CodedColumn | CodedLists]
 ) -> tuple[str, int, Callable[[Chunk], Array]]:
     """Return the type of a field's output, its missing value, and the function that derives it."""
-    encoder = declared_encoder(spec)
+    encoder = declared_encoder(spec, form)
     if encoder is not None:
         return "int32", 0, lambda chunk: _rows(texts_of(chunk), encoder)
     seed = spec.hash.seed if spec.hash is not None else _VOCABULARY_SEED
@@ -287,7 +301,12 @@ def _encoded(
 def _number(name: str, spec: NumericSection) -> Output:
     column = spec.column or name
     return Output(
-        number_output(name), column, "float64", np.nan, lambda chunk: prepared_numbers(chunk, column, spec), number=True
+        number_output(name),
+        column,
+        "float64",
+        np.nan,
+        lambda chunk: prepared_numbers(chunk, column, spec),
+        number=not spec.missing_words,  # words are in texts only
     )
 
 
@@ -308,12 +327,12 @@ def prepared_numbers(chunk: Chunk, column: str, spec: NumericSection) -> npt.NDA
     UserError
         A text is not a number, a number is too large, or a value for log1p is negative.
     """
-    values = chunk.numbers(column)
+    values = chunk.numbers(column, spec.missing_words)
     odd = ~(np.abs(values) <= _LARGEST)  # not-a-number too
-    if spec.missing:
-        odd |= np.isin(values, spec.missing)
+    if spec.missing_numbers:
+        odd |= np.isin(values, spec.missing_numbers)
     if odd.any():
-        known = np.isfinite(values) & ~np.isin(values, spec.missing)
+        known = np.isfinite(values) & ~np.isin(values, spec.missing_numbers)
         values = np.where(known, values, np.nan)
         if spec.clip is None and (odd & known).any():
             raise chunk.error(column, odd & known, f"expected at most {_LARGEST:g}: name it in missing, or clip")

@@ -47,7 +47,8 @@ def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, da
 def _table_rows(schema: DatasetSchema, name: str, learned: Learned) -> int:
     if name in learned.encoders:
         return learned.encoders[name].size
-    encoder = declared_encoder(schema.fields[name])
+    spec = schema.fields[name]
+    encoder = declared_encoder(spec, schema.form_of(spec.columns(name)[0]))
     if encoder is None:
         raise ValueError(f"field '{name}' has no encoder")
     return encoder.size

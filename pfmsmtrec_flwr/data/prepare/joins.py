@@ -6,6 +6,7 @@ memory, 16 bytes per row. So a side table may be larger than memory, and the mai
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pfmsmtrec_flwr.data.encode.encoders import NO_HASH
 from pfmsmtrec_flwr.data.encode.hashes import Hashes
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
+from pfmsmtrec_flwr.data.prepare.rounded_ids import columns_of_ids, warn_of_rounded_ids
 from pfmsmtrec_flwr.data.prepare.spool import Spool, SpoolWriter
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.chunks import Chunk
@@ -153,10 +155,13 @@ class SideTable:
         title = f"reading {self.sources[0].name}"
         with SpoolWriter(folder, layout) as writer, progress_bar(title, total, wanted=progress) as advance:
             for source in self.sources:
+                rounded: Counter[str] = Counter()
                 for block in read_blocks(source, self.join, wanted, advance):
                     chunk = Chunk.of(source, self.join, block)
                     made: Mapping[str, Array] = {output.name: output.make(chunk) for output in self.outputs}
                     writer.append({_KEY: key.make(chunk), **made})
+                    rounded += Counter(chunk.rounded(columns_of_ids([key, *self.outputs])))
+                warn_of_rounded_ids(source, rounded)
             if not writer.rows:
                 raise UserError(f"{self.sources[0]}: the table is empty")
             return writer.finish()

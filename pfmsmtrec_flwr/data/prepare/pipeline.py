@@ -246,8 +246,7 @@ class _Job:
             if spec.unlabelled == "refuse":
                 wrong[mine] |= labels[mine] == MISSING_LABEL
             if wrong.any():
-                words = f"a label {', '.join(map(str, spec.negative))} or {', '.join(map(str, spec.positive))}"
-                expected = words if spec.at_least is None else f"a number, for the label of the task '{task}'"
+                expected = spec.expected if spec.at_least is None else f"a number, for the label of the task '{task}'"
                 missing = labels[np.argmax(wrong)] == MISSING_LABEL
                 remedy = f" (or tasks.{task}.unlabelled: skip, where labels may be missing)" if missing else ""
                 raise rows.error(by_name[label_output(task)], wrong, f"expected {expected}{remedy}")

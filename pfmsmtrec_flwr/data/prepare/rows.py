@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.joins import SideTable, columns_of
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
+from pfmsmtrec_flwr.data.prepare.rounded_ids import columns_of_ids, warn_of_rounded_ids
 from pfmsmtrec_flwr.data.read.blocks import Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.diagnosis import missing_column
@@ -49,11 +51,14 @@ class DerivedRows:
         Outputs by name, each (n,).
     origin
         Row of the chunk for each of them; None means the same rows as in the chunk.
+    rounded
+        Number of rounded ids of the chunk by column.
     """
 
     chunk: Chunk
     arrays: dict[str, Array]
     origin: npt.NDArray[np.int64] | None
+    rounded: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.chunk) if self.origin is None else len(self.origin)
@@ -126,12 +131,15 @@ class Reader:
         keys = [key_output(side.join.key) for side in sides]
         distinct = {key.name: key for key in keys}  # several side tables may have the same key
         table, source = self.schema.table, part.source
+        rounded: Counter[str] = Counter()
         with progress_bar(f"reading {source.name}", source.size(), wanted=self._progress) as advance:
             tasks = block_tasks(source, table, columns_of([*own, *distinct.values()]), advance)
             made = [*own, *distinct.values()]
             for rows in in_order(partial(_derived, source, table, made, task) for task in tasks):
+                rounded += Counter(rows.rounded)
                 hashes = {name: rows.arrays.pop(name) for name in distinct}
                 yield _joined(rows, [hashes[key.name] for key in keys], sides)
+        warn_of_rounded_ids(source, rounded)
 
     def refuse_unmatched(self) -> None:
         """Refuse side tables without any match. Call it after all files are read.
@@ -230,7 +238,8 @@ def _derived(
     source: SourceFile, table: TableSection, outputs: Sequence[Output], task: Callable[[], Block]
 ) -> DerivedRows:
     chunk = Chunk.of(source, table, task())
-    return DerivedRows(chunk, {output.name: output.make(chunk) for output in outputs}, None)
+    arrays = {output.name: output.make(chunk) for output in outputs}
+    return DerivedRows(chunk, arrays, None, chunk.rounded(columns_of_ids(outputs)))
 
 
 def _joined(rows: DerivedRows, keys: Sequence[npt.NDArray[np.uint64]], sides: Sequence[SideTable]) -> DerivedRows:

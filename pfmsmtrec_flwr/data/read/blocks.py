@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -34,6 +34,11 @@ class ColumnSelection:
     def all(self) -> tuple[str, ...]:
         """Return every name once."""
         return tuple(dict.fromkeys((*self.texts, *self.numbers)))
+
+    def with_texts(self, names: Iterable[str]) -> ColumnSelection:
+        """Return the selection in which columns of numbers among `names` are read as text."""
+        moved = [name for name in names if name in self.numbers and name not in self.texts]
+        return replace(self, texts=(*self.texts, *moved))
 
     def type_of(self, name: str) -> pa.DataType:
         """Return the type of a column; a column in both is read as text."""

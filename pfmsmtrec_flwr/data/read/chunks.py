@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, coded
+from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, Integers, Texts, distinct_values, of_texts, without
 from pfmsmtrec_flwr.data.encode.several import CodedLists
+from pfmsmtrec_flwr.data.encode.written_numbers import plain_numbers, rounded_ids, stands_for_no_number
 from pfmsmtrec_flwr.data.read.blocks import NUMBER, Block
-from pfmsmtrec_flwr.data.read.diagnosis import header_hint
+from pfmsmtrec_flwr.data.read.diagnosis import header_hint, number_hint
 from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
@@ -29,6 +32,7 @@ class Chunk:
     """Function that returns the line of the first row, counted from 1, header included."""
     columns: Mapping[str, pa.ChunkedArray]
     rows: int
+    _distinct: dict[str, tuple[pa.Array, Integers]] = field(default_factory=dict, repr=False)
     _coded: dict[str, CodedColumn] = field(default_factory=dict, repr=False)
     _lists: dict[str, CodedLists] = field(default_factory=dict, repr=False)
 
@@ -42,10 +46,33 @@ class Chunk:
         return self.rows
 
     def coded(self, name: str) -> CodedColumn:
-        """Return a column as distinct canonical texts and an index."""
+        """Return a column as distinct canonical texts and an index.
+
+        Raises
+        ------
+        UserError
+            A text is not a number in the form of the column.
+        """
         if name not in self._coded:
-            self._coded[name] = coded(self.columns[name])
+            self._coded[name] = self._in_form(name, self.table.form_of(name))
         return self._coded[name]
+
+    def rounded(self, names: Iterable[str]) -> dict[str, int]:
+        """Count the rounded ids of each column of ids, if it holds some; see `rounded_ids`."""
+        counts = {name: rounded_ids(*self._distinct[name]) for name in names}
+        return {name: count for name, count in counts.items() if count}
+
+    def _in_form(self, name: str, form: ColumnForm) -> CodedColumn:
+        distinct, index = self._distinct[name] = distinct_values(self.columns[name])
+        column = without(of_texts(distinct, index, form), form.missing, form)
+        if not (form.is_number and pa.types.is_string(distinct.type)):
+            return column
+        plain = plain_numbers(distinct, form)
+        unread = np.asarray(plain.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+        wrong = unread & (column.counts() > 0) & ~np.isnan(_parsed(column.values))  # a number in another form
+        if wrong.any():
+            raise self.error(name, column.lookup(wrong, False), f"expected a number such as {form.example}")
+        return of_texts(pc.if_else(plain.is_null(), distinct, plain), column.index, PLAIN)
 
     def lists(self, name: str, make: Callable[[], CodedLists]) -> CodedLists:
         """Return the lists of a field, which are made once."""
@@ -53,8 +80,15 @@ class Chunk:
             self._lists[name] = make()
         return self._lists[name]
 
-    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+    def numbers(self, name: str, missing: Sequence[str] = ()) -> npt.NDArray[np.float64]:
         """Return a column as numbers (n,); missing values are not-a-number.
+
+        Parameters
+        ----------
+        name
+            Name of the column.
+        missing
+            Words that stand for a missing value, beside `NUMBER_WORDS` and those of the column's form.
 
         Raises
         ------
@@ -63,11 +97,13 @@ class Chunk:
         """
         column = self.columns[name]
         if pa.types.is_dictionary(column.type):
-            text = self.coded(name)
-            parsed = np.asarray(pd.to_numeric(text.values, errors="coerce"), dtype=np.float64)
-            wrong = np.isnan(parsed) & (text.counts() > 0)
+            text = without(self.coded(name), tuple(missing))
+            parsed = _parsed(text.values)
+            wrong = np.isnan(parsed) & (text.counts() > 0) & ~stands_for_no_number(text.values)
             if wrong.any():
-                raise self.error(name, text.lookup(wrong, False), "expected a number")
+                form = self.table.form_of(name)
+                hint = f" such as {form.example}" if form.is_number else number_hint(text.values[wrong][0])
+                raise self.error(name, text.lookup(wrong, False), f"expected a number{hint}")
             return text.lookup(parsed, np.nan)
         values = column.cast(NUMBER).to_numpy(zero_copy_only=False)
         return np.asarray(values, dtype=np.float64)
@@ -80,6 +116,10 @@ class Chunk:
         row = int(np.flatnonzero(wrong)[0])
         line = self.first_line() + row
         got = self.columns[name][row].as_py()
-        shown = "an empty value" if got is None else f"'{got}'"
+        shown = "an empty value" if got in (None, "") else f"'{got}'"
         hint = header_hint(line, self.table)
         return UserError(f"{self.source}, line {line}, column '{name}': got {shown}, {expected}{hint}")
+
+
+def _parsed(texts: Texts) -> npt.NDArray[np.float64]:
+    return np.asarray(pd.to_numeric(texts, errors="coerce"), dtype=np.float64)

@@ -8,18 +8,20 @@ its piece alone (`diagnosis`).
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from pfmsmtrec_flwr.data.encode.written_numbers import MISSING_TEXTS
 from pfmsmtrec_flwr.data.read import diagnosis
 from pfmsmtrec_flwr.data.read.atomic_files import names_and_sequences, split_sequences
-from pfmsmtrec_flwr.data.read.blocks import Advance, Block, ColumnSelection
+from pfmsmtrec_flwr.data.read.blocks import TEXT, Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_pieces import Piece, line_at, pieces
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
@@ -78,8 +80,8 @@ def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, he
     convert = pacsv.ConvertOptions(
         include_columns=list(columns.all()),
         column_types={name: columns.type_of(name) for name in columns.all()},
-        null_values=list(table.missing),
-        strings_can_be_null=True,
+        null_values=list(MISSING_TEXTS),  # of numbers; in texts all words are values
+        strings_can_be_null=False,
         quoted_strings_can_be_null=True,
     )
     first_line = partial(line_at, source, piece.offset)
@@ -87,11 +89,24 @@ def _parse(source: SourceFile, table: TableSection, columns: ColumnSelection, he
         diagnosis.refuse_unclosed_quote(source, table, diagnosis.Lines(bytes(piece.data), first_line(), piece.last))
     try:
         rows = pacsv.read_csv(pa.py_buffer(piece.data), read, parse, convert, memory_pool=_POOL)
+        rows = _without_empty_texts(rows, columns.texts)
         return Block(split_sequences(rows, [name for name in header.sequences if name in columns.lists]), first_line)
     except pa.ArrowInvalid as error:
         numbers = [(name, names.index(name)) for name in columns.numbers if name not in columns.texts]
-        rows = diagnosis.Lines(bytes(piece.data), first_line(), piece.last)
-        raise diagnosis.explain(source, table, len(names), numbers, rows, error) from None
+        lines = diagnosis.Lines(bytes(piece.data), first_line(), piece.last)
+        raise diagnosis.explain(source, table, len(names), numbers, lines, error) from None
+
+
+def _without_empty_texts(rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return rows in whose columns of text `names` an empty text is null."""
+    for name in names:
+        chunks = []
+        for chunk in rows.column(name).chunks:
+            place = pc.index(chunk.dictionary, "").as_py()
+            known = chunk.indices if place < 0 else pc.if_else(pc.equal(chunk.indices, place), None, chunk.indices)
+            chunks.append(pa.DictionaryArray.from_arrays(known, chunk.dictionary))
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.chunked_array(chunks, type=TEXT))
+    return rows
 
 
 def _read_header(source: SourceFile, table: TableSection, stream: BinaryIO) -> _Header:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pfmsmtrec_flwr.data.encode.written_numbers import MISSING_TEXTS
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
 _SHOWN = 60
+_WRITTEN_NUMBER = re.compile(r"[-+]?(?:[^\w\s]|[A-Z]{3})?\s*[-+]?\d[\d.,'\u2019\s]*(?:[^\w\s]|[A-Z]{3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,13 @@ def refuse_repeated(source: SourceFile, names: Sequence[str]) -> None:
 def header_hint(line: int, table: TableSection) -> str:
     """Return a hint for an error in line 1, where an unexpected header may be."""
     return ": does the file begin with a header line? It must not" if line == 1 and table.header else ""
+
+
+def number_hint(text: str) -> str:
+    """Return a hint for a text that may be a number in a form of its own."""
+    if _WRITTEN_NUMBER.fullmatch(text.strip()):
+        return ": is it written so? State it in table.columns: decimal, thousands, signs"
+    return ""
 
 
 def explain(
@@ -159,8 +169,8 @@ def _wrong_row(
         count = "1 column" if len(row) == 1 else f"{len(row)} columns"
         return f": got {count}, expected {columns}{hint}"
     for name, place in numbers:
-        if row[place] not in table.missing and not _is_number(row[place]):
-            return f", column '{name}': got '{_shortened(row[place])}', expected a number"
+        if row[place] not in MISSING_TEXTS and not _is_number(row[place]):
+            return f", column '{name}': got '{_shortened(row[place])}', expected a number{number_hint(row[place])}"
     return None
 
 

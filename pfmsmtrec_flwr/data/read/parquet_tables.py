@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.encode.several import LIST_SEPARATOR
@@ -41,15 +40,13 @@ def parquet_tasks(
         size, rows = source.size(), max(1, parquet.metadata.num_rows)
         line = 1
         for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=list(columns.all())):
-            yield partial(_typed_block, source, table, columns, line, batch)
+            yield partial(_typed_block, source, columns, line, batch)
             line += batch.num_rows
             advance(size * batch.num_rows // rows)
 
 
-def _typed_block(
-    source: SourceFile, table: TableSection, columns: ColumnSelection, line: int, batch: pa.RecordBatch
-) -> Block:
-    typed = [_as_wanted(source, _without_missing(batch.column(name), table), name, columns) for name in columns.all()]
+def _typed_block(source: SourceFile, columns: ColumnSelection, line: int, batch: pa.RecordBatch) -> Block:
+    typed = [_as_wanted(source, batch.column(name), name, columns) for name in columns.all()]
     return Block(pa.Table.from_arrays(typed, names=list(columns.all())), lambda: line)
 
 
@@ -68,22 +65,11 @@ def _clear_parquet(source: SourceFile) -> Iterator[None]:
         raise UserError(f"cannot read {source}: {error}") from None
 
 
-def _without_missing(column: pa.Array, table: TableSection) -> pa.Array:
-    """Replace the texts that stand for a missing value by null, in a column of text."""
-    if pa.types.is_dictionary(column.type):
-        kept = _without_missing(column.dictionary, table)
-        return pa.DictionaryArray.from_arrays(column.indices, kept)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column
-    missing = pc.is_in(column, value_set=pa.array(table.missing, type=column.type))
-    return pc.if_else(missing, pa.scalar(None, type=column.type), column)
-
-
 def _as_wanted(source: SourceFile, column: pa.Array, name: str, columns: ColumnSelection) -> pa.Array:
     wanted = "text or plain values" if name in columns.texts else "numbers"
     try:
-        if name not in columns.texts:
-            return column.cast(NUMBER)
+        if name not in columns.texts and not _is_text(column.type):
+            return column.cast(NUMBER, safe=not pa.types.is_integer(column.type))  # integers beyond 2^53 are rounded
         if name in columns.lists and pa.types.is_nested(column.type):
             return _joined_lists(column)
         if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
@@ -91,6 +77,11 @@ def _as_wanted(source: SourceFile, column: pa.Array, name: str, columns: ColumnS
         return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(f"{source}, column '{name}': expected {wanted}, got {column.type} ({error})") from None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _joined_lists(column: pa.Array) -> pa.Array:

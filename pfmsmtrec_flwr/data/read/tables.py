@@ -56,4 +56,4 @@ def block_tasks(
         file and line. Errors within a block are raised by its call.
     """
     tasks = parquet_tasks if source.ending in PARQUET_ENDINGS else csv_tasks
-    return tasks(source, form_of(source, table), columns, advance)
+    return tasks(source, form_of(source, table), columns.with_texts(table.columns), advance)

@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 import pfmsmtrec_flwr
+from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
+from pfmsmtrec_flwr.data.schema.spelling import written_twice
 from pfmsmtrec_flwr.data.schema.split_sections import SplitSection
 from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
 from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection, TaskSection
 from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection
-from pfmsmtrec_flwr.data.schema.values import ColumnName, FieldName, FolderName, ScenarioNames, expand_columns
+from pfmsmtrec_flwr.data.schema.values import (
+    ColumnName,
+    FieldName,
+    FolderName,
+    Scalar,
+    ScenarioNames,
+    expand_columns,
+)
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
@@ -76,6 +86,7 @@ class DatasetSchema(Section):
             )
         self._check_times()
         self._check_labels()
+        self._check_spellings()
         self._check_marks()
         self._check_scenarios()
         self._check_negatives()
@@ -103,6 +114,31 @@ class DatasetSchema(Section):
         for name, columns in self.feature_columns().items():
             if both := labels.intersection(columns):
                 raise ValueError(f"'{name}' reads the label column '{min(both)}': the label would be a feature")
+
+    def _check_spellings(self) -> None:
+        """Refuse a value that is there twice in two spellings, and keys of a join in two forms."""
+        named: list[tuple[str, str, Iterable[Scalar]]] = [
+            (f"tasks.{name}", task.column, pair)
+            for name, task in self.tasks.items()
+            for pair in product(task.positive, task.negative)
+        ]
+        named += [
+            (f"fields.{name}.values", spec.columns(name)[0], spec.values)
+            for name, spec in self.fields.items()
+            if spec.values is not None
+        ]
+        if self.scenario.column is not None:
+            named.append(("scenario.values", self.scenario.column, self.scenario.values or ()))
+        for where, column, values in named:
+            if (both := written_twice(values, self.form_of(column))) is not None:
+                raise ValueError(
+                    f"{where}: '{both[0]}' and '{both[1]}' are one value: leave one out, or keep leading zeros apart "
+                    f"with table.columns: {{{column}: {{leading_zeros: keep}}}}"
+                )
+        for join in self.joins:
+            here, there = self.table.form_of(join.key), join.form_of(join.key_there or join.key)
+            if here.leading_zeros != there.leading_zeros:
+                raise ValueError(f"joins: the key '{join.key}' keeps leading zeros in one of its tables only")
 
     def _check_marks(self) -> None:
         names = self.scenario.names or ()
@@ -164,6 +200,14 @@ class DatasetSchema(Section):
         fields = {name: spec.columns(name) for name, spec in self.fields.items()}
         return fields | {name: (spec.column or name,) for name, spec in self.numeric.items()}
 
+    def form_of(self, column: str) -> ColumnForm:
+        """Return how the values of a column are written, in the main table or the first side table that says so."""
+        return next((table.columns[column] for table in (self.table, *self.joins) if column in table.columns), PLAIN)
+
+    def _zeros(self, field: str) -> list[str]:
+        kept = any(self.form_of(column).leading_zeros == "keep" for column in self.fields[field].columns(field))
+        return ["leading zeros kept"] if kept else []
+
     def units(self, chosen: Iterable[str]) -> list[tuple[str, ...]]:
         """Group the chosen scenarios by the files that they come from."""
         return [(name,) for name in chosen] if self.scenario.names else [tuple(chosen)]
@@ -175,7 +219,7 @@ class DatasetSchema(Section):
             "store_version": STORE_VERSION,
             "tasks": [[name, sorted(task.scenarios or ())] for name, task in self.tasks.items()],
             "fields": [
-                [name, "local"] if field.embedding == "local" else _agreed(name, field)
+                [name, "local"] if field.embedding == "local" else [*_agreed(name, field), *self._zeros(name)]
                 for name, field in self.fields.items()
             ],
             "numeric": [_agreed(name, spec) for name, spec in self.numeric.items()],

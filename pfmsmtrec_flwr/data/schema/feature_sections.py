@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.data.schema.choices import exactly_one
-from pfmsmtrec_flwr.data.schema.values import Bands, ColumnName, Scalars, ScenarioNames, expand_run
+from pfmsmtrec_flwr.data.schema.values import Bands, ColumnName, NumberOrWord, Scalars, ScenarioNames, expand_run
 from pfmsmtrec_flwr.validation import Section
 
 
@@ -79,7 +79,8 @@ class FieldSection(Section):
     several: SeveralSection | None = None
     """Set if a row may have several values, such as genres. Transform and missing then apply to each of them."""
     missing: Scalars = ()
-    """Values that stand for a missing value."""
+    """Values that stand for a missing value, such as -1 or unknown. Every other word is a value; with `identity` and
+    `bands`, which need numbers, NA, NULL and the like are missing."""
     embedding: Literal["local", "federated"]
     identity: IdentitySection | None = None
     hash: HashSection | None = None
@@ -105,6 +106,11 @@ class FieldSection(Section):
             raise ValueError("give either column, or columns or flags in several")
         return self
 
+    @property
+    def needs_numbers(self) -> bool:
+        """True if the values are numbers, so that words such as NA are missing."""
+        return self.identity is not None or self.bands is not None
+
     def columns(self, name: str) -> tuple[str, ...]:
         """Return the columns that the field called `name` is read from."""
         several = self.several
@@ -118,10 +124,21 @@ class NumericSection(Section):
     transform: Literal["none", "log1p"] = "none"
     clip: Annotated[tuple[float, float], Field(strict=False)] | None = None
     """Lowest and highest value, in the file's unit. Values are clipped before the transform."""
-    missing: Annotated[tuple[float, ...], Field(strict=False)] = ()
-    """Values that stand for a missing value, which becomes the mean."""
+    missing: Annotated[tuple[NumberOrWord, ...], Field(strict=False)] = ()
+    """Numbers and words that stand for a missing value, which becomes the mean. Empty texts, `NA`, `N/A`, `NaN`,
+    `NULL`, `None` and `\\N` do in any case."""
     scenarios: ScenarioNames | None = None
     """Scenarios that have the column; in others the value is missing. The default is all of them."""
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """Numbers that stand for a missing value."""
+        return tuple(value for value in self.missing if isinstance(value, float))
+
+    @property
+    def missing_words(self) -> tuple[str, ...]:
+        """Words that stand for a missing value."""
+        return tuple(value for value in self.missing if isinstance(value, str))
 
     @field_validator("clip")
     @classmethod

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from pfmsmtrec_flwr.data.schema.values import ColumnName, expand_run
+from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
+from pfmsmtrec_flwr.data.schema.values import ColumnName, expand_columns, expand_run
 from pfmsmtrec_flwr.validation import Section
 
 SCENARIO_MARK = "{scenario}"
@@ -28,8 +29,21 @@ class TableSection(Section):
     quote: OneCharacter = '"'
     header: Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
     """Names of the columns of CSV files without a header line. ``user_{2..33}`` stands for a run of names."""
-    missing: Annotated[tuple[str, ...], Field(strict=False)] = ("",)
-    """Texts that stand for a missing value in every column."""
+    columns: dict[ColumnName, ColumnForm] = Field(default_factory=dict)
+    """How the values of single columns are written. ``price_{1..3}`` stands for a run of columns."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words_of_columns(cls, document: Any) -> Any:
+        if not isinstance(document, dict):
+            return document
+        known = {key: value for key, value in document.items() if key != "missing"}
+        if document.get("missing", ("",)) not in ([], [""], (), ("",)):
+            raise ValueError(
+                "missing is for single columns, such as columns: {user_id: {missing: [unknown]}}, or in a field or "
+                "numeric column; where a number is expected NA, NULL, None and \\N are missing anyway"
+            )
+        return known | {"columns": expand_columns(known["columns"])} if "columns" in known else known
 
     @field_validator("header")
     @classmethod
@@ -38,6 +52,10 @@ class TableSection(Section):
         if len(set(names)) != len(names):
             raise ValueError("a column's name occurs twice")
         return names
+
+    def form_of(self, column: str) -> ColumnForm:
+        """Return how the values of a column are written."""
+        return self.columns.get(column, PLAIN)
 
 
 class JoinSection(TableSection):

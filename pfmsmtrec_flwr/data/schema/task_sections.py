@@ -16,8 +16,8 @@ class TaskSection(Section):
     """A task: the column of its label, and the values that mean yes and no, or the number from which it is yes."""
 
     column: ColumnName
-    positive: NonEmptyScalars = (1,)
-    negative: NonEmptyScalars = (0,)
+    positive: NonEmptyScalars = (1, "true")
+    negative: NonEmptyScalars = (0, "false")
     at_least: float | None = None
     """Number from which the label is 1. Each lower number is 0."""
     unlabelled: Literal["refuse", "skip"] = "refuse"
@@ -26,6 +26,15 @@ class TaskSection(Section):
     """Values that stand for a missing label, beside the empty one. With `at_least` they are numbers."""
     scenarios: ScenarioNames | None = None
     """Scenarios that have the task. The default is all of them."""
+
+    @property
+    def expected(self) -> str:
+        """Description of a valid label for messages."""
+        yes, no = (
+            values if key in self.model_fields_set else values[:1]
+            for key, values in (("positive", self.positive), ("negative", self.negative))
+        )
+        return f"a label {', '.join(map(str, no))} or {', '.join(map(str, yes))}"
 
     @model_validator(mode="after")
     def _disjoint(self) -> TaskSection:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -23,6 +25,19 @@ def _as_written(value: Any) -> Any:
 
 Scalar = Annotated[str | int | float, BeforeValidator(_as_written)]
 """Value of a column, as it is written: 1.50 is the text ``1.50``, true is the text ``true``."""
+
+
+def _number_or_word(value: Any) -> Any:
+    if value is None:
+        raise ValueError("expected a number or a word: write it in quotes")
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return number if math.isfinite(number := float(value)) else value
+    return value
+
+
+NumberOrWord = Annotated[float | str, BeforeValidator(_number_or_word)]
+"""Number, or a word in place of one."""
 Scalars = Annotated[tuple[Scalar, ...], Field(strict=False)]
 
 

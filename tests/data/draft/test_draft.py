@@ -169,7 +169,7 @@ def test_labels_that_are_true_or_false(tmp_path: Path) -> None:
     frame = shop()
     frame = frame.assign(clicked=frame.clicked == 1).drop(columns="bought")
     found = drafted(frame, tmp_path)
-    assert document(found)["tasks"] == {"clicked": {"column": "clicked", "positive": ["True"], "negative": ["False"]}}
+    assert document(found)["tasks"] == {"clicked": "clicked"}
     store = prepare(found.schema, tmp_path, tmp_path / "data")[0]
     assert store.positives("test")[0] == (frame.clicked & (frame.country == "DE") & (frame.day == "2024-01-08")).sum()
 
@@ -601,12 +601,85 @@ def test_words_for_a_missing_number(tmp_path: Path) -> None:
     frame = shop().astype({"price": object})
     frame.loc[frame.index % 5 == 0, "price"] = "NULL"
     found = drafted(frame, tmp_path)
-    assert document(found)["table"]["missing"] == ["", "NULL"]
-    assert document(found)["numeric"] == {"price": {"transform": "log1p"}}
+    assert document(found)["table"] == {"files": ["shop.csv"]}
+    assert document(found)["numeric"] == {"price": {"transform": "log1p", "missing": ["NULL"]}}
     assert "20 % missing" in found.text
     prepare(found.schema, tmp_path, tmp_path / "data")
     frame["kind"] = np.array(["NA", "EU"])[some(of=2)]  # text among texts is text
-    assert document(drafted(frame, tmp_path))["fields"]["kind"]["values"] == ["EU", "NA"]
+    found = drafted(frame, tmp_path)
+    assert document(found)["fields"]["kind"] == {"values": ["EU", "NA"], "embedding": "federated"}
+    assert "NA is a value: if it means missing, add missing: [NA]" in found.text
+
+
+def test_a_word_is_missing_in_its_own_column_only(tmp_path: Path) -> None:
+    """The country NA stays where a price is NA; see the rows that are prepared."""
+    country = np.array(["NA", "NL", "None"])[some(of=3)]
+    frame = shop(country=country).astype({"price": object, "customer_id": object, "hour": object})
+    for column, word in (("price", "NA"), ("customer_id", "NULL"), ("hour", "-")):
+        frame.loc[some(of=10, seed=len(column)) == 0, column] = word
+    found = drafted(frame, tmp_path)
+    assert document(found)["scenario"]["values"] == {"NA": "NA", "NL": "NL", "None": "None"}
+    assert document(found)["numeric"]["price"]["missing"] == ["NA"]
+    assert document(found)["fields"]["customer_id"]["missing"] == ["NULL"]
+    assert document(found)["fields"]["hour"]["missing"] == ["-"]
+    assert document(found)["table"]["columns"] == {"customer_id": {"missing": ["NULL"]}}
+    stores = prepare(found.schema, tmp_path, tmp_path / "data")
+    assert {store.scenario: sum(len(split.labels) for split in store.splits.values()) for store in stores} == {
+        name: int((country == name).sum()) for name in ("NA", "NL", "None")
+    }
+    assert [store.extra["rows_without_user"] for store in stores] == [
+        int((frame[country == store.scenario].customer_id == "NULL").sum()) for store in stores
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "example"),
+    [
+        (["1.234,50", "3,00", "12,5"], {"decimal": ",", "thousands": "."}, [1234.5, 3.0, 12.5]),
+        (["$1,234.50", "-$3", "$0.99"], {"thousands": ",", "signs": ["$"]}, [1234.5, -3.0, 0.99]),
+        (["12,5 %", "3 %", "0,25 %"], {"decimal": ",", "signs": ["%"]}, [12.5, 3.0, 0.25]),
+        (["1 234,5 €", "12,25 €", "n.a."], {"decimal": ",", "thousands": " ", "signs": ["€"]}, [1234.5, 12.25, None]),
+        (["1'234.5", "7.25", "1"], {"thousands": "'"}, [1234.5, 7.25, 1.0]),
+    ],
+)
+def test_numbers_as_people_write_them(
+    tmp_path: Path, values: list[str], form: dict[str, Any], example: list[float | None]
+) -> None:
+    chosen = some(of=3)
+    frame = shop(amount=np.array(values)[chosen]).drop(columns="price")
+    found = drafted(frame, tmp_path, sep=";")
+    assert document(found)["table"]["columns"] == {"amount": form}
+    amount = document(found)["numeric"]["amount"]
+    assert amount.get("missing", []) == [value for value in values if value == "n.a."]
+    assert "written like 1" in found.text
+    plain = frame.assign(amount=np.array(example, dtype=float)[chosen])
+    (tmp_path / "plain").mkdir()
+    plain.to_csv(tmp_path / "plain" / "shop.csv", index=False, sep=";")
+    own = found.schema.model_copy(update={"table": found.schema.table.model_copy(update={"columns": {}})})
+    stores = prepare(found.schema, tmp_path, tmp_path / "data")
+    others = prepare(own, tmp_path / "plain", tmp_path / "plain-data")
+    assert [store.checksums for store in stores] == [store.checksums for store in others]
+
+
+@pytest.mark.parametrize(
+    "values", [["12,7", "3", "4", "5"], ["1,2,3", "4"], ["10.0.0.123", "10.0.0.124"], ["a1,5", "2,5"]]
+)
+def test_lists_and_addresses_are_no_numbers(tmp_path: Path, values: list[str]) -> None:
+    frame = shop(odd=np.array(values)[some(of=len(values))])
+    assert "columns" not in document(drafted(frame, tmp_path))["table"]
+
+
+def test_ids_that_were_rounded_stay_ids_and_are_reported(tmp_path: Path) -> None:
+    ids = (2**53 + some(of=60) * 2).astype(np.int64)
+    for column in (ids.astype(float), pd.Series(ids.astype(float)).map(repr)):
+        frame = shop(item=column)
+        frame.to_parquet(tmp_path / "shop.parquet")
+        found = draft(tmp_path / "shop.parquet")
+        assert document(found)["fields"]["item"] == {"hash": {"buckets": 128}, "embedding": "federated"}
+        assert "3,000 ids were rounded when the file was written" in found.text
+    few = shop(code=(2**60 + some(of=5)))
+    few.to_parquet(tmp_path / "shop.parquet")
+    assert document(draft(tmp_path / "shop.parquet"))["fields"]["code"]["embedding"] == "local"
 
 
 def test_parquet_gives_the_same_but_for_the_file(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     CodedColumn,
     Encoder,
     Identity,
-    canonical,
     coded,
     declared_encoder,
     hash_texts,
@@ -27,6 +26,7 @@ from pfmsmtrec_flwr.data.encode.encoders import (
     without,
 )
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, VocabularySection
+from pfmsmtrec_flwr.data.schema.spelling import canonical
 
 
 def encode(column: CodedColumn, encoder: Encoder) -> np.ndarray:

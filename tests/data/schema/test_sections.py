@@ -81,9 +81,11 @@ def refuse(kind: type[Section], document: dict[str, Any], message: str) -> None:
 
 def test_defaults() -> None:
     join = JoinSection(files=("x",), key="user")
-    assert (join.how, join.key_there, join.delimiter, join.quote, join.missing) == ("left", None, ",", '"', ("",))
+    assert (join.how, join.key_there, join.delimiter, join.quote, join.columns) == ("left", None, ",", '"', {})
     task = TaskSection(column="click")
-    assert (task.positive, task.negative, task.scenarios) == ((1,), (0,), None)
+    assert (task.positive, task.negative, task.scenarios) == ((1, "true"), (0, "false"), None)
+    assert task.expected == "a label 0 or 1"
+    assert TaskSection(column="click", positive=("Y",), negative=("N", 0)).expected == "a label N, 0 or Y"
 
 
 @pytest.mark.parametrize(
