@@ -18,9 +18,9 @@ def warn_of_rounded_ids(source: SourceFile, counts: Mapping[str, int]) -> None:
     """Warn of each column of a file that holds rounded ids, with their number of rows."""
     for column, count in counts.items():
         logger.warning(
-            "%s, column '%s': %s rows hold ids of 16 digits or more as floating-point numbers, rounded when the file "
-            "was written: several ids may have become one, and the same id is another value in other files: write the "
-            "column as integers or as text",
+            "%s, column '%s': %s rows hold ids of 16 digits or more as floating-point numbers, which were rounded when "
+            "the file was written: ids may have become one, and differ from those in other files: write the column as "
+            "integers or as text",
             source,
             column,
             f"{count:,}",

@@ -132,8 +132,8 @@ class DatasetSchema(Section):
         for where, column, values in named:
             if (both := written_twice(values, self.form_of(column))) is not None:
                 raise ValueError(
-                    f"{where}: '{both[0]}' and '{both[1]}' are one value: leave one out, or keep leading zeros apart "
-                    f"with table.columns: {{{column}: {{leading_zeros: keep}}}}"
+                    f"{where}: '{both[0]}' and '{both[1]}' are one value: leave one out, or keep leading zeros with "
+                    f"table.columns: {{{column}: {{leading_zeros: keep}}}}"
                 )
         for join in self.joins:
             here, there = self.table.form_of(join.key), join.form_of(join.key_there or join.key)

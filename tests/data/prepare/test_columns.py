@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,125 @@ def test_numbers() -> None:
     got = made("number:price", [-1.0, -5.0, 99.0, 1e9, None, np.inf, -np.inf], numeric={"price": price})
     assert got == pytest.approx([nan, 0.0, np.log1p(99), np.log1p(100), nan, nan, nan], nan_ok=True)
     assert made("number:price", ["1.5", None, " 7", "7"]) == [1.5, nan, 7.0, 7.0]
+
+
+def in_form(form: dict[str, Any], values: list[Any]) -> Chunk:
+    """Rows of one column 'cents' in a form of its own."""
+    table = TableSection.model_validate({"files": ["log.csv"], "columns": {"cents": form}})
+    return replace(chunk(cents=values), table=table)
+
+
+@pytest.mark.parametrize(
+    ("form", "values", "expected"),
+    [
+        ({"decimal": ","}, ["1,5", "-2", " 3,25 ", None, "NA"], [1.5, -2.0, 3.25, None, None]),
+        ({"decimal": ",", "thousands": "."}, ["1.000", "1.234.567,5", "007"], [1000.0, 1234567.5, 7.0]),
+        ({"thousands": ","}, ["1,234.5", "1,23,456", "12", "1e3"], [1234.5, 123456.0, 12.0, 1000.0]),
+        ({"thousands": " "}, ["1 234", "1\u00a0234", "1\u202f234"], [1234.0] * 3),
+        (
+            {"signs": ["€", "EUR", "%"]},
+            ["€5", "5 EUR", "-€ 5", "€-5", "−5%", ".5 %"],
+            [5.0, 5.0, -5.0, -5.0, -5.0, 0.5],
+        ),
+        ({"decimal": ","}, [1.5, None], [1.5, None]),  # numbers of a Parquet file
+        ({"missing": ["unknown", -1]}, ["unknown", "-1.0", "null", "2"], [None, None, None, 2.0]),
+    ],
+)
+def test_numbers_in_the_form_of_their_column(
+    form: dict[str, Any], values: list[Any], expected: list[float | None]
+) -> None:
+    found = output("number:price").make(in_form(form, values)).tolist()
+    assert [None if np.isnan(number) else number for number in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "message"),
+    [
+        ({"decimal": ",", "thousands": "."}, "1.5", "got '1.5', expected a number such as 1.234,5"),
+        ({"thousands": ","}, "1,5", "got '1,5', expected a number such as 1,234.5"),
+        ({"decimal": ","}, "12.5", "got '12.5', expected a number such as 1234,5"),
+        ({"signs": ["$"]}, "5 €", "got '5 €', expected a number such as 1234.5 $"),
+        ({}, "1.234,50", "got '1.234,50', expected a number: is it written so? State it in table.columns: decimal"),
+        ({}, "5 €", "got '5 €', expected a number: is it written so?"),
+        ({}, "cheap", "got 'cheap', expected a number"),
+    ],
+)
+def test_numbers_of_another_form(form: dict[str, Any], value: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"^log\.csv, line 2, column 'cents': {re.escape(message)}"):
+        output("number:price").make(in_form(form, ["7", value]))
+
+
+def test_words_for_a_missing_number_of_one_numeric_column() -> None:
+    price = {"column": "cents", "missing": [-1, "unknown", "-2"]}
+    found = output("number:price", numeric={"price": price})
+    assert not found.number  # read as text, since numbers have no words
+    assert (
+        found.make(chunk(cents=["unknown", "-1", "-2.0", "NA", "3"])).tolist()[:4]
+        == [pytest.approx(np.nan, nan_ok=True)] * 4
+    )
+    with pytest.raises(UserError, match=r"line 1, column 'cents': got 'unknown', expected a number$"):
+        output("number:price").make(chunk(cents=["unknown"]))
+
+
+def test_a_form_holds_for_whatever_a_column_is_used_for() -> None:
+    fields = {
+        "cents": {"identity": {"size": 2000}, "embedding": "federated"},
+        "band": {"column": "cents", "bands": [1000], "embedding": "federated"},
+    }
+    tasks = {"dear": {"column": "cents", "at_least": 1000}}
+    labels = {"tasks": tasks, "numeric": {}}
+    changes = {"fields": fields, "numeric": {}}
+    rows = in_form({"decimal": ",", "thousands": "."}, ["1.000,00", "999,5", "NA", None])
+    assert output("field:cents", **changes).make(rows).tolist() == [1001, UNKNOWN, 0, 0]
+    assert output("field:band", **changes).make(rows).tolist() == [2, 1, 0, 0]
+    assert output("label:dear", **labels).make(rows).tolist() == [1, 0, WRONG_LABEL, WRONG_LABEL]
+
+
+ZEROS = {"files": ["log.csv"], "columns": {name: {"leading_zeros": "keep"} for name in ("country", "zip", "click")}}
+
+
+def test_leading_zeros_are_kept_where_the_schema_says_so() -> None:
+    changes: dict[str, Any] = {
+        "table": ZEROS,
+        "scenario": {"column": "country", "values": {1: "NL", "01": "ES"}},
+        "tasks": {"ctr": {"column": "click", "positive": ["01"], "negative": [1]}},
+        "fields": {
+            "zip": {"values": ["01", 1, "+1.0x"], "embedding": "federated"},
+            "part": {"column": "zip", "transform": "first", "hash": {"buckets": 5}, "embedding": "federated"},
+            "parts": {
+                "column": "zip",
+                "several": {"separator": ",", "most": 2},
+                "values": ["01", "1"],
+                "embedding": "federated",
+            },
+        },
+    }
+    table = TableSection.model_validate(ZEROS)
+    rows = replace(
+        chunk(country=["1", "01", " 01 ", "1.0"], zip=["01", "1", "01,1", "001"], click=["1", "01", "1", "01"]),
+        table=table,
+    )
+    assert output("scenario", **changes).make(rows).tolist() == [1, 0, 0, 1]
+    assert output("label:ctr", **changes).make(rows).tolist() == [0, 1, 0, 1]
+    assert output("field:zip", **changes).make(rows).tolist() == [1, 2, UNKNOWN, UNKNOWN]
+    assert output("field:part", **changes).make(rows).tolist() == hashes("01", "1", "01", "001")
+    assert output("field:parts", **changes).make(rows).tolist() == [[1, 0], [2, 0], [1, 2], [UNKNOWN, 0]]
+
+
+def test_labels_that_are_true_and_false_in_any_case() -> None:
+    assert made("label:ctr", ["True", "FALSE", "true", "1", "0"]) == [1, 0, 1, 1, 0]
+    assert made("label:ctr", [True, False]) == [1, 0]
+
+
+def test_rounded_ids_are_counted() -> None:
+    rows = chunk(item=[2.0**53, 1.0, 3e18, None], user=["9007199254740994.0", "1.2e+18", "1.23E+15", "7"])
+    rows.coded("item")
+    rows.coded("user")
+    assert rows.rounded(["item", "user"]) == {"item": 2, "user": 3}
+    whole = chunk(item=[2**60, 1], user=["1234567890123456789", "1e5"])
+    whole.coded("item")
+    whole.coded("user")
+    assert whole.rounded(["item", "user"]) == {}
 
 
 def test_numbers_that_cannot_be_used() -> None:

@@ -413,3 +413,65 @@ def test_what_is_no_value_is_to_be_quoted(tmp_path: Path, line: str, message: st
     (tmp_path / "shop.yaml").write_text(WRITTEN.replace("code: {", f"code: {{{line}, "))
     with pytest.raises(UserError, match=re.escape(message)):
         load_schema(tmp_path / "shop.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where"),
+    [
+        ("scenario.values", {1: "NL", "01": "ES"}, "scenario.values: '1' and '01'"),
+        ("scenario.values", {"5.0": "NL", " 5": "ES"}, "scenario.values: '5.0' and ' 5'"),
+        ("fields.kind.values", ["a", "True", "true"], "fields.kind.values: 'True' and 'true'"),
+        ("tasks.ctr", {"column": "click", "positive": [1], "negative": ["01", 0]}, "tasks.ctr: '1' and '01'"),
+    ],
+)
+def test_one_value_in_two_spellings_is_refused(path: str, value: Any, where: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{where} are one value: leave one out, or keep leading zeros")):
+        schema(changed(path, value))
+
+
+def test_leading_zeros_that_are_kept() -> None:
+    document = changed("table.columns", {"country": {"leading_zeros": "keep"}, "kind": {"leading_zeros": "keep"}})
+    document["scenario"]["values"] = {1: "NL", "01": "ES"}
+    document["fields"]["kind"]["values"] = [1, "01"]
+    found = schema(document)
+    assert found.form_of("kind").leading_zeros == "keep"
+    assert found.form_of("item").leading_zeros == "drop"
+    document["table"]["columns"].pop("kind")
+    document["fields"]["kind"]["values"] = [1, 2]
+    plain = schema(document).schema_hash
+    document["table"]["columns"]["kind"] = {"leading_zeros": "keep"}
+    assert schema(document).schema_hash != plain
+    document["table"]["columns"]["kind"] = {"missing": ["none"]}  # the form of a file is no matter of others
+    assert schema(document).schema_hash == plain
+
+
+def test_both_keys_of_a_join_keep_their_zeros() -> None:
+    join = {"files": ["items.csv"], "key": "item"}
+    document = changed("joins", [join])
+    document["table"]["columns"] = {"item": {"leading_zeros": "keep"}}
+    with pytest.raises(UserError, match="the key 'item' keeps leading zeros in one of its tables only"):
+        schema(document)
+    document["joins"] = [join | {"columns": {"item": {"leading_zeros": "keep"}}}]
+    assert schema(document).joins[0].form_of("item") == schema(document).form_of("item")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"missing": ["", "NULL"]}, "missing is for single columns, such as columns: {user_id: {missing: [unknown]}}"),
+        ({"columns": {"a": {"decimal": ",", "thousands": ","}}}, "thousands: got ',', expected a sign that no number"),
+        ({"columns": {"a": {"thousands": "1"}}}, "thousands: got '1', expected a sign that no number has otherwise"),
+        ({"columns": {"a": {"signs": ["€ "]}}}, "signs: got '€ ', expected signs such as € or % without blanks"),
+        ({"columns": {"a": {"signs": ["€"], "leading_zeros": "keep"}}}, "leading_zeros: keep is for texts"),
+        ({"columns": {"a_{1..2}": {}, "a_1": {}}}, "'a_1' occurs twice"),
+    ],
+)
+def test_forms_of_columns_that_are_refused(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        schema(changed("table", {"files": ["*.csv"]} | table))
+
+
+def test_forms_of_a_run_of_columns() -> None:
+    found = schema(changed("table", {"files": ["*.csv"], "missing": [""], "columns": {"a_{1..2}": {"decimal": ","}}}))
+    assert list(found.table.columns) == ["a_1", "a_2"]
+    assert found.table.form_of("b").model_dump(exclude_defaults=True) == {}
