@@ -255,8 +255,8 @@ def test_a_form_holds_for_whatever_a_column_is_used_for() -> None:
         "band": {"column": "cents", "bands": [1000], "embedding": "federated"},
     }
     tasks = {"dear": {"column": "cents", "at_least": 1000}}
-    labels = {"tasks": tasks, "numeric": {}}
-    changes = {"fields": fields, "numeric": {}}
+    labels: dict[str, Any] = {"tasks": tasks, "numeric": {}}
+    changes: dict[str, Any] = {"fields": fields, "numeric": {}}
     rows = in_form({"decimal": ",", "thousands": "."}, ["1.000,00", "999,5", "NA", None])
     assert output("field:cents", **changes).make(rows).tolist() == [1001, UNKNOWN, 0, 0]
     assert output("field:band", **changes).make(rows).tolist() == [2, 1, 0, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -40,11 +41,11 @@ SCHEMA = parse(
 
 def frames(*, rounded: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and items; the ids are integers, or numbers as pandas has them in a column with a gap."""
-    kind = "float64" if rounded else "int64"
+    kind = np.dtype("float64" if rounded else "int64")
     number = pd.Series(range(ROWS))
-    log = pd.DataFrame({"item": number % 9, "user": (BIG + number).astype(kind), "click": number % 2})
+    log = pd.DataFrame({"item": number % 9, "user": (BIG + number.to_numpy()).astype(kind), "click": number % 2})
     log = log.assign(size=2.0**60, turnover=2.0**60)  # amounts, which may be rounded
-    items = pd.DataFrame({"item": range(9), "brand": pd.Series(range(9)).add(BIG).astype(kind)})
+    items = pd.DataFrame({"item": range(9), "brand": (BIG + np.arange(9)).astype(kind)})
     return log, items
 
 
