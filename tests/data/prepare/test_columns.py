@@ -260,7 +260,7 @@ def test_a_form_holds_for_whatever_a_column_is_used_for() -> None:
     rows = in_form({"decimal": ",", "thousands": "."}, ["1.000,00", "999,5", "NA", None])
     assert output("field:cents", **changes).make(rows).tolist() == [1001, UNKNOWN, 0, 0]
     assert output("field:band", **changes).make(rows).tolist() == [2, 1, 0, 0]
-    assert output("label:dear", **labels).make(rows).tolist() == [1, 0, WRONG_LABEL, WRONG_LABEL]
+    assert output("label:dear", **labels).make(rows).tolist() == [1, 0, MISSING_LABEL, MISSING_LABEL]
 
 
 ZEROS = {"files": ["log.csv"], "columns": {name: {"leading_zeros": "keep"} for name in ("country", "zip", "click")}}
