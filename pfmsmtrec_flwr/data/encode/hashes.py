@@ -66,6 +66,13 @@ class LearnedVocabulary:
         """Number of rows of the table."""
         return len(self._sorted) + 1
 
+    @property
+    def hashes(self) -> Hashes:
+        """Hashes in the order of their rows."""
+        hashes = np.empty_like(self._sorted)
+        hashes[self._order] = self._sorted
+        return hashes
+
     def rows(self, hashes: Hashes) -> npt.NDArray[np.int32]:
         """Return the rank; 0 for an unknown value."""
         if not len(self._sorted):

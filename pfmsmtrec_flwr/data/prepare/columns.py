@@ -101,7 +101,7 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     """
     found: list[Output] = []
     if schema.scenario.column is not None:
-        found.append(_scenario(schema, scenarios, schema.scenario.column))
+        found.append(scenario_output(schema, scenarios, schema.scenario.column))
     if isinstance(splitter, ByUserTime):
         found.append(_time(splitter.clock))
     elif not isinstance(splitter, ByRow):
@@ -111,7 +111,13 @@ def outputs_of(schema: DatasetSchema, scenarios: Sequence[str], splitter: Splitt
     wanted = [
         (name, task) for name, task in schema.tasks.items() if any(has(task.scenarios, each) for each in scenarios)
     ]
-    found += [_label(name, task, schema.form_of(task.column)) for name, task in wanted]
+    labels = [_label(name, task, schema.form_of(task.column)) for name, task in wanted]
+    return [*found, *labels, *feature_outputs(schema, scenarios)]
+
+
+def feature_outputs(schema: DatasetSchema, scenarios: Sequence[str]) -> list[Output]:
+    """Return the outputs of the fields and numeric columns that any of these scenarios has."""
+    found: list[Output] = []
     for name, spec in schema.fields.items():
         if any(has(spec.scenarios, each) for each in scenarios):
             form, time = schema.form_of(spec.columns(name)[0]), schema.times.get(spec.column or name)
@@ -157,7 +163,8 @@ def is_hashed(spec: FieldSection) -> bool:
     return spec.hash is not None or spec.vocabulary is not None
 
 
-def _scenario(schema: DatasetSchema, scenarios: Sequence[str], column: str) -> Output:
+def scenario_output(schema: DatasetSchema, scenarios: Sequence[str], column: str) -> Output:
+    """Return the output of each row's scenario: its position in `scenarios`, and `NO_SCENARIO` for any other."""
     if schema.scenario.bands is not None:
         return _bands(schema.scenario, scenarios, column)
     form = schema.form_of(column)

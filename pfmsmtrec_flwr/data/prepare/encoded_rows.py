@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from pfmsmtrec_flwr.data.arrays import Array
-from pfmsmtrec_flwr.data.encode.encoders import declared_encoder
-from pfmsmtrec_flwr.data.prepare.scenario_rows import (
-    HASHES,
-    LABELS,
-    NUMBERS,
-    SPLIT_CODES,
-    USERS,
-    ScenarioRows,
-    columns_of_field,
-)
+from pfmsmtrec_flwr.data.prepare.scenario_encoder import ScenarioEncoder
+from pfmsmtrec_flwr.data.prepare.scenario_rows import LABELS, NUMBERS, SPLIT_CODES, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.splits import SplitPlan
 from pfmsmtrec_flwr.data.prepare.vocabularies import Learned
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS, Field
+from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS
 from pfmsmtrec_flwr.data.store.writer import StoreWriter
 
 
 def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, data_root: Path) -> StoreWriter:
     """Return the writer of a scenario's store, as a context manager to enter."""
-    fields = [
-        Field(name, _table_rows(schema, name, learned), spec.embedding == "federated", columns_of_field(spec))
-        for name, spec in schema.fields.items()
-    ]
     return StoreWriter(
         data_root / schema.name / rows.scenario,
         dataset=schema.name,
         scenario=rows.scenario,
-        fields=fields,
+        fields=scenario_encoder(schema, rows, learned).stored_fields(),
         numeric=list(schema.numeric),
         tasks=list(rows.layout.tasks),
         schema_hash=schema.schema_hash,
@@ -44,27 +31,23 @@ def store_writer(schema: DatasetSchema, rows: ScenarioRows, learned: Learned, da
     )
 
 
-def _table_rows(schema: DatasetSchema, name: str, learned: Learned) -> int:
-    if name in learned.encoders:
-        return learned.encoders[name].size
-    spec = schema.fields[name]
-    encoder = declared_encoder(spec, schema.form_of(spec.columns(name)[0]))
-    if encoder is None:
-        raise ValueError(f"field '{name}' has no encoder")
-    return encoder.size
+def scenario_encoder(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) -> ScenarioEncoder:
+    """Return the encoders and moments that were learned from a scenario's rows, with their schema."""
+    return ScenarioEncoder(schema, rows.scenario, learned.encoders, learned.standardiser)
 
 
 def encoded_rows(schema: DatasetSchema, rows: ScenarioRows, learned: Learned) -> Iterator[tuple[str, dict[str, Array]]]:
     """Yield encoded rows, each time those of one split in a block."""
-    places = [rows.layout.place_of(name) for name in schema.fields]
+    places = {name: rows.layout.place_of(name) for name in schema.fields}
+    encoder = scenario_encoder(schema, rows, learned)
+
+    def values_in(block: dict[str, Array], name: str) -> Array:
+        array, columns = places[name]
+        return block[array][:, columns]
+
     for block in rows.blocks():
-        encoded = [
-            learned.encoders[name].rows(block[array][:, place]) if array == HASHES else block[array][:, place].clip(0)
-            for name, (array, place) in zip(schema.fields, places, strict=True)
-        ]
-        categorical = np.concatenate([*encoded, np.empty((len(block[SPLIT_CODES]), 0), np.int32)], 1, dtype=np.int32)
         arrays: dict[str, Array] = {
-            "categorical": categorical,
+            "categorical": encoder.categorical(partial(values_in, block), len(block[SPLIT_CODES])),
             "numeric": learned.standardiser.apply(block[NUMBERS]),
             "labels": block[LABELS],
         }

@@ -41,7 +41,7 @@ from pfmsmtrec_flwr.data.prepare.columns import (
     label_output,
     outputs_of,
 )
-from pfmsmtrec_flwr.data.prepare.encoded_rows import encoded_rows, store_record, store_writer
+from pfmsmtrec_flwr.data.prepare.encoded_rows import encoded_rows, scenario_encoder, store_record, store_writer
 from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart
@@ -166,6 +166,7 @@ class _Job:
                     for split, arrays in encoded_rows(self.schema, rows, learned):
                         writers[name].append(split, **arrays)
                         advance(len(arrays["labels"]))
+                writers[name].attach(scenario_encoder(self.schema, rows, learned).save)
             return [
                 writers[name].commit(store_record(self.schema, self.plan, *finished[name])) for name in self.scenarios
             ]

@@ -115,14 +115,16 @@ class Workspace:
 def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: str) -> ScenarioStore | None:
     """Return a scenario's store if its files, schema and contents are unchanged since it was prepared.
 
-    Every array is compared with its checksum, so that a damaged store is prepared again.
+    Every array is compared with its checksum, so that a damaged store is prepared again. So is a store from a version
+    that did not keep the encoders.
     """
     path = data_root / dataset / scenario
     try:
         record = json.loads(_record(path).read_text())
         if record != _description(ScenarioStore.open(path), fingerprint):
             return None
-        return ScenarioStore.open(path, verify=True)
+        store = ScenarioStore.open(path, verify=True)
+        return store if store.attached else None
     except (OSError, ValueError, UserError):
         return None
 

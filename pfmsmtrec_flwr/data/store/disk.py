@@ -43,6 +43,12 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Bring the content of a file to disk."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
 def write_synced(path: Path, content: bytes) -> None:
     """Write a file and bring it to disk."""
     with path.open("wb") as handle:

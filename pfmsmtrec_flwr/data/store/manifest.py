@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pydantic import Field as PydanticField
+
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import Section, parse
 
@@ -77,6 +79,8 @@ class Manifest(Section):
     splits: dict[str, StoredSplit]
     extra: dict[str, Any]
     """Entries that the writer recorded beside the rows."""
+    attached: dict[str, str] = PydanticField(default_factory=dict)
+    """Checksum of each further file, by its name."""
 
     def shape(self, split: str, array: str) -> tuple[int, ...]:
         """Return the shape of one array."""
@@ -95,6 +99,8 @@ class Manifest(Section):
         for split in document["splits"].values():
             if split["labelled"] is None:
                 del split["labelled"]  # as before labels could be missing
+        if not self.attached:
+            del document["attached"]  # as before there were further files
         return json.dumps(document, indent=1).encode()
 
 

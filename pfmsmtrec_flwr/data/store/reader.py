@@ -107,6 +107,8 @@ class ScenarioStore:
     """Checksum of each array's file, by split and name of the array."""
     version: str = ""
     """Name of the folder in `path` that holds the files; empty if they lie in `path` itself."""
+    attached: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Checksum of each further file in `folder`, by its name: the encoders of the rows."""
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = False) -> ScenarioStore:
@@ -194,6 +196,7 @@ def _opened(path: Path, version: str, verify: bool) -> ScenarioStore:
         labelled_rows={split: tuple(counts) for split in SPLITS if (counts := _fewer_labels(manifest, split))},
         checksums={split: manifest.splits[split].checksums for split in manifest.splits},
         version=version,
+        attached=manifest.attached,
     )
     if verify:
         _verify(store)
@@ -237,8 +240,12 @@ def _map(folder: Path, manifest: Manifest, split: str, array: str) -> Array:
 
 
 def _verify(store: ScenarioStore) -> None:
-    for split, checksums in store.checksums.items():
-        for array, expected in checksums.items():
-            file = array_file(store.folder, split, array)
-            if file_checksum(file) != expected:
-                raise UserError(f"{file}: its checksum differs from the manifest's, it is damaged: prepare again")
+    expected = {
+        array_file(store.folder, split, array): checksum
+        for split, checksums in store.checksums.items()
+        for array, checksum in checksums.items()
+    }
+    expected |= {store.folder / name: checksum for name, checksum in store.attached.items()}
+    for file, checksum in expected.items():
+        if file_checksum(file) != checksum:
+            raise UserError(f"{file}: its checksum differs from the manifest's, it is damaged: prepare again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pfmsmtrec_flwr.data.arrays import Array
-from pfmsmtrec_flwr.data.store.disk import clear_errors, remove_if_stale, sync_folder, write_synced
+from pfmsmtrec_flwr.data.store.disk import clear_errors, remove_if_stale, sync_file, sync_folder, write_synced
 from pfmsmtrec_flwr.data.store.manifest import (
     DTYPES,
     JSON,
@@ -27,6 +27,7 @@ from pfmsmtrec_flwr.data.store.manifest import (
     StoredField,
     StoredSplit,
     array_file,
+    file_checksum,
     new_checksum,
 )
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
@@ -99,6 +100,7 @@ class StoreWriter:
         self._temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
         self._files = ExitStack()
         self._streams: dict[tuple[str, str], _Stream] = {}
+        self._attached: dict[str, str] = {}
         self._rows = dict.fromkeys(SPLITS, 0)
         self._positives = {split: np.zeros(len(tasks), dtype=np.int64) for split in SPLITS}
         self._labelled = {split: np.zeros(len(tasks), dtype=np.int64) for split in SPLITS}
@@ -153,6 +155,24 @@ class StoreWriter:
         self._rows[split] += len(labels)
         self._positives[split] += (arrays["labels"] == 1).sum(axis=0, dtype=np.int64)
         self._labelled[split] += (arrays["labels"] != MISSING_LABEL).sum(axis=0, dtype=np.int64)
+
+    def attach(self, write: Callable[[Path], Sequence[str]]) -> None:
+        """Add further files to the store.
+
+        Parameters
+        ----------
+        write
+            Function that writes the files into a folder, and returns their names.
+
+        Raises
+        ------
+        UserError
+            The disk is full or cannot be written.
+        """
+        with clear_errors(self.path):
+            for name in write(self._temporary):
+                sync_file(self._temporary / name)
+                self._attached[name] = file_checksum(self._temporary / name)
 
     def commit(self, extra: Mapping[str, JSON] | None = None) -> ScenarioStore:
         """Bring the store to disk, make it the current version and open it.
@@ -218,6 +238,7 @@ class StoreWriter:
                 for split in SPLITS
             },
             extra=dict(extra),
+            attached=self._attached,
         )
 
 

@@ -91,12 +91,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
 
-def store(folder: Path) -> ScenarioStore:
+def store(folder: Path, *, encoders: bool = True) -> ScenarioStore:
     arrays = {"categorical": np.ones((2, 1)), "numeric": np.zeros((2, 0)), "labels": np.array([[0], [1]])}
     keys: dict[str, Any] = {"fields": [Field("item", 3, True)], "numeric": [], "tasks": ["ctr"], "schema_hash": "x"}
     with StoreWriter(folder / "shop" / "NL", dataset="shop", scenario="NL", users=False, **keys) as writer:
         for split in ("train", "validation", "test"):
             writer.append(split, **arrays)
+        if encoders:
+            writer.attach(write_encoders)
         return writer.commit({})
 
 
@@ -110,6 +112,16 @@ def test_what_a_store_was_prepared_from(tmp_path: Path) -> None:
     assert found.path == made.path
     assert prepared_before(tmp_path, "shop", "NL", "other files") is None
     assert prepared_before(tmp_path, "shop", "ES", "files") is None
+
+
+def write_encoders(folder: Path) -> list[str]:
+    (folder / "encoders.json").write_text("{}")
+    return ["encoders.json"]
+
+
+def test_a_store_without_encoders_is_prepared_again(tmp_path: Path) -> None:
+    remember(store(tmp_path, encoders=False), "files")
+    assert prepared_before(tmp_path, "shop", "NL", "files") is None
 
 
 def test_a_store_that_changed_is_prepared_again(tmp_path: Path) -> None:

@@ -160,3 +160,27 @@ def test_all_rows_of_a_store_from_before_have_labels(tmp_path: Path) -> None:
     assert found.labelled("train") == (12, 12)
     assert found.splits["train"].labelled() == [12, 12]
     assert found.splits["train"].for_task(0) is found.splits["train"]
+
+
+def write_note(folder: Path) -> list[str]:
+    (folder / "note.json").write_text("[1, 2]")
+    return ["note.json"]
+
+
+def test_further_files_belong_to_the_store(tmp_path: Path) -> None:
+    assert written(tmp_path / "NL").attached == {}
+    with writer(tmp_path / "NL") as each:
+        for split in SPLITS:
+            each.append(split, **rows(0, 5))
+        each.attach(write_note)
+        store = each.commit()
+    assert list(store.attached) == ["note.json"]
+    assert (store.folder / "note.json").read_text() == "[1, 2]"
+    assert ScenarioStore.open(tmp_path / "NL", verify=True).attached == store.attached
+    (store.folder / "note.json").write_text("[1, 3]")
+    with pytest.raises(UserError, match=r"note\.json: its checksum differs from the manifest's"):
+        ScenarioStore.open(tmp_path / "NL", verify=True)
+
+
+def test_a_manifest_without_further_files_is_that_of_before(tmp_path: Path) -> None:
+    assert "attached" not in (written(tmp_path / "NL").folder / "manifest.json").read_text()
