@@ -122,13 +122,14 @@ def read_columns(source: Path) -> int:
 def read_derived(source: Path) -> int:
     """Read the same file as `prepare` does: into rows of embedding tables, hashes, numbers and labels."""
     from pfmsmtrec_flwr.data.prepare.columns import outputs_of
-    from pfmsmtrec_flwr.data.prepare.rows import Reader
+    from pfmsmtrec_flwr.data.prepare.rows import Reader, source_parts
     from pfmsmtrec_flwr.data.prepare.splits import resolve_split
     from pfmsmtrec_flwr.data.read.sources import SourceFolder
     from pfmsmtrec_flwr.data.schema.document import load_schema
 
     schema = load_schema("aliexpress")
-    reader = Reader(schema, SourceFolder(source, "aliexpress"), ["NL"], source, progress=False)
+    parts = source_parts(schema, SourceFolder(source, "aliexpress"), ["NL"])
+    reader = Reader(schema, parts, source, progress=False)
     part = reader.parts[0]
     outputs = outputs_of(schema, ["NL"], resolve_split(schema, reader.column).parts[part.split])
     return sum(map(len, reader.rows(part, outputs)))

@@ -1,22 +1,35 @@
-"""Reading of the model that a run saved for a scenario."""
+"""The folder of a scenario's saved model: its description, its parameters, and the encoders of its rows."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.data.store.manifest import Field, file_checksum
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, make_model
+from pfmsmtrec_flwr.results.schema import versions
+from pfmsmtrec_flwr.scoring.kept_encoders import keep_encoders
+from pfmsmtrec_flwr.training.evaluation import predict
 from pfmsmtrec_flwr.validation import parse
 
 PARAMETERS_NAME = "model.safetensors"
 DESCRIPTION_NAME = "model.json"
+MODEL_FORMAT = 2
+"""Version of the folder. Format 1, which had no number, has neither encoders nor checksums."""
+FIRST_FORMAT = 1
+EARLIER = "it was saved by an earlier version, without its encoders: train again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,14 @@ class ModelDescription:
         Inputs and tasks.
     settings
         Architecture and sizes.
+    numeric
+        Names of the numeric columns in their order; empty in format 1.
+    unscorable
+        Reason why the model cannot score raw rows; empty if it can.
+    checksums
+        Checksum of each other file in the folder, by its name.
+    format
+        Version of the folder.
     """
 
     scenario: str
@@ -46,12 +67,17 @@ class ModelDescription:
     selected_round: int
     spec: ModelSpec
     settings: ModelSettings
+    numeric: tuple[str, ...] = ()
+    unscorable: str = ""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    format: int = MODEL_FORMAT
 
     def to_json(self) -> str:
         """Return the content of `model.json`."""
-        own = {name: getattr(self, name) for name in ("scenario", "dataset", "method", "seed", "selected_round")}
-        document = own | {"spec": asdict(self.spec), "settings": self.settings.model_dump(mode="json")}
-        return json.dumps(document, indent=2)
+        own = ("format", "scenario", "dataset", "method", "seed", "selected_round", "numeric", "unscorable")
+        document = {name: getattr(self, name) for name in own}
+        document |= {"spec": asdict(self.spec), "settings": self.settings.model_dump(mode="json")}
+        return json.dumps(document | {"checksums": dict(self.checksums), "versions": versions()}, indent=2)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelDescription:
@@ -60,20 +86,82 @@ class ModelDescription:
         Raises
         ------
         UserError
-            The text does not describe a model of this project.
+            The text does not describe a model of this project, or one of a later format.
         """
         try:
             document: dict[str, Any] = json.loads(text)
+            if document.setdefault("format", FIRST_FORMAT) > MODEL_FORMAT:
+                raise UserError(
+                    f"{source} has format {document['format']}, this version reads up to {MODEL_FORMAT}: "
+                    "install the version that wrote it"
+                )
+            if document["format"] == FIRST_FORMAT:
+                document["unscorable"] = EARLIER
+            document.pop("versions", None)
             spec = document.pop("spec")
             fields = tuple(FieldSpec(**field) for field in spec["fields"])
             settings = parse(ModelSettings, document.pop("settings"), source)
             return cls(
-                **document,
+                **document | {"numeric": tuple(document.get("numeric", ()))},
                 spec=ModelSpec(fields, spec["numeric"], tuple(spec["tasks"]), spec.get("scenarios", 0)),
                 settings=settings,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{source} does not describe a model of this project: {error!r}") from None
+
+    def require(self, fields: Sequence[Field], numeric: Sequence[str], tasks: Sequence[str], where: str) -> None:
+        """Refuse columns that are not those of the model, in its order.
+
+        Parameters
+        ----------
+        fields, numeric, tasks
+            Categorical fields, and names of the numeric columns and of the tasks.
+        where
+            What has these columns, for the message.
+
+        Raises
+        ------
+        UserError
+            The message names the first column that differs.
+        """
+        own = [each.name for each in self.spec.fields]
+        _require_alike("field", own, [each.name for each in fields], where, self.scenario)
+        _require_alike("task", self.spec.tasks, tasks, where, self.scenario)
+        if self.format > FIRST_FORMAT:
+            _require_alike("numeric column", self.numeric, numeric, where, self.scenario)
+        elif len(numeric) != self.spec.numeric:
+            raise UserError(
+                f"{where} has {len(numeric)} numeric columns, the model of {self.scenario} has {self.spec.numeric}"
+            )
+        for mine, other in zip(self.spec.fields, fields, strict=True):
+            if (mine.rows, mine.most) != (other.size, other.most):
+                raise UserError(
+                    f"field '{mine.name}' has {other.size} rows and up to {other.most} values in {where}, "
+                    f"{mine.rows} rows and up to {mine.most} values in the model of {self.scenario}"
+                )
+
+
+def complete_description(description: ModelDescription, store: ScenarioStore, folder: Path) -> ModelDescription:
+    """Put the encoders beside the saved parameters of a model, and return its description with all checksums.
+
+    Parameters
+    ----------
+    description
+        Description of the model.
+    store
+        Prepared data on which it was trained.
+    folder
+        Folder that holds its parameters.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    unscorable = keep_encoders(store, folder)
+    checksums = {PARAMETERS_NAME: file_checksum(folder / PARAMETERS_NAME)}
+    checksums |= {} if unscorable else store.attached
+    return replace(description, numeric=store.numeric, unscorable=unscorable, checksums=checksums)
 
 
 def load_model(folder: Path) -> tuple[ScenarioModel, ModelDescription]:
@@ -89,15 +177,79 @@ def load_model(folder: Path) -> tuple[ScenarioModel, ModelDescription]:
     UserError
         A file is missing or damaged, or the parameters do not fit the description.
     """
-    path = folder / DESCRIPTION_NAME
+    description = read_description(folder)
     try:
-        description = ModelDescription.from_json(path.read_text(encoding="utf-8"), str(path))
         model = make_model(description.spec, description.settings)
         model.load_state_dict(load_file(folder / PARAMETERS_NAME))
     except OSError as error:
-        raise UserError(
-            f"no model in {folder} ({error.strerror or error}): give a folder clients/METHOD/SCENARIO of a finished run"
-        ) from None
+        raise _no_model(folder, error) from None
     except (SafetensorError, RuntimeError) as error:
         raise UserError(f"{folder / PARAMETERS_NAME} does not fit its description: {error}") from None
     return model.eval(), description
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Read the description of the model in a folder, and compare its other files with their checksums.
+
+    Raises
+    ------
+    UserError
+        A file is missing or damaged.
+    """
+    path = folder / DESCRIPTION_NAME
+    try:
+        description = ModelDescription.from_json(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise _no_model(folder, error) from None
+    for name, expected in description.checksums.items():
+        file = folder / name
+        if not file.is_file():
+            raise UserError(f"{file} is missing: copy the whole folder of the model")
+        if file_checksum(file) != expected:
+            raise UserError(f"{file} is damaged or of another model: its checksum differs from that in {path}")
+    return description
+
+
+def predict_prepared(
+    model: ScenarioModel, description: ModelDescription, store: ScenarioStore, split: str = "test"
+) -> NDArray[np.float32]:
+    """Return the predicted probabilities (n, T) of prepared rows, whose columns must be the model's.
+
+    Parameters
+    ----------
+    model, description
+        Model and description, as of `load_model`.
+    store
+        Prepared rows.
+    split
+        Split to predict.
+
+    Raises
+    ------
+    UserError
+        The columns of the store or their order differ from those of the model. The message names the first one.
+    """
+    description.require(store.fields, store.numeric, store.tasks, f"the store {store.path}")
+    return predict(model, store.splits[split], torch.device("cpu"))
+
+
+def _require_alike(kind: str, own: Sequence[str], got: Sequence[str], where: str, scenario: str) -> None:
+    if tuple(own) == tuple(got):
+        return
+    missing = [name for name in own if name not in got]
+    more = [name for name in got if name not in own]
+    if missing or more:
+        name, there = (missing[0], "is not in") if missing else (more[0], "is in")
+        other = "has it" if missing else "does not have it"
+        raise UserError(f"{kind} '{name}' {there} {where}, the model of {scenario} {other}")
+    place = next(place for place, pair in enumerate(zip(own, got, strict=True)) if pair[0] != pair[1])
+    raise UserError(
+        f"{kind} {place + 1} is '{got[place]}' in {where} and '{own[place]}' in the model of {scenario}: "
+        "the order must be the same"
+    )
+
+
+def _no_model(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"no model in {folder} ({error.strerror or error}): give a folder clients/METHOD/SCENARIO of a finished run"
+    )

@@ -44,7 +44,7 @@ from pfmsmtrec_flwr.data.prepare.columns import (
 from pfmsmtrec_flwr.data.prepare.encoded_rows import encoded_rows, scenario_encoder, store_record, store_writer
 from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
-from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart, source_parts
 from pfmsmtrec_flwr.data.prepare.scenario_rows import (
     TIMES,
     USERS,
@@ -125,7 +125,7 @@ def _prepare_unit(
 ) -> list[ScenarioStore]:
     """Prepare scenarios that come from the same files, except those that are up to date."""
     with Workspace(data_root, schema.name, unit) as workspace:
-        reader = Reader(schema, folder, unit, workspace.path, progress=progress)
+        reader = Reader(schema, source_parts(schema, folder, unit), workspace.path, progress=progress)
         fingerprint = _fingerprint(schema, reader.parts)
         stores = {name: prepared_before(data_root, schema.name, name, fingerprint) for name in unit}
         done = [store for store in stores.values() if store is not None]
@@ -290,7 +290,7 @@ def _check_files(schema: DatasetSchema, folder: SourceFolder, units: Sequence[Se
     problem: UserError | None = None
     for unit in units:
         try:
-            Reader(schema, folder, unit, folder.path)
+            source_parts(schema, folder, unit)
             there += unit
         except UserError as error:
             problem = problem or error

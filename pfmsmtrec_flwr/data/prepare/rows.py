@@ -82,45 +82,41 @@ class Reader:
     Parameters
     ----------
     schema
-        Schema with the files and their form.
-    folder
-        Folder of the files.
-    scenarios
-        Names of the scenarios; a single one if scenarios have files of their own.
+        Schema with the form of the files.
+    parts
+        Files in the order in which they are read.
     workspace
         Folder for the spools of side tables.
     progress
         Show progress bars if standard error is a terminal.
-
-    Attributes
-    ----------
-    parts
-        Files in the order in which they are read.
-
-    Raises
-    ------
-    UserError
-        A file is missing.
     """
 
     def __init__(
         self,
         schema: DatasetSchema,
-        folder: SourceFolder,
-        scenarios: Sequence[str],
+        parts: Sequence[SourcePart],
         workspace: Path,
         *,
         progress: bool = True,
     ) -> None:
         self.schema = schema
-        self.parts = _parts(schema, folder, scenarios)
+        self.parts = parts
         self._workspace = workspace
         self._progress = progress
         self._sides: dict[tuple[int, tuple[SourceFile, ...]], SideTable] = {}
         self._unmatched: list[UserError] = []
 
-    def rows(self, part: SourcePart, outputs: Sequence[Output]) -> Iterator[DerivedRows]:
+    def rows(self, part: SourcePart, outputs: Sequence[Output], more: Sequence[str] = ()) -> Iterator[DerivedRows]:
         """Yield the rows of a file, joined with its side tables.
+
+        Parameters
+        ----------
+        part
+            File and its side tables.
+        outputs
+            Outputs to derive.
+        more
+            Further columns of the file, which the chunks have as text.
 
         Raises
         ------
@@ -133,7 +129,7 @@ class Reader:
         table, source = self.schema.table, part.source
         rounded: Counter[str] = Counter()
         with progress_bar(f"reading {source.name}", source.size(), wanted=self._progress) as advance:
-            tasks = block_tasks(source, table, columns_of([*own, *distinct.values()]), advance)
+            tasks = block_tasks(source, table, columns_of([*own, *distinct.values()], more), advance)
             made = [*own, *distinct.values()]
             for rows in in_order(partial(_derived, source, table, made, task) for task in tasks):
                 rounded += Counter(rows.rounded)
@@ -211,16 +207,29 @@ class Reader:
         raise missing_column(part.source, self.schema.table, column, names)
 
 
-def _parts(schema: DatasetSchema, folder: SourceFolder, scenarios: Sequence[str]) -> list[SourcePart]:
+def source_parts(schema: DatasetSchema, folder: SourceFolder, scenarios: Sequence[str]) -> list[SourcePart]:
+    """Return the files of scenarios in the order in which they are read.
+
+    Parameters
+    ----------
+    schema
+        Schema with the names of the files.
+    folder
+        Folder of the files.
+    scenarios
+        Names of the scenarios; a single one if scenarios have files of their own.
+
+    Raises
+    ------
+    UserError
+        A file is missing.
+    """
     rule = schema.split.by_file
     words = [None] if rule is None else [word for word in (rule.train, rule.validation, rule.test) if word is not None]
     parts: list[SourcePart] = []
     for word in words:
         named = [_named(pattern, scenarios[0], word) for pattern in schema.table.files]
-        sides = tuple(
-            tuple(find_files(folder, [_named(pattern, scenarios[0], word) for pattern in join.files]))
-            for join in schema.joins
-        )
+        sides = side_files(schema, folder, scenarios[0], word)
         for source in find_files(folder, named):
             if twice := [part for part in parts if part.source.file == source.file]:
                 raise UserError(
@@ -228,6 +237,32 @@ def _parts(schema: DatasetSchema, folder: SourceFolder, scenarios: Sequence[str]
                 )
             parts.append(SourcePart(source, sides, word))
     return parts
+
+
+def side_files(
+    schema: DatasetSchema, folder: SourceFolder, scenario: str, split: str | None
+) -> tuple[tuple[SourceFile, ...], ...]:
+    """Return the files of each side table.
+
+    Parameters
+    ----------
+    schema
+        Schema with the names of the files.
+    folder
+        Folder of the files.
+    scenario
+        Name of the scenario in the names of the files.
+    split
+        Word for the split in the names of the files; None: they have none.
+
+    Raises
+    ------
+    UserError
+        A file is missing.
+    """
+    return tuple(
+        tuple(find_files(folder, [_named(pattern, scenario, split) for pattern in join.files])) for join in schema.joins
+    )
 
 
 def _named(pattern: str, scenario: str, split: str | None) -> str:

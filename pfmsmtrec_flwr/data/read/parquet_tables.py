@@ -40,12 +40,19 @@ def parquet_tasks(
         size, rows = source.size(), max(1, parquet.metadata.num_rows)
         line = 1
         for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=list(columns.all())):
-            yield partial(_typed_block, source, columns, line, batch)
+            yield partial(typed_block, source, columns, line, batch)
             line += batch.num_rows
             advance(size * batch.num_rows // rows)
 
 
-def _typed_block(source: SourceFile, columns: ColumnSelection, line: int, batch: pa.RecordBatch) -> Block:
+def typed_block(source: SourceFile, columns: ColumnSelection, line: int, batch: pa.RecordBatch) -> Block:
+    """Return a batch of rows as a block with the wanted types; `line` is the line of its first row.
+
+    Raises
+    ------
+    UserError
+        A column has another type, or holds a text that is no number.
+    """
     typed = [_as_wanted(source, batch.column(name), name, columns) for name in columns.all()]
     return Block(pa.Table.from_arrays(typed, names=list(columns.all())), lambda: line)
 

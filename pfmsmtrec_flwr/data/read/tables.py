@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pfmsmtrec_flwr.data.read.atomic_files import ATOMIC_ENDINGS, form_of
 from pfmsmtrec_flwr.data.read.blocks import Advance, Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_tables import csv_names, csv_tasks
+from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable, memory_tasks
 from pfmsmtrec_flwr.data.read.parallel import in_order
 from pfmsmtrec_flwr.data.read.parquet_tables import parquet_names, parquet_tasks
 from pfmsmtrec_flwr.data.read.sources import SourceFile
@@ -25,6 +26,8 @@ def column_names(source: SourceFile, table: TableSection) -> list[str]:
     UserError
         The file cannot be read, is empty, or has two columns of the same name.
     """
+    if isinstance(source, MemoryTable):
+        return list(source.rows.schema.names)
     if table.header:
         return list(table.header)
     return parquet_names(source) if source.ending in PARQUET_ENDINGS else csv_names(source, form_of(source, table))
@@ -55,5 +58,7 @@ def block_tasks(
         A column is missing, a row has a different number of columns, or a value cannot be read. The message names
         file and line. Errors within a block are raised by its call.
     """
+    if isinstance(source, MemoryTable):
+        return memory_tasks(source, table, columns)
     tasks = parquet_tasks if source.ending in PARQUET_ENDINGS else csv_tasks
     return tasks(source, form_of(source, table), columns.with_texts(table.columns), advance)

@@ -27,7 +27,7 @@ from pfmsmtrec_flwr.model import (
     output_biases,
     partition,
 )
-from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
+from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, complete_description
 from pfmsmtrec_flwr.training.description import training_rows
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
@@ -195,7 +195,8 @@ class ScenarioClient:
             self.predictor.load_state_dict(own | {name: value for name, value in consensus.items() if name in own})
             self.measurements.refresh_statistics(self.predictor, order)
             figures |= self.measurements.test(self.measurements.predict_test(self.predictor), "consensus")
-        self.state.save_model(tensors, _describe_model(self, selected).to_json())
+        described = _describe_model(self, selected)
+        self.state.save_model(tensors, lambda folder: complete_description(described, self.store, folder).to_json())
         return Reply(figures, draws=self.measurements.drawn(probabilities))
 
     # Steps of an order ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,15 +96,16 @@ class LocalState:
         """Write the predicted probabilities (n, T) of test rows, which stay with the scenario."""
         save_predictions(probabilities, self.folder / SCENARIO_FILE)
 
-    def save_model(self, tensors: Mapping[str, Tensor], description: str) -> Path:
+    def save_model(self, tensors: Mapping[str, Tensor], describe: Callable[[Path], str]) -> Path:
         """Write the final model and its description, and drop the files that only further rounds would need.
 
         Parameters
         ----------
         tensors
             State of the model, by name.
-        description
-            JSON text from which the model can be built again.
+        describe
+            Function from the folder, which holds the parameters by then, to the JSON text from which the model can be
+            built again. It may put further files into the folder.
 
         Returns
         -------
@@ -114,7 +115,11 @@ class LocalState:
         path = self.folder / "model.safetensors"
         _save(path, tensors)
         with _clear_errors(path):
-            path.with_suffix(".json").write_text(description, encoding="utf-8")
+            description = path.with_suffix(".json")
+            description.unlink(missing_ok=True)  # one of a run before, which does not fit the new parameters
+            unfinished = description.with_name(f".{description.name}-{os.getpid()}")
+            unfinished.write_text(describe(self.folder), encoding="utf-8")
+            unfinished.replace(description)
         for pattern, name in ((_STATE, "state"), (_EVALUATED, "evaluated")):
             for number in _numbers(self.folder, pattern):
                 (self.folder / f"{name}-{number}.safetensors").unlink(missing_ok=True)

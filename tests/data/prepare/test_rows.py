@@ -12,7 +12,7 @@ import pytest
 
 from pfmsmtrec_flwr.data.prepare import progress
 from pfmsmtrec_flwr.data.prepare.columns import Output
-from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, source_parts
 from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, parquet_tables
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
@@ -68,7 +68,8 @@ def source(tmp_path: Path) -> Path:
 
 
 def reader(source: Path, **changes: Any) -> Reader:
-    return Reader(schema(**changes), SourceFolder(source, "shop"), ["NL"], source.parent / "work")
+    own = schema(**changes)
+    return Reader(own, source_parts(own, SourceFolder(source, "shop"), ["NL"]), source.parent / "work")
 
 
 def read(source: Path, outputs: tuple[Output, ...] = OUTPUTS, **changes: Any) -> dict[str, list[Any]]:

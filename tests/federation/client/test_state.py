@@ -116,7 +116,7 @@ def test_of_measured_models_the_last_and_the_selected_are_kept(kept: LocalState)
 def test_the_final_model_stays_alone(kept: LocalState) -> None:
     kept.save(1, memory_of(1))
     kept.save_evaluated(1, one(1), 0)
-    path = kept.save_model(one(4), json.dumps({"seed": 3}))
+    path = kept.save_model(one(4), lambda folder: json.dumps({"seed": 3, "folder": folder.name}))
     assert files(kept.folder) == ["model.json", "model.safetensors"]
     assert path == kept.folder / "model.safetensors"
-    assert json.loads(path.with_suffix(".json").read_text()) == {"seed": 3}
+    assert json.loads(path.with_suffix(".json").read_text()) == {"seed": 3, "folder": kept.folder.name}

@@ -1,0 +1,201 @@
+"""Tables of raw rows to be scored: their form, the columns that they need, and their side tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pandas as pd
+import pyarrow as pa
+
+from pfmsmtrec_flwr.data.prepare.columns import Output
+from pfmsmtrec_flwr.data.prepare.rows import SourcePart, side_files
+from pfmsmtrec_flwr.data.read.atomic_files import ATOMIC_ENDINGS
+from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable
+from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
+from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, column_names
+from pfmsmtrec_flwr.data.schema.document import DatasetSchema
+from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
+
+Frame: TypeAlias = pd.DataFrame | pa.Table
+"""Rows in memory, with the columns of the data set's own table."""
+
+_ENDINGS = {".csv", ".tsv", ".txt", *PARQUET_ENDINGS, *ATOMIC_ENDINGS}
+_GZIP = ".gz"
+_MEMORY = "the rows"
+
+
+def table_on_disk(path: Path) -> SourceFile:
+    """Return the file of a table.
+
+    Raises
+    ------
+    UserError
+        It does not exist, or its ending is of no table.
+    """
+    source = SourceFile(path.name.removesuffix(_GZIP), path)
+    if not path.is_file():
+        raise UserError(f"no file {path}: give a table of raw rows, CSV or Parquet")
+    if source.ending not in _ENDINGS:
+        raise UserError(f"{path}: got the ending '{source.ending}', expected .csv, .csv.gz or .parquet")
+    return source
+
+
+def table_in_memory(rows: Frame) -> MemoryTable:
+    """Return a frame as a table.
+
+    Raises
+    ------
+    UserError
+        A column has values of several types, or the frame is none.
+    """
+    if isinstance(rows, pd.DataFrame):
+        try:
+            rows = pa.Table.from_pandas(rows, preserve_index=False)
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            reason = " ".join(map(str, error.args))
+            raise UserError(f"the rows cannot be read ({reason}): give each column values of one type") from None
+    if not isinstance(rows, pa.Table):
+        raise UserError(f"got {type(rows).__name__}, expected a pandas DataFrame or an Arrow Table")
+    return MemoryTable(_MEMORY, Path(_MEMORY), rows=rows)
+
+
+@dataclass(frozen=True, slots=True)
+class RawTable:
+    """Table of raw rows, with the schema that fits its form.
+
+    Attributes
+    ----------
+    schema
+        Schema of the data set, without those joins and names of columns that do not hold for this table.
+    part
+        File or frame, and its side tables.
+    names
+        Names of its columns.
+    known
+        Names of its columns and of those of its side tables.
+    """
+
+    schema: DatasetSchema
+    part: SourcePart
+    names: tuple[str, ...]
+    known: frozenset[str]
+
+    @classmethod
+    def of(cls, schema: DatasetSchema, source: SourceFile, folder: Path | None, scenario: str) -> RawTable:
+        """Find out the form of a table and its side tables.
+
+        Parameters
+        ----------
+        schema
+            Schema of the data set.
+        source
+            File or frame.
+        folder
+            Folder of the side tables; None: the rows have all columns.
+        scenario
+            Name of the scenario in the names of side tables; empty if the rows are of several.
+
+        Raises
+        ------
+        UserError
+            A side table is missing, or depends on a scenario that is not known.
+        """
+        table = schema.table
+        if table.header and _has_names(source, schema):
+            table = table.model_copy(update={"header": ()})
+        joins = schema.joins if folder is not None else ()
+        schema = schema.model_copy(update={"table": table, "joins": joins})
+        sides = () if folder is None else _side_tables(schema, source, folder, scenario)
+        names = tuple(column_names(source, table))
+        there = [column_names(sources[0], join) for join, sources in zip(joins, sides, strict=True)]
+        known = frozenset([*names, *(name for own in there for name in own)])
+        return cls(schema, SourcePart(source, sides), names, known)
+
+    def require(self, outputs: Sequence[Output], model: str, all_joins: int) -> None:
+        """Refuse a table that lacks a column, or has one twice.
+
+        Parameters
+        ----------
+        outputs
+            Outputs to derive from the table and its side tables.
+        model
+            Model that needs them, for the message.
+        all_joins
+            Number of side tables in the schema of the data set.
+
+        Raises
+        ------
+        UserError
+            The message names the columns.
+        """
+        needed = dict.fromkeys(column for output in outputs for column in (output.column, *output.others))
+        source = self.part.source
+        if twice := [name for name in needed if self.names.count(name) > 1]:
+            raise UserError(f"{source}: the column '{twice[0]}' occurs twice")
+        if missing := [name for name in needed if name not in self.known]:
+            lacking = f"{'columns' if missing[1:] else 'column'} {', '.join(map(repr, missing))}"
+            hint = ""
+            if all_joins and not self.part.sides:
+                hint = "; columns of side tables are read from the folder --source, or the rows must have them"
+            raise UserError(f"{source}: no {lacking}, which {model} needs; it has {', '.join(self.names)}{hint}")
+
+    def require_kept(self, names: Sequence[str]) -> None:
+        """Refuse columns to keep that the table does not have.
+
+        Raises
+        ------
+        UserError
+            The message names the first one.
+        """
+        if missing := [name for name in names if name not in self.names]:
+            raise UserError(f"{self.part.source}: no column '{missing[0]}' to keep; it has {', '.join(self.names)}")
+
+
+def _has_names(source: SourceFile, schema: DatasetSchema) -> bool:
+    """Return whether a table has names of columns, although the data set's own files have no header line."""
+    if isinstance(source, MemoryTable) or source.ending in PARQUET_ENDINGS:
+        return True
+    try:
+        first = column_names(source, schema.table.model_copy(update={"header": ()}))
+    except UserError:  # a row with two equal values
+        return False
+    return bool(set(first) & set(schema.table.header))
+
+
+def _side_tables(
+    schema: DatasetSchema, source: SourceFile, folder: Path, scenario: str
+) -> tuple[tuple[SourceFile, ...], ...]:
+    patterns = [pattern for join in schema.joins for pattern in join.files]
+    if not scenario and any(SCENARIO_MARK in pattern for pattern in patterns):
+        raise UserError(
+            f"each scenario of {schema.name} has side tables of its own: score one scenario at a time, with --scenario"
+        )
+    sides = side_files(schema, SourceFolder(folder, schema.name), scenario, _split_word(schema, source))
+    for sources in sides:
+        logger.info("side table: %s", ", ".join(map(str, sources)))
+    if not sides:
+        logger.info("no side table is read from %s: the schema of %s has none", folder, schema.name)
+    return sides
+
+
+def _split_word(schema: DatasetSchema, source: SourceFile) -> str | None:
+    """Return the word for the split in the name of a file; that of the test where the name says nothing."""
+    rule = schema.split.by_file
+    if rule is None:
+        return None
+    words = [word for word in (rule.test, rule.validation, rule.train) if word is not None]
+    for pattern in schema.table.files:
+        marked = re.escape(pattern.rpartition("/")[2]).replace(r"\*", ".*")
+        marked = marked.replace(re.escape(SCENARIO_MARK), ".*").replace(
+            re.escape(SPLIT_MARK), f"({'|'.join(map(re.escape, words))})"
+        )
+        found = re.fullmatch(marked, source.name, re.IGNORECASE)
+        if found is not None and found.groups():
+            return str(found[1])
+    return rule.test

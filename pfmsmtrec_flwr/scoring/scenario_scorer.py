@@ -1,0 +1,58 @@
+"""A scenario's saved model with the encoders of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.prepare.scenario_encoder import ScenarioEncoder
+from pfmsmtrec_flwr.data.store.reader import Split
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, load_model
+from pfmsmtrec_flwr.training.evaluation import predict
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioScorer:
+    """Model, description and encoders of a scenario, which belong together."""
+
+    model: ScenarioModel
+    description: ModelDescription
+    encoder: ScenarioEncoder
+
+    @classmethod
+    def load(cls, folder: Path) -> ScenarioScorer:
+        """Load the folder of a saved model.
+
+        Raises
+        ------
+        UserError
+            A file is missing or damaged, the files do not belong together, or the model cannot score raw rows.
+        """
+        model, description = load_model(folder)
+        if description.unscorable:
+            raise UserError(f"the model in {folder} cannot score raw rows: {description.unscorable}")
+        encoder = ScenarioEncoder.load(folder)
+        tasks = list(encoder.schema.tasks_of(encoder.scenario))
+        description.require(encoder.stored_fields(), list(encoder.schema.numeric), tasks, f"the encoders in {folder}")
+        return cls(model, description, encoder)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks in the order of the scores."""
+        return self.description.spec.tasks
+
+    def score(self, derived: Mapping[str, Array], rows: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.float32]:
+        """Return the probabilities (n, T) of rows, from their outputs; see `ScenarioEncoder.inputs`."""
+        categorical, numeric = self.encoder.inputs(derived, rows)
+        if not len(categorical):
+            return np.empty((0, len(self.tasks)), np.float32)
+        labels = np.zeros((len(categorical), len(self.tasks)), np.uint8)  # batches have some, and nothing reads them
+        return predict(self.model, Split(categorical, numeric, labels, None, None), torch.device("cpu"))
