@@ -69,10 +69,10 @@ def shop_schema(**changes: Any) -> DatasetSchema:
     return parse(DatasetSchema, SCHEMA | changes, "shop.yaml")
 
 
-def config(method: str, *, model: dict[str, Any] | None = None) -> RunConfig:
+def config(method: str, *, dataset: str = "shop", model: dict[str, Any] | None = None) -> RunConfig:
     document: dict[str, Any] = {
         "method": method,
-        "data": {"name": "shop"},
+        "data": {"name": dataset},
         "model": {"embedding_dim": 2, "experts": 2, "expert_layers": [6, 4], "tower_layers": [3]} | (model or {}),
         "train": {"batch_size": 32, "lr": 0.05, "device": "cpu"},
         "federation": {"rounds": 1, "patience": 0, "draws": 0},

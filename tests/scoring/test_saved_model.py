@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from stores import split_of, store_of
+from written_stores import written
 
 from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
-from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, load_model
+from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, complete_description, load_model, predict_prepared
+from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
 
 SPEC = ModelSpec((FieldSpec("a", 5, True), FieldSpec("b", 3, False)), 2, ("ctr", "ctcvr"))
 SETTINGS = ModelSettings(embedding_dim=2, experts=2, expert_layers=(4, 3), tower_layers=(2,))
@@ -53,3 +59,85 @@ def test_parameters_of_another_model_are_refused(saved: tuple[Path, ScenarioMode
     save_file(other.state_dict(), saved[0] / "model.safetensors")
     with pytest.raises(UserError, match="does not fit its description"):
         load_model(saved[0])
+
+
+def test_a_model_of_an_earlier_version_loads_and_says_that_it_cannot_score(saved: tuple[Path, ScenarioModel]) -> None:
+    folder, _ = saved
+    document = json.loads((folder / "model.json").read_text())
+    for name in ("format", "numeric", "unscorable", "checksums", "versions"):
+        del document[name]
+    (folder / "model.json").write_text(json.dumps(document))
+    _, description = load_model(folder)
+    assert description.format == 1 and description.spec == SPEC
+    with pytest.raises(UserError) as caught:
+        ScenarioScorer.load(folder)
+    assert str(caught.value) == (
+        f"the model in {folder} cannot score raw rows: it was saved by an earlier version, without its encoders: "
+        "train again"
+    )
+
+
+def test_a_model_of_a_later_version_is_refused(saved: tuple[Path, ScenarioModel]) -> None:
+    document = json.loads((saved[0] / "model.json").read_text()) | {"format": 3}
+    (saved[0] / "model.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"model\.json has format 3, this version reads up to 2: install the version"):
+        load_model(saved[0])
+
+
+def test_a_changed_or_missing_file_is_found(saved: tuple[Path, ScenarioModel], tmp_path: Path) -> None:
+    folder, _ = saved
+    described = complete_description(DESCRIPTION, written(tmp_path / "store"), folder)
+    (folder / "model.json").write_text(described.to_json())
+    assert load_model(folder)[1] == described
+    parameters = folder / "model.safetensors"
+    content = parameters.read_bytes()
+    parameters.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged or of another model: its checksum differs"):
+        load_model(folder)
+    parameters.unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors is missing: copy the whole folder of the model"):
+        load_model(folder)
+
+
+FIELDS = [Field("a", 5, True), Field("b", 3, False)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "numeric", "tasks", "message"),
+    [
+        (FIELDS[::-1], ["x", "y"], ["ctr", "ctcvr"], r"^field 1 is 'b' in here and 'a' in the model of NL: the order"),
+        (FIELDS[:1], ["x", "y"], ["ctr", "ctcvr"], r"^field 'b' is not in here, the model of NL has it$"),
+        ([*FIELDS, Field("c", 2, True)], ["x", "y"], ["ctr"], r"^field 'c' is in here, the model of NL does not have"),
+        (FIELDS, ["y", "x"], ["ctr", "ctcvr"], r"^numeric column 1 is 'y' in here and 'x' in the model of NL"),
+        (FIELDS, ["x", "y"], ["ctcvr", "ctr"], r"^task 1 is 'ctcvr' in here and 'ctr' in the model of NL"),
+        (FIELDS, ["x"], ["ctr", "ctcvr"], r"^numeric column 'y' is not in here"),
+        ([FIELDS[0], Field("b", 4, False)], ["x", "y"], ["ctr", "ctcvr"], r"^field 'b' has 4 rows and up to 1 values"),
+        ([FIELDS[0], Field("b", 3, False, 2)], ["x", "y"], ["ctr", "ctcvr"], r"^field 'b' has 3 rows and up to 2 valu"),
+    ],
+)
+def test_other_columns_are_refused_by_name(
+    fields: list[Field], numeric: list[str], tasks: list[str], message: str
+) -> None:
+    description = replace(DESCRIPTION, numeric=("x", "y"))
+    description.require(FIELDS, ["x", "y"], ["ctr", "ctcvr"], "here")
+    with pytest.raises(UserError, match=message):
+        description.require(fields, numeric, tasks, "here")
+
+
+def test_a_description_without_names_of_numbers_compares_their_count() -> None:
+    earlier = replace(DESCRIPTION, format=1)
+    earlier.require(FIELDS, ["any", "name"], ["ctr", "ctcvr"], "here")
+    with pytest.raises(UserError, match="here has 1 numeric columns, the model of NL has 2"):
+        earlier.require(FIELDS, ["any"], ["ctr", "ctcvr"], "here")
+
+
+def test_prepared_rows_are_predicted_only_if_their_columns_are_the_models(saved: tuple[Path, ScenarioModel]) -> None:
+    model, _ = load_model(saved[0])
+    description = replace(DESCRIPTION, numeric=("number_0", "number_1"), spec=replace(SPEC, tasks=("click", "like")))
+    rows = split_of([[1, 2], [4, 0]], [[0, 1], [1, 0]], numeric=[[0.5, -1.0], [2.0, 0.0]])
+    probabilities = predict_prepared(model, description, store_of("NL", FIELDS, rows))
+    expected = model(torch.from_numpy(rows.categorical), torch.from_numpy(rows.numeric)).sigmoid().detach().numpy()
+    assert (probabilities == expected).all()
+    swapped = store_of("NL", [Field("b", 5, True), Field("a", 5, True)], rows)
+    with pytest.raises(UserError, match=r"field 1 is 'b' in the store /nowhere and 'a' in the model of NL"):
+        predict_prepared(model, description, swapped)

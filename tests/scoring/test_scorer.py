@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 from scoring_shop import TASKS, TEST_DAY, impressions, trained_shop
 
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.predictions import read_predictions
 from pfmsmtrec_flwr.scoring.scorer import Scorer
 
@@ -48,3 +50,116 @@ def test_scores_are_those_of_the_test_evaluation(shop: Path, method: str, model:
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
     by_file = Scorer.load(output).predict(pa.Table.from_pandas(raw, preserve_index=False))
     np.testing.assert_array_equal(by_file, scores)
+
+
+def test_rows_are_routed_by_their_scenario_in_their_order(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scorer = Scorer.load(run)
+    frame = impressions().set_index("row")
+    scores = scorer.predict(frame)
+    assert scorer.scenarios == ("DE", "NL") and scores.index.equals(frame.index)
+    for country in ("NL", "DE"):
+        mine = frame.country == country
+        own = scorer.predict(frame[mine].drop(columns="country"), scenario=country)
+        np.testing.assert_array_equal(scores[mine], own)
+    elsewhere = frame.country == "US"
+    assert scores[elsewhere].isna().all(axis=None) and scores[~elsewhere].notna().all(axis=None)
+    message = f"{elsewhere.sum()} of 800 rows have no score: their scenario is none of DE, NL, or an inner join"
+    assert any(message in record.getMessage() for record in caplog.records)
+
+
+def test_the_only_model_scores_rows_without_a_scenario_and_rows_of_its_own(run: Path) -> None:
+    scorer = Scorer.load(run / "clients" / "alone" / "NL")
+    frame = impressions(60)
+    alone = scorer.predict(frame.drop(columns="country"))
+    assert alone.notna().all(axis=None)
+    routed = scorer.predict(frame)
+    assert (routed.notna().all(axis=1) == (frame.country == "NL")).all()
+    assert scorer.predict(frame, scenario="NL").equals(alone)  # whatever the column says
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"price": None}, r"^the rows: no column 'price', which the model of DE, NL needs; it has row, country, day, "),
+        ({"price": None, "user": None}, r"^the rows: no columns 'user', 'price', which the model"),
+        ({"country": None}, r"^the rows: no column 'country', which says the scenario .* with --scenario$"),
+        ({"price": "dear"}, r"^the rows.*column 'price': expected numbers, got "),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused_by_name(run: Path, change: dict[str, object], message: str) -> None:
+    frame = impressions(20)
+    for name, value in change.items():
+        frame = frame.drop(columns=name) if value is None else frame.assign(**{name: value})
+    with pytest.raises(UserError, match=message):
+        Scorer.load(run).predict(frame)
+
+
+def test_an_infinite_number_is_missing_as_in_training(run: Path) -> None:
+    frame, scorer = impressions(20).assign(country="NL"), Scorer.load(run)
+    assert scorer.predict(frame.assign(weight=np.inf)).equals(scorer.predict(frame.assign(weight=np.nan)))
+
+
+def test_the_order_of_raw_columns_does_not_matter(run: Path) -> None:
+    frame = impressions(50)
+    scorer = Scorer.load(run)
+    assert scorer.predict(frame[frame.columns[::-1]]).equals(scorer.predict(frame))
+
+
+def test_a_column_twice_is_refused(run: Path) -> None:
+    rows = pa.Table.from_pandas(impressions(5))
+    twice = rows.append_column("price", rows.column("weight"))
+    with pytest.raises(UserError, match=r"the rows: the column 'price' occurs twice"):
+        Scorer.load(run).predict(twice)
+    assert len(Scorer.load(run).predict(rows.append_column("row", rows.column("row")))) == 5  # nobody reads it
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([1, 2], r"^got list, expected a pandas DataFrame or an Arrow Table$"),
+        (pd.DataFrame({"user": [1, "a", 2.5]}), r"^the rows cannot be read \(.*give each column values of one type$"),
+    ],
+)
+def test_rows_that_are_no_table_are_refused(run: Path, rows: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Scorer.load(run).predict(rows)  # type: ignore[arg-type]
+
+
+def test_unknown_values_and_missing_ones_are_scored_as_in_training(run: Path) -> None:
+    frame = impressions(4).assign(country="NL", user=[10**9, None, 10**9, None], tags=["zz", None, "", "yy|xx"])
+    frame["item"] = 7
+    same = frame[["price", "weight", "time", "age", "kind"]].iloc[[0] * 4].reset_index(drop=True)
+    frame[same.columns] = same
+    scores = Scorer.load(run).predict(frame)
+    assert len(scores.drop_duplicates()) == 1  # all of them are row 0
+
+
+def test_an_unknown_scenario_is_named(run: Path) -> None:
+    with pytest.raises(UserError, match=r"^no model of scenario 'FR': there are DE, NL$"):
+        Scorer.load(run).predict(impressions(5), scenario="FR")
+
+
+def test_no_rows_have_no_scores(run: Path) -> None:
+    scores = Scorer.load(run).predict(impressions(5).iloc[:0])
+    assert list(scores.columns) == TASKS and len(scores) == 0
+    only_elsewhere = impressions(50).query("country == 'US'")
+    assert Scorer.load(run).predict(only_elsewhere).isna().all(axis=None)
+
+
+def test_types_of_a_frame_do_not_matter(run: Path) -> None:
+    frame = impressions(80).query("country == 'NL'")
+    scorer = Scorer.load(run)
+    expected = scorer.predict(frame)
+    for kinds in (
+        {"user": str, "item": float, "kind": "category", "age": float},
+        {"user": "Int64", "item": "string", "price": "float32", "country": "category", "time": str},
+    ):
+        np.testing.assert_allclose(scorer.predict(frame.astype(kinds)), expected, atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_models_of_different_schemas_do_not_share_a_table(run: Path) -> None:
+    models = Scorer.load(run)._models
+    other = models["NL"].encoder.schema.model_copy(update={"title": "another"})
+    changed = replace(models["NL"], encoder=replace(models["NL"].encoder, schema=other))
+    with pytest.raises(UserError, match=r"the models of DE and NL have different schemas"):
+        Scorer(models | {"NL": changed})
