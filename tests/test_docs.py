@@ -40,6 +40,7 @@ RUN_FILES = {
     "config.toml",
     "model.json",
     "model.safetensors",
+    "schema.yaml",
     "summary.json",
     "tuned.yaml",
 }  # written by a run, or Flower's

@@ -1,0 +1,58 @@
+"""The page on scores does what it says: its Python and its commands run, in order, with the output it shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_walkthrough import FILE_MARK, without_figures
+
+import pfmsmtrec_flwr
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE
+from pfmsmtrec_flwr.scoring.saved_model import read_description
+
+PAGE = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "docs" / "scoring.md"
+
+
+def test_the_page_runs_from_top_to_bottom(
+    pfmsmtrec: Callable[..., int], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, object] = {"__name__": "page"}
+    printed, commands = "", []
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    for language, block in blocks:
+        if language == "python":
+            exec(compile(block, PAGE.name, "exec"), names)
+            printed = capsys.readouterr().out
+        elif language == "yaml":
+            named = FILE_MARK.match(block)
+            assert named is not None
+            Path(named[1]).write_text(block)
+        elif language == "sh":
+            for line in block.splitlines():
+                command, *words = shlex.split(line)
+                assert command == "pfmsmtrec"
+                assert pfmsmtrec(*words) == 0
+                commands.append(words[0])
+            printed = Path("scores.csv").read_text() if Path("scores.csv").exists() else ""
+        else:
+            assert figureless(printed).endswith(figureless(block))
+    assert commands == ["prepare", "run", "predict"]
+    folder = Path("runs/first/clients/pf-msmtrec/NL")
+    described = read_description(folder)
+    files = {*described.checksums, "model.json", SCENARIO_FILE}
+    assert (
+        {file.name for file in folder.iterdir()} == files == set(re.findall(r"^\| `(.+?)` \|", PAGE.read_text(), re.M))
+    )
+    store = ScenarioStore.open(home / ".pfmsmtrec" / "data" / "shop" / "NL")
+    assert all((folder / name).samefile(store.folder / name) for name in store.attached)
+    np.testing.assert_allclose(names["probabilities"], np.load(folder / SCENARIO_FILE), atol=1e-6)  # type: ignore[arg-type]
+
+
+def figureless(text: str) -> str:
+    return without_figures(re.sub(r"\d\.\d{5,}", "0.0000", text))
