@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ PAGE = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "docs" / "scoring
 def test_the_page_runs_from_top_to_bottom(
     pfmsmtrec: Callable[..., int], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names: dict[str, object] = {"__name__": "page"}
+    names: dict[str, Any] = {"__name__": "page"}
     printed, commands = "", []
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     for language, block in blocks:
@@ -51,7 +52,7 @@ def test_the_page_runs_from_top_to_bottom(
     )
     store = ScenarioStore.open(home / ".pfmsmtrec" / "data" / "shop" / "NL")
     assert all((folder / name).samefile(store.folder / name) for name in store.attached)
-    np.testing.assert_allclose(names["probabilities"], np.load(folder / SCENARIO_FILE), atol=1e-6)  # type: ignore[arg-type]
+    np.testing.assert_allclose(names["probabilities"], np.load(folder / SCENARIO_FILE), atol=1e-6)
 
 
 def figureless(text: str) -> str:

@@ -56,7 +56,7 @@ def test_any_form_has_the_scores_of_the_frame(
 
 
 def test_kept_columns_are_as_written(scorer: Scorer, tmp_path: Path) -> None:
-    frame = impressions(3).assign(row=["007", 'a "b", c', None], country="NL")
+    frame = impressions(3).assign(row=pd.Series(["007", 'a "b", c', None]), country="NL")
     frame.to_csv(tmp_path / "new.csv", index=False)
     score_file(scorer, tmp_path / "new.csv", tmp_path / "scores.csv", keep=["row"])
     assert pd.read_csv(tmp_path / "scores.csv", dtype=str).row.tolist()[:2] == ["007", 'a "b", c']

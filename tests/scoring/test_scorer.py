@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ def test_the_only_model_scores_rows_without_a_scenario_and_rows_of_its_own(run: 
         ({"price": "dear"}, r"^the rows.*column 'price': expected numbers, got "),
     ],
 )
-def test_columns_that_do_not_fit_are_refused_by_name(run: Path, change: dict[str, object], message: str) -> None:
+def test_columns_that_do_not_fit_are_refused_by_name(run: Path, change: dict[str, Any], message: str) -> None:
     frame = impressions(20)
     for name, value in change.items():
         frame = frame.drop(columns=name) if value is None else frame.assign(**{name: value})
@@ -120,13 +121,15 @@ def test_a_column_twice_is_refused(run: Path) -> None:
         (pd.DataFrame({"user": [1, "a", 2.5]}), r"^the rows cannot be read \(.*give each column values of one type$"),
     ],
 )
-def test_rows_that_are_no_table_are_refused(run: Path, rows: object, message: str) -> None:
+def test_rows_that_are_no_table_are_refused(run: Path, rows: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Scorer.load(run).predict(rows)  # type: ignore[arg-type]
+        Scorer.load(run).predict(rows)
 
 
 def test_unknown_values_and_missing_ones_are_scored_as_in_training(run: Path) -> None:
-    frame = impressions(4).assign(country="NL", user=[10**9, None, 10**9, None], tags=["zz", None, "", "yy|xx"])
+    frame = impressions(4).assign(
+        country="NL", user=pd.Series([10**9, None, 10**9, None]), tags=pd.Series(["zz", None, "", "yy|xx"])
+    )
     frame["item"] = 7
     same = frame[["price", "weight", "time", "age", "kind"]].iloc[[0] * 4].reset_index(drop=True)
     frame[same.columns] = same
