@@ -41,6 +41,7 @@ RUN_FILES = {
     "model.json",
     "model.safetensors",
     "schema.yaml",
+    "model.onnx",
     "summary.json",
     "tuned.yaml",
 }  # written by a run, or Flower's

@@ -13,6 +13,7 @@ from rich.text import Text
 from pfmsmtrec_flwr import __version__
 from pfmsmtrec_flwr.cli.compare import compare_command, report_command
 from pfmsmtrec_flwr.cli.data import data_init_command, data_list_command, data_show_command, prepare_command
+from pfmsmtrec_flwr.cli.export import export_command
 from pfmsmtrec_flwr.cli.methods import methods_command
 from pfmsmtrec_flwr.cli.predict import predict_command
 from pfmsmtrec_flwr.cli.results import show_command
@@ -40,6 +41,7 @@ app.command("settings")(settings_command)
 app.command("config")(config_command)
 app.command("prepare")(prepare_command)
 app.command("predict")(predict_command)
+app.command("export")(export_command)
 app.add_typer(data_app, name="data")
 data_app.command("init")(data_init_command)
 data_app.command("list")(data_list_command)

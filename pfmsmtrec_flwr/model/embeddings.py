@@ -130,9 +130,9 @@ class FieldEmbeddings(nn.Module):
     def _pooled(self, embedded: Tensor, used: Tensor) -> Tensor:
         """Return the mean of each field's embeddings (B, C, dim) over the columns in use (B, C), (B, F, dim)."""
         used = used.to(embedded.dtype)
-        sums = embedded.new_zeros(len(embedded), self._fields, embedded.shape[2])
+        sums = embedded.new_zeros(embedded.shape[0], self._fields, embedded.shape[2])
         sums = sums.index_add(1, self.fields, embedded * used.unsqueeze(2))
-        counts = used.new_zeros(len(used), self._fields).index_add(1, self.fields, used)
+        counts = used.new_zeros(used.shape[0], self._fields).index_add(1, self.fields, used)
         return sums / counts.clamp(min=1.0).unsqueeze(2)
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:

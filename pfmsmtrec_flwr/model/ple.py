@@ -181,7 +181,7 @@ class Extraction(nn.Module):
     def _spread(self, shares: Tensor, experts: int) -> Tensor:
         """Return shares of all experts (B, T, E) for shares of the visible ones (B, T, specific + shared)."""
         spread = shares.new_zeros(*shares.shape[:2], experts)
-        return spread.scatter(2, self.visible.expand(len(shares), -1, -1), shares)
+        return spread.scatter(2, self.visible.expand(shares.shape[0], -1, -1), shares)
 
 
 def divide(layers: Sequence[int], levels: int) -> list[Sequence[int]]:

@@ -59,5 +59,5 @@ class SingleTask(ScenarioModel):
         """Return each task's input (B, T, D) for the embedded input of all tasks (B, F * T * dim + N)."""
         tasks, fields = len(self.spec.tasks), len(self.spec.fields)
         embedded, numeric = x.tensor_split([x.shape[1] - self.spec.numeric], dim=1)
-        own = embedded.view(len(x), fields, tasks, self.settings.embedding_dim).transpose(1, 2).flatten(2)
+        own = embedded.view(x.shape[0], fields, tasks, self.settings.embedding_dim).transpose(1, 2).flatten(2)
         return torch.cat([own, numeric.unsqueeze(1).expand(-1, tasks, -1)], dim=2)

@@ -98,6 +98,6 @@ class STEM(ScenarioModel):
         """Return the input of each task and the shared one (B, T + 1, D)."""
         fields, sources = len(self.spec.fields), len(self.spec.tasks) + 1
         embedded = self.embed(categorical, numeric)[:, : self.inputs - self.spec.numeric]
-        vectors = embedded.view(len(embedded), fields, sources, self.settings.embedding_dim)
+        vectors = embedded.view(embedded.shape[0], fields, sources, self.settings.embedding_dim)
         vectors = vectors.transpose(1, 2).flatten(2)  # (B, T + 1, F * embedding_dim)
         return torch.cat([vectors, numeric.unsqueeze(1).expand(-1, sources, -1)], dim=2)

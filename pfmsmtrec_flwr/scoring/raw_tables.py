@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 
 from pfmsmtrec_flwr.data.prepare.columns import Output
-from pfmsmtrec_flwr.data.prepare.rows import SourcePart, side_files
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart, side_files
 from pfmsmtrec_flwr.data.read.atomic_files import ATOMIC_ENDINGS
 from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
@@ -117,7 +118,7 @@ class RawTable:
         known = frozenset([*names, *(name for own in there for name in own)])
         return cls(schema, SourcePart(source, sides), names, known)
 
-    def require(self, outputs: Sequence[Output], model: str, all_joins: int) -> None:
+    def require(self, outputs: Sequence[Output], model: str, *, side_tables: int) -> None:
         """Refuse a table that lacks a column, or has one twice.
 
         Parameters
@@ -126,7 +127,7 @@ class RawTable:
             Outputs to derive from the table and its side tables.
         model
             Model that needs them, for the message.
-        all_joins
+        side_tables
             Number of side tables in the schema of the data set.
 
         Raises
@@ -141,7 +142,7 @@ class RawTable:
         if missing := [name for name in needed if name not in self.known]:
             lacking = f"{'columns' if missing[1:] else 'column'} {', '.join(map(repr, missing))}"
             hint = ""
-            if all_joins and not self.part.sides:
+            if side_tables and not self.part.sides:
                 hint = "; columns of side tables are read from the folder --source, or the rows must have them"
             raise UserError(f"{source}: no {lacking}, which {model} needs; it has {', '.join(self.names)}{hint}")
 
@@ -155,6 +156,40 @@ class RawTable:
         """
         if missing := [name for name in names if name not in self.names]:
             raise UserError(f"{self.part.source}: no column '{missing[0]}' to keep; it has {', '.join(self.names)}")
+
+    def rows(
+        self, outputs: Sequence[Output], keep: Sequence[str] = (), *, progress: bool = True
+    ) -> Iterator[DerivedRows]:
+        """Yield the rows with their outputs, joined with the side tables.
+
+        Parameters
+        ----------
+        outputs
+            Outputs to derive.
+        keep
+            Columns that the chunks have too.
+        progress
+            Show a progress bar if standard error is a terminal.
+
+        Raises
+        ------
+        UserError
+            A row or a value cannot be read.
+        """
+        numbers = {output.column for output in outputs if output.number}
+        more = [name for name in keep if name not in numbers]
+        with TemporaryDirectory(prefix="pfmsmtrec-") as workspace:
+            reader = Reader(self.schema, [self.part], Path(workspace), progress=progress)
+            yield from reader.rows(self.part, outputs, more)
+            _report_unmatched(reader)
+
+
+def _report_unmatched(reader: Reader) -> None:
+    """Log the rows without a match in side tables; new rows may all be of unknown users."""
+    try:
+        reader.refuse_unmatched()
+    except UserError as error:
+        logger.warning("%s", error)
 
 
 def _has_names(source: SourceFile, schema: DatasetSchema) -> bool:

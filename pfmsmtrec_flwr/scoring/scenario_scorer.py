@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,25 @@ class ScenarioScorer:
     def tasks(self) -> tuple[str, ...]:
         """Tasks in the order of the scores."""
         return self.description.spec.tasks
+
+    def named_inputs(self, derived: Mapping[str, Array]) -> dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]:
+        """Return the inputs of rows by the name of their field or numeric column; see `Scorer.inputs`."""
+        categorical, numeric = self.encoder.inputs(derived, slice(None))
+        fields = self.description.spec.fields
+        starts = accumulate((field.most for field in fields), initial=0)
+        found: dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]] = {
+            field.name: categorical[:, start] if field.most == 1 else categorical[:, start : start + field.most]
+            for field, start in zip(fields, starts, strict=False)
+        }
+        return found | dict(zip(self.description.numeric, numeric.T, strict=True))
+
+    def no_inputs(self) -> dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]:
+        """Return the inputs of no rows."""
+        spec = self.description.spec
+        found: dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]] = {
+            field.name: np.empty((0, field.most) if field.most > 1 else 0, np.int32) for field in spec.fields
+        }
+        return found | {name: np.empty(0, np.float32) for name in self.description.numeric}
 
     def score(self, derived: Mapping[str, Array], rows: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.float32]:
         """Return the probabilities (n, T) of rows, from their outputs; see `ScenarioEncoder.inputs`."""

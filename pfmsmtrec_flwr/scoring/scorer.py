@@ -9,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pfmsmtrec_flwr.data.prepare.columns import SCENARIO, Output, feature_outputs, scenario_output
-from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader
+from pfmsmtrec_flwr.data.prepare.columns import SCENARIO, Output, feature_outputs
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
-from pfmsmtrec_flwr.data.schema.values import Scalar
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.scoring.model_folders import model_folders
 from pfmsmtrec_flwr.scoring.raw_tables import Frame, RawTable, table_in_memory
+from pfmsmtrec_flwr.scoring.routes import scenario_route
 from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
-
-NAMES_COLUMN = "scenario"
-"""Column with the names of scenarios, for data sets whose scenarios have files of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +163,16 @@ class Scorer:
             As of `predict`.
         """
         models = self._chosen(scenario)
-        table = RawTable.of(self.schema, rows, source, next(iter(models)) if len(models) == 1 else "")
-        outputs = feature_outputs(table.schema, list(models))
-        if scenario is None and (router := self._router(table)) is not None:
-            outputs = [router, *outputs]
-        table.require(outputs, f"the model of {', '.join(models)}", len(self.schema.joins))
+        table, outputs = self._table(rows, source, models)
+        if scenario is None and (route := scenario_route(self.schema, table, self.scenarios)) is not None:
+            outputs = [route, *outputs]
         table.require_kept(keep)
-        numbers = {output.column for output in outputs if output.number}
-        more = [name for name in keep if name not in numbers]
         unscored = rows_read = 0
-        with TemporaryDirectory(prefix="pfmsmtrec-") as workspace:
-            reader = Reader(table.schema, [table.part], Path(workspace), progress=progress)
-            for derived in reader.rows(table.part, outputs, more):
-                scored = self._scored(derived, models)
-                rows_read += len(scored.scores)
-                unscored += int(np.isnan(scored.scores).all(axis=1).sum())
-                yield scored
-            _report_unmatched(reader)
+        for derived in table.rows(outputs, keep, progress=progress):
+            scored = _scored(derived, models, self.scenarios, self.tasks)
+            rows_read += len(scored.scores)
+            unscored += int(np.isnan(scored.scores).all(axis=1).sum())
+            yield scored
         if unscored:
             logger.warning(
                 "%s of %s rows have no score: their scenario is none of %s, or an inner join finds nothing",
@@ -193,6 +181,40 @@ class Scorer:
                 ", ".join(models),
             )
 
+    def inputs(
+        self, rows: Frame, *, source: Path | str | None = None, scenario: str | None = None
+    ) -> dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]:
+        """Return the inputs of an exported model by name; see `pfmsmtrec_flwr.scoring.export`.
+
+        Parameters
+        ----------
+        rows, source
+            Rows and side tables, as of `predict`.
+        scenario
+            Scenario of all rows; None: that of the only model.
+
+        Returns
+        -------
+        dict
+            Field to the rows of its table (n,) int32, or (n, most) for a field of several values. Numeric column to its
+            standardised numbers (n,) float32. Rows that an inner join drops are left out.
+
+        Raises
+        ------
+        UserError
+            As of `predict`, or there are several models.
+        """
+        if scenario is None and len(self.scenarios) > 1:
+            raise UserError(f"there are models of {', '.join(self.scenarios)}: name the scenario of all rows")
+        models = self._chosen(scenario)
+        (model,) = models.values()
+        folder = None if source is None else Path(source).expanduser()
+        table, outputs = self._table(table_in_memory(rows), folder, models)
+        blocks = [model.named_inputs(each.arrays) for each in table.rows(outputs, progress=False)]
+        if not blocks:
+            blocks = [model.no_inputs()]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
     def _chosen(self, scenario: str | None) -> dict[str, ScenarioScorer]:
         if scenario is None:
             return self._models
@@ -200,46 +222,30 @@ class Scorer:
             raise UserError(f"no model of scenario '{scenario}': there are {', '.join(self.scenarios)}")
         return {scenario: self._models[scenario]}
 
-    def _router(self, table: RawTable) -> Output | None:
-        """Return the output of each row's scenario; None if all rows belong to the only model."""
-        column = self.schema.scenario.column
-        if column in table.known:
-            return scenario_output(table.schema, self.scenarios, column)
-        if len(self.scenarios) == 1:
-            return None
-        if column is not None:
-            raise UserError(
-                f"{table.part.source}: no column '{column}', which says the scenario of a row; it has "
-                f"{', '.join(table.names)}: add it, or name the scenario of all rows with --scenario"
-            )
-        if NAMES_COLUMN not in table.names:
-            raise UserError(
-                f"{table.part.source}: there are models of {', '.join(self.scenarios)}: name the scenario of all rows "
-                f"with --scenario, or add a column '{NAMES_COLUMN}' with the names"
-            )
-        names: dict[Scalar, str] = {name: name for name in self.schema.scenarios}
-        section = ScenarioSection(column=NAMES_COLUMN, values=names)
-        return scenario_output(table.schema.model_copy(update={"scenario": section}), self.scenarios, NAMES_COLUMN)
-
-    def _scored(self, derived: DerivedRows, models: Mapping[str, ScenarioScorer]) -> ScoredRows:
-        scores = np.full((len(derived.chunk), len(self.tasks)), np.nan, np.float32)
-        origin = np.arange(len(derived.chunk)) if derived.origin is None else derived.origin
-        if (origin[1:] == origin[:-1]).any():
-            raise UserError(
-                f"{derived.chunk.source}: a row has several matches in a side table, expected one score for each row"
-            )
-        routed = derived.arrays.get(SCENARIO)
-        for number, (name, model) in enumerate(models.items()):
-            place = self.scenarios.index(name) if routed is not None else number
-            mine = np.arange(len(derived)) if routed is None else np.flatnonzero(routed == place)
-            columns = np.array([self.tasks.index(task) for task in model.tasks])
-            scores[np.ix_(origin[mine], columns)] = model.score(derived.arrays, mine)
-        return ScoredRows(derived.chunk, scores)
+    def _table(
+        self, rows: SourceFile, source: Path | None, models: Mapping[str, ScenarioScorer]
+    ) -> tuple[RawTable, list[Output]]:
+        """Return a table that has all columns for these models, and the outputs that they need."""
+        table = RawTable.of(self.schema, rows, source, next(iter(models)) if len(models) == 1 else "")
+        outputs = feature_outputs(table.schema, list(models))
+        table.require(outputs, f"the model of {', '.join(models)}", side_tables=len(self.schema.joins))
+        return table, outputs
 
 
-def _report_unmatched(reader: Reader) -> None:
-    """Log the rows without a match in side tables; new rows may all be of unknown users."""
-    try:
-        reader.refuse_unmatched()
-    except UserError as error:
-        logger.warning("%s", error)
+def _scored(
+    derived: DerivedRows, models: Mapping[str, ScenarioScorer], scenarios: Sequence[str], tasks: Sequence[str]
+) -> ScoredRows:
+    """Return the scores of rows, by the models of their scenarios."""
+    scores = np.full((len(derived.chunk), len(tasks)), np.nan, np.float32)
+    origin = np.arange(len(derived.chunk)) if derived.origin is None else derived.origin
+    if (origin[1:] == origin[:-1]).any():
+        raise UserError(
+            f"{derived.chunk.source}: a row has several matches in a side table, expected one score for each row"
+        )
+    routed = derived.arrays.get(SCENARIO)
+    for name, model in models.items():
+        place = scenarios.index(name)
+        mine = np.arange(len(derived)) if routed is None else np.flatnonzero(routed == place)
+        columns = np.array([tasks.index(task) for task in model.tasks])
+        scores[np.ix_(origin[mine], columns)] = model.score(derived.arrays, mine)
+    return ScoredRows(derived.chunk, scores)

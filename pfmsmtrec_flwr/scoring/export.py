@@ -1,0 +1,161 @@
+"""Saved models as ONNX or `torch.export` files, which run without this package.
+
+The file holds the network from encoded columns to probabilities. It has an input for each field, the rows of its table
+(n,) int32, or (n, most) for a field of several values, and one for each numeric column, standardised, (n,) float32. It
+has an output for each task, the probabilities (n,) float32. `Scorer.inputs` encodes raw rows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, ModelDescription
+from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
+
+ExportFormat = Literal["onnx", "torch"]
+OPSET = 18
+"""Version of ONNX's operators."""
+ENDINGS: dict[ExportFormat, str] = {"onnx": ".onnx", "torch": ".pt2"}
+METADATA_NAME = "metadata.json"
+"""Name of the metadata in a `torch.export` file."""
+
+_ROWS = 4  # of the example; any number of rows will do afterwards
+_EXPORTER = "torch.onnx._internal.exporter._registration"
+
+
+class NamedNetwork(nn.Module):
+    """Network of a scenario with an input for each column and an output for each task, by name.
+
+    Parameters
+    ----------
+    model
+        Network.
+    numeric
+        Names of its numeric columns.
+    """
+
+    def __init__(self, model: ScenarioModel, numeric: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.numeric = numeric
+
+    def forward(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the probability (n,) of each task."""
+        spec = self.model.spec
+        fields = [columns[field.name] for field in spec.fields]
+        categorical = torch.cat([each if each.dim() > 1 else each.unsqueeze(1) for each in fields], dim=1)
+        rows = fields[0].shape[0]
+        numbers = [columns[name].unsqueeze(1) for name in self.numeric]
+        numeric = torch.cat(numbers, dim=1) if numbers else torch.zeros(rows, 0)
+        probabilities = self.model(categorical, numeric).sigmoid()
+        return dict(zip(spec.tasks, probabilities.unbind(1), strict=True))
+
+
+def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
+    """Write a saved model as a file of another format.
+
+    Parameters
+    ----------
+    folder
+        Folder of the saved model, with its encoders.
+    output
+        File to write; it appears when it is complete.
+    kind
+        Format.
+
+    Raises
+    ------
+    UserError
+        A package for ONNX is missing, a task and a column have the same name, or the file cannot be written.
+    """
+    if missing := [name for name in ("onnx", "onnxscript") if kind == "onnx" and find_spec(name) is None]:
+        raise UserError(f"ONNX needs {' and '.join(missing)}: pip install 'pfmsmtrec-flwr[onnx]'")
+    scorer = ScenarioScorer.load(folder)
+    description = scorer.description
+    names = [*(field.name for field in description.spec.fields), *description.numeric]
+    if both := sorted(set(names) & set(description.spec.tasks)):
+        raise UserError(f"'{both[0]}' is a column and a task, and an exported model needs names of their own for both")
+    network = NamedNetwork(scorer.model, description.numeric).eval()
+    example = {name: torch.zeros(_ROWS, *shape, dtype=kind_) for name, (shape, kind_) in _columns(description).items()}
+    rows = torch.export.Dim("rows")
+    program = torch.export.export(network, (example,), dynamic_shapes=({name: {0: rows} for name in example},))
+    metadata = _metadata(description, (folder / DESCRIPTION_NAME).read_text(encoding="utf-8"), scorer, kind)
+    unfinished = output.with_name(f".{output.stem}.unfinished{output.suffix}")
+    try:
+        if kind == "torch":
+            torch.export.save(program, unfinished, extra_files={METADATA_NAME: json.dumps(metadata, indent=1)})
+        else:
+            _save_onnx(program, unfinished, names, description.spec.tasks, metadata)
+        unfinished.replace(output)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot write {output}: {error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _columns(description: ModelDescription) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Return the shape of each column without its rows, and its type."""
+    fields = {field.name: ((field.most,) if field.most > 1 else (), torch.int32) for field in description.spec.fields}
+    numbers: dict[str, tuple[tuple[int, ...], torch.dtype]] = dict.fromkeys(description.numeric, ((), torch.float32))
+    return {**fields, **numbers}
+
+
+def _metadata(description: ModelDescription, text: str, scorer: ScenarioScorer, kind: ExportFormat) -> dict[str, str]:
+    moments = scorer.encoder.standardiser
+    numeric = {
+        name: {"mean": mean, "std": deviation}
+        for name, mean, deviation in zip(
+            description.numeric, moments.mean.tolist(), moments.deviation.tolist(), strict=True
+        )
+    }
+    opset = {"opset": str(OPSET)} if kind == "onnx" else {}
+    return {"model": text, "numeric": json.dumps(numeric), "tasks": json.dumps(description.spec.tasks), **opset}
+
+
+def _save_onnx(
+    program: torch.export.ExportedProgram,
+    path: Path,
+    inputs: list[str],
+    tasks: tuple[str, ...],
+    metadata: dict[str, str],
+) -> None:
+    import onnx
+
+    with _quiet():
+        made = torch.onnx.export(
+            program, (), input_names=inputs, output_names=list(tasks), opset_version=OPSET, dynamo=True, verbose=False
+        )
+    if made is None:
+        raise RuntimeError("the exporter returned no model")
+    model = made.model_proto
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "rows"
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    onnx.save_model(model, path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporter says of packages that are not needed."""
+    registration = logging.getLogger(_EXPORTER)
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        registration.setLevel(level)
