@@ -27,10 +27,12 @@ SCHEMA: dict[str, Any] = {
     "tasks": {"ctr": "click", "ctcvr": "buy"},
     "users": "user",
     "split": {"by_date": {"column": "day", "validation": ["2024-03-03"], "test": [TEST_DAY]}},
+    "times": {"shown": {"form": "iso"}},
     "fields": {
         "user": {"vocabulary": {"min_count": 2}, "embedding": "local"},
         "item": {"hash": {"buckets": 50}, "embedding": "federated"},
         "hour": {"column": "time", "transform": "hour", "identity": {"size": 24}, "embedding": "federated"},
+        "weekday": {"column": "shown", "transform": "weekday", "identity": {"size": 8}, "embedding": "federated"},
         "age": {"bands": [20, 40.5], "missing": [-1], "embedding": "federated"},
         "kind": {"values": ["toy", "book"], "embedding": "federated", "scenarios": ["NL"]},
         "tags": {"several": {"separator": "|", "most": 2}, "vocabulary": {}, "embedding": "local"},
@@ -60,6 +62,7 @@ def impressions(rows: int = 800, seed: int = 0) -> pd.DataFrame:
             "buy": click * draw.integers(0, 2, rows),
         }
     )
+    frame["shown"] = frame.day + " " + draw.choice(["00:00:01", "23:59:59"], rows)
     frame.loc[draw.random(rows) < 0.1, "price"] = -1
     frame.loc[draw.random(rows) < 0.1, "weight"] = np.nan
     return frame
