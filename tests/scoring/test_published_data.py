@@ -62,7 +62,12 @@ def test_every_data_set_is_scored_here() -> None:
     assert set(LAYOUTS) == {file.stem for file in DATASETS_FOLDER.glob("*.yaml")}
 
 
-@pytest.mark.parametrize("dataset", LAYOUTS)
+QUICK = ("aliexpress-raw", "kuairand")
+
+
+@pytest.mark.parametrize(
+    "dataset", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in LAYOUTS]
+)
 def test_raw_rows_have_the_scores_of_prepared_rows(tmp_path: Path, dataset: str) -> None:
     source = LAYOUTS[dataset](tmp_path / "source")
     schema = load_schema(dataset, negatives=2 if dataset == "tenrec" else None)

@@ -32,25 +32,29 @@ def held_out(country: str) -> pd.DataFrame:
     return frame[(frame.country == country) & (frame.day == TEST_DAY)]
 
 
-@pytest.mark.parametrize("country", ["NL", "DE"])
+ARCHITECTURES = ("single-task", "shared-bottom", "ple", "aitm", "esmm")
+
+
 @pytest.mark.parametrize(
     ("method", "model"),
     [
-        *((method, {}) for method in ("pf-msmtrec", "alone", "alone-single-task", "alone-shared-bottom", "alone-ple")),
-        *((method, {}) for method in ("alone-aitm", "alone-esmm", "apfl", "fedbn")),
-        ("alone", {"architecture": "stem"}),
+        ("pf-msmtrec", {}),
+        *(pytest.param(f"alone-{name}", {}, marks=pytest.mark.slow) for name in ARCHITECTURES),
+        *(pytest.param(method, {}, marks=pytest.mark.slow) for method in ("alone", "apfl", "fedbn")),
+        pytest.param("alone", {"architecture": "stem"}, marks=pytest.mark.slow),
     ],
 )
-def test_scores_are_those_of_the_test_evaluation(shop: Path, method: str, model: dict[str, str], country: str) -> None:
+def test_scores_are_those_of_the_test_evaluation(shop: Path, method: str, model: dict[str, str]) -> None:
     output = trained_shop(shop, method, model=model)
-    expected = read_predictions(output, country)
-    assert expected is not None and len(np.unique(expected[:, 0])) > 25
-    raw = held_out(country).drop(columns=["click", "buy", "day"])
-    scores = Scorer.load(output / "clients" / method / country).predict(raw)
-    assert list(scores.columns) == TASKS and scores.index.equals(raw.index)
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
-    by_file = Scorer.load(output).predict(pa.Table.from_pandas(raw, preserve_index=False))
-    np.testing.assert_array_equal(by_file, scores)
+    for country in ("NL", "DE"):
+        expected = read_predictions(output, country)
+        assert expected is not None and len(np.unique(expected[:, 0])) > 25
+        raw = held_out(country).drop(columns=["click", "buy", "day"])
+        scores = Scorer.load(output / "clients" / method / country).predict(raw)
+        assert list(scores.columns) == TASKS and scores.index.equals(raw.index)
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
+        routed = Scorer.load(output).predict(pa.Table.from_pandas(raw, preserve_index=False))
+        np.testing.assert_array_equal(routed, scores)
 
 
 def test_rows_are_routed_by_their_scenario_in_their_order(run: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.data.store.disk import clear_errors, remove_if_stale
 from pfmsmtrec_flwr.data.store.manifest import MANIFEST
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
 
 _FOLDER = ".prepare"
 _STALE_SECONDS = 7 * 24 * 3600.0
@@ -124,7 +125,12 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
         if record != _description(ScenarioStore.open(path), fingerprint):
             return None
         store = ScenarioStore.open(path, verify=True)
-        return store if store.attached else None
+        if not store.attached:
+            logger.info(
+                "%s: prepared by an earlier version, without encoders to score raw rows: prepared anew", scenario
+            )
+            return None
+        return store
     except (OSError, ValueError, UserError):
         return None
 

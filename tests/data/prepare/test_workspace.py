@@ -119,9 +119,11 @@ def write_encoders(folder: Path) -> list[str]:
     return ["encoders.json"]
 
 
-def test_a_store_without_encoders_is_prepared_again(tmp_path: Path) -> None:
+def test_a_store_without_encoders_is_prepared_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     remember(store(tmp_path, encoders=False), "files")
     assert prepared_before(tmp_path, "shop", "NL", "files") is None
+    assert "NL: prepared by an earlier version, without encoders" in caplog.text
 
 
 def test_a_store_that_changed_is_prepared_again(tmp_path: Path) -> None:
