@@ -40,14 +40,11 @@ def with_side_table(folder: Path, how: str) -> tuple[Scorer, pd.DataFrame, pd.Da
 
 
 @pytest.mark.parametrize("how", ["left", "inner"])
-def test_side_tables_are_read_or_their_columns_are_in_the_rows(
-    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
+def test_side_tables_are_read_or_their_columns_are_in_the_rows(tmp_path: Path, how: str, logged: list[str]) -> None:
     scorer, log, items = with_side_table(tmp_path, how)
     rows = log[log.country != "US"].reset_index(drop=True)
     scores = scorer.predict(rows, source=tmp_path / "source")
-    assert f"side table: {tmp_path / 'source' / 'items.csv'}" in caplog.text
+    assert f"side table: {tmp_path / 'source' / 'items.csv'}" in logged
     unmatched = rows.item >= 280
     assert unmatched.any() and (scores.isna().any(axis=1) == (unmatched & (how == "inner"))).all()
     joined = rows.merge(items, left_on="item", right_on="id", how="left").drop(columns="id")
@@ -62,11 +59,11 @@ def test_side_tables_are_read_or_their_columns_are_in_the_rows(
     )
 
 
-def test_new_items_of_a_side_table_and_none_that_matches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_new_items_of_a_side_table_and_none_that_matches(tmp_path: Path, logged: list[str]) -> None:
     scorer, log, _ = with_side_table(tmp_path, "left")
     rows = log[log.country == "NL"].assign(item=10**6)
     assert scorer.predict(rows, source=tmp_path / "source").notna().all(axis=None)
-    assert "its column 'id' matches no row of the main table's 'item'" in caplog.text
+    assert any("its column 'id' matches no row of the main table's 'item'" in line for line in logged)
 
 
 def test_several_matches_of_a_row_are_refused(tmp_path: Path) -> None:
@@ -79,14 +76,13 @@ def test_several_matches_of_a_row_are_refused(tmp_path: Path) -> None:
         scorer.predict(log, source=tmp_path / "source")
 
 
-def test_a_folder_of_side_tables_for_a_schema_without_any(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+def test_a_folder_of_side_tables_for_a_schema_without_any(tmp_path: Path, logged: list[str]) -> None:
     (tmp_path / "source").mkdir()
     impressions().to_csv(tmp_path / "source" / "log.csv", index=False)
     scorer = trained(tmp_path)
     rows = impressions(10)
     assert scorer.predict(rows, source=tmp_path).equals(scorer.predict(rows))
-    assert "the schema of shop has none" in caplog.text
+    assert any("the schema of shop has none" in line for line in logged)
 
 
 def test_files_without_a_header_line(tmp_path: Path) -> None:
