@@ -111,6 +111,9 @@ class RawTable:
         if table.header and _has_names(source, schema):
             table = table.model_copy(update={"header": ()})
         joins = schema.joins if folder is not None else ()
+        if not joins:  # the rows have the columns of side tables, in their form
+            forms = {name: form for join in reversed(schema.joins) for name, form in join.columns.items()}
+            table = table.model_copy(update={"columns": forms | table.columns})
         schema = schema.model_copy(update={"table": table, "joins": joins})
         sides = () if folder is None else _side_tables(schema, source, folder, scenario)
         names = tuple(column_names(source, table))

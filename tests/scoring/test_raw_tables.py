@@ -31,11 +31,17 @@ def with_side_table(folder: Path, how: str) -> tuple[Scorer, pd.DataFrame, pd.Da
     """Train on a log whose prices lie in a table of items; the last items have none."""
     frame = impressions()
     items = frame.drop_duplicates("item")[["item", *SIDE]].rename(columns={"item": "id"}).sort_values("id")
-    items = items[items.id < 280]
+    items = items[items.id < 280].assign(price=lambda own: own.price.astype(str).str.replace(".", ","))
     (folder / "source").mkdir(parents=True)
     frame.drop(columns=SIDE).to_csv(folder / "source" / "log.csv", index=False)
     items.to_csv(folder / "source" / "items.csv", index=False)
-    join = {"files": ["items.csv"], "key": "item", "key_there": "id", "how": how}
+    join = {
+        "files": ["items.csv"],
+        "key": "item",
+        "key_there": "id",
+        "how": how,
+        "columns": {"price": {"decimal": ","}},
+    }
     return trained(folder, joins=[join]), frame.drop(columns=SIDE), items
 
 

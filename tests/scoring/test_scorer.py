@@ -88,7 +88,7 @@ def test_the_only_model_scores_rows_without_a_scenario_and_rows_of_its_own(run: 
         ({"price": None}, r"^the rows: no column 'price', which the model of DE, NL needs; it has row, country, day, "),
         ({"price": None, "user": None}, r"^the rows: no columns 'user', 'price', which the model"),
         ({"country": None}, r"^the rows: no column 'country', which says the scenario .* with --scenario$"),
-        ({"price": "dear"}, r"^the rows.*column 'price': expected numbers, got "),
+        ({"price": "dear"}, r"^the rows, line 1, column 'price': got 'dear', expected a number"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused_by_name(run: Path, change: dict[str, Any], message: str) -> None:

@@ -12,10 +12,12 @@ from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable
 from pfmsmtrec_flwr.data.read.tables import column_names, read_blocks
+from pfmsmtrec_flwr.data.schema.column_form import ColumnForm
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
 
-TABLE = TableSection(files=("any.csv",), header=("other", "names"), missing=("", "none"))
+FORMS = {"a": ColumnForm(missing=("none",))}
+TABLE = TableSection(files=("any.csv",), header=("other", "names"), columns=FORMS)
 ROWS = pa.table({"a": ["x", "none", "y"], "b": [1, 2, None], "c": [[1], [], None]})
 
 
@@ -35,5 +37,6 @@ def test_missing_columns_and_wrong_types_are_named() -> None:
     source = MemoryTable("the rows", Path("the rows"), rows=ROWS)
     with pytest.raises(UserError, match=r"^the rows: no column 'd'; it has a, b, c$"):
         list(read_blocks(source, TABLE, ColumnSelection(("d",)), ignore))
-    with pytest.raises(UserError, match=r"^the rows, column 'a': expected numbers, got string"):
-        list(read_blocks(source, TABLE, ColumnSelection((), ("a",)), ignore))
+    (block,) = read_blocks(source, TABLE, ColumnSelection((), ("a",)), ignore)
+    with pytest.raises(UserError, match=r"^the rows, line 1, column 'a': got 'x', expected a number"):
+        Chunk.of(source, TABLE, block).numbers("a")
