@@ -77,7 +77,7 @@ class PFMSMTRecSettings(MethodSettings):
     gives small and large scenarios the same say; it acts where federation.tables is rows."""
     personalized_tables: bool = True
     """Whether each scenario has tables of its own, averaged over those that it agrees with, where federation.tables
-    is rows; otherwise all share one."""
+    is rows and consensus is agreement; otherwise all share one."""
     schedule: Literal["fused", "bottom-up"] = "fused"
     """Exchanges of a round: one for experts and towers, or one for experts and then one for towers."""
 
@@ -125,7 +125,9 @@ class PFMSMTRec(CoordinatedStrategy):
         settings = config.own(cls.settings_type)
         common: set[Part] = set()
         personal = {Part.EXPERT}
-        own_tables = settings.personalized_tables and config.federation.tables == "rows"
+        # with one consensus for all, the scenarios' own tables would all be the same
+        differ = settings.personalized_tables and settings.consensus == "agreement"
+        own_tables = differ and config.federation.tables == "rows"
         (personal if own_tables else common).add(Part.FEDERATED_EMBEDDING)
         if settings.gates == "federated":
             common.add(Part.GATE)

@@ -30,8 +30,9 @@ def switches(config: RunConfig) -> Iterator[Switch]:
     yield Switch("one consensus", {"consensus": "examples"}, "all are pulled to the same mean")
     yield Switch("agreeing consensus", {"consensus": "agreement"}, "each is pulled to those it agrees with")
     if config.federation.tables == "rows":  # else tables are the same for all, or local, anyway
-        yield Switch("common tables", {"personalized_tables": False}, "one embedding table for all")
-        yield Switch("personal tables", {"personalized_tables": True}, "tables of those that agree")
+        if config.methods.get(config.method, {}).get("consensus") != "examples":  # else they are the same anyway
+            yield Switch("common tables", {"personalized_tables": False}, "one embedding table for all")
+            yield Switch("personal tables", {"personalized_tables": True}, "tables of those that agree")
         yield Switch("uses counted alike", {"row_balance": 0.0}, "each use of a row counts one")
         yield Switch("uses balanced", {"row_balance": 0.5}, "uses count by the root of their share")
     yield Switch("equal batches", {"train.min_steps": 0}, "scenarios of few rows take few steps")

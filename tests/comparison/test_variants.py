@@ -71,6 +71,7 @@ def test_every_switch_is_turned_to_where_it_is_not(template: str) -> None:
         ({"train.embedding_optimizer": "adagrad"}, "tables by Adam", "fresh statistics"),
         ({"regularization": 0.0}, "fixed shares", "no regularizer"),
         ({"consensus": "examples"}, "agreeing consensus", "one consensus"),
+        ({"consensus": "examples"}, "uses balanced", "common tables"),
         ({"personalized_tables": False}, "personal tables", "common tables"),
         ({"federation.tables": "plain"}, "one consensus", "common tables"),
     ],

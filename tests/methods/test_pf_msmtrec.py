@@ -69,7 +69,7 @@ def test_what_the_settings_share_travels_and_nothing_else(
     ("settings", "common", "personal"),
     [
         ({}, False, True),
-        ({"pf_msmtrec__consensus": "examples"}, False, True),
+        ({"pf_msmtrec__consensus": "examples"}, True, False),
         ({"pf_msmtrec__personalized_tables": False}, True, False),
         ({"federation__tables": "plain"}, True, False),
         ({"federation__tables": "local"}, False, False),
@@ -89,22 +89,20 @@ def test_tables_are_each_scenarios_own_common_or_at_home(
             assert list(reply.rows) == [TABLE] * (common or personal)
 
 
-@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("settings", [{"consensus": "examples"}, {"personalized_tables": False}])
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
-def test_uses_of_rows_count_as_the_balance_says(tiny: Tiny, own: bool, balance: float) -> None:
-    settings = {"pf_msmtrec__personalized_tables": own, "pf_msmtrec__row_balance": balance}
-    run = tiny.trained(tiny.config(pf_msmtrec__consensus="examples", federation__rounds=1, **settings))
+def test_uses_of_rows_count_as_the_balance_says(tiny: Tiny, settings: dict[str, Any], balance: float) -> None:
+    own = {f"pf_msmtrec__{key}": value for key, value in settings.items()}
+    run = tiny.trained(tiny.config(pf_msmtrec__row_balance=balance, federation__rounds=1, **own))
     replies: dict[str, Reply] = {}
     for message in (each for each in run.grid.replies if each.metadata.message_type == TRAIN):
         replies |= unpack_replies(message.content)
     rows = [replies[name].rows[TABLE] for name in sorted(replies)]
     assert len({int(update.counts.sum()) for update in rows}) == len(rows) > 1
     for message in (each for each in run.grid.sent if each.metadata.message_type == TRAIN):
-        _, incoming, names = unpack_orders(message.content)
-        for name in names:
-            start = incoming.personal[name][TABLE] if own else incoming.common[TABLE]
-            held = run.strategy.parameters.personal[name][TABLE] if own else run.strategy.parameters.common[TABLE]
-            assert torch.equal(held, average_rows(start, rows, use_weights(rows, balance)))
+        _, incoming, _ = unpack_orders(message.content)
+        averaged = average_rows(incoming.common[TABLE], rows, use_weights(rows, balance))
+        assert torch.equal(run.strategy.parameters.common[TABLE], averaged)
 
 
 @pytest.mark.parametrize(

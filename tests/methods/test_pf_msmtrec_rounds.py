@@ -123,9 +123,11 @@ def test_with_one_consensus_it_is_pulled_to_the_others(tiny: Tiny) -> None:
         close(strategy.parameters.common[TABLE][row], start[TABLE][row] + step)
 
 
-def test_tables_of_their_own_are_the_common_one_where_all_count(tiny: Tiny) -> None:
-    own = strategy_of(tiny.config(pf_msmtrec__consensus="examples"))
-    common = strategy_of(tiny.config(**ONE_FOR_ALL))
+def test_tables_of_their_own_are_the_common_one_where_all_agree(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = strategy_of(tiny.config())
+    assert isinstance(own, PFMSMTRec)
+    monkeypatch.setattr(own.agreement, "among", lambda names: torch.ones(len(names), len(names), dtype=torch.float64))
+    common = strategy_of(tiny.config(pf_msmtrec__consensus="examples"))
     for strategy in (own, common):
         for _ in range(2):
             aggregate(strategy, steps=OPPOSED)
