@@ -218,7 +218,7 @@ METHOD = FederatedMethod(
     settings=PFMSMTRecSettings,
     space={
         "regularization": Range(0.1, 10.0, log=True),
-        "consensus": ("agreement", "examples"),
+        "conflict_radius": (0.2, 0.4),
         "expert_weight": (0.2, 0.5),
         "tower_weight": (0.2, 0.5),
         "task_decay": (3.0, 10.0, 30.0),
