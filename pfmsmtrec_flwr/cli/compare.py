@@ -110,8 +110,9 @@ def compare_command(
         fresh=fresh,
         draws=draws,
     )
+    plan = prepare_plan(config, options, data, folder)
     with claimed(folder):
-        return _compare(prepare_plan(config, options, data, folder), jobs or os.cpu_count() or 1, folder)
+        return _compare(plan, jobs or os.cpu_count() or 1, folder)
 
 
 def report_command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +24,7 @@ from pfmsmtrec_flwr.cli.options import (
     method_name,
 )
 from pfmsmtrec_flwr.cli.results import print_run_table
-from pfmsmtrec_flwr.cli.watch import followed, logged_to, polled, watched
+from pfmsmtrec_flwr.cli.watch import logged_to, polled, watched
 from pfmsmtrec_flwr.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,12 +90,11 @@ def run_command(
     with claimed(folder):
         _begin(folder, config)
         console.print(Text(f"{name} on {config.data.name}, results in {folder}"), soft_wrap=True)
-        with followed(track, config, folder) as follow:
-            if engine is Engine.INLINE:
-                _run_inline(config, data, folder, num_supernodes, console, follow)
-            else:
-                resources = (cpus_per_client, gpus_per_client)
-                _run_on_flower(config, data, folder, num_supernodes, resources, console, follow)
+        if engine is Engine.INLINE:
+            _run_inline(config, data, folder, num_supernodes, console, track)
+        else:
+            resources = (cpus_per_client, gpus_per_client)
+            _run_on_flower(config, data, folder, num_supernodes, resources, console, track)
     print_run_table(folder, console)
     console.print(Text(f"results: {folder}"), soft_wrap=True)
 
@@ -108,7 +106,7 @@ def _run_on_flower(
     num_supernodes: int,
     resources: tuple[float | None, float | None],
     console: Console,
-    follow: Callable[[], None],
+    track: Track | None,
 ) -> None:
     from pfmsmtrec_flwr.launch.app import app_folder
     from pfmsmtrec_flwr.launch.engine import run_on_flower
@@ -123,12 +121,7 @@ def _run_on_flower(
 
     # Flower gets the checked configuration as a file, so that no option can be read differently a second time.
     run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}
-    with watched(config, folder, console, phase) as display:
-
-        def update() -> None:
-            display.update()
-            follow()
-
+    with watched(config, folder, console, phase, track) as update:
         run_on_flower(
             app_folder(),
             run_config,
@@ -141,15 +134,14 @@ def _run_on_flower(
 
 
 def _run_inline(
-    config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console, follow: Callable[[], None]
+    config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console, track: Track | None
 ) -> None:
     from pfmsmtrec_flwr.experiment import run_inline
 
     with (
         logged_to(folder / INLINE_LOG_NAME),
-        watched(config, folder, console, lambda: "starting") as display,
-        polled(display.update),
-        polled(follow),
+        watched(config, folder, console, lambda: "starting", track) as update,
+        polled(update),
     ):
         run_inline(config, data=data, output=folder, num_supernodes=num_supernodes)
 

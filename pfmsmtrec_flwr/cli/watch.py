@@ -16,20 +16,29 @@ from pfmsmtrec_flwr.log import logger
 
 if TYPE_CHECKING:
     from pfmsmtrec_flwr.config import RunConfig
-    from pfmsmtrec_flwr.results.progress import RunDisplay
 
 _POLL_SECONDS = 0.5
 
 
 @contextmanager
-def watched(config: RunConfig, folder: Path, console: Console, phase: Callable[[], str]) -> Iterator[RunDisplay]:
-    """Show how far a run and its reference methods are."""
+def watched(
+    config: RunConfig, folder: Path, console: Console, phase: Callable[[], str], track: Track | None
+) -> Iterator[Callable[[], None]]:
+    """Show how far a run and its reference methods are, and let a tracker follow; yield the function that does both."""
     from pfmsmtrec_flwr.methods.configuration import methods_of
     from pfmsmtrec_flwr.results.progress import RunDisplay, RunWatch
 
     name, *references = (method.name for method in methods_of(config))
-    with RunDisplay(RunWatch(folder, name, references, opening=phase), console) as display:
-        yield display
+    with (
+        followed(track, config, folder) as follow,
+        RunDisplay(RunWatch(folder, name, references, opening=phase), console) as display,
+    ):
+
+        def update() -> None:
+            display.update()
+            follow()
+
+        yield update
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pfmsmtrec_flwr.results.bootstrap import Bootstrap
 from pfmsmtrec_flwr.results.intervals import SEEDS_NOTE, difference_cells, interval_notes
-from pfmsmtrec_flwr.results.overviews import joining_table
+from pfmsmtrec_flwr.results.overviews import joining_table, seeds_text
 from pfmsmtrec_flwr.results.summary import LineSummary, Summary
 from pfmsmtrec_flwr.results.tables import Cell, FigureTable, Group, Row, figure_cell
 
@@ -20,8 +19,7 @@ def compact_tables(summary: Summary) -> Iterator[FigureTable]:
     """
     for task in summary.tasks:
         rows = tuple(_row(summary, line, task) for line in summary.lines if line.which == "model")
-        seeds = f"{len(summary.seeds)} seed{'' if len(summary.seeds) == 1 else 's'}"
-        title = f"{task} on {summary.dataset}: test AUC, mean over scenarios ± sd over {seeds}"
+        title = f"{task} on {summary.dataset}: test AUC, mean over scenarios ± sd over {seeds_text(summary)}"
         heads = ("method", "AUC", f"difference to\n{summary.reference}", "win/tie\n/loss")
         last = task == summary.tasks[-1]
         notes = (*summary.notes, *(note for note in interval_notes(summary) if note != SEEDS_NOTE)) if last else ()
@@ -34,14 +32,10 @@ def _row(summary: Summary, line: LineSummary, task: str) -> Row:
     own = line.tasks[task]
     difference, _ = difference_cells(summary, line.variant, task)
     against = own.against
-    leads = line.variant in _leading(summary.bootstrap, task)
+    leading = () if summary.bootstrap is None else summary.bootstrap.leading(task)
     return (
         Cell(line.variant),
-        replace(figure_cell(own.auc), best=leads),
+        replace(figure_cell(own.auc), best=line.variant in leading),
         difference,
         Cell("" if against is None else f"{against.win}/{against.tie}/{against.loss}"),
     )
-
-
-def _leading(bootstrap: Bootstrap | None, task: str) -> tuple[str, ...]:
-    return () if bootstrap is None else bootstrap.leading(task)

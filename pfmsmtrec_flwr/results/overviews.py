@@ -180,7 +180,7 @@ def _gap_cell(figures: Figures, line: Line, baseline: Line, task: str, scenario:
 
 def comparison_tables(summary: Summary, figures: Figures) -> list[FigureTable]:
     """Return all tables of a comparison."""
-    title = f"{summary.dataset}: AUC on test rows, mean ± sd over {_seeds(summary)}"
+    title = f"{summary.dataset}: AUC on test rows, mean ± sd over {seeds_text(summary)}"
     notes = [*summary.notes, *([BOLD_NOTE] if summary.bootstrap is not None else interval_notes(summary))]
     scenarios = scenario_table(figures, figures.lines, ("auc",), title, notes=notes, bold=bold_by(summary.bootstrap))
     more = [differences_table(summary)] if summary.bootstrap is not None else []
@@ -195,7 +195,7 @@ def means_table(summary: Summary) -> FigureTable:
     against = (f"difference to {summary.reference}", "p (Holm)")
     over_seeds = (f"win/tie/loss to {summary.reference}", "p over seeds (Holm)")
     more = ("calibration", *against, *over_seeds, "over alone", "MB", "seconds", "trials")
-    title = f"{summary.dataset}: means over scenarios on test rows, mean ± sd over {_seeds(summary)}"
+    title = f"{summary.dataset}: means over scenarios on test rows, mean ± sd over {seeds_text(summary)}"
     notes = (*summary.notes, *interval_notes(summary))
     return FigureTable("means", title, heads + more, 4, (Group("", tuple(rows)),), notes)
 
@@ -236,7 +236,8 @@ def _against(against: Against | None) -> tuple[Cell, Cell]:
     return Cell(f"{against.win}/{against.tie}/{against.loss}"), p_cell(p)
 
 
-def _seeds(summary: Summary) -> str:
+def seeds_text(summary: Summary) -> str:
+    """Return the number of seeds in words."""
     count = len(summary.seeds)
     return f"{count} seed{'' if count == 1 else 's'}"
 
@@ -261,7 +262,7 @@ def differences_table(summary: Summary) -> FigureTable:
     ]
     return FigureTable(
         "differences",
-        f"{summary.dataset}: AUC on test rows, mean over scenarios ± sd over {_seeds(summary)}, and differences to "
+        f"{summary.dataset}: AUC on test rows, mean over scenarios ± sd over {seeds_text(summary)}, and differences to "
         f"{summary.reference} with 95 % intervals",
         (*("method", "change")[:words], *heads),
         words,
@@ -285,7 +286,7 @@ def joining_table(summary: Summary) -> FigureTable:
     return FigureTable(
         "joining",
         f"{summary.dataset}: AUC on test rows of a scenario that joins later and trains alone on a share of its rows, "
-        f"mean ± sd over {_seeds(summary)}",
+        f"mean ± sd over {seeds_text(summary)}",
         ("method", "scenario", "task", "share of rows", "joined with consensus", "from scratch"),
         4,
         (Group("", tuple(rows)),),

@@ -10,7 +10,6 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.tracking.tracker import Tracker
 
 TrackerName = Literal["mlflow", "tensorboard"]
-TRACKERS: tuple[TrackerName, ...] = ("mlflow", "tensorboard")
 
 
 def check_tracker(name: TrackerName) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from pfmsmtrec_flwr.config import RunConfig, Value
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.experiment import CONFIG_NAME
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.results.rounds import METRICS_NAME, RoundMetrics, read_metrics
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME, RunResults
 from pfmsmtrec_flwr.results.writer import read_results
 from pfmsmtrec_flwr.tracking.tracker import Tracker
-
-CONFIG_NAME = "config.yaml"
 
 
 class RunFollower:
@@ -52,7 +51,7 @@ class RunFollower:
             return
         try:
             step()
-        except UserError as error:
+        except (UserError, OSError) as error:
             self._lost = True
             logger.warning("the run is no longer tracked, and goes on: %s", error)
 
