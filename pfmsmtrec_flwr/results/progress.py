@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pfmsmtrec_flwr.results.rounds import METRICS_NAME, RoundMetrics, read_metrics
+from pfmsmtrec_flwr.results.rounds import GrowingLog, RoundMetrics
 from pfmsmtrec_flwr.results.tables import figure_cell
 
 
@@ -67,35 +67,27 @@ class RunWatch:
         opening: Callable[[], str] = lambda: "starting",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folders = {method: output, **{name: output / name for name in references}}
+        self._logs = {method: GrowingLog(output), **{name: GrowingLog(output / name) for name in references}}
         self._opening = opening
         self._clock = clock
         self._origin = clock()
-        # A run that failed here earlier left its lines behind; they do not count until they change.
-        self._stale = {name: _stamp(folder) for name, folder in self._folders.items()}
 
     def look(self) -> RunState:
         """Return the current state of the run."""
         elapsed = self._clock() - self._origin
-        logs = {name: self._read(name) for name in self._folders}
-        begun = {name: rounds for name, rounds in logs.items() if rounds}
+        begun = {name: rounds for name, log in self._logs.items() if (rounds := log.rounds())}
         if not begun:
             return RunState(self._opening(), elapsed, None, 0.0, None)
-        name = max(begun, key=lambda key: _stamp(self._folders[key]))
+        name = max(begun, key=lambda key: self._logs[key].stamp)
         current = begun[name][-1]
         each = _seconds_per_round(begun[name])
-        waiting = sum(name not in begun for name in self._folders)
+        waiting = sum(name not in begun for name in self._logs)
         left = each * (current.rounds - current.round + waiting * current.rounds) if each is not None else None
         # A method that another follows has ended, however early.
         passed = (len(begun) - 1) + current.round / current.rounds
         ended = current.round == current.rounds and not waiting
         phase = "finishing" if ended else f"round {current.round} of {current.rounds}"
-        return RunState(phase, elapsed, left, passed / len(self._folders), current)
-
-    def _read(self, name: str) -> list[RoundMetrics]:
-        folder = self._folders[name]
-        stamp = _stamp(folder)
-        return read_metrics(folder) if stamp and stamp != self._stale[name] else []
+        return RunState(phase, elapsed, left, passed / len(self._logs), current)
 
 
 class LiveDisplay:
@@ -201,12 +193,3 @@ def _seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:
     if last.round > first.round:
         return (last.seconds - first.seconds) / (last.round - first.round)
     return last.seconds / last.round if last.round > 0 else None
-
-
-def _stamp(folder: Path) -> tuple[int, int]:
-    """Return when a log last grew, and its size; zeros where there is none."""
-    try:
-        status = (folder / METRICS_NAME).stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)

@@ -157,6 +157,36 @@ class MetricsLog:
         return entry
 
 
+class GrowingLog:
+    """Log of a run that may be going on. Rounds that an earlier run left there do not count.
+
+    Parameters
+    ----------
+    folder
+        Output folder of the method. The log is that of an earlier run until it changes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read = self.stamp
+        self._rounds: list[RoundMetrics] = []
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Time at which the log last grew, and its size; zeros where there is none."""
+        try:
+            status = (self._folder / METRICS_NAME).stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_mtime_ns, status.st_size)
+
+    def rounds(self) -> list[RoundMetrics]:
+        """Return the rounds logged so far; the file is read only if it has changed. See `read_metrics`."""
+        if (stamp := self.stamp) != self._read:
+            self._read, self._rounds = stamp, read_metrics(self._folder)
+        return self._rounds
+
+
 def read_metrics(folder: Path) -> list[RoundMetrics]:
     """Return the rounds logged so far, without a line that is still being written; none if there is no file.
 

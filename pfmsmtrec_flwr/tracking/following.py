@@ -10,9 +10,9 @@ from pfmsmtrec_flwr.config import RunConfig, Value
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import CONFIG_NAME
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.results.rounds import METRICS_NAME, RoundMetrics, read_metrics
+from pfmsmtrec_flwr.results.rounds import METRICS_NAME, GrowingLog, RoundMetrics
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME, RunResults
-from pfmsmtrec_flwr.results.writer import read_results
+from pfmsmtrec_flwr.results.writer import read_run
 from pfmsmtrec_flwr.tracking.tracker import Tracker
 
 
@@ -33,8 +33,9 @@ class RunFollower:
 
     def __init__(self, tracker: Tracker, config: RunConfig, folder: Path, references: Sequence[str] = ()) -> None:
         self._tracker = tracker
-        self._folders = {"": folder, **{f"{name}/": folder / name for name in references}}
-        self._passed = dict.fromkeys(self._folders, 0)
+        self._folder = folder
+        self._logs = {"": GrowingLog(folder), **{f"{name}/": GrowingLog(folder / name) for name in references}}
+        self._passed = dict.fromkeys(self._logs, 0)
         self._lost = False
         tracker.log_settings(flat_settings(config))
 
@@ -56,22 +57,21 @@ class RunFollower:
             logger.warning("the run is no longer tracked, and goes on: %s", error)
 
     def _pass_rounds(self) -> None:
-        for prefix, folder in self._folders.items():
-            for entry in read_metrics(folder)[self._passed[prefix] :]:
+        for prefix, log in self._logs.items():
+            for entry in log.rounds()[self._passed[prefix] :]:
                 self._tracker.log_figures(_named(prefix, round_figures(entry)), entry.round)
                 self._passed[prefix] += 1
 
     def _pass_end(self) -> None:
         self._pass_rounds()
-        for prefix, folder in self._folders.items():
-            if (folder / RESULTS_NAME).exists():
-                results = read_results(folder)
-                self._tracker.log_figures(_named(prefix, final_figures(results)), results.rounds)
-        own = self._folders[""]
+        finished = (self._folder / RESULTS_NAME).exists()  # the last file of a run, after those of its references
+        for place, results in enumerate(read_run(self._folder) if finished else ()):
+            prefix = f"{results.method}/" if place else ""
+            self._tracker.log_figures(_named(prefix, final_figures(results)), results.rounds)
         for name in (CONFIG_NAME, METRICS_NAME, RESULTS_NAME):
-            if (own / name).exists():
-                self._tracker.log_file(own / name)
-        self._tracker.close(failed=not (own / RESULTS_NAME).exists())
+            if (self._folder / name).exists():
+                self._tracker.log_file(self._folder / name)
+        self._tracker.close(failed=not finished)
 
 
 def flat_settings(config: RunConfig) -> dict[str, Value]:

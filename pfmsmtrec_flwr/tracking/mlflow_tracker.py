@@ -19,7 +19,6 @@ from pfmsmtrec_flwr.tracking.tracker import Tracker
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE_NAME = "mlflow.db"
-_MOST_PARAMS = 100  # of one request to MLflow's server
 
 
 class MlflowTracker(Tracker):
@@ -40,10 +39,8 @@ class MlflowTracker(Tracker):
 
     def log_settings(self, settings: Mapping[str, Value]) -> None:
         """Keep the settings as parameters."""
-        params = [Param(key, str(value)) for key, value in settings.items()]
-        for start in range(0, len(params), _MOST_PARAMS):
-            with self._answering():
-                self._client.log_batch(self.run_id, params=params[start : start + _MOST_PARAMS])
+        with self._answering():
+            self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in settings.items()])
 
     def log_figures(self, figures: Mapping[str, float], step: int) -> None:
         """Keep the figures as metrics."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.results.rounds import MetricsLog, read_metrics
+from pfmsmtrec_flwr.results.rounds import GrowingLog, MetricsLog, read_metrics
 
 
 class Clock:
@@ -103,3 +103,14 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, message: str) -> N
     assert "\n" not in str(caught.value)
     log.path.write_bytes(whole)
     assert len(read_metrics(tmp_path)) == 2
+
+
+def test_a_growing_log_is_read_when_it_has_changed(tmp_path: Path) -> None:
+    MetricsLog(tmp_path, method="fedavg", rounds=2).append(1, {})
+    growing = GrowingLog(tmp_path)
+    assert growing.rounds() == []  # of an earlier run
+    log = MetricsLog(tmp_path, method="fedbn", rounds=2)
+    for number in (1, 2):
+        log.append(number, {})
+        assert [(entry.method, entry.round) for entry in growing.rounds()] == [("fedbn", 1), ("fedbn", 2)][:number]
+        assert growing.rounds() is growing.rounds()

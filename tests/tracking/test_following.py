@@ -85,6 +85,18 @@ def test_a_run_without_results_has_failed(tmp_path: Path) -> None:
     assert kept.failed is True
 
 
+def test_what_a_failed_run_left_in_the_folder_is_not_passed(tmp_path: Path) -> None:
+    logged(tmp_path).append(2, {})
+    write_results(small_results("alone", 0.625), tmp_path / "alone")
+    kept = Kept()
+    follower = RunFollower(kept, RunConfig(), tmp_path, ["alone"])
+    follower.update()
+    assert kept.figures == []
+    logged(tmp_path)
+    follower.finish()
+    assert [(step, figures["traffic/up_bytes"]) for step, figures in kept.figures] == [(1, 7)]
+
+
 def test_a_tracker_that_no_longer_answers_does_not_end_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,13 +115,16 @@ def test_mlflow_keeps_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     tracking = pytest.importorskip("mlflow.tracking")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    follower = RunFollower(open_tracker("mlflow", "mine", "made", tmp_path), RunConfig(), tmp_path)
+    tracker = open_tracker("mlflow", "mine", "made", tmp_path)
+    tracker.log_settings({f"own.{number}": number for number in range(150)})  # one request takes 100
+    follower = RunFollower(tracker, RunConfig(), tmp_path)
     logged(tmp_path)
     write_results(small_results("fedavg", 0.75), tmp_path)
     follower.finish()
     client = tracking.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("made").experiment_id])
     assert (run.info.run_name, run.info.status) == ("mine", "FINISHED")
+    assert run.data.params["own.149"] == "149"
     assert run.data.params["train.lr"] == str(RunConfig().train.lr)
     assert run.data.metrics["validation/auc/ctr/NL"] == 0.625
     assert run.data.metrics["test/auc/ctr/NL"] == 0.75
