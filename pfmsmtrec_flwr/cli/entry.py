@@ -30,7 +30,7 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Draft a schema; list prepared data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Draft a schema; list prepared data sets.", invoke_without_command=True)
 
 app.command("run")(run_command)
 app.command("show")(show_command)
@@ -86,6 +86,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
+@data_app.callback()
 def _common(
     context: typer.Context,
     _version: Annotated[

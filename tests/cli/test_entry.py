@@ -28,6 +28,10 @@ def test_a_command_without_arguments_is_asked_for_help(pfmsmtrec: Command, capsy
     said = capsys.readouterr()
     assert "prepare" in said.out
     assert said.err == ""
+    assert pfmsmtrec("data") == 0
+    said = capsys.readouterr()
+    assert "init" in said.out
+    assert said.err == ""
 
 
 def test_the_package_runs_as_a_module() -> None:
