@@ -15,6 +15,7 @@ import yaml
 
 from pfmsmtrec_flwr.data.draft.features import ColumnGuess, described
 from pfmsmtrec_flwr.data.draft.guesses import ColumnRoles, ScenarioGuess, folder_name, guess, unique
+from pfmsmtrec_flwr.data.draft.points_in_time import parts_of
 from pfmsmtrec_flwr.data.draft.profile import Sample, look_at, table_name
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
@@ -224,7 +225,7 @@ def _words_of_times(times: Iterable[TimeSection]) -> str:
     if form == "number":
         return "a count of days; days of a month or of a week have no order"
     zone = "; days of UTC, unless a zone is added" if form in ("iso-zone", *EPOCH_FORMS) else ""
-    return f"form of every value{zone}; for fields, transform: hour, weekday or day"
+    return f"form of every value{zone}; for fields, transform: {parts_of(form)}"
 
 
 def _scenario(plan: ColumnRoles, sample: Sample) -> list[str]:

@@ -23,7 +23,7 @@ from pfmsmtrec_flwr.data.draft.names import (
 from pfmsmtrec_flwr.data.draft.profile import ColumnProfile, share_matching
 from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts
 from pfmsmtrec_flwr.data.encode.times import NO_DAY, days_of, fitting_forms, points_of
-from pfmsmtrec_flwr.data.schema.time_section import EPOCH_FORMS, TimeForm, TimeSection
+from pfmsmtrec_flwr.data.schema.time_section import EPOCH_FORMS, TimeForm, TimeSection, lacks
 
 _LOOKED_AT = 1000
 _FEW_VALUES = 50
@@ -62,9 +62,14 @@ class TimeGuess:
         if form == "number":
             return f"days of a month, or a count of days? For a count, times: {{{name}: {{form: number}}}} in the split"
         return (
-            f"a point in time ({form}), and new rows lie later; for the hour, weekday or day as a field, "
-            f"times: {{{name}: {{form: {form}}}}} and transform: hour"
+            f"a point in time ({form}), and new rows lie later; for a field, times: {{{name}: {{form: {form}}}}} and "
+            f"transform: {parts_of(form)}"
         )
+
+
+def parts_of(form: TimeForm) -> str:
+    """Return the parts of a time of a form that a field may have, as alternatives."""
+    return "weekday or day" if lacks(form, "hour") else "hour, weekday or day"
 
 
 def time_of(column: ColumnProfile) -> TimeGuess | str | None:

@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.data.schema.spelling import written_twice
 from pfmsmtrec_flwr.data.schema.split_sections import SplitSection
 from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
 from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection, TaskSection
-from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection
+from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection, lacks
 from pfmsmtrec_flwr.data.schema.values import (
     ColumnName,
     FieldName,
@@ -34,6 +34,7 @@ from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
 
 DATASETS_FOLDER = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "datasets"
 
+_KEEP = ColumnForm(leading_zeros="keep")
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -105,8 +106,8 @@ class DatasetSchema(Section):
                     f"fields.{name}: transform {spec.transform} needs the form of the column's times, "
                     f"such as times: {{{column}: {{form: iso}}}}"
                 )
-            if time is not None and spec.transform in TIME_PARTS and (spec.several or time.form == "number"):
-                why = "a field of several values" if spec.several else "the form number"
+            if time is not None and spec.transform in TIME_PARTS and (spec.several or lacks(time.form, spec.transform)):
+                why = "a field of several values" if spec.several else f"the form {time.form}"
                 raise ValueError(f"fields.{name}: transform {spec.transform} does not go with {why}")
 
     def _check_labels(self) -> None:
@@ -120,7 +121,8 @@ class DatasetSchema(Section):
         named: list[tuple[str, str, Iterable[Scalar]]] = [
             (f"tasks.{name}", task.column, pair)
             for name, task in self.tasks.items()
-            for pair in product(task.positive, task.negative)
+            if task.at_least is None
+            for pair in (*product(task.positive, task.negative), *product(task.missing, task.positive + task.negative))
         ]
         named += [
             (f"fields.{name}.values", spec.columns(name)[0], spec.values)
@@ -131,10 +133,9 @@ class DatasetSchema(Section):
             named.append(("scenario.values", self.scenario.column, self.scenario.values or ()))
         for where, column, values in named:
             if (both := written_twice(values, self.form_of(column))) is not None:
-                raise ValueError(
-                    f"{where}: '{both[0]}' and '{both[1]}' are one value: leave one out, or keep leading zeros with "
-                    f"table.columns: {{{column}: {{leading_zeros: keep}}}}"
-                )
+                zeros = f", or keep leading zeros with table.columns: {{{column}: {{leading_zeros: keep}}}}"
+                hint = "" if written_twice(both, _KEEP) else zeros
+                raise ValueError(f"{where}: '{both[0]}' and '{both[1]}' are one value: leave one out{hint}")
         for join in self.joins:
             here, there = self.table.form_of(join.key), join.form_of(join.key_there or join.key)
             if here.leading_zeros != there.leading_zeros:

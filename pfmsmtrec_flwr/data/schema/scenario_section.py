@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -35,7 +36,9 @@ class ScenarioSection(Section):
         return self
 
     def all_names(self) -> list[str]:
-        """Return the names of the scenarios, those of bands in ascending order."""
+        """Return the names of the scenarios, those of bands in ascending order and fit for folders."""
         if self.bands is not None:
-            return [f"{self.column}-under-{self.bands[0]:g}", *(f"{self.column}-from-{each:g}" for each in self.bands)]
+            column = re.sub(r"[^A-Za-z0-9._-]+", "-", self.column or "").lstrip("._-") or "scenario"
+            starts = [f"{number:.15g}".replace("+", "") for number in self.bands]
+            return [f"{column}-under-{starts[0]}", *(f"{column}-from-{start}" for start in starts)]
         return list(self.values.values()) if self.values is not None else list(self.names or ())

@@ -38,6 +38,11 @@ TIME_PARTS = ("hour", "weekday", "day", "year")
 """Transforms that take a part of a time."""
 
 
+def lacks(form: TimeForm, part: str) -> bool:
+    """Return whether no time of a form has a part, such as a day its hour."""
+    return form == "number" or (form == "YYYYMMDD" and part == "hour")
+
+
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)

@@ -324,6 +324,8 @@ BANDS = {"scenario": {"column": "age", "bands": [25, 35.5]}}
 
 def test_scenarios_from_bands_of_a_number() -> None:
     assert schema(**BANDS).scenarios == ("age-from-25", "age-from-35.5", "age-under-25")
+    large = schema(scenario={"column": "_user's age", "bands": [1_000_000, 1e18]})
+    assert large.scenarios == ("user-s-age-from-1000000", "user-s-age-from-1e18", "user-s-age-under-1000000")
     names = ["age-under-25", "age-from-35.5"]
     (found,) = [each for each in outputs_of(schema(**BANDS), names, BY_ROW) if each.name == "scenario"]
     rows = chunk(age=["24", "25", "35", "35.5", "90", "-1"])

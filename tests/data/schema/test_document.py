@@ -98,6 +98,7 @@ def test_mistakes_are_named(path: str, value: Any, message: str) -> None:
     ("form", "field", "message"),
     [
         ("number", {}, "fields.part: transform hour does not go with the form number"),
+        ("YYYYMMDD", {}, "fields.part: transform hour does not go with the form YYYYMMDD"),
         ("iso", {"several": {"most": 3}}, "fields.part: transform hour does not go with a field of several values"),
     ],
 )
@@ -415,18 +416,31 @@ def test_what_is_no_value_is_to_be_quoted(tmp_path: Path, line: str, message: st
         load_schema(tmp_path / "shop.yaml")
 
 
+SKIPPED = {"column": "click", "unlabelled": "skip"}
+
+
 @pytest.mark.parametrize(
-    ("path", "value", "where"),
+    ("path", "value", "where", "zeros_of"),
     [
-        ("scenario.values", {1: "NL", "01": "ES"}, "scenario.values: '1' and '01'"),
-        ("scenario.values", {"5.0": "NL", " 5": "ES"}, "scenario.values: '5.0' and ' 5'"),
-        ("fields.kind.values", ["a", "True", "true"], "fields.kind.values: 'True' and 'true'"),
-        ("tasks.ctr", {"column": "click", "positive": [1], "negative": ["01", 0]}, "tasks.ctr: '1' and '01'"),
+        ("scenario.values", {1: "NL", "01": "ES"}, "scenario.values: '1' and '01'", "country"),
+        ("scenario.values", {"5.0": "NL", " 5": "ES"}, "scenario.values: '5.0' and ' 5'", None),
+        ("fields.kind.values", ["a", "True", "true"], "fields.kind.values: 'True' and 'true'", None),
+        ("tasks.ctr", {"column": "click", "positive": [1], "negative": ["01", 0]}, "tasks.ctr: '1' and '01'", "click"),
+        ("tasks.ctr", SKIPPED | {"missing": ["-1", "1.0"]}, "tasks.ctr: '1.0' and '1'", None),
+        ("tasks.ctr", SKIPPED | {"missing": ["00"]}, "tasks.ctr: '00' and '0'", "click"),
     ],
 )
-def test_one_value_in_two_spellings_is_refused(path: str, value: Any, where: str) -> None:
-    with pytest.raises(UserError, match=re.escape(f"{where} are one value: leave one out, or keep leading zeros")):
+def test_one_value_in_two_spellings_is_refused(path: str, value: Any, where: str, zeros_of: str | None) -> None:
+    zeros = f", or keep leading zeros with table.columns: {{{zeros_of}: {{leading_zeros: keep}}}}"
+    message = f"{where} are one value: leave one out{zeros if zeros_of else ''}"
+    with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         schema(changed(path, value))
+
+
+def test_a_missing_number_beside_a_threshold_is_no_second_spelling() -> None:
+    assert schema(changed("tasks.ctr", SKIPPED | {"at_least": 4, "missing": ["1.0"]})).tasks[
+        "ctr"
+    ].missing_numbers() == [1]
 
 
 def test_leading_zeros_that_are_kept() -> None:
