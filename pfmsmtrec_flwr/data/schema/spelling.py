@@ -56,9 +56,11 @@ def written_twice(values: Iterable[Scalar], form: ColumnForm = PLAIN) -> tuple[S
 
 
 def _float_texts(values: pa.Array) -> pa.Array:
-    numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    """Return the shortest texts that no other number of the same type has: 0.1 is ``0.1`` with 32 bits too."""
+    own = values.to_numpy(zero_copy_only=False)
+    numbers = own.astype(np.float64)
     with np.errstate(invalid="ignore"):
         whole = (np.abs(numbers) < _EXACT_INTEGERS) & (numbers == np.floor(numbers))
-    texts = np.array([repr(number) for number in numbers.tolist()], dtype=object)
+    texts = np.array(list(map(str, own)), dtype=object)
     texts[whole] = numbers[whole].astype(np.int64).astype(str)
     return pa.array(texts, type=pa.string(), mask=np.isnan(numbers))

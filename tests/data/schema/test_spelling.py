@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -38,6 +39,12 @@ def test_leading_zeros() -> None:
 def test_whole_numbers_of_64_bits_are_alike_in_every_type() -> None:
     for number in (2**53, 2**60, -(2**62)):
         assert canonical(number) == canonical(float(number)) == str(number)
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_fractions_are_alike_in_every_type(kind: pa.DataType) -> None:
+    numbers = pa.array(np.array([0.1, 4.3, -0.75, 5.0, np.nan, 1e-5], kind.to_pandas_dtype()))
+    assert canonical_texts(numbers).to_pylist() == ["0.1", "4.3", "-0.75", "5", None, "1e-05"]
 
 
 def test_values_that_are_written_twice() -> None:
