@@ -13,10 +13,11 @@ import yaml
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.places import top_folder
 from pfmsmtrec_flwr.upgrades import refuse_old_key, refuse_old_keys
 from pfmsmtrec_flwr.validation import Section, dump_yaml, find_yaml, load_yaml, parse, read_yaml
 
-CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
+CONF_FOLDER = top_folder() / "conf"
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

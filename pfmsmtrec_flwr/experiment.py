@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
-from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
@@ -163,11 +163,9 @@ def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> Tra
 @contextmanager
 def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Train]:
     """Open a function that trains methods of any family in this process."""
-    from client_app import app
-
     run_id = secrets.randbits(31)
     run_config = {"output": str(output), "data": str(data)}
-    grid = InProcessGrid(app, simulated_contexts(run_id, num_supernodes, run_config))
+    grid = InProcessGrid(own_client_app(), simulated_contexts(run_id, num_supernodes, run_config))
 
     def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
         if isinstance(method, CentralMethod):

@@ -18,7 +18,7 @@ from pfmsmtrec_flwr.config import FederationSettings, RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import results_of, write_config
 from pfmsmtrec_flwr.federation.handshake import Federation
-from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.protocol import Stage, Tensors, check_tensors, unpack_tensors
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -274,12 +274,11 @@ def _alone(config: RunConfig, scenario: str, share: float) -> RunConfig:
 
 def _start(strategy: ScenarioStrategy, data: Path, output: Path, keeper: _Keeper | None = None) -> TrainingResult:
     """Run a strategy in this process, with all scenarios on one node."""
-    from client_app import app
-
     run_id = 1
     contexts = simulated_contexts(run_id, 1, {"output": str(output), "data": str(data)})
+    grid = InProcessGrid(own_client_app(), contexts)
     with run_identity(run_id):
-        return strategy.start(InProcessGrid(app, contexts), evaluate_fn=None if keeper is None else keeper.take)
+        return strategy.start(grid, evaluate_fn=None if keeper is None else keeper.take)
 
 
 def _write(method: FederatedMethod, config: RunConfig, result: TrainingResult, output: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -11,8 +13,20 @@ from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.flower_internals import CLIENT_RAISED, FlowerRun, empty_run, number_message, run_identity
 from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.places import top_folder
 
-__all__ = ["InProcessGrid", "run_identity", "simulated_contexts"]
+__all__ = ["InProcessGrid", "own_client_app", "run_identity", "simulated_contexts"]
+
+
+@functools.cache
+def own_client_app() -> ClientApp:
+    """Return the ClientApp of this project's `client_app.py`, whatever other file of that name can be imported."""
+    spec = spec_from_file_location("pfmsmtrec_client_app", top_folder() / "client_app.py")
+    assert spec is not None and spec.loader is not None  # the file's name ends in .py
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    app: ClientApp = module.app
+    return app
 
 
 class InProcessGrid(Grid):

@@ -6,25 +6,25 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import pfmsmtrec_flwr
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.places import top_folder
 
 Setting = str | int | float | bool
 
 
 def app_folder() -> Path:
-    """Return the folder of this project's Flower app: the checkout that is installed with ``pip install -e .``.
+    """Return the folder of this project's Flower app: the checkout, or the files that a wheel carries.
 
     Raises
     ------
     UserError
-        The package was installed without its checkout.
+        The package was copied without them.
     """
-    folder = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent
+    folder = top_folder()
     if not (folder / "pyproject.toml").is_file() or not (folder / "server_app.py").is_file():
         raise UserError(
-            f"no Flower app at {folder}: the package was installed without its checkout; "
-            "clone the repository and `pip install -e .` in it"
+            f"no Flower app at {folder}: the package was copied without its app; "
+            "install its wheel, or clone the repository and `pip install -e .` in it"
         )
     return folder
 

@@ -113,7 +113,7 @@ def _find_flwr() -> Path:
     for folder in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
         if (found := shutil.which("flwr", path=folder)) is not None:
             return Path(found)
-    raise UserError(f"no `flwr` command beside {sys.executable}: `pip install -e .` in the checkout brings it")
+    raise UserError(f"no `flwr` command beside {sys.executable}: install pfmsmtrec-flwr with its dependencies")
 
 
 def _free_port() -> int:

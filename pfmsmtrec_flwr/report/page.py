@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from pfmsmtrec_flwr import __version__
@@ -21,12 +21,12 @@ from pfmsmtrec_flwr.report.figures.ranking import draw_rankings
 from pfmsmtrec_flwr.report.figures.shares import draw_shares
 from pfmsmtrec_flwr.report.figures.style import Drawing, listed, style
 from pfmsmtrec_flwr.report.figures.traffic import draw_traffic
+from pfmsmtrec_flwr.report.page_template import PAGE_TEMPLATE
 from pfmsmtrec_flwr.report.study import Study
 from pfmsmtrec_flwr.results.overviews import cost_table, data_table, differences_table, measure_tables, ranking_table
 from pfmsmtrec_flwr.results.rendering import FORMS, TABLES_NAME, write_tables
 from pfmsmtrec_flwr.results.tables import LEVELS, FigureTable
 
-_TEMPLATE = "page.html.j2"
 _UNDATED: dict[str, dict[str, str | None]] = {
     "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
     "png": {"Software": None},
@@ -192,13 +192,12 @@ def inline_svg(svg: str, name: str, alt: str) -> Markup:
 
 def _html(study: Study, sections: Sequence[PageSection], figures: str, formats: Sequence[str]) -> str:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template(_TEMPLATE).render(
+    return environment.from_string(PAGE_TEMPLATE).render(
         study=study,
         sections=sections,
         winners=[

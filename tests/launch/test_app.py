@@ -10,7 +10,7 @@ from pfmsmtrec_flwr.launch.app import app_folder, write_run_config
 
 
 def test_an_install_without_its_checkout_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pfmsmtrec_flwr.__file__", str(tmp_path / "pfmsmtrec_flwr" / "__init__.py"))
+    monkeypatch.setattr("pfmsmtrec_flwr.places._PACKAGE", tmp_path / "pfmsmtrec_flwr")
     with pytest.raises(UserError, match=r"clone the repository and `pip install -e \.` in it$"):
         app_folder()
 

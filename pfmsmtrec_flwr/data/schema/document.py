@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-import pfmsmtrec_flwr
 from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
@@ -30,9 +29,10 @@ from pfmsmtrec_flwr.data.schema.values import (
 )
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.places import top_folder
 from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
 
-DATASETS_FOLDER = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "datasets"
+DATASETS_FOLDER = top_folder() / "datasets"
 
 _KEEP = ColumnForm(leading_zeros="keep")
 _Count = Annotated[int, Field(ge=1)]

@@ -1,3 +1,6 @@
+"""Jinja template of a report's page. It is a Python file because Flower's bundles carry no file that ends in .html."""
+
+PAGE_TEMPLATE = """\
 {% macro data_table(table) %}
 <div class="scroll" role="region" aria-label="{{ table.title }}" tabindex="0">
 <table>
@@ -177,3 +180,4 @@ scenario{{ "s" if study.figures.scenarios | length > 1 }} and {{ study.figures.t
 <footer>Drawn by pfmsmtrec {{ version }} from results.json and metrics.jsonl of each run.</footer>
 </body>
 </html>
+"""
