@@ -6,16 +6,19 @@ What is a single method's own is declared in that method's file, by a subclass o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, field_validator, model_validator
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.places import top_folder
+from pfmsmtrec_flwr.plugins import MODELS_GROUP, announced
 from pfmsmtrec_flwr.upgrades import refuse_old_key, refuse_old_keys
-from pfmsmtrec_flwr.validation import Section, dump_yaml, find_yaml, load_yaml, parse, read_yaml
+from pfmsmtrec_flwr.validation import Section, dump_yaml, find_yaml, load_yaml, parse, read_yaml, yaml_files
 
 CONF_FOLDER = top_folder() / "conf"
 
@@ -32,6 +35,32 @@ Names = Annotated[tuple[str, ...], Field(strict=False)]
 Value = str | int | float | bool
 Settings = dict[str, Value]
 """Values by key: a dotted key such as ``train.lr`` is common to all methods, another is a method's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedChoice:
+    """Constraint of a text: one of some names, or one that an installed package announces.
+
+    Attributes
+    ----------
+    own
+        Names of this package.
+    group
+        Group of the entry points whose names are accepted too.
+    """
+
+    own: tuple[str, ...]
+    group: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of a text that is checked afterwards."""
+        return no_info_after_validator_function(self._known, handler(source))
+
+    def _known(self, name: str) -> str:
+        if name not in self.own and name not in announced(self.group):
+            *others, last = (f"'{each}'" for each in (*self.own, *sorted(announced(self.group))))
+            raise ValueError(f"input should be {', '.join(others)} or {last}")
+        return name
 
 
 class SettingsSection(Section):
@@ -54,8 +83,12 @@ M = TypeVar("M", bound=MethodSettings)
 class ModelSettings(SettingsSection):
     """Sizes and regularization of a scenario's model."""
 
-    architecture: Literal[
-        "mmoe", "single-task", "shared-bottom", "ple", "aitm", "esmm", "star", "pepnet", "stem", "m3oe"
+    architecture: Annotated[
+        str,
+        AnnouncedChoice(
+            ("mmoe", "single-task", "shared-bottom", "ple", "aitm", "esmm", "star", "pepnet", "stem", "m3oe"),
+            MODELS_GROUP,
+        ),
     ] = "mmoe"
     """Architecture of the model; some methods, such as pooled-ple, have their own."""
     embedding_dim: Count = 8
@@ -314,7 +347,7 @@ def find_conf(conf: str) -> Path:
     UserError
         There is none; the message lists the known names.
     """
-    return find_yaml("conf", conf, CONF_FOLDER)
+    return find_yaml("conf", conf, yaml_files(CONF_FOLDER))
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

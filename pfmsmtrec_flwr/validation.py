@@ -94,22 +94,34 @@ def read_yaml(path: Path, *, as_written: bool = False) -> dict[str, Any]:
     return document
 
 
-def find_yaml(kind: str, name_or_path: str, folder: Path) -> Path:
-    """Return the file that a name in `folder`, or a path, stands for; `kind` is its kind, for the message.
+def yaml_files(folder: Path) -> dict[str, Path]:
+    """Return the YAML files of a folder by their names without the ending, sorted."""
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)}
+
+
+def find_yaml(kind: str, name_or_path: str, known: Mapping[str, Path]) -> Path:
+    """Return the file that a name or a path stands for.
+
+    Parameters
+    ----------
+    kind
+        Kind of the file, for the message of an error.
+    name_or_path
+        One of the known names, or the path of a file.
+    known
+        Files by name.
 
     Raises
     ------
     UserError
         There is none; the message lists the known names.
     """
-    named = folder / f"{name_or_path}.yaml"
-    if named.parent == folder and named.is_file():
-        return named
+    if name_or_path in known:
+        return known[name_or_path]
     path = Path(name_or_path).expanduser()
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.resolve()
-    known = sorted(file.stem for file in folder.glob("*.yaml"))
-    close = get_close_matches(name_or_path, known, n=1) if "/" not in name_or_path else []
+    close = get_close_matches(name_or_path, list(known), n=1) if "/" not in name_or_path else []
     hint = f"; did you mean {alternatives(close)}?" if close else ""
     raise UserError(
         f"{kind} '{name_or_path}' not found: expected one of {', '.join(known)}, or the path of a YAML file{hint}"

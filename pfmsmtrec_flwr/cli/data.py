@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute
@@ -71,6 +72,20 @@ def data_init_command(
         f"  pfmsmtrec prepare {shlex.quote(str(path))} --source {shlex.quote(str(draft.source))}",
     ):
         console.print(Text(line), soft_wrap=True)
+
+
+def data_schemas_command() -> None:
+    """List the data sets that `pfmsmtrec prepare` knows by name."""
+    from pfmsmtrec_flwr.data.schema.document import known_schemas, load_schema
+    from pfmsmtrec_flwr.plugins import OWN_PACKAGE
+
+    schemas = known_schemas()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("data set", "title", "package"):
+        table.add_column(heading)
+    for name in schemas:
+        table.add_row(*(Text(part) for part in (name, load_schema(name).title, schemas.package(name) or OWN_PACKAGE)))
+    Console().print(table)
 
 
 def data_list_command(data: DataOption = DATA_FOLDER) -> None:

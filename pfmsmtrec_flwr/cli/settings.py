@@ -22,13 +22,13 @@ def settings_command(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page of all settings as Markdown.")] = False,
 ) -> None:
     """List the settings with type, default, range and meaning."""
-    from pfmsmtrec_flwr.methods import METHODS
+    from pfmsmtrec_flwr.methods import KNOWN_METHODS
     from pfmsmtrec_flwr.methods.reference import common_groups, method_group, settings_markdown
 
     if markdown:
         print(settings_markdown(), end="")
         return
-    groups = [method_group(method)] if method else [*common_groups(), *(method_group(name) for name in METHODS)]
+    groups = [method_group(method)] if method else [*common_groups(), *(method_group(name) for name in KNOWN_METHODS)]
     console = Console()
     for group in groups:
         if group.entries or method:

@@ -19,6 +19,8 @@ from pfmsmtrec_flwr.comparison.sources import SOURCES_NAME, sources_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.methods import KNOWN_METHODS
+from pfmsmtrec_flwr.model.build import KNOWN_ARCHITECTURES
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME
 
 ERROR_NAME = "error.txt"
@@ -165,7 +167,8 @@ def digest_of(config: RunConfig, fingerprint: str, *more: str) -> str:
     more
         Further facts that the results depend on.
     """
-    parts = (pfmsmtrec_flwr.__version__, fingerprint, config.to_yaml(), *more)
+    others = (KNOWN_METHODS.package(config.method), KNOWN_ARCHITECTURES.package(config.model.architecture))
+    parts = (pfmsmtrec_flwr.__version__, fingerprint, config.to_yaml(), *more, *filter(None, others))
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 

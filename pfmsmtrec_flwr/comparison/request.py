@@ -10,7 +10,7 @@ from pfmsmtrec_flwr.comparison.spaces import is_pinned
 from pfmsmtrec_flwr.comparison.variants import ABLATED
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.methods import METHODS
+from pfmsmtrec_flwr.methods import KNOWN_METHODS
 from pfmsmtrec_flwr.methods.configuration import check_settings
 from pfmsmtrec_flwr.methods.files import is_method_file
 from pfmsmtrec_flwr.upgrades import refuse_old_keys
@@ -73,7 +73,7 @@ class Options:
     def names(self, config: RunConfig) -> tuple[str, ...]:
         """Return the methods' names, each once."""
         if self.methods.strip() == EVERY_METHOD:
-            return tuple(METHODS)
+            return tuple(KNOWN_METHODS)
         if not self.methods.strip():
             return tuple(dict.fromkeys((config.method, *config.federation.reference)))
         return tuple(dict.fromkeys(name.strip() for name in self.methods.split(",")))

@@ -84,5 +84,5 @@ def _config(order: Order) -> RunConfig:
         key = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise UserError(
             f"got a configuration whose '{key}' pfmsmtrec-flwr {pfmsmtrec_flwr.__version__} does not know: "
-            "install the same version on server and clients"
+            "install the same version, and the same packages that add to it, on server and clients"
         ) from None

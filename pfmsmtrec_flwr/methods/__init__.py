@@ -27,6 +27,8 @@ from pfmsmtrec_flwr.methods import (
 )
 from pfmsmtrec_flwr.methods.base import CentralMethod, FederatedMethod, Method
 from pfmsmtrec_flwr.methods.files import is_method_file, load_method
+from pfmsmtrec_flwr.methods.foreign import announced_method
+from pfmsmtrec_flwr.plugins import METHODS_GROUP, Catalog
 from pfmsmtrec_flwr.validation import alternatives, close_keys
 
 METHODS: Mapping[str, Method] = {
@@ -51,6 +53,10 @@ METHODS: Mapping[str, Method] = {
         pf_msmtrec.METHOD,
     )
 }
+"""Methods of this package."""
+
+KNOWN_METHODS: Catalog[Method] = Catalog("method", METHODS_GROUP, METHODS, announced_method)
+"""Methods of this package and of other installed ones."""
 
 
 def find_method(name: str) -> Method:
@@ -64,15 +70,16 @@ def find_method(name: str) -> Method:
     Raises
     ------
     UserError
-        There is no such method, and the message lists all; or the file defines none.
+        There is no such method, and the message lists all; the file defines none; or two packages have the name, or
+        the one that has it cannot be imported.
     """
     if is_method_file(name):
-        return load_method(name, METHODS)
-    if name not in METHODS:
-        close = close_keys(name, list(METHODS))
+        return load_method(name, KNOWN_METHODS)
+    if name not in KNOWN_METHODS:
+        close = close_keys(name, list(KNOWN_METHODS))
         hint = f"; did you mean {alternatives(close)}?" if close else ""
-        raise UserError(f"unknown method '{name}', expected one of {', '.join(METHODS)}{hint}")
-    return METHODS[name]
+        raise UserError(f"unknown method '{name}', expected one of {', '.join(KNOWN_METHODS)}{hint}")
+    return KNOWN_METHODS[name]
 
 
 def federated_method(name: str) -> FederatedMethod:
@@ -103,4 +110,13 @@ def client_of(name: str) -> type[ScenarioClient]:
     return federated_method(name).client
 
 
-__all__ = ["METHODS", "CentralMethod", "FederatedMethod", "Method", "client_of", "federated_method", "find_method"]
+__all__ = [
+    "KNOWN_METHODS",
+    "METHODS",
+    "CentralMethod",
+    "FederatedMethod",
+    "Method",
+    "client_of",
+    "federated_method",
+    "find_method",
+]

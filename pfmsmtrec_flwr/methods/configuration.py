@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig, find_conf, read_config, source_of
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.methods import METHODS, Method, find_method
+from pfmsmtrec_flwr.methods import KNOWN_METHODS, Method, find_method
 from pfmsmtrec_flwr.validation import alternatives, close_keys, nested_keys
 
 
@@ -50,7 +50,7 @@ def check_settings(config: RunConfig, source: str) -> None:
         A method is unknown, or one of its settings is unknown or impossible.
     """
     used = methods_of(config)
-    known = [*METHODS, *(method.name for method in used if method.file)]
+    known = [*KNOWN_METHODS, *(method.name for method in used if method.file)]
     for name in config.methods:
         if name not in known:
             keys = [f"{name}.{key}" for key in config.methods[name]][:1] or [name]

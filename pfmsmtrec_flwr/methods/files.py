@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,11 +11,9 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.methods.base import CentralMethod, FederatedMethod, Method
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+from pfmsmtrec_flwr.methods.base import Method
+from pfmsmtrec_flwr.methods.foreign import foreign_method
 
 
 def is_method_file(reference: str) -> bool:
@@ -42,18 +39,12 @@ def load_method(reference: str, known: Collection[str]) -> Method:
     path = _path_of(reference)
     if not path.is_file():
         raise UserError(f"method file {path} does not exist")
-    method = getattr(_module(path, path.stat().st_mtime_ns), "METHOD", None)
-    if method is None:
+    found = getattr(_module(path, path.stat().st_mtime_ns), "METHOD", None)
+    if found is None:
         raise UserError(f"method file {path} defines no METHOD: see docs/extending.md")
-    if not isinstance(method, FederatedMethod | CentralMethod):
-        raise UserError(f"method file {path}: METHOD is a {type(method).__name__}, expected a FederatedMethod")
+    method = foreign_method(found, f"method file {path}")
     if method.name in known:
         raise UserError(f"method file {path}: a method '{method.name}' exists already, choose another name")
-    if not _NAME.fullmatch(method.name) or method.name in RunConfig.model_fields:
-        raise UserError(
-            f"method file {path}: got the name '{method.name}', expected lower-case letters, digits and '-', "
-            f"and none of {', '.join(RunConfig.model_fields)}"
-        )
     return replace(method, file=reference)
 
 

@@ -11,7 +11,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pfmsmtrec_flwr.config import SECTIONS, RunConfig, Value
+from pfmsmtrec_flwr.config import SECTIONS, AnnouncedChoice, RunConfig, Value
 from pfmsmtrec_flwr.methods import METHODS, Method, find_method
 from pfmsmtrec_flwr.methods.base import Range, Space
 
@@ -147,7 +147,8 @@ def _entries(kind: type[BaseModel], prefix: str) -> Iterator[SettingEntry]:
 def _entry(key: str, info: FieldInfo) -> SettingEntry:
     default = yaml_of(info.get_default(call_default_factory=True))
     meaning = " ".join((info.description or "").split())
-    return SettingEntry(key, _kind(info.annotation), default, _limits(info.annotation, info.metadata), meaning)
+    kind = "choice" if _names(info.metadata) else _kind(info.annotation)
+    return SettingEntry(key, kind, default, _limits(info.annotation, info.metadata), meaning)
 
 
 def _kind(annotation: Any) -> str:
@@ -160,13 +161,18 @@ def _kind(annotation: Any) -> str:
 
 
 def _limits(annotation: Any, metadata: Sequence[Any]) -> str:
-    if get_origin(annotation) is Literal:
-        return ", ".join(get_args(annotation))
+    if names := get_args(annotation) if get_origin(annotation) is Literal else _names(metadata):
+        return ", ".join(names)
     found = [f"{sign} {getattr(each, name)}" for kind, name, sign in _SIGNS for each in metadata if type(each) is kind]
     found += ["not empty" for each in metadata if isinstance(each, annotated_types.MinLen)]
     if get_origin(annotation) is tuple and (inner := _limits(*_inner(annotation))):
         found.append(f"each {inner}")
     return ", ".join(found)
+
+
+def _names(metadata: Sequence[Any]) -> Sequence[str]:
+    """Return the names of this package that a text may be; none if it may be any."""
+    return next((each.own for each in metadata if isinstance(each, AnnouncedChoice)), ())
 
 
 def _inner(annotation: Any) -> tuple[Any, Sequence[Any]]:

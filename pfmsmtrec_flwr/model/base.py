@@ -26,7 +26,7 @@ torch.Size([3, 2])
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -107,6 +107,13 @@ class ScenarioModel(nn.Module):
             Settings of the model.
         """
         return frozenset()
+
+    def own_parts(self) -> Mapping[str, Part]:
+        """Return the part of each submodule of a kind that this project does not know, by the submodule's path.
+
+        Normalization within such a submodule is a part of its own in any case.
+        """
+        return {}
 
     @classmethod
     def rows_of_towers(cls, positives: Sequence[int], rows: Sequence[int]) -> list[int]:  # noqa: ARG003

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from pfmsmtrec_flwr.model.build import ARCHITECTURES
+from pfmsmtrec_flwr.model.build import KNOWN_ARCHITECTURES
 from pfmsmtrec_flwr.model.parts import Part, Slot
 
 
@@ -49,7 +49,7 @@ def output_biases(
     dict
         Biases by name, each (1,), or (T,) for a tower that serves all tasks with one output for each.
     """
-    decided = ARCHITECTURES[architecture].rows_of_towers(positives, rows)
+    decided = KNOWN_ARCHITECTURES[architecture].rows_of_towers(positives, rows)
     odds = [(own + 0.5) / (all_ - own + 0.5) for own, all_ in zip(positives, decided, strict=True)]
     starts = {task: math.log(each) for task, each in zip(tasks, odds, strict=True)}
     return {

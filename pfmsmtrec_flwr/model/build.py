@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model.aitm import AITM
 from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
 from pfmsmtrec_flwr.model.esmm import ESMM
@@ -35,6 +36,7 @@ from pfmsmtrec_flwr.model.shared_bottom import SharedBottom
 from pfmsmtrec_flwr.model.single_task import SingleTask
 from pfmsmtrec_flwr.model.star import STAR
 from pfmsmtrec_flwr.model.stem import STEM
+from pfmsmtrec_flwr.plugins import MODELS_GROUP, Catalog
 from pfmsmtrec_flwr.seeds import derive_seed
 
 ARCHITECTURES: Mapping[str, type[ScenarioModel]] = {
@@ -49,6 +51,17 @@ ARCHITECTURES: Mapping[str, type[ScenarioModel]] = {
     "stem": STEM,
     "m3oe": M3oE,
 }
+"""Architectures of this package."""
+
+
+def _announced_model(_name: str, source: str, found: object) -> type[ScenarioModel]:
+    if not isinstance(found, type) or not issubclass(found, ScenarioModel):
+        raise UserError(f"{source}: got {found!r}, expected a subclass of ScenarioModel")
+    return found
+
+
+KNOWN_ARCHITECTURES = Catalog("architecture", MODELS_GROUP, ARCHITECTURES, _announced_model)
+"""Architectures of this package and of other installed ones."""
 
 
 @runtime_checkable
@@ -61,7 +74,7 @@ class SelfInitialised(Protocol):
 
 def parts_by_task(settings: ModelSettings) -> frozenset[Part]:
     """Return the parts that have an axis of tasks in the settings' architecture; see `ScenarioModel.by_task`."""
-    return ARCHITECTURES[settings.architecture].by_task(settings)
+    return KNOWN_ARCHITECTURES[settings.architecture].by_task(settings)
 
 
 def make_model(spec: ModelSpec, settings: ModelSettings) -> ScenarioModel:
@@ -70,9 +83,10 @@ def make_model(spec: ModelSpec, settings: ModelSettings) -> ScenarioModel:
     Raises
     ------
     UserError
-        The architecture cannot be built for these tasks or scenarios.
+        The architecture cannot be built for these tasks or scenarios, or the package that it comes from cannot be
+        imported.
     """
-    return ARCHITECTURES[settings.architecture](spec, settings)
+    return KNOWN_ARCHITECTURES[settings.architecture](spec, settings)
 
 
 def build_model(spec: ModelSpec, settings: ModelSettings, seed: int) -> ScenarioModel:

@@ -1,6 +1,7 @@
 """The partition of a model's parameters and buffers into parts.
 
-The part of a tensor follows from the type of the module that owns it, never from a piece of its name.
+The part of a tensor follows from the type of the module that owns it, never from a piece of its name. The model of
+another package declares the parts of its own kinds of modules.
 
 Examples
 --------
@@ -60,6 +61,8 @@ def partition(model: ScenarioModel) -> dict[str, Slot]:
 
 
 def _slots(model: ScenarioModel) -> Iterator[Slot]:
+    for name, part in model.own_parts().items():
+        yield from _declared_slots(name, model.get_submodule(name), part)
     depth = 0  # number of expert layers so far; those of a later level continue the count
     for name, owner in model.named_modules():
         if isinstance(owner, _BatchNorm | PartitionedNorm):
@@ -115,6 +118,12 @@ def _network_slots(name: str, network: nn.Module, part: Part, task: str | None =
             layer += 1
         elif isinstance(inner, _BatchNorm | PartitionedNorm):
             yield from _normalization_slots(path, inner, normalization, task)
+
+
+def _declared_slots(name: str, network: nn.Module, part: Part) -> Iterator[Slot]:
+    for path, inner in network.named_modules(prefix=name):
+        if not isinstance(inner, _BatchNorm | PartitionedNorm):
+            yield from (Slot(f"{path}.{own}", part) for own in _own(inner))
 
 
 def _normalization_slots(name: str, owner: nn.Module, part: Part, task: str | None = None) -> Iterator[Slot]:

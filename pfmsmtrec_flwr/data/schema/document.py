@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -30,7 +32,8 @@ from pfmsmtrec_flwr.data.schema.values import (
 from pfmsmtrec_flwr.data.store.manifest import STORE_VERSION
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.places import top_folder
-from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml
+from pfmsmtrec_flwr.plugins import DATASETS_GROUP, Catalog
+from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml, yaml_files
 
 DATASETS_FOLDER = top_folder() / "datasets"
 
@@ -281,7 +284,22 @@ def find_schema(name_or_path: str) -> Path:
     UserError
         No such file exists. The message lists the known names.
     """
-    return find_yaml("data set", name_or_path, DATASETS_FOLDER)
+    return find_yaml("data set", name_or_path, known_schemas())
+
+
+def known_schemas() -> Catalog[Path]:
+    """Return the schemas in `datasets/`, and those of other installed packages, by name."""
+    return Catalog("data set", DATASETS_GROUP, yaml_files(DATASETS_FOLDER), _announced_schema)
+
+
+def _announced_schema(name: str, source: str, package: object) -> Path:
+    """Return the file ``NAME.yaml`` in a package."""
+    if not isinstance(package, ModuleType):
+        raise UserError(f"{source}: got {package!r}, expected a package with the file {name}.yaml in it")
+    path = Path(str(files(package) / f"{name}.yaml"))
+    if not path.is_file():
+        raise UserError(f"{source}: there is no file {path}")
+    return path
 
 
 def has(scenarios: ScenarioNames | None, scenario: str) -> bool:

@@ -1,0 +1,1 @@
+"""A method, an architecture and a data set for pfmsmtrec-flwr."""

@@ -1,0 +1,1 @@
+"""Schemas of data sets, a YAML file each."""
