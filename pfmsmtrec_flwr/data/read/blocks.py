@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -35,6 +35,11 @@ class ColumnSelection:
         """Return every name once."""
         return tuple(dict.fromkeys((*self.texts, *self.numbers)))
 
+    def without(self, names: Collection[str]) -> ColumnSelection:
+        """Return the selection without some columns."""
+        kept = ([name for name in kind if name not in names] for kind in (self.texts, self.numbers, self.lists))
+        return ColumnSelection(*map(tuple, kept))
+
     def with_texts(self, names: Iterable[str]) -> ColumnSelection:
         """Return the selection in which columns of numbers among `names` are read as text."""
         moved = [name for name in names if name in self.numbers and name not in self.texts]
@@ -51,8 +56,8 @@ class Block:
 
     rows: pa.Table
     """Rows; columns may be chunked."""
-    first_line: Callable[[], int]
-    """Function that reads the file up to the first row and returns its line, counted from 1, header included."""
+    line_of: Callable[[int], int]
+    """Function that reads the file up to a row of the block and returns its line, counted from 1, header included."""
 
 
 def ignore(_: int) -> None:

@@ -15,7 +15,7 @@ from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, Integers, Texts, di
 from pfmsmtrec_flwr.data.encode.several import CodedLists
 from pfmsmtrec_flwr.data.encode.written_numbers import plain_numbers, rounded_ids, stands_for_no_number
 from pfmsmtrec_flwr.data.read.blocks import NUMBER, Block
-from pfmsmtrec_flwr.data.read.diagnosis import header_hint, number_hint
+from pfmsmtrec_flwr.data.read.diagnosis import header_hint, number_hint, shortened
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
@@ -28,8 +28,8 @@ class Chunk:
 
     source: SourceFile
     table: TableSection
-    first_line: Callable[[], int]
-    """Function that returns the line of the first row, counted from 1, header included."""
+    line_of: Callable[[int], int]
+    """Function that returns the line of a row, counted from 1, header included."""
     columns: Mapping[str, pa.ChunkedArray]
     rows: int
     _distinct: dict[str, tuple[pa.Array, Integers]] = field(default_factory=dict, repr=False)
@@ -40,7 +40,7 @@ class Chunk:
     def of(cls, source: SourceFile, table: TableSection, block: Block) -> Chunk:
         """Make a chunk of a block."""
         columns = {name: block.rows.column(name) for name in block.rows.schema.names}
-        return cls(source, table, block.first_line, columns, block.rows.num_rows)
+        return cls(source, table, block.line_of, columns, block.rows.num_rows)
 
     def __len__(self) -> int:
         return self.rows
@@ -109,15 +109,12 @@ class Chunk:
         return np.asarray(values, dtype=np.float64)
 
     def error(self, name: str, wrong: npt.NDArray[np.bool_], expected: str) -> UserError:
-        """Return the error for the first wrong value of a column: file, line, column and value.
-
-        The line is exact if no quoted text contains a line end and no line is empty.
-        """
+        """Return the error for the first wrong value of a column: file, line, column and value."""
         row = int(np.flatnonzero(wrong)[0])
-        line = self.first_line() + row
+        line = self.line_of(row)
         got = self.columns[name][row].as_py()
-        shown = "an empty value" if got in (None, "") else f"'{got}'"
-        hint = header_hint(line, self.table)
+        shown = "an empty value" if got in (None, "") else f"'{shortened(str(got))}'"
+        hint = header_hint(line, self.table, [str(got)], self.columns)
         return UserError(f"{self.source}, line {line}, column '{name}': got {shown}, {expected}{hint}")
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
-from pfmsmtrec_flwr.data.read.diagnosis import line_ends
+from pfmsmtrec_flwr.data.read.csv_headers import UTF8_MARK, CsvHeader
+from pfmsmtrec_flwr.data.read.csv_rows import csv_rows
 from pfmsmtrec_flwr.data.read.sources import SourceFile
+from pfmsmtrec_flwr.data.read.streams import LineCounter
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
 
 PIECE_BYTES = 16 << 20
 
 _LONGEST_LINE = 256 << 20
+_TEXT = re.compile(rb"[^\r\n]")
+_AROUND_LINE = (b"", b"\r", b"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +37,14 @@ class Piece:
     """True if the file ends with the piece."""
 
 
-def pieces(source: SourceFile, table: TableSection, stream: BinaryIO, start: bytes, offset: int) -> Iterator[Piece]:
-    """Yield the pieces of a stream, cut after line ends outside of quotes.
+def pieces(source: SourceFile, header: CsvHeader, stream: BinaryIO) -> Iterator[Piece]:
+    """Yield the pieces of a stream after its header, cut after line ends outside of quotes.
 
-    `start` holds bytes that were already read, and `offset` is their position in the file.
+    Lines that repeat the header, as in files that were joined, are left out.
     """
-    quote = table.quote.encode()
-    rest: bytes | memoryview = start
+    quote = header.table.quote.encode()
+    rest: bytes | memoryview = header.rest
+    offset, repeated = header.offset, 0
     whole = True
     while whole:
         buffer = bytearray(max(PIECE_BYTES, 2 * len(rest)))  # a new buffer, as the piece before may still be parsed
@@ -44,27 +52,59 @@ def pieces(source: SourceFile, table: TableSection, stream: BinaryIO, start: byt
         filled = len(rest) + _fill(stream, memoryview(buffer)[len(rest) :])
         whole = filled == len(buffer)
         quoted = buffer.find(quote, 0, filled) >= 0
-        cut = _last_cut(buffer, filled, table if quoted else None) if whole else filled
+        cut = _last_cut(buffer, filled, header.table if quoted else None) if whole else filled
         if cut == 0 and len(buffer) > _LONGEST_LINE:
             why = "is a quote not closed? table.quote says which sign quotes" if quoted else "is it a text table?"
-            line = line_at(source, offset)
+            line = line_at(source, header.table, offset)
             raise UserError(f"{source}, line {line}: no end of the line within {len(buffer)} bytes: {why}")
-        if cut and (whole or buffer[:cut].strip(b"\r\n")):
-            yield Piece(memoryview(buffer)[:cut], offset, quoted=quoted, last=not whole)
+        begin = 0
+        for end, after in [*_headers(buffer, cut, header, quoted), (cut, cut)]:
+            repeated += after > end
+            if _TEXT.search(buffer, begin, end):
+                yield Piece(memoryview(buffer)[begin:end], offset + begin, quoted=quoted, last=not whole and end == cut)
+            begin = after
         rest = memoryview(buffer)[cut:filled]
         offset += cut
+    if repeated:
+        logger.info("%s: %d lines that repeat the header left out", source, repeated)
 
 
-def line_at(source: SourceFile, offset: int) -> int:
+def line_at(source: SourceFile, table: TableSection, offset: int) -> int:
     """Return the line, counted from 1, that begins at `offset` bytes of the unpacked file."""
-    lines, left = 1, offset
-    previous = b""
-    with source.open() as (stream, _):
-        while left and (data := stream.read(min(left, PIECE_BYTES))):
-            lines += line_ends(previous + data) - line_ends(previous)
-            left -= len(data)
-            previous = data[-1:]  # a carriage return and a line feed are one line end
-    return lines
+    with source.open(table.encoding) as (stream, _):
+        return _line_after(stream, offset)
+
+
+def line_of(source: SourceFile, table: TableSection, offset: int, row: int) -> int:
+    """Return the line, counted from 1, of a row; row 0 begins at `offset` bytes of the unpacked file, or below."""
+    with source.open(table.encoding) as (stream, _):
+        first = _line_after(stream, offset)
+        text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
+        return first - 1 + next(islice(csv_rows(text, table), row, None))[0]
+
+
+def _line_after(stream: BinaryIO, offset: int) -> int:
+    lines, left = LineCounter(), offset
+    while left and (data := stream.read(min(left, PIECE_BYTES))):
+        lines.add(data)
+        left -= len(data)
+    return 1 + lines.count
+
+
+def _headers(data: bytearray, filled: int, header: CsvHeader, quoted: bool) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each line outside of quotes that repeats the header, without its line end.
+
+    A header of one column is none: its name may be a value.
+    """
+    line = header.line if len(header.names) > 1 else b""
+    begin = data.find(line, 0, filled) if line else -1
+    while begin >= 0:
+        end = begin + len(line)
+        first = begin - len(UTF8_MARK) if data.endswith(UTF8_MARK, 0, begin) else begin
+        alone = data[first - 1 : first] in _AROUND_LINE and data[end : min(end + 1, filled)] in _AROUND_LINE
+        if alone and not (quoted and data.count(header.table.quote.encode(), 0, first) % 2):
+            yield first, end
+        begin = data.find(line, end, filled)
 
 
 def _fill(stream: BinaryIO, view: memoryview) -> int:
@@ -82,7 +122,7 @@ def _last_cut(data: bytearray, filled: int, quoting: TableSection | None) -> int
         opening = _open_quote(data, cut, quoting)
         if opening is None:
             break
-        cut = data.rfind(b"\n", 0, opening) + 1  # may be within quotes itself
+        cut = data.rfind(b"\n", 0, opening) + 1 or data.rfind(b"\r", 0, opening) + 1  # may be within quotes itself
     return cut
 
 

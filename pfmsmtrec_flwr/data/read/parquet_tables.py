@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import add
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.encode.several import LIST_SEPARATOR
 from pfmsmtrec_flwr.data.read.blocks import NUMBER, TEXT, Advance, Block, ColumnSelection
-from pfmsmtrec_flwr.data.read.diagnosis import require_columns
+from pfmsmtrec_flwr.data.read.diagnosis import refuse_repeated, require_columns
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
@@ -25,10 +26,10 @@ def parquet_names(source: SourceFile) -> list[str]:
     Raises
     ------
     UserError
-        The file cannot be read.
+        The file cannot be read, or has two columns of the same name.
     """
     with _opened(source) as parquet:
-        return list(parquet.schema_arrow.names)
+        return _names(source, parquet)
 
 
 def parquet_tasks(
@@ -36,7 +37,7 @@ def parquet_tasks(
 ) -> Iterator[Callable[[], Block]]:
     """Yield calls that convert the next block of a Parquet file; see `tables.block_tasks`."""
     with _opened(source) as parquet, _clear_parquet(source):
-        require_columns(source, table, columns, parquet.schema_arrow.names)
+        require_columns(source, table, columns, _names(source, parquet))
         size, rows = source.size(), max(1, parquet.metadata.num_rows)
         line = 1
         for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=list(columns.all())):
@@ -54,7 +55,13 @@ def typed_block(source: SourceFile, columns: ColumnSelection, line: int, batch: 
         A column has another type, or holds a text that is no number.
     """
     typed = [_as_wanted(source, batch.column(name), name, columns) for name in columns.all()]
-    return Block(pa.Table.from_arrays(typed, names=list(columns.all())), lambda: line)
+    return Block(pa.Table.from_arrays(typed, names=list(columns.all())), partial(add, line))
+
+
+def _names(source: SourceFile, parquet: pq.ParquetFile) -> list[str]:
+    names = list(parquet.schema_arrow.names)
+    refuse_repeated(source, names)
+    return names
 
 
 def _opened(source: SourceFile) -> pq.ParquetFile:

@@ -22,10 +22,13 @@ class TableSection(Section):
     files: Annotated[tuple[ColumnName, ...], Field(strict=False, min_length=1)]
     """Globs below the source folder. All files that match are read, in the order of their names. ``{scenario}`` stands
     for the scenario's name, ``{split}`` for the word of `split.by_file`. Upper and lower case are equal. A CSV file
-    may be packed (``.gz``, or in a ``.zip``)."""
+    may be packed (``.gz``, ``.bz2``, ``.xz``, ``.zst``, or in a ``.zip``). A folder ``country=NL`` makes a column
+    ``country``."""
     delimiter: OneCharacter = ","
-    """Sign between columns. Files of RecBole (``.inter``, ``.user``, ``.item``) have tabs unless it is set."""
-    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    """Sign between columns. Files of RecBole (``.inter``, ``.user``, ``.item``) have tabs unless it is set, and a file
+    that begins with Excel's line ``sep=;`` has the sign that it names."""
+    encoding: str = "utf-8"
+    """Encoding of CSV files, such as ``latin-1``, ``cp1252`` (Windows) or ``utf-16``."""
     quote: OneCharacter = '"'
     header: Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
     """Names of the columns of CSV files without a header line. ``user_{2..33}`` stands for a run of names."""
@@ -44,6 +47,15 @@ class TableSection(Section):
                 "numeric column; where a number is expected NA, NULL, None and \\N are missing anyway"
             )
         return known | {"columns": expand_columns(known["columns"])} if "columns" in known else known
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding)
+        except LookupError:
+            raise ValueError(f"got '{encoding}', expected an encoding such as utf-8, cp1252 or utf-16") from None
+        return encoding
 
     @field_validator("header")
     @classmethod

@@ -40,7 +40,9 @@ def chunk(*values: Any, kind: pa.DataType | None = None) -> Chunk:
     column = pa.array(values, type=kind or pa.string())
     typed = column.dictionary_encode() if kind is None else column
     columns = {"at": pa.chunked_array([typed])}
-    return Chunk(SourceFile("log.csv", Path("log.csv")), TableSection(files=("x",)), lambda: 2, columns, len(values))
+    return Chunk(
+        SourceFile("log.csv", Path("log.csv")), TableSection(files=("x",)), lambda row: 2 + row, columns, len(values)
+    )
 
 
 def found(*chunks: Chunk) -> TimeForm:

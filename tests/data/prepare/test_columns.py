@@ -63,7 +63,11 @@ def chunk(header: tuple[str, ...] = (), **columns: list[Any]) -> Chunk:
     }
     rows = len(next(iter(columns.values())))
     return Chunk(
-        SourceFile("log.csv", Path("log.csv")), TableSection(files=("x",), header=header), lambda: 1, arrays, rows
+        SourceFile("log.csv", Path("log.csv")),
+        TableSection(files=("x",), header=header),
+        lambda row: 1 + row,
+        arrays,
+        rows,
     )
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.joins import JoinMatch, SideTable, columns_of
-from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, tables
+from pfmsmtrec_flwr.data.read import csv_headers, csv_pieces, tables
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFile
@@ -39,7 +39,9 @@ def side_table(folder: Path, files: Sequence[str], how: str = "left") -> SideTab
 
 def hashes(keys: Sequence[Any]) -> np.ndarray:
     column = pa.chunked_array([pa.array([None if key is None else str(key) for key in keys], type=pa.string())])
-    chunk = Chunk(SourceFile("x", Path("x")), TableSection(files=("x",)), lambda: 1, {"user": column}, len(keys))
+    chunk = Chunk(
+        SourceFile("x", Path("x")), TableSection(files=("x",)), lambda row: 1 + row, {"user": column}, len(keys)
+    )
     return key_output("user").make(chunk)
 
 
@@ -103,7 +105,7 @@ def test_keys_are_compared_as_values_not_as_text(tmp_path: Path, key: str) -> No
 @pytest.mark.parametrize("how", ["left", "inner"])
 def test_a_table_of_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 512)
-    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 64)
+    monkeypatch.setattr(csv_headers, "_HEAD_BYTES", 64)
     parsed: list[int] = []
     real = tables.block_tasks
 

@@ -13,7 +13,7 @@ import pytest
 from pfmsmtrec_flwr.data.prepare import progress
 from pfmsmtrec_flwr.data.prepare.columns import Output
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, source_parts
-from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, parquet_tables
+from pfmsmtrec_flwr.data.read import csv_headers, csv_pieces, parquet_tables
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
@@ -99,7 +99,7 @@ def test_pieces_do_not_change_what_is_read(source: Path, monkeypatch: pytest.Mon
     (source / "log1.csv").write_text("\n".join(["user,unused,kind,price", *lines]))
     whole = read(source)
     monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 300)
-    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 30)
+    monkeypatch.setattr(csv_headers, "_HEAD_BYTES", 30)
     found = reader(source)
     assert len(list(found.rows(found.parts[0], OUTPUTS))) > 5
     assert read(source) == whole

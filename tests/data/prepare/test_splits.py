@@ -39,7 +39,7 @@ from pfmsmtrec_flwr.validation import parse
 def chunk(values: list[Any], header: tuple[str, ...] = (), name: str = "key") -> Chunk:
     columns = {name: pa.chunked_array([pa.array(values, type=pa.string())])}
     table = TableSection(files=("x",), header=header)
-    return Chunk(SourceFile("log.csv", Path("log.csv")), table, lambda: 1, columns, len(values))
+    return Chunk(SourceFile("log.csv", Path("log.csv")), table, lambda row: 1 + row, columns, len(values))
 
 
 def clock(form: TimeForm, column: str = "key") -> Clock:

@@ -27,7 +27,7 @@ def test_columns_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert column_names(source, TABLE) == ["a", "b", "c"] and source.ending == ".parquet" and source.size() > 0
     blocks = list(read_blocks(source, TABLE, ColumnSelection(("a",), ("b",)), ignore))
     assert [block.rows.num_rows for block in blocks] == [2, 1]
-    assert [block.first_line() for block in blocks] == [1, 3]
+    assert [block.line_of(0) for block in blocks] == [1, 3]
     chunks = [Chunk.of(source, TABLE, block) for block in blocks]
     assert chunks[0].coded("a").index.tolist() == [0, -1]
     assert chunks[0].numbers("b").tolist() == [1, 2]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder, find_files
@@ -218,3 +221,69 @@ def test_a_damaged_archive_beside_is_warned_of(tmp_path: Path, caplog: pytest.Lo
     put(tmp_path / "log2.zip", b"not a zip")
     assert names(tmp_path, "log*.csv") == ["log1.csv"]
     assert "log2.zip is no whole zip archive" in caplog.text
+
+
+def test_folders_that_are_keys_are_one_place_at_any_level(tmp_path: Path) -> None:
+    for country in ("NL", "DE"):
+        put(tmp_path / f"country={country}/part-0.csv")
+        put(tmp_path / f"log/year=2024/month=01/day=0{len(country)}/country={country}/deep.csv")
+    assert names(tmp_path, "*.csv") == ["country=DE/part-0.csv", "country=NL/part-0.csv"]
+    assert names(tmp_path, "country=*/*.csv") == names(tmp_path, "*.csv")
+    assert names(tmp_path, "country=NL/*.csv") == ["country=NL/part-0.csv"]
+    deep = [f"log/year=2024/month=01/day=02/country={country}/deep.csv" for country in ("DE", "NL")]
+    assert names(tmp_path, "deep.csv") == deep
+    put(tmp_path / "other/year=2024/deep.csv")
+    assert names(tmp_path, "deep.csv") == ["other/year=2024/deep.csv"]  # nearer
+
+
+def test_two_tables_of_folders_that_are_keys_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "one/country=NL/log.csv")
+    put(tmp_path / "two/country=NL/log.csv")
+    refuse(tmp_path, "log.csv", rf"found in several folders \({tmp_path}/one, {tmp_path}/two\): give one of them")
+
+
+def test_what_lies_beside_the_files_of_spark_is_left_out(tmp_path: Path) -> None:
+    for name in (
+        "_SUCCESS",
+        "_committed_12",
+        "_temporary/0/part-1.csv",
+        ".part-0.csv.crc",
+        ".DS_Store",
+        "._part-0.csv",
+    ):
+        put(tmp_path / "log" / name)
+    put(tmp_path / "log/part-0.csv")
+    put(tmp_path / "log/_part=1/part-1.csv")
+    assert names(tmp_path / "log", "*") == ["part-0.csv"]
+    assert names(tmp_path, "log/*") == ["log/part-0.csv"]
+    assert names(tmp_path / "log", "part-1.csv") == ["_part=1/part-1.csv"]
+    put(tmp_path / "log/_own.csv")
+    assert names(tmp_path / "log", "*.csv") == ["_own.csv", "part-0.csv"]
+    assert names(tmp_path / "log", "_SUCC*") == ["_SUCCESS"]
+
+
+def packed(path: Path, text: bytes) -> None:
+    if path.suffix == ".zst":
+        with pa.CompressedOutputStream(str(path), "zstd") as stream:
+            stream.write(text)
+    else:
+        path.write_bytes({".gz": gzip, ".bz2": bz2, ".xz": lzma}[path.suffix].compress(text))
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
+def test_packed_files(tmp_path: Path, ending: str) -> None:
+    text = bytes(range(256)) * 4000
+    path = tmp_path / f"log.csv{ending}"
+    packed(path, text)
+    (source,) = SourceFolder(tmp_path, "shop").find("log.csv")
+    assert source.packed and source.name == "log.csv" and source.ending == ".csv"
+    assert read(source) == text
+    with source.open() as (stream, position):
+        stream.read()
+        assert position() == source.size()
+    path.write_bytes(path.read_bytes() * 2)  # as of parallel writers
+    assert read(source) == text * 2
+    path.write_bytes(path.read_bytes()[:-30])
+    refuse_reading(source, rf"^.*log\.csv\{ending}: the archive is damaged or incomplete \(.*\): download it again$")
+    path.write_bytes(b"nothing of the kind")
+    refuse_reading(source, rf"^.*log\.csv\{ending}: the archive is damaged or incomplete \(.*\): download it again$")

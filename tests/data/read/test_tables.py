@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.data.encode.several import LIST_SEPARATOR
-from pfmsmtrec_flwr.data.read import csv_pieces, csv_tables, parquet_tables
+from pfmsmtrec_flwr.data.read import csv_headers, csv_pieces, parquet_tables
 from pfmsmtrec_flwr.data.read.blocks import Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.csv_pieces import line_at
 from pfmsmtrec_flwr.data.read.sources import SourceFile
@@ -46,7 +46,7 @@ def rows(source: SourceFile, columns: ColumnSelection = AB, **table: Any) -> lis
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 64)
-    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 16)
+    monkeypatch.setattr(csv_headers, "_HEAD_BYTES", 16)
 
 
 def test_columns_by_name_in_the_wanted_order(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_is_accepted(
     tmp_path: Path, data: str | bytes, expected: list[Row], piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_pieces, "PIECE_BYTES", piece)
-    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 5)
+    monkeypatch.setattr(csv_headers, "_HEAD_BYTES", 5)
     assert rows(source_of(tmp_path, data)) == expected
 
 
@@ -134,7 +134,7 @@ def test_pieces_of_any_size_give_the_same_rows(
         source = source_of(Path(folder), text)
         assert rows(source, ColumnSelection(("a", "b"))) == expected
         patch.setattr(csv_pieces, "PIECE_BYTES", piece)
-        patch.setattr(csv_tables, "_HEAD_BYTES", head)
+        patch.setattr(csv_headers, "_HEAD_BYTES", head)
         assert rows(source, ColumnSelection(("a", "b"))) == expected
 
 
@@ -146,7 +146,7 @@ def test_blocks_know_their_first_line(tmp_path: Path) -> None:
     assert len(found) > 5
     for block in found:
         number = int(block.rows.column("b")[0].as_py())
-        assert block.first_line() == 2 + number + -(-number // 9)
+        assert block.line_of(0) == 2 + number + -(-number // 9)
 
 
 def test_a_carriage_return_and_a_line_feed_are_one_end_across_reads(
@@ -154,13 +154,13 @@ def test_a_carriage_return_and_a_line_feed_are_one_end_across_reads(
 ) -> None:
     source = source_of(tmp_path, "a\r\nb\rc\nd")
     monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 2)
-    assert [line_at(source, offset) for offset in (0, 3, 5, 7)] == [1, 2, 3, 4]
+    assert [line_at(source, TableSection(files=("x",)), offset) for offset in (0, 3, 5, 7)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("kind", ["plain", "gz", "zip"])
 def test_bytes_read_are_reported(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_pieces, "PIECE_BYTES", 20_000)
-    monkeypatch.setattr(csv_tables, "_HEAD_BYTES", 100)
+    monkeypatch.setattr(csv_headers, "_HEAD_BYTES", 100)
     text = ("a,b\n" + "".join(f"{number},{number}\n" for number in range(9999))).encode()
     source = source_of(tmp_path, text)
     if kind == "gz":
@@ -183,6 +183,8 @@ def refuse(source: SourceFile, message: str, columns: ColumnSelection = AB, **ta
     assert str(error.value).replace(f"{source.path.parent}/", "") == message
 
 
+ENCODING = ": set table.encoding, such as cp1252, or convert the file: iconv -f cp1252 -t utf-8"
+ANOTHER = ": is the line another header, as in files that were joined? Remove it"
 HEADER_HINT = ": does the file begin with a header line? It must not"
 
 
@@ -209,10 +211,11 @@ HEADER_HINT = ": does the file begin with a header line? It must not"
         ("a,b,a\nx,1,y\n", "log.csv, line 1: the column 'a' occurs twice"),
         ("", "cannot read log.csv: Empty CSV file"),
         ("\n \r\n", "cannot read log.csv: Empty CSV file"),
-        ("a,b\nx,1\n".encode("utf-16"), "log.csv: it is text in UTF-16, expected UTF-8: convert it"),
-        (b"\xe9,b\nx,1\n", "log.csv, line 1: got no text in UTF-8, expected the names of the columns"),
-        (b"a,b\nx,1\ny\xe9,1\n", "log.csv, line 3: got the byte 0xe9, expected text in UTF-8"),
-        (b"a,b\nx,1\ny,\xff\n", "log.csv, line 3: got the byte 0xff, expected text in UTF-8"),
+        ("a,b\nx,1\n".encode("utf-16"), "log.csv: it is text in UTF-16, expected "
+         "UTF-8: set table.encoding to utf-16, or convert the file: iconv -f utf-16 -t utf-8"),
+        (b"\xe9,b\nx,1\n", "log.csv, line 1: got no text in UTF-8, expected the names of the columns" + ENCODING),
+        (b"a,b\nx,1\ny\xe9,1\n", "log.csv, line 3: got the byte 0xe9, expected text in UTF-8" + ENCODING),
+        (b"a,b\nx,1\ny,\xff\n", "log.csv, line 3: got the byte 0xff, expected text in UTF-8" + ENCODING),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path: Path, data: str | bytes, message: str) -> None:
@@ -223,7 +226,7 @@ def test_what_is_refused(tmp_path: Path, data: str | bytes, message: str) -> Non
     ("data", "message"),
     [
         ("a,b\nx,1\n", "log.csv, line 1, column 'b': got 'b', expected a number" + HEADER_HINT),
-        ("x,1\ny,b\n", "log.csv, line 2, column 'b': got 'b', expected a number"),
+        ("x,1\ny,b\n", "log.csv, line 2, column 'b': got 'b', expected a number" + ANOTHER),
         ("x;1\ny;1\n", "log.csv, line 1: got 1 column, expected 2: it looks separated by ';', expected ','"
          + HEADER_HINT),
         ("x,1,1\n", "log.csv, line 1: got 3 columns, expected 2" + HEADER_HINT),
@@ -274,7 +277,7 @@ def test_what_is_wrong_far_into_a_file_is_reported_with_its_line(
 @pytest.mark.usefixtures("small_pieces")
 def test_bytes_that_are_no_text_far_into_a_file(tmp_path: Path) -> None:
     data = b"a,b\n" + b"x,1\n" * 300 + b"\xff,1\n" + b"x,1\n" * 300
-    refuse(source_of(tmp_path, data), "log.csv, line 302: got the byte 0xff, expected text in UTF-8")
+    refuse(source_of(tmp_path, data), "log.csv, line 302: got the byte 0xff, expected text in UTF-8" + ENCODING)
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -319,7 +322,7 @@ def test_parquet_of_other_types_in_several_blocks(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(parquet_tables, "PARQUET_ROWS", 2)
     source = parquet(tmp_path, {"b": [1, 2, None], "x": [0, 0, 0], "a": pa.array(["x", None, "y"]).dictionary_encode()})
     assert rows(source) == [("x", 1.0), (None, 2.0), ("y", None)]
-    assert [block.first_line() for block in blocks(source)] == [1, 3]
+    assert [block.line_of(0) for block in blocks(source)] == [1, 3]
     assert column_names(source, TableSection(files=("x",))) == ["b", "x", "a"]
 
 
@@ -387,3 +390,23 @@ def test_latin_1_is_read_where_it_is_declared(tmp_path: Path) -> None:
         rows(source, **form)
     with pytest.raises(UserError, match="line 2, column 'b': got '\u00f6', expected a number"):
         rows(source_of(tmp_path, "\u00e4|1\nx|\u00f6\n".encode("latin-1"), "u.item"), encoding="latin-1", **form)
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    twice = pa.table([["x"], ["y"], [1]], names=["a", "a", "b"])
+    pq.write_table(twice, tmp_path / "log.parquet")
+    source = SourceFile("log.parquet", tmp_path / "log.parquet")
+    refuse(source, "log.parquet: the column 'a' occurs twice")
+    refuse(source, "log.parquet: the column 'a' occurs twice", ColumnSelection((), ("b",)))
+    with pytest.raises(UserError, match=r"log\.parquet: the column 'a' occurs twice"):
+        column_names(source, TableSection(files=("x",)))
+    years = source_of(tmp_path, "2023,2024,2024,b\n1,2,3,4\n")
+    refuse(years, "log.csv: the column '2024' occurs twice", ColumnSelection(("2024",)))
+
+
+def test_files_without_a_row(tmp_path: Path) -> None:
+    for data in ("a,b", "a,b\n", "a,b\r\n\r\n", "\ufeffa,b\n"):
+        assert rows(source_of(tmp_path, data)) == []
+    assert rows(parquet(tmp_path, {"a": pa.array([], pa.string()), "b": pa.array([], pa.int64())})) == []
+    with pytest.raises(UserError, match=r"^cannot read .*log\.parquet: Parquet file size is 0 bytes$"):
+        rows(source_of(tmp_path, "", "log.parquet"))
