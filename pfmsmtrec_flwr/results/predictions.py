@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.private_files import make_private, open_private
 from pfmsmtrec_flwr.validation import safe_folder
 
 PREDICTIONS_NAME = "predictions"
@@ -18,7 +19,7 @@ SCENARIO_FILE = "predictions.npy"
 
 
 def save_predictions(probabilities: NDArray[np.floating], path: Path) -> None:
-    """Write predicted probabilities (n, T) as float32, whole or not at all.
+    """Write predicted probabilities (n, T) as float32, whole or not at all. Only the owner may read them.
 
     Raises
     ------
@@ -26,9 +27,10 @@ def save_predictions(probabilities: NDArray[np.floating], path: Path) -> None:
         The file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         unfinished = path.with_name(f".{path.name}")
-        np.save(unfinished, np.asarray(probabilities, dtype=np.float32), allow_pickle=False)
+        with open_private(unfinished) as stream:
+            np.save(stream, np.asarray(probabilities, dtype=np.float32), allow_pickle=False)
         unfinished.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None

@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart, si
 from pfmsmtrec_flwr.data.read.atomic_files import ATOMIC_ENDINGS
 from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
+from pfmsmtrec_flwr.data.read.streams import unpacked_name
 from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS, column_names
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK
@@ -27,7 +28,6 @@ Frame: TypeAlias = pd.DataFrame | pa.Table
 """Rows in memory, with the columns of the data set's own table."""
 
 _ENDINGS = {".csv", ".tsv", ".txt", *PARQUET_ENDINGS, *ATOMIC_ENDINGS}
-_GZIP = ".gz"
 _MEMORY = "the rows"
 
 
@@ -39,7 +39,7 @@ def table_on_disk(path: Path) -> SourceFile:
     UserError
         It does not exist, or its ending is of no table.
     """
-    source = SourceFile(path.name.removesuffix(_GZIP), path)
+    source = SourceFile(unpacked_name(path.name), path)
     if not path.is_file():
         raise UserError(f"no file {path}: give a table of raw rows, CSV or Parquet")
     if source.ending not in _ENDINGS:

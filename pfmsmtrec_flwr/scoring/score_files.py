@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.private_files import open_private
 from pfmsmtrec_flwr.scoring.raw_tables import table_on_disk
 from pfmsmtrec_flwr.scoring.scorer import ScoredRows, Scorer
 
@@ -50,8 +51,9 @@ def score_file(
     rows
         CSV or Parquet file with raw rows.
     output
-        File of the scores, ``.csv`` or ``.parquet``, which appears when it is complete; None: CSV on standard output.
-        It has the columns of `keep`, then a column for each task. A score that does not exist is empty.
+        File of the scores, ``.csv`` or ``.parquet``, which only its owner may read and which appears when it is
+        complete; None: CSV on standard output. It has the columns of `keep`, then a column for each task. A score that
+        does not exist is empty.
     keep
         Columns of the rows that are written too.
     source, scenario, progress
@@ -120,7 +122,7 @@ def _output(path: Path | None) -> Iterator[tuple[BinaryIO, str]]:
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with _clear_errors(path):
-            stream = unfinished.open("wb")
+            stream = open_private(unfinished)
         with stream:
             yield stream, ending
         with _clear_errors(path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from modes import open_to_others
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.predictions import read_predictions, write_predictions
@@ -18,6 +19,7 @@ def test_predictions_are_kept_by_scenario(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept, predictions)
     assert read_predictions(tmp_path, "NL") is None
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["US.npy"]
+    assert open_to_others(tmp_path / "predictions") == []
 
 
 def test_a_damaged_file_is_said_in_one_line(tmp_path: Path) -> None:

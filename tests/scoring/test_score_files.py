@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from modes import open_to_others
 from scoring_shop import TASKS, impressions, trained_shop
 
 from pfmsmtrec_flwr.data.read import csv_pieces, parquet_tables
@@ -80,6 +81,7 @@ def test_without_rows_there_is_a_header(scorer: Scorer, tmp_path: Path) -> None:
     impressions(2).iloc[:0].to_csv(tmp_path / "new.csv", index=False)
     assert score_file(scorer, tmp_path / "new.csv", tmp_path / "scores.csv", keep=["row"]) == 0
     assert (tmp_path / "scores.csv").read_text() == '"row","ctr","ctcvr"\n'
+    assert open_to_others(tmp_path / "scores.csv") == []
 
 
 def test_standard_output_is_csv_and_stays_open(

@@ -16,7 +16,9 @@ import yaml
 from pfmsmtrec_flwr.data.draft.features import ColumnGuess, described
 from pfmsmtrec_flwr.data.draft.guesses import ColumnRoles, ScenarioGuess, folder_name, guess, unique
 from pfmsmtrec_flwr.data.draft.points_in_time import parts_of
-from pfmsmtrec_flwr.data.draft.profile import Sample, look_at, table_name
+from pfmsmtrec_flwr.data.draft.profile import Sample, look_at
+from pfmsmtrec_flwr.data.draft.table_files import table_name
+from pfmsmtrec_flwr.data.read.streams import UTF_8
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
 from pfmsmtrec_flwr.data.schema.task_sections import TaskSection
@@ -166,12 +168,23 @@ def _default_name(table: Path) -> str:
     return folder_name(table_name(table), "table")
 
 
+def _about_table(table: Mapping[str, Any]) -> str:
+    reasons = ["below the folder of --source"]
+    if "encoding" in table:
+        reasons.append("encoding: are letters such as \u00e9 right?")
+    if "columns" in table:
+        reasons.append("columns: how values are written")
+    return "; ".join(reasons)
+
+
 def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
     looked = f"{'all' if sample.whole else 'the first'} {sample.rows:,} rows"
     files = "one file" if sample.files == 1 else f"{sample.files:,} files"
     table = sample.table.model_dump(include={"files"})
     if sample.table.delimiter != ",":
         table["delimiter"] = sample.table.delimiter
+    if sample.table.encoding != UTF_8:
+        table["encoding"] = sample.table.encoding
     if forms := _forms(sample, plan):
         table["columns"] = forms
     lines = [
@@ -187,7 +200,7 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
         "licence: ask its owner",
         "url: none",
         "",
-        *entry(0, "table", table, "below the folder of --source" + ("; columns: how values are written" * bool(forms))),
+        *entry(0, "table", table, _about_table(table)),
         "",
         *_scenario(plan, sample),
         "",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import glob
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.draft.column_forms import guess_form, words_among
 from pfmsmtrec_flwr.data.draft.row_numbers import is_row_number
+from pfmsmtrec_flwr.data.draft.table_files import found_files, found_form, table_name
 from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded, distinct_values, of_texts
 from pfmsmtrec_flwr.data.encode.written_numbers import plain_numbers, rounded_ids
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
@@ -33,9 +31,6 @@ SEPARATOR = "|"
 """Sign between several values in one text, such as genres."""
 
 _FILES = 20
-_GZIP = ".gz"
-_DELIMITERS = ",;\t|"
-_TEXT_ENDINGS = {".csv", ".tsv", ".txt"}
 _LONGEST_NAME = 200
 _NUMBER = r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)$"
 _INTEGER = r"^-?(?:\d+|\d(?:\.\d+)?e\+?[1-9]\d)$"  # ids that were rounded too
@@ -201,9 +196,9 @@ def look_at(table: Path) -> Sample:
     UserError
         The table does not exist, has no header or no row, or cannot be read.
     """
-    folder, pattern = _found(table)
+    folder, pattern = found_files(table)
     sources = SourceFolder(folder, table.name).find(pattern)
-    spec = TableSection(files=(pattern,), delimiter=_delimiter(sources[0]))
+    spec = found_form(sources[0], pattern)
     names = column_names(sources[0], spec)
     if all(re.fullmatch(_NUMBER, name) for name in names):
         shown = spec.delimiter.join(names)[:60]
@@ -242,11 +237,6 @@ def look_at(table: Path) -> Sample:
     )
 
 
-def table_name(table: Path) -> str:
-    """Return the name of a table, without the endings of its file."""
-    return table.name if table.is_dir() else Path(table.name.removesuffix(_GZIP)).stem
-
-
 def all_match(values: Texts, pattern: str) -> bool:
     """Return whether all texts match a regular expression (RE2)."""
     return bool(pc.all(pc.match_substring_regex(pa.array(values, type=pa.string()), pattern)).as_py())
@@ -256,43 +246,6 @@ def share_matching(values: Texts, pattern: str) -> float:
     """Return the share of texts that match a regular expression (RE2)."""
     matching = pc.match_substring_regex(pa.array(values, type=pa.string()), pattern)
     return float(pc.mean(matching.cast(pa.int8())).as_py() or 0.0)
-
-
-def _found(table: Path) -> tuple[Path, str]:
-    """Return the folder and the pattern of the files."""
-    if table.is_dir():
-        endings = {_ending(child) for child in table.iterdir() if child.is_file()}
-        kinds = sorted(endings & (_TEXT_ENDINGS | PARQUET_ENDINGS))
-        if len(kinds) != 1:
-            raise UserError(
-                f"{table} holds {'several kinds of tables' if kinds else 'no table'} ({', '.join(kinds) or 'no file'} "
-                "of .csv, .tsv, .txt, .parquet, .pq), expected files of one kind: name one file, or move the others"
-            )
-        return table, f"*{kinds[0]}"
-    if not table.is_file():
-        raise UserError(f"no table {table}: name a CSV or Parquet file, or a folder of such files")
-    if _ending(table) not in _TEXT_ENDINGS | PARQUET_ENDINGS:
-        raise UserError(f"{table}: got a file '{table.suffix}', expected .csv, .tsv, .txt or .parquet: convert it")
-    name = table.name.removesuffix(_GZIP)
-    # A brace could be read as a mark such as {scenario}.
-    return table.parent, glob.escape(name).replace("{", "[{]")
-
-
-def _ending(path: Path) -> str:
-    return Path(path.name.removesuffix(_GZIP)).suffix.lower()
-
-
-def _delimiter(source: SourceFile) -> str:
-    """Return the delimiter that splits the header into the most names."""
-    if source.ending in PARQUET_ENDINGS:
-        return ","
-    with source.open() as (stream, _):
-        line = stream.readline(1 << 20).decode(errors="replace")
-    counts = {}
-    for delimiter in _DELIMITERS:
-        with suppress(csv.Error):
-            counts[delimiter] = len(next(csv.reader([line], delimiter=delimiter), []))
-    return max(counts, key=lambda delimiter: counts[delimiter], default=",")
 
 
 def _unreadable(source: SourceFile, names: Sequence[str]) -> dict[str, str]:

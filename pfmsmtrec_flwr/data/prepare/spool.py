@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pfmsmtrec_flwr.data.arrays import Array
-from pfmsmtrec_flwr.data.store.disk import clear_errors, sync_folder
+from pfmsmtrec_flwr.data.store.disk import clear_errors, sync_folder, write_synced
+from pfmsmtrec_flwr.private_files import make_private, open_private
 
 Layout: TypeAlias = Mapping[str, tuple[str, int | None]]
 """Numpy name of the type and number of columns of each array; None for an array with one axis."""
@@ -54,9 +55,9 @@ class SpoolWriter:
 
     def __enter__(self) -> SpoolWriter:
         with clear_errors(self.path):
-            self._temporary.mkdir(parents=True, exist_ok=True)
+            make_private(self._temporary)
             for name in self._layout:
-                self._files[name] = self._stack.enter_context((self._temporary / name).open("wb"))
+                self._files[name] = self._stack.enter_context(open_private(self._temporary / name))
         return self
 
     def __exit__(
@@ -81,7 +82,7 @@ class SpoolWriter:
                 os.fsync(file.fileno())
             self._stack.close()
             description = {"rows": self.rows, "layout": self._layout}
-            (self._temporary / _DESCRIPTION).write_text(json.dumps(description))
+            write_synced(self._temporary / _DESCRIPTION, json.dumps(description).encode())
             shutil.rmtree(self.path, ignore_errors=True)
             self._temporary.rename(self.path)
             sync_folder(self.path.parent)

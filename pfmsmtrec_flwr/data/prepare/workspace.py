@@ -13,11 +13,12 @@ from types import TracebackType
 
 from pfmsmtrec_flwr.data.prepare.spool import is_spool
 from pfmsmtrec_flwr.data.schema.document import digest
-from pfmsmtrec_flwr.data.store.disk import clear_errors, remove_if_stale
+from pfmsmtrec_flwr.data.store.disk import clear_errors, remove_if_stale, write_synced
 from pfmsmtrec_flwr.data.store.manifest import MANIFEST
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.private_files import make_private
 
 _FOLDER = ".prepare"
 _STALE_SECONDS = 7 * 24 * 3600.0
@@ -50,10 +51,11 @@ class Workspace:
 
     def __enter__(self) -> Workspace:
         with clear_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._dataset)
+            make_private(self.path.parent)
             for name in self._scenarios:
                 self._lock(name)
-            self.path.mkdir(exist_ok=True)
+            make_private(self.path)
         return self
 
     def __exit__(
@@ -138,8 +140,8 @@ def prepared_before(data_root: Path, dataset: str, scenario: str, fingerprint: s
 def remember(store: ScenarioStore, fingerprint: str) -> None:
     """Record what a store was prepared from."""
     with clear_errors(store.path):
-        _record(store.path).parent.mkdir(exist_ok=True)
-        _record(store.path).write_text(json.dumps(_description(store, fingerprint)))
+        make_private(_record(store.path).parent)
+        write_synced(_record(store.path), json.dumps(_description(store, fingerprint)).encode())
 
 
 def _description(store: ScenarioStore, fingerprint: str) -> dict[str, str]:

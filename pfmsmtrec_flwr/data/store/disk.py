@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.private_files import open_private
 
 
 @contextmanager
@@ -50,8 +51,8 @@ def sync_file(path: Path) -> None:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and bring it to disk."""
-    with path.open("wb") as handle:
+    """Write a file that only its owner may read, and bring it to disk."""
+    with open_private(path) as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pfmsmtrec_flwr.data.store.disk import sync_folder, write_synced
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.private_files import make_private, open_private
 
 CURRENT = "current"
 _LOCK = "lock"
@@ -57,7 +58,7 @@ def publish(finished: Path, path: Path) -> None:
     OSError
         The file system refuses.
     """
-    path.mkdir(exist_ok=True)
+    make_private(path)
     with _locked(path):
         version = path / f"version-{uuid.uuid4().hex[:12]}"
         finished.rename(version)
@@ -86,6 +87,6 @@ def _remove(entry: Path) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of a scenario's folder; it ends with the process too."""
-    with (path / _LOCK).open("wb") as lock:
+    with open_private(path / _LOCK) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

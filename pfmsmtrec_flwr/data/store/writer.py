@@ -33,6 +33,7 @@ from pfmsmtrec_flwr.data.store.manifest import (
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.versions import publish
 from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.private_files import FILE_MODE, make_private, open_private
 
 _STALE_SECONDS = 24 * 3600.0
 
@@ -42,7 +43,7 @@ class StoreWriter:
 
     Everything goes to a temporary folder beside the scenario's. `commit` brings it to disk and makes it the current
     version in one step, and removes older ones. Leaving the block without `commit` removes the temporary folder, so
-    that there is never half a store.
+    that there is never half a store. Only the owner may read the files.
 
     Parameters
     ----------
@@ -107,12 +108,12 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         with clear_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self.path.parent)
             _remove_stale(self.path)
-            self._temporary.mkdir()
+            make_private(self._temporary)
             for split in SPLITS:
                 for array in self._columns:
-                    handle = array_file(self._temporary, split, array).open("wb")
+                    handle = open_private(array_file(self._temporary, split, array))
                     self._streams[split, array] = _Stream(self._files.enter_context(handle))
         return self
 
@@ -171,6 +172,7 @@ class StoreWriter:
         """
         with clear_errors(self.path):
             for name in write(self._temporary):
+                (self._temporary / name).chmod(FILE_MODE)
                 sync_file(self._temporary / name)
                 self._attached[name] = file_checksum(self._temporary / name)
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+from modes import open_to_others
 
 from pfmsmtrec_flwr.data.prepare import rows as reading
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
@@ -362,8 +363,10 @@ def test_an_interrupted_run_goes_on_behind_the_last_finished_file(
     assert reads == ["log1.csv", "log2.csv"]
     assert stores_in(tmp_path / "data" / "shop") == []
     assert len(parts_of(tmp_path)) == 1
+    assert open_to_others(tmp_path / "data" / "shop") == []
     reads.clear()
     stores = prepare(schema(**split), source, tmp_path / "data")
+    assert open_to_others(tmp_path / "data" / "shop") == []
     assert reads == ["log2.csv"]
     assert {store.scenario: files(store) for store in stores} == whole
     assert parts_of(tmp_path) == []
