@@ -26,6 +26,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_KINDS = {
     b"\x1f\x8b": "is packed by gzip, expected text: end its name in .gz",
     b"\x28\xb5\x2f\xfd": "is packed by Zstandard, expected text: end its name in .zst",
+    b"PAR1\x15": "is a Parquet file, expected text: end its name in .parquet",
     b"PK\x03\x04": "is a zip archive or an Excel workbook, expected text: end its name in .zip, or save it as CSV",
 }
 _WRITTEN_NUMBER = re.compile(r"[-+]?(?:[^\w\s]|[A-Z]{3})?\s*[-+]?\d[\d.,'\u2019\s]*(?:[^\w\s]|[A-Z]{3})?")
@@ -121,7 +122,7 @@ def header_hint(line: int, table: TableSection, got: Iterable[str], names: Colle
     if line == 1 and table.header:
         return ": does the file begin with a header line? It must not"
     if any(text.strip() in names for text in got):
-        return ": is the line another header, as in files that were joined? Remove it"
+        return ": is the line another header, as in files that were joined? Keep these apart"
     return ""
 
 

@@ -112,6 +112,10 @@ class Utf8Reader(io.RawIOBase):
             raise UserError(
                 f"{self._name}, line {1 + self._lines.count}: got the byte 0x{byte}, expected text in {self._encoding}"
             ) from None
+        except UnicodeError as wrong:  # UTF-16 without a mark of the order of bytes
+            raise UserError(
+                f"{self._name}: it is no text in {self._encoding} ({wrong}): correct table.encoding"
+            ) from None
         self._lines.add(self._ready)
 
 

@@ -84,11 +84,16 @@ def test_bytes_that_are_no_text_in_the_encoding(tmp_path: Path) -> None:
     refuse(source_of(tmp_path, odd), r"line 2: got the byte 0x0a, expected text in utf-16$", encoding="utf-16")
 
 
+def test_utf_16_without_a_mark_of_its_order(tmp_path: Path) -> None:
+    refuse(source_of(tmp_path, b"a,b\nx,1\n"), r"it is no text in utf-16 \(.*\): correct table", encoding="utf-16")
+
+
 @pytest.mark.parametrize(
     ("data", "what"),
     [
         (gzip.compress(b"a,b\n"), "it is packed by gzip, expected text: end its name in .gz"),
         (b"\x28\xb5\x2f\xfd\x00", "it is packed by Zstandard, expected text: end its name in .zst"),
+        (b"PAR1\x15\x04", "it is a Parquet file, expected text: end its name in .parquet"),
         (b"PK\x03\x04", "it is a zip archive or an Excel workbook, expected text: end its name in .zip, or save it"),
         ("a,b\n".encode("utf-16-be"), "line 1: got zero bytes, expected the names of the columns: is it UTF-16? set"),
     ],

@@ -60,7 +60,7 @@ def test_another_header_in_another_order_is_named(tmp_path: Path) -> None:
     error = Chunk.of(source, TABLE, block).error("b", block.rows.column("b").to_numpy() == "a", "expected 0 or 1")
     assert str(error).endswith(
         "line 3, column 'b': got 'a', expected 0 or 1: is the line another header, as in files that were joined? "
-        "Remove it"
+        "Keep these apart"
     )
 
 

@@ -184,7 +184,7 @@ def refuse(source: SourceFile, message: str, columns: ColumnSelection = AB, **ta
 
 
 ENCODING = ": set table.encoding, such as cp1252, or convert the file: iconv -f cp1252 -t utf-8"
-ANOTHER = ": is the line another header, as in files that were joined? Remove it"
+ANOTHER = ": is the line another header, as in files that were joined? Keep these apart"
 HEADER_HINT = ": does the file begin with a header line? It must not"
 
 
