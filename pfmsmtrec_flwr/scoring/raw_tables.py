@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow as pa
 from pfmsmtrec_flwr.data.prepare.columns import Output
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart, side_files
 from pfmsmtrec_flwr.data.read.atomic_files import ATOMIC_ENDINGS
+from pfmsmtrec_flwr.data.read.diagnosis import missing_column
 from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
 from pfmsmtrec_flwr.data.read.streams import unpacked_name
@@ -41,29 +42,60 @@ def table_on_disk(path: Path) -> SourceFile:
     """
     source = SourceFile(unpacked_name(path.name), path)
     if not path.is_file():
-        raise UserError(f"no file {path}: give a table of raw rows, CSV or Parquet")
+        found = "a folder" if path.is_dir() else "a pipe or device, which cannot be read twice"
+        got = f"{path} is {found}" if path.exists() else f"no file {path}"
+        raise UserError(f"{got}: give a table of raw rows, CSV or Parquet")
     if source.ending not in _ENDINGS:
         raise UserError(f"{path}: got the ending '{source.ending}', expected .csv, .csv.gz or .parquet")
     return source
 
 
-def table_in_memory(rows: Frame) -> MemoryTable:
+def table_in_memory(rows: Frame, read: Collection[str]) -> MemoryTable:
     """Return a frame as a table.
+
+    Parameters
+    ----------
+    rows
+        Frame.
+    read
+        Columns that may be read. Others may have any values.
 
     Raises
     ------
     UserError
-        A column has values of several types, or the frame is none.
+        A column to be read is there twice or has values of several types, or the frame is none.
     """
     if isinstance(rows, pd.DataFrame):
-        try:
-            rows = pa.Table.from_pandas(rows, preserve_index=False)
-        except (pa.ArrowException, ValueError, TypeError) as error:
-            reason = " ".join(map(str, error.args))
-            raise UserError(f"the rows cannot be read ({reason}): give each column values of one type") from None
+        rows = _of_pandas(rows, read)
     if not isinstance(rows, pa.Table):
         raise UserError(f"got {type(rows).__name__}, expected a pandas DataFrame or an Arrow Table")
     return MemoryTable(_MEMORY, Path(_MEMORY), rows=rows)
+
+
+def _of_pandas(frame: pd.DataFrame, read: Collection[str]) -> pa.Table:
+    names = [str(name) for name in frame.columns]
+    if twice := [name for name in read if names.count(name) > 1]:
+        raise UserError(f"{_MEMORY}: the column '{min(twice)}' occurs twice")
+    frame = frame.set_axis(names, axis=1).loc[:, ~pd.Index(names).duplicated()]
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, ValueError, TypeError):
+        columns = {name: _of_series(frame[name], needed=name in read) for name in frame.columns}
+        return pa.table(columns)
+
+
+def _of_series(values: pd.Series[Any], *, needed: bool) -> pa.Array:
+    """Return a column as Arrow has it; nulls if Arrow has no such values and nobody needs them."""
+    try:
+        return pa.Array.from_pandas(values)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        if not needed:
+            return pa.nulls(len(values))
+        reason = " ".join(map(str, error.args))
+        raise UserError(
+            f"{_MEMORY}, column '{values.name}': the values cannot be read ({reason}): give it values of one type, "
+            "text or numbers"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +175,15 @@ class RawTable:
         if twice := [name for name in needed if self.names.count(name) > 1]:
             raise UserError(f"{source}: the column '{twice[0]}' occurs twice")
         if missing := [name for name in needed if name not in self.known]:
+            if len(self.names) == 1:  # perhaps another delimiter
+                raise missing_column(source, self.schema.table, missing[0], self.names)
             lacking = f"{'columns' if missing[1:] else 'column'} {', '.join(map(repr, missing))}"
             hint = ""
             if side_tables and not self.part.sides:
                 hint = "; columns of side tables are read from the folder --source, or the rows must have them"
-            raise UserError(f"{source}: no {lacking}, which {model} needs; it has {', '.join(self.names)}{hint}")
+            raise UserError(
+                f"{source}: no {lacking}, which {model} needs; it has {', '.join(self.names) or 'none'}{hint}"
+            )
 
     def require_kept(self, names: Sequence[str]) -> None:
         """Refuse columns to keep that the table does not have.

@@ -15,6 +15,11 @@ NAMES_COLUMN = "scenario"
 """Column with the names of scenarios, for data sets whose scenarios have files of their own."""
 
 
+def columns_to_read(schema: DatasetSchema) -> set[str]:
+    """Return every column of a table that scoring may read."""
+    return _features(schema) | {schema.scenario.column or NAMES_COLUMN, *(join.key for join in schema.joins)}
+
+
 def scenario_route(schema: DatasetSchema, table: RawTable, scenarios: Sequence[str]) -> Output | None:
     """Return the output of each row's scenario, its position in `scenarios`; None if all rows are of the only one.
 
@@ -35,7 +40,8 @@ def scenario_route(schema: DatasetSchema, table: RawTable, scenarios: Sequence[s
     column = schema.scenario.column
     if column is not None and column in table.known:
         return scenario_output(table.schema, scenarios, column)
-    if len(scenarios) == 1:
+    named = column is None and NAMES_COLUMN in table.names and NAMES_COLUMN not in _features(schema)
+    if len(scenarios) == 1 and not named:
         return None
     source = table.part.source
     if column is not None:
@@ -51,3 +57,7 @@ def scenario_route(schema: DatasetSchema, table: RawTable, scenarios: Sequence[s
     names: dict[Scalar, str] = {name: name for name in schema.scenarios}
     section = ScenarioSection(column=NAMES_COLUMN, values=names)
     return scenario_output(table.schema.model_copy(update={"scenario": section}), scenarios, NAMES_COLUMN)
+
+
+def _features(schema: DatasetSchema) -> set[str]:
+    return {column for columns in schema.feature_columns().values() for column in columns}

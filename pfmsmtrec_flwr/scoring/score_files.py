@@ -75,8 +75,8 @@ def score_file(
         writer: TableWriter | None = None
         for block in blocks:
             scored = _table(block, keep, scorer.tasks)
-            writer = writer or _writer(stream, ending, scored.schema)
             with _clear_errors(output):
+                writer = writer or _writer(stream, ending, scored.schema)
                 writer.write_table(scored)
             count += scored.num_rows
         with _clear_errors(output):

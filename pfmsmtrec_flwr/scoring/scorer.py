@@ -17,13 +17,14 @@ import pandas as pd
 from pfmsmtrec_flwr.data.prepare.columns import SCENARIO, Output, feature_outputs
 from pfmsmtrec_flwr.data.prepare.rows import DerivedRows
 from pfmsmtrec_flwr.data.read.chunks import Chunk
+from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.scoring.model_folders import model_folders
 from pfmsmtrec_flwr.scoring.raw_tables import Frame, RawTable, table_in_memory
-from pfmsmtrec_flwr.scoring.routes import scenario_route
+from pfmsmtrec_flwr.scoring.routes import columns_to_read, scenario_route
 from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
 
 
@@ -57,13 +58,6 @@ class Scorer:
         Names of the scenarios, sorted.
     tasks
         Tasks of all models, in the order of the columns of the scores.
-    schema
-        Schema of the data set.
-
-    Raises
-    ------
-    UserError
-        The models have different schemas.
 
     Examples
     --------
@@ -76,16 +70,9 @@ class Scorer:
     def __init__(self, models: Mapping[str, ScenarioScorer]) -> None:
         self._models = dict(sorted(models.items()))
         self.scenarios = tuple(self._models)
-        first = self._models[self.scenarios[0]]
-        self.schema: DatasetSchema = first.encoder.schema
-        for name, model in self._models.items():
-            if model.encoder.schema != self.schema:
-                raise UserError(
-                    f"the models of {self.scenarios[0]} and {name} have different schemas, so one table cannot be read "
-                    "for both: score them one by one"
-                )
         named = {task for model in self._models.values() for task in model.tasks}
-        self.tasks = tuple(task for task in self.schema.tasks if task in named)
+        schemas = [model.encoder.schema for model in self._models.values()]
+        self.tasks = tuple(dict.fromkeys(task for schema in schemas for task in schema.tasks if task in named))
 
     @classmethod
     def load(cls, folder: Path | str) -> Scorer:
@@ -126,9 +113,10 @@ class Scorer:
         Raises
         ------
         UserError
-            A column is missing, a value cannot be read, or a scenario is unknown.
+            A column is missing, a value cannot be read, a scenario is unknown, or rows of several scenarios are to be
+            scored by models of different schemas.
         """
-        table = table_in_memory(rows)
+        table = self._in_memory(rows, scenario)
         folder = None if source is None else Path(source).expanduser()
         blocks = [each.scores for each in self.score(table, source=folder, scenario=scenario, progress=False)]
         scores = np.concatenate([*blocks, np.empty((0, len(self.tasks)), np.float32)])
@@ -164,7 +152,7 @@ class Scorer:
         """
         models = self._chosen(scenario)
         table, outputs = self._table(rows, source, models)
-        if scenario is None and (route := scenario_route(self.schema, table, self.scenarios)) is not None:
+        if scenario is None and (route := scenario_route(_schema_of(models), table, self.scenarios)) is not None:
             outputs = [route, *outputs]
         table.require_kept(keep)
         unscored = rows_read = 0
@@ -209,7 +197,7 @@ class Scorer:
         models = self._chosen(scenario)
         (model,) = models.values()
         folder = None if source is None else Path(source).expanduser()
-        table, outputs = self._table(table_in_memory(rows), folder, models)
+        table, outputs = self._table(self._in_memory(rows, scenario), folder, models)
         blocks = [model.named_inputs(each.arrays) for each in table.rows(outputs, progress=False)]
         if not blocks:
             blocks = [model.no_inputs()]
@@ -226,10 +214,26 @@ class Scorer:
         self, rows: SourceFile, source: Path | None, models: Mapping[str, ScenarioScorer]
     ) -> tuple[RawTable, list[Output]]:
         """Return a table that has all columns for these models, and the outputs that they need."""
-        table = RawTable.of(self.schema, rows, source, next(iter(models)) if len(models) == 1 else "")
+        schema = _schema_of(models)
+        table = RawTable.of(schema, rows, source, next(iter(models)) if len(models) == 1 else "")
         outputs = feature_outputs(table.schema, list(models))
-        table.require(outputs, f"the model of {', '.join(models)}", side_tables=len(self.schema.joins))
+        table.require(outputs, f"the model of {', '.join(models)}", side_tables=len(schema.joins))
         return table, outputs
+
+    def _in_memory(self, rows: Frame, scenario: str | None) -> MemoryTable:
+        return table_in_memory(rows, columns_to_read(_schema_of(self._chosen(scenario))))
+
+
+def _schema_of(models: Mapping[str, ScenarioScorer]) -> DatasetSchema:
+    """Return the schema by which rows of all these scenarios are read."""
+    (first, schema), *others = ((name, model.encoder.schema) for name, model in models.items())
+    for name, other in others:
+        if other != schema:
+            raise UserError(
+                f"the models of {first} and {name} have different schemas, so one table cannot be read for both: "
+                "score the rows of one scenario at a time, and name it with --scenario"
+            )
+    return schema
 
 
 def _scored(

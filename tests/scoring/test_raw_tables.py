@@ -136,3 +136,6 @@ def test_scenarios_with_files_of_their_own_are_named_in_a_column_or_by_the_calle
         assert routed.loc[own.index].equals(scorer.predict(own, scenario=name))
     with pytest.raises(UserError, match=r"the rows, line 1, column 'scenario': got 'FR', expected one of DE, NL"):
         scorer.predict(frame.assign(scenario="FR"))
+    only = Scorer({"NL": scorer._models["NL"]})
+    assert only.predict(frame.assign(scenario=frame.country)).notna().all(axis=1).equals(frame.country == "NL")
+    assert only.predict(frame).notna().all(axis=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -96,6 +97,8 @@ def test_standard_output_is_csv_and_stays_open(
 @pytest.mark.parametrize(
     ("name", "output", "keep", "message"),
     [
+        (".", "scores.csv", [], r" is a folder: give a table of raw rows, CSV or Parquet"),
+        ("/dev/null", "scores.csv", [], r"^/dev/null is a pipe or device, which cannot be read twice: give a table"),
         ("none.csv", "scores.csv", [], r"no file .*none\.csv: give a table of raw rows, CSV or Parquet"),
         ("new.json", "scores.csv", [], r"new\.json: got the ending '\.json', expected \.csv, \.csv\.gz or \.parquet"),
         ("new.csv", "scores.txt", [], r"--output .*scores\.txt: got the ending '\.txt', expected \.csv or \.parquet"),
@@ -125,3 +128,15 @@ def test_a_wrong_value_names_file_line_and_column_and_leaves_no_file(scorer: Sco
     with pytest.raises(UserError, match=r"new\.csv, line 301, column 'price': got 'dear', expected a number"):
         score_file(scorer, log, log.parent / "scores.csv")
     assert [file.name for file in log.parent.iterdir()] == ["new.csv"]
+
+
+def test_a_full_disk_and_another_delimiter_are_one_line(
+    scorer: Scorer, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", SimpleNamespace(buffer=full))
+        with pytest.raises(UserError, match=r"^cannot write the scores: .*No space left on device"):
+            score_file(scorer, log, None)
+    pd.read_csv(log).to_csv(log, index=False, sep=";")
+    with pytest.raises(UserError, match=r"new\.csv, line 1: got one column, .* separated by ';', expected ','"):
+        score_file(scorer, log, None)

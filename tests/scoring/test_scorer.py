@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from scoring_shop import TASKS, TEST_DAY, impressions, trained_shop
 
@@ -116,13 +117,30 @@ def test_a_column_twice_is_refused(run: Path) -> None:
     with pytest.raises(UserError, match=r"the rows: the column 'price' occurs twice"):
         Scorer.load(run).predict(twice)
     assert len(Scorer.load(run).predict(rows.append_column("row", rows.column("row")))) == 5  # nobody reads it
+    frame = impressions(5)
+    with pytest.raises(UserError, match=r"^the rows: the column 'price' occurs twice$"):
+        Scorer.load(run).predict(pd.concat([frame, frame[["price"]]], axis=1))
+    assert len(Scorer.load(run).predict(pd.concat([frame, frame[["row"]]], axis=1))) == 5
+
+
+def test_columns_that_nobody_reads_may_hold_anything(run: Path) -> None:
+    frame, scorer = impressions(6), Scorer.load(run)
+    anything: list[Any] = [1, "a", None, 2.5, (), object()]
+    odd = frame.assign(row=anything, more=1j, time=frame.time.astype("category"))
+    assert scorer.predict(odd).equals(scorer.predict(frame))
+    with pytest.raises(UserError, match=r"^the rows, column 'time': the values cannot be read \(.*: give it values of"):
+        scorer.predict(odd.assign(time=odd.row))
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([1, 2], r"^got list, expected a pandas DataFrame or an Arrow Table$"),
-        (pd.DataFrame({"user": [1, "a", 2.5]}), r"^the rows cannot be read \(.*give each column values of one type$"),
+        (
+            pd.DataFrame({"user": [1, "a", 2.5]}),
+            r"^the rows, column 'user': the values .* give it values of one type",
+        ),
+        (pd.DataFrame(index=range(3)), r"^the rows: no columns 'user', .* needs; it has none$"),
     ],
 )
 def test_rows_that_are_no_table_are_refused(run: Path, rows: Any, message: str) -> None:
@@ -165,9 +183,26 @@ def test_types_of_a_frame_do_not_matter(run: Path) -> None:
     np.testing.assert_array_equal(scorer.predict(frame.assign(shown=pd.to_datetime(frame.shown))), expected)
 
 
+def test_texts_that_arrow_stores_in_other_ways(run: Path) -> None:
+    frame = impressions(40).query("country == 'NL'").astype({"price": str, "user": str})
+    rows, scorer = pa.Table.from_pandas(frame, preserve_index=False), Scorer.load(run)
+    expected = scorer.predict(rows)
+    for kind in (pa.string_view(), pa.binary(), pa.binary_view(), pa.large_string()):
+        stored = rows
+        for name in ("price", "user", "tags"):
+            place = rows.column_names.index(name)
+            stored = stored.set_column(place, name, rows.column(name).cast(pa.string()).cast(kind))
+        assert scorer.predict(stored).equals(expected), kind
+    runs = pc.run_end_encode(rows.column("kind").combine_chunks())
+    assert scorer.predict(rows.set_column(rows.column_names.index("kind"), "kind", runs)).equals(expected)
+
+
 def test_models_of_different_schemas_do_not_share_a_table(run: Path) -> None:
     models = Scorer.load(run)._models
     other = models["NL"].encoder.schema.model_copy(update={"title": "another"})
     changed = replace(models["NL"], encoder=replace(models["NL"].encoder, schema=other))
-    with pytest.raises(UserError, match=r"the models of DE and NL have different schemas"):
-        Scorer(models | {"NL": changed})
+    scorer = Scorer(models | {"NL": changed})
+    frame = impressions(20).query("country == 'NL'")
+    with pytest.raises(UserError, match=r"the models of DE and NL have different schemas.* name it with --scenario$"):
+        scorer.predict(frame)
+    assert scorer.predict(frame, scenario="NL").equals(Scorer.load(run).predict(frame, scenario="NL"))

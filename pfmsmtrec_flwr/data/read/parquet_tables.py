@@ -8,6 +8,7 @@ from functools import partial
 from operator import add
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.encode.several import LIST_SEPARATOR
@@ -82,15 +83,23 @@ def _clear_parquet(source: SourceFile) -> Iterator[None]:
 def _as_wanted(source: SourceFile, column: pa.Array, name: str, columns: ColumnSelection) -> pa.Array:
     wanted = "text or plain values" if name in columns.texts else "numbers"
     try:
+        column = _plainly_stored(column)
         if name not in columns.texts and not _is_text(column.type):
             return column.cast(NUMBER, safe=not pa.types.is_integer(column.type))  # integers beyond 2^53 are rounded
         if name in columns.lists and pa.types.is_nested(column.type):
             return _joined_lists(column)
-        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-            column = column.cast(pa.string())
         return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(f"{source}, column '{name}': expected {wanted}, got {column.type} ({error})") from None
+
+
+def _plainly_stored(column: pa.Array) -> pa.Array:
+    """Return texts that are stored as bytes, views or runs as plain texts, and other columns as they are."""
+    kind = column.type
+    if pa.types.is_run_end_encoded(kind):
+        column, kind = pc.run_end_decode(column), kind.value_type
+    stored = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string_view, pa.types.is_binary_view)
+    return column.cast(pa.string()) if any(is_kind(kind) for is_kind in stored) else column
 
 
 def _is_text(kind: pa.DataType) -> bool:
