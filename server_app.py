@@ -1,4 +1,4 @@
-"""Flower ServerApp: configuration, strategy, results."""
+"""Flower ServerApp: configuration, strategy, results, and a line at the end that says where they lie."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the experiment that the run config describes."""
+    """Run the experiment that the run config describes; the last log line says how it ended, as Flower's do not."""
     options = context.run_config
     try:
         config = load_config(
@@ -28,10 +28,12 @@ def main(grid: Grid, context: Context) -> None:
             seed=int(options["seed"]),
             overrides=_words(str(options["set"])),
         )
-        run_experiment(grid, config, output_folder(context))
-    except UserError as error:
-        logger.error("UserError: %s", error)
+        output = output_folder(context)
+        run_experiment(grid, config, output)
+    except Exception as error:
+        logger.error("RUN FAILED: %s: %s", type(error).__name__, " ".join(str(error).split()))
         raise
+    logger.info("RUN COMPLETE: results in %s", output)
 
 
 def _words(text: str) -> list[str]:

@@ -145,7 +145,7 @@ def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: 
     write_draws(result.draws, output)
     write_results(results, output)
     runs = [results, *(other for other, _ in compared)]
-    logger.info("%s\n\nresults: %s", as_text(run_table(runs)), output)
+    logger.info(as_text(run_table(runs)))
     return runs
 
 

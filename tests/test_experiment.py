@@ -177,6 +177,29 @@ def test_an_experiment_here_may_compare_families_and_over_a_grid_it_may_not(tiny
     assert not (tmp_path / "refused").exists()
 
 
+def server_context(change: dict[str, str]) -> Context:
+    options: dict[str, Any] = {"conf": "synthetic", "method": "", "seed": -1, "set": "", "output": "", "data": ""}
+    return Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=options | change)
+
+
+def test_the_server_app_ends_with_a_line_that_says_how(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a tensor of\nsome size")
+
+    with caplog.at_level("INFO"):
+        monkeypatch.setattr("server_app.run_experiment", lambda *_: None)
+        main(None, server_context({"output": "/results/first"}))  # type: ignore[arg-type]
+        monkeypatch.setattr("server_app.run_experiment", fail)
+        with pytest.raises(RuntimeError):
+            main(None, server_context({}))  # type: ignore[arg-type]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "RUN COMPLETE: results in /results/first"),
+        ("ERROR", "RUN FAILED: RuntimeError: a tensor of some size"),
+    ]
+
+
 def test_the_server_app_logs_a_mistake_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
     for change, message in (
         ({"set": "train.lr='0.1"}, 'UserError: set is "train.lr=\'0.1", expected KEY=VALUE separated by spaces'),
@@ -184,18 +207,9 @@ def test_the_server_app_logs_a_mistake_in_one_line(caplog: pytest.LogCaptureFixt
         ({"conf": "nothing"}, "UserError: conf 'nothing' not found"),
         ({"output": "here"}, "UserError: output is 'here', expected an absolute path"),
     ):
-        options: dict[str, Any] = {
-            "conf": "synthetic",
-            "method": "",
-            "seed": -1,
-            "set": "",
-            "output": "",
-            "data": "",
-        } | change
-        context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=options)
         caplog.clear()
         with pytest.raises(UserError):
-            main(None, context)  # type: ignore[arg-type]
+            main(None, server_context(change))  # type: ignore[arg-type]
         logged = [record.getMessage() for record in caplog.records]
         assert len(logged) == 1
-        assert re.match(message, logged[0])
+        assert re.match(f"RUN FAILED: {message}", logged[0])
