@@ -141,8 +141,8 @@ def parse(words: list[str]) -> None:
 @pages
 def test_options_that_are_named_exist(page: Path) -> None:
     known = {option for command in walk(get_command(app)) for parameter in command.params for option in parameter.opts}
-    others = {  # Flower's, and pytest's
-        "--dist",
+    others = {  # those of Flower, pip and pytest
+        *("--dist", "--no-deps"),
         *("--stream", "--run-config", "--federation-config", "--node-config", "--insecure", "--superlink", "--port"),
         *("--host", "--enable-supernode-auth", "--root-certificates", "--auth-supernode-private-key"),
         *("--ssl-ca-certfile", "--ssl-certfile", "--ssl-keyfile", "--disable-runtime-dependency-installation"),
