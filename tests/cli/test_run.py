@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from faked_flower import FakeFlower
+from tracked import KeptTracker
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods.configuration import load_config
@@ -164,3 +165,22 @@ def test_a_method_that_sees_all_rows_runs_inline(
     printed = capsys.readouterr().out
     assert printed.startswith("base-rate on synthetic, results in ")
     assert re.search(r"^US +ctr +0\.5000 ", printed, re.MULTILINE)
+
+
+def test_a_tracker_follows_a_run_and_its_references(
+    pfmsmtrec: Command, flower: FakeFlower, tiny_conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = KeptTracker()
+    opened: list[tuple[object, ...]] = []
+    monkeypatch.setattr("pfmsmtrec_flwr.tracking.open_tracker", lambda *names: opened.append(names) or tracker)
+    assert pfmsmtrec("run", "--conf", tiny_conf, "--output", "out", "--track", "tensorboard") == 0
+    (call,) = flower.calls
+    assert opened == [("tensorboard", "out", "synthetic", call["output"])]
+    assert "methods.pf-msmtrec.regularization" in tracker.settings
+    assert [(step, min(figures)) for step, figures in tracker.figures] == [
+        (1, "traffic/down_bytes"),
+        (2, "traffic/down_bytes"),
+        (2, "test/auc/ctr"),
+        (2, "alone/test/auc/ctr"),
+    ]
+    assert (tracker.files, tracker.failed) == (["config.yaml", "metrics.jsonl", "results.json"], False)

@@ -1,43 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from faked_flower import small_results
+from tracked import KeptTracker
 
-from pfmsmtrec_flwr.config import RunConfig, Value
+from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.rounds import MetricsLog
 from pfmsmtrec_flwr.results.writer import write_results
 from pfmsmtrec_flwr.tracking import open_tracker
 from pfmsmtrec_flwr.tracking.following import RunFollower
-from pfmsmtrec_flwr.tracking.tracker import Tracker
-
-
-class Kept(Tracker):
-    """Keeps what it gets."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.settings: dict[str, Value] = {}
-        self.figures: list[tuple[int, dict[str, float]]] = []
-        self.files: list[str] = []
-        self.failed: bool | None = None
-        self.fails = fails
-
-    def log_settings(self, settings: Mapping[str, Value]) -> None:
-        self.settings = dict(settings)
-
-    def log_figures(self, figures: Mapping[str, float], step: int) -> None:
-        if self.fails:
-            raise UserError("no answer")
-        self.figures.append((step, dict(figures)))
-
-    def log_file(self, path: Path) -> None:
-        self.files.append(path.name)
-
-    def close(self, *, failed: bool) -> None:
-        self.failed = failed
 
 
 def logged(folder: Path) -> MetricsLog:
@@ -47,7 +21,7 @@ def logged(folder: Path) -> MetricsLog:
 
 
 def test_each_round_is_passed_once_and_the_test_figures_at_the_end(tmp_path: Path) -> None:
-    kept = Kept()
+    kept = KeptTracker()
     follower = RunFollower(kept, RunConfig(), tmp_path, ["alone"])
     follower.update()
     assert kept.settings["train.lr"] == RunConfig().train.lr
@@ -77,7 +51,7 @@ def test_each_round_is_passed_once_and_the_test_figures_at_the_end(tmp_path: Pat
 
 
 def test_a_run_without_results_has_failed(tmp_path: Path) -> None:
-    kept = Kept()
+    kept = KeptTracker()
     follower = RunFollower(kept, RunConfig(), tmp_path)
     logged(tmp_path)
     follower.finish()
@@ -88,7 +62,7 @@ def test_a_run_without_results_has_failed(tmp_path: Path) -> None:
 def test_what_a_failed_run_left_in_the_folder_is_not_passed(tmp_path: Path) -> None:
     logged(tmp_path).append(2, {})
     write_results(small_results("alone", 0.625), tmp_path / "alone")
-    kept = Kept()
+    kept = KeptTracker()
     follower = RunFollower(kept, RunConfig(), tmp_path, ["alone"])
     follower.update()
     assert kept.figures == []
@@ -100,7 +74,7 @@ def test_what_a_failed_run_left_in_the_folder_is_not_passed(tmp_path: Path) -> N
 def test_a_tracker_that_no_longer_answers_does_not_end_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    follower = RunFollower(Kept(fails=True), RunConfig(), tmp_path)
+    follower = RunFollower(KeptTracker(fails=True), RunConfig(), tmp_path)
     logged(tmp_path)
     with caplog.at_level("WARNING", logger="pfmsmtrec"):
         follower.update()
