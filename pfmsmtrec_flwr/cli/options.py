@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,13 +21,6 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.002; repeatable."),
 ]
-
-
-class Track(StrEnum):
-    """Experiment tracker that follows a run."""
-
-    MLFLOW = "mlflow"
-    TENSORBOARD = "tensorboard"
 
 
 def absolute(path: Path) -> Path:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -17,14 +16,7 @@ if TYPE_CHECKING:  # the command itself imports what computes: `--help` answers 
     from pfmsmtrec_flwr.results.summary import Summary
     from pfmsmtrec_flwr.results.tables import FigureTable
 
-
-class ShownMetric(StrEnum):
-    """Figure that `pfmsmtrec show` prints by scenario."""
-
-    AUC = "auc"
-    LOGLOSS = "logloss"
-    GAUC = "gauc"
-    CALIBRATION = "calibration"
+ShownMetric = Literal["auc", "logloss", "gauc", "calibration"]
 
 
 def show_command(
@@ -71,7 +63,7 @@ def _run_tables(folder: Path, wide: bool, metric: ShownMetric | None) -> Iterato
     runs = read_run(folder)
     figures = Figures({results.method: [results] for results in runs})
     if metric is not None:
-        yield from measure_tables(figures, metric.value)
+        yield from measure_tables(figures, metric)
     elif wide:
         yield scenario_table(figures, figures.lines, METRICS, f"{runs[0].method} on {runs[0].dataset}, test data")
     else:
@@ -83,7 +75,7 @@ def _tables_of(summary: Summary, folder: Path, wide: bool, metric: ShownMetric |
     from pfmsmtrec_flwr.results.overviews import comparison_tables, measure_tables
 
     if metric is not None:
-        yield from measure_tables(_figures_below(summary, folder), metric.value, summary.bootstrap)
+        yield from measure_tables(_figures_below(summary, folder), metric, summary.bootstrap)
     elif wide:
         yield from comparison_tables(summary, _figures_below(summary, folder))
     else:

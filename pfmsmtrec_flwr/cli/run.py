@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -18,7 +17,6 @@ from pfmsmtrec_flwr.cli.options import (
     MethodOption,
     SeedOption,
     SettingsOption,
-    Track,
     absolute,
     check_data,
     method_name,
@@ -26,6 +24,7 @@ from pfmsmtrec_flwr.cli.options import (
 from pfmsmtrec_flwr.cli.results import print_run_table
 from pfmsmtrec_flwr.cli.watch import logged_to, polled, watched
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.tracking import TrackerName, check_tracker
 
 if TYPE_CHECKING:
     from pfmsmtrec_flwr.config import RunConfig
@@ -34,12 +33,7 @@ RUNS_FOLDER = Path("runs")
 CONFIG_NAME = "config.yaml"
 INLINE_LOG_NAME = "inline.log"
 
-
-class Engine(StrEnum):
-    """Carrier of the messages between server and clients."""
-
-    FLOWER = "flower"
-    INLINE = "inline"
+Engine = Literal["flower", "inline"]
 
 
 def run_command(
@@ -56,7 +50,7 @@ def run_command(
     data: DataOption = DATA_FOLDER,
     engine: Annotated[
         Engine, typer.Option(help="Flower's simulation engine, or all clients in this process (inline).")
-    ] = Engine.FLOWER,
+    ] = "flower",
     num_supernodes: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of nodes that host the scenarios.")
     ] = 2,
@@ -69,7 +63,7 @@ def run_command(
         typer.Option(metavar="X", help="Share of a GPU that a client takes.", show_default="an equal share"),
     ] = None,
     track: Annotated[
-        Track | None, typer.Option(help="Experiment tracker that follows the run.", show_default="none")
+        TrackerName | None, typer.Option(help="Experiment tracker that follows the run.", show_default="none")
     ] = None,
 ) -> None:
     """Train a method, and print the table of its test figures."""
@@ -81,16 +75,14 @@ def run_command(
     data = absolute(data)
     check_data(config, data)
     if track is not None:
-        from pfmsmtrec_flwr.tracking import check_tracker
-
-        check_tracker(track.value)
+        check_tracker(track)
     _check_machine(config, cpus_per_client or 1, gpus_per_client)
     folder = unused(absolute(RUNS_FOLDER / _run_name(conf, name, config.seed))) if output is None else absolute(output)
     console = Console()
     with claimed(folder):
         _begin(folder, config)
         console.print(Text(f"{name} on {config.data.name}, results in {folder}"), soft_wrap=True)
-        if engine is Engine.INLINE:
+        if engine == "inline":
             _run_inline(config, data, folder, num_supernodes, console, track)
         else:
             resources = (cpus_per_client, gpus_per_client)
@@ -106,7 +98,7 @@ def _run_on_flower(
     num_supernodes: int,
     resources: tuple[float | None, float | None],
     console: Console,
-    track: Track | None,
+    track: TrackerName | None,
 ) -> None:
     from pfmsmtrec_flwr.launch.app import app_folder
     from pfmsmtrec_flwr.launch.engine import run_on_flower
@@ -134,7 +126,7 @@ def _run_on_flower(
 
 
 def _run_inline(
-    config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console, track: Track | None
+    config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console, track: TrackerName | None
 ) -> None:
     from pfmsmtrec_flwr.experiment import run_inline
 
@@ -152,7 +144,7 @@ def _check_methods(config: RunConfig, engine: Engine) -> str:
     from pfmsmtrec_flwr.methods.configuration import methods_of
 
     methods = methods_of(config)
-    for method in methods if engine is not Engine.INLINE else ():
+    for method in methods if engine == "flower" else ():
         federated_method(method.file or method.name)
     return methods[0].name
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pfmsmtrec_flwr.cli.options import Track
 from pfmsmtrec_flwr.log import logger
 
 if TYPE_CHECKING:
     from pfmsmtrec_flwr.config import RunConfig
+    from pfmsmtrec_flwr.tracking import TrackerName
 
 _POLL_SECONDS = 0.5
 
 
 @contextmanager
 def watched(
-    config: RunConfig, folder: Path, console: Console, phase: Callable[[], str], track: Track | None
+    config: RunConfig, folder: Path, console: Console, phase: Callable[[], str], track: TrackerName | None
 ) -> Iterator[Callable[[], None]]:
     """Show how far a run and its reference methods are, and let a tracker follow; yield the function that does both."""
     from pfmsmtrec_flwr.methods.configuration import methods_of
@@ -55,7 +55,7 @@ def logged_to(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def followed(track: Track | None, config: RunConfig, folder: Path) -> Iterator[Callable[[], None]]:
+def followed(track: TrackerName | None, config: RunConfig, folder: Path) -> Iterator[Callable[[], None]]:
     """Let a tracker follow a run, if one is named; yield the function that passes on what is new."""
     if track is None:
         yield lambda: None
@@ -64,7 +64,7 @@ def followed(track: Track | None, config: RunConfig, folder: Path) -> Iterator[C
     from pfmsmtrec_flwr.tracking import open_tracker
     from pfmsmtrec_flwr.tracking.following import RunFollower
 
-    tracker = open_tracker(track.value, folder.name, config.data.name, folder)
+    tracker = open_tracker(track, folder.name, config.data.name, folder)
     follower = RunFollower(tracker, complete(config), folder, [method.name for method in methods_of(config)[1:]])
     try:
         yield follower.update

@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pfmsmtrec_flwr.config import Value
+if TYPE_CHECKING:  # the command line names trackers without loading what computes
+    from pfmsmtrec_flwr.config import Value
 
 
 class Tracker(ABC):

@@ -172,7 +172,12 @@ def test_a_tracker_follows_a_run_and_its_references(
 ) -> None:
     tracker = KeptTracker()
     opened: list[tuple[object, ...]] = []
-    monkeypatch.setattr("pfmsmtrec_flwr.tracking.open_tracker", lambda *names: opened.append(names) or tracker)
+
+    def open_tracker(*names: object) -> KeptTracker:
+        opened.append(names)
+        return tracker
+
+    monkeypatch.setattr("pfmsmtrec_flwr.tracking.open_tracker", open_tracker)
     assert pfmsmtrec("run", "--conf", tiny_conf, "--output", "out", "--track", "tensorboard") == 0
     (call,) = flower.calls
     assert opened == [("tensorboard", "out", "synthetic", call["output"])]
