@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.log import logger
 
 
 @contextmanager
@@ -33,6 +34,8 @@ def claimed(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"another process writes its results to {folder}: name another --output, or wait for it to end"
             ) from None
+        except OSError:  # a file system that locks no folders, such as NFS
+            logger.warning("%s cannot be locked: start no second run that writes its results there", folder)
         yield
     finally:
         os.close(descriptor)

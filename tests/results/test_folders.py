@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,20 @@ def test_a_folder_has_one_holder_and_no_file_more(tmp_path: Path) -> None:
             pass
     with claimed(folder):
         pass
+
+
+def test_a_file_system_without_locks_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("pfmsmtrec_flwr.results.folders.fcntl.flock", flock)
+    with caplog.at_level("WARNING", logger="pfmsmtrec"), claimed(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    assert caplog.messages == [
+        f"{tmp_path / 'run'} cannot be locked: start no second run that writes its results there"
+    ]
 
 
 def test_an_unused_folder_is_made_beside_those_that_are_there(tmp_path: Path) -> None:
