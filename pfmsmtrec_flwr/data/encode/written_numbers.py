@@ -82,6 +82,7 @@ def _pattern(form: ColumnForm) -> str:
     digits = r"\d+"
     if form.thousands is not None:
         between = {" ": f"[{_SPACES}]", "'": f"[{_QUOTES}]"}.get(form.thousands, re.escape(form.thousands))
-        digits = rf"\d{{1,3}}(?:{between}\d{{2,3}})*{between}\d{{3}}|\d+"
+        inner = r"\d{2,3}" if form.thousands == "," else r"\d{3}"  # 12,34,567 in India; 1.10.345 is a version
+        digits = rf"\d{{1,3}}(?:{between}{inner})*{between}\d{{3}}|\d+"
     number = rf"(?P<digits>{digits}|)(?P<decimals>(?:{re.escape(form.decimal)}\d*)?)(?P<exponent>(?:[eE][-+]?\d+)?)"
     return rf"^{sign}\+?(?P<minus>{_MINUS}?){blanks}{sign}{number}{last}$"

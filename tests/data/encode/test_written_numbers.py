@@ -14,7 +14,8 @@ from pfmsmtrec_flwr.data.schema.column_form import ColumnForm
     ("form", "texts", "expected"),
     [
         ({"thousands": "'"}, ["1'234.5", "1\u2019234'567"], ["1234.5", "1234567"]),
-        ({"thousands": ".", "decimal": ","}, ["1.234,5", "1.23", "1,5.5"], ["1234.5", None, None]),
+        ({"thousands": ".", "decimal": ","}, ["1.234,5", "1.234.567", "1.10.345"], ["1234.5", "1234567", None]),
+        ({"thousands": ","}, ["1,234,567.8", "12,34,567", "1,2"], ["1234567.8", "1234567", None]),
         ({"signs": ["%", "pp"]}, ["12 %", "-3pp", "12 p", "%"], ["12", "-3", None, None]),
     ],
 )
