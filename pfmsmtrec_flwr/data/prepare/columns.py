@@ -268,7 +268,10 @@ def _lists(name: str, spec: FieldSection, several: SeveralSection, form: ColumnF
 
     column, *others = spec.columns(name)
     dtype, missing, make = _encoded(spec, form, lists_of)
-    field = Output(field_output(name), column, dtype, missing, make, width=several.most, others=tuple(others))
+    exact = _is_exact(spec) and several.flags is None
+    field = Output(
+        field_output(name), column, dtype, missing, make, width=several.most, others=tuple(others), exact=exact
+    )
     left_out = Output(left_out_output(name), column, "int32", 0, lambda chunk: lists_of(chunk).left_out())
     return [field, left_out]
 

@@ -11,7 +11,8 @@ from pfmsmtrec_flwr.log import logger
 
 def columns_of_ids(outputs: Sequence[Output]) -> list[str]:
     """Return the columns in which a rounded number would be another value."""
-    return list(dict.fromkeys(output.column for output in outputs if output.exact))
+    exact = [output for output in outputs if output.exact]
+    return list(dict.fromkeys(column for output in exact for column in (output.column, *output.others)))
 
 
 def warn_of_rounded_ids(source: SourceFile, counts: Mapping[str, int]) -> None:

@@ -74,3 +74,15 @@ def test_integers_beyond_the_exact_ones_are_features(tmp_path: Path) -> None:
     (store,) = prepare(SCHEMA, tmp_path, tmp_path / "data")
     moments = store.extra["numeric"]
     assert moments["turnover"]["mean"] == pytest.approx(2.0**60)  # type: ignore[call-overload, index]
+
+
+def test_rounded_ids_of_several_columns_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log, _ = frames(rounded=True)
+    log.assign(seen_1=log.user, seen_2=log.user.where(log.item > 0), user="x").to_csv(tmp_path / "log.csv", index=False)
+    several = {"several": {"columns": ["seen_{1..2}"], "most": 2}, "vocabulary": {}, "embedding": "local"}
+    document = SCHEMA.model_dump(exclude_unset=True) | {"joins": [], "fields": {"seen": several}}
+    with caplog.at_level(logging.WARNING, logger="pfmsmtrec"):
+        prepare(parse(DatasetSchema, document, "shop.yaml"), tmp_path, tmp_path / "data")
+    found = [message.partition(" rows hold")[0] for message in caplog.messages if "rounded" in message]
+    rows = [ROWS, int((log.item > 0).sum())]
+    assert found == [f"{tmp_path / 'log.csv'}, column 'seen_{place + 1}': {rows[place]}" for place in range(2)]
