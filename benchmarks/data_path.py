@@ -122,7 +122,8 @@ def read_columns(source: Path) -> int:
 def read_derived(source: Path) -> int:
     """Read the same file as `prepare` does: into rows of embedding tables, hashes, numbers and labels."""
     from pfmsmtrec_flwr.data.prepare.columns import outputs_of
-    from pfmsmtrec_flwr.data.prepare.rows import Reader, source_parts
+    from pfmsmtrec_flwr.data.prepare.rows import Reader
+    from pfmsmtrec_flwr.data.prepare.source_parts import source_parts
     from pfmsmtrec_flwr.data.prepare.splits import resolve_split
     from pfmsmtrec_flwr.data.read.sources import SourceFolder
     from pfmsmtrec_flwr.data.schema.document import load_schema

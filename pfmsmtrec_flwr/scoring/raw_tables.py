@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pfmsmtrec_flwr.data.prepare.columns import Output
-from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart, side_files
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader
+from pfmsmtrec_flwr.data.prepare.source_parts import SourcePart, side_files
 from pfmsmtrec_flwr.data.read.atomic_files import ATOMIC_ENDINGS
 from pfmsmtrec_flwr.data.read.diagnosis import missing_column
 from pfmsmtrec_flwr.data.read.memory_tables import MemoryTable

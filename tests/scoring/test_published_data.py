@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scoring_shop import config
 
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
-from pfmsmtrec_flwr.data.prepare.rows import source_parts
+from pfmsmtrec_flwr.data.prepare.source_parts import source_parts
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DATASETS_FOLDER, load_schema
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore

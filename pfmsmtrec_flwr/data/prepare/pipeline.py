@@ -44,7 +44,7 @@ from pfmsmtrec_flwr.data.prepare.columns import (
 from pfmsmtrec_flwr.data.prepare.encoded_rows import encoded_rows, scenario_encoder, store_record, store_writer
 from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
-from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, SourcePart, source_parts
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader
 from pfmsmtrec_flwr.data.prepare.scenario_rows import (
     TIMES,
     USERS,
@@ -52,6 +52,7 @@ from pfmsmtrec_flwr.data.prepare.scenario_rows import (
     ScenarioRows,
     scenario_arrays,
 )
+from pfmsmtrec_flwr.data.prepare.source_parts import SourcePart, source_parts
 from pfmsmtrec_flwr.data.prepare.splits import (
     TRAIN,
     ByKey,

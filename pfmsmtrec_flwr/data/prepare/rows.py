@@ -16,27 +16,17 @@ from pfmsmtrec_flwr.data.prepare.columns import Output, key_output
 from pfmsmtrec_flwr.data.prepare.joins import SideTable, columns_of
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
 from pfmsmtrec_flwr.data.prepare.rounded_ids import columns_of_ids, warn_of_rounded_ids
+from pfmsmtrec_flwr.data.prepare.side_tables import SideTables
+from pfmsmtrec_flwr.data.prepare.source_parts import SourcePart
 from pfmsmtrec_flwr.data.read.blocks import Block, ColumnSelection
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.diagnosis import missing_column
 from pfmsmtrec_flwr.data.read.parallel import in_order
-from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder, find_files
+from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.read.tables import block_tasks, column_names, read_blocks
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
-from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import TableSection
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.log import logger
-
-
-@dataclass(frozen=True, slots=True)
-class SourcePart:
-    """One file of the main table, with the files of its side tables."""
-
-    source: SourceFile
-    sides: tuple[tuple[SourceFile, ...], ...]
-    """Files of each join."""
-    split: str | None = None
-    """Word for the split in the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +91,8 @@ class Reader:
     ) -> None:
         self.schema = schema
         self.parts = parts
-        self._workspace = workspace
         self._progress = progress
-        self._sides: dict[tuple[int, tuple[SourceFile, ...]], SideTable] = {}
-        self._unmatched: list[UserError] = []
+        self._sides = SideTables(workspace, progress=progress)
 
     def rows(self, part: SourcePart, outputs: Sequence[Output], more: Sequence[str] = ()) -> Iterator[DerivedRows]:
         """Yield the rows of a file, joined with its side tables.
@@ -145,9 +133,7 @@ class Reader:
         UserError
             The message names both keys.
         """
-        self._leave(list(self._sides))
-        if self._unmatched:
-            raise self._unmatched[0]
+        self._sides.close()
 
     def column(self, name: str) -> Generator[Chunk, None, None]:
         """Yield a column of all rows of all files as text.
@@ -177,25 +163,10 @@ class Reader:
             if made or join.how == "inner":
                 if join.key not in names:
                     raise missing_column(part.source, self.schema.table, join.key, names)
-                sides.append(self._side(place, join, sources, made))
+                sides.append(self._sides.read(place, join, sources, made))
         if remaining:
             raise missing_column(part.source, self.schema.table, remaining[0].column, names)
         return own, sides
-
-    def _side(self, place: int, join: JoinSection, sources: tuple[SourceFile, ...], outputs: list[Output]) -> SideTable:
-        found = self._sides.get((place, sources))
-        if found is None or [output.name for output in found.outputs] != [output.name for output in outputs]:
-            self._leave([key for key in self._sides if key[0] == place])  # side tables of the part before
-            found = SideTable(join, sources, outputs, self._workspace / f"side-{place}", progress=self._progress)
-            self._sides[place, sources] = found
-        return found
-
-    def _leave(self, keys: Sequence[tuple[int, tuple[SourceFile, ...]]]) -> None:
-        """Close side tables that no other file needs, and keep their errors."""
-        left = [self._sides.pop(key) for key in keys]
-        self._unmatched += [error for side in left if (error := side.unmatched()) is not None]
-        for summary in filter(None, (side.summary() for side in left)):
-            logger.info(summary)
 
     def _having(self, part: SourcePart, column: str) -> tuple[TableSection, tuple[SourceFile, ...]]:
         names = column_names(part.source, self.schema.table)
@@ -205,68 +176,6 @@ class Reader:
             if column in column_names(sources[0], join):
                 return join, sources
         raise missing_column(part.source, self.schema.table, column, names)
-
-
-def source_parts(schema: DatasetSchema, folder: SourceFolder, scenarios: Sequence[str]) -> list[SourcePart]:
-    """Return the files of scenarios in the order in which they are read.
-
-    Parameters
-    ----------
-    schema
-        Schema with the names of the files.
-    folder
-        Folder of the files.
-    scenarios
-        Names of the scenarios; a single one if scenarios have files of their own.
-
-    Raises
-    ------
-    UserError
-        A file is missing.
-    """
-    rule = schema.split.by_file
-    words = [None] if rule is None else [word for word in (rule.train, rule.validation, rule.test) if word is not None]
-    parts: list[SourcePart] = []
-    for word in words:
-        named = [_named(pattern, scenarios[0], word) for pattern in schema.table.files]
-        sides = side_files(schema, folder, scenarios[0], word)
-        for source in find_files(folder, named):
-            if twice := [part for part in parts if part.source.file == source.file]:
-                raise UserError(
-                    f"{source} is taken both for '{twice[0].split}' and for '{word}': make table.files tell them apart"
-                )
-            parts.append(SourcePart(source, sides, word))
-    return parts
-
-
-def side_files(
-    schema: DatasetSchema, folder: SourceFolder, scenario: str, split: str | None
-) -> tuple[tuple[SourceFile, ...], ...]:
-    """Return the files of each side table.
-
-    Parameters
-    ----------
-    schema
-        Schema with the names of the files.
-    folder
-        Folder of the files.
-    scenario
-        Name of the scenario in the names of the files.
-    split
-        Word for the split in the names of the files; None: they have none.
-
-    Raises
-    ------
-    UserError
-        A file is missing.
-    """
-    return tuple(
-        tuple(find_files(folder, [_named(pattern, scenario, split) for pattern in join.files])) for join in schema.joins
-    )
-
-
-def _named(pattern: str, scenario: str, split: str | None) -> str:
-    return pattern.replace(SCENARIO_MARK, scenario).replace(SPLIT_MARK, split or "")
 
 
 def _derived(

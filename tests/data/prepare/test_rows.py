@@ -12,7 +12,8 @@ import pytest
 
 from pfmsmtrec_flwr.data.prepare import progress
 from pfmsmtrec_flwr.data.prepare.columns import Output
-from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader, source_parts
+from pfmsmtrec_flwr.data.prepare.rows import DerivedRows, Reader
+from pfmsmtrec_flwr.data.prepare.source_parts import source_parts
 from pfmsmtrec_flwr.data.read import csv_headers, csv_pieces, parquet_tables
 from pfmsmtrec_flwr.data.read.chunks import Chunk
 from pfmsmtrec_flwr.data.read.sources import SourceFolder
