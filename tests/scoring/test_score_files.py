@@ -78,6 +78,16 @@ def test_a_score_that_does_not_exist_is_empty(scorer: Scorer, tmp_path: Path) ->
     assert pq.read_table(tmp_path / "scores.parquet").column("ctr").null_count == 1
 
 
+def test_the_key_of_a_folder_is_a_column(scorer: Scorer, tmp_path: Path) -> None:
+    frame = impressions(50).assign(country="NL")
+    (tmp_path / "country=NL").mkdir()
+    frame.drop(columns="country").to_csv(tmp_path / "country=NL" / "new.csv", index=False)
+    score_file(scorer, tmp_path / "country=NL" / "new.csv", tmp_path / "scores.csv", keep=["country"])
+    found = read(tmp_path / "scores.csv")
+    assert (found.country == "NL").all()
+    np.testing.assert_allclose(found[TASKS], scorer.predict(frame)[TASKS], atol=1e-6)
+
+
 def test_without_rows_there_is_a_header(scorer: Scorer, tmp_path: Path) -> None:
     impressions(2).iloc[:0].to_csv(tmp_path / "new.csv", index=False)
     assert score_file(scorer, tmp_path / "new.csv", tmp_path / "scores.csv", keep=["row"]) == 0
