@@ -55,6 +55,7 @@ class SpoolWriter:
 
     def __enter__(self) -> SpoolWriter:
         with clear_errors(self.path):
+            make_private(self.path.parent)
             make_private(self._temporary)
             for name in self._layout:
                 self._files[name] = self._stack.enter_context(open_private(self._temporary / name))

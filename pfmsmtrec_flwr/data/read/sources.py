@@ -136,6 +136,8 @@ class SourceFolder:
         parts = pattern.lower().split("/")
         for depth in range(_DEPTH + _KEY_FOLDERS + 1):
             folders = ["*"] * min(depth, _DEPTH) + [_ANY_KEY] * (depth - _DEPTH)
+            if depth > _DEPTH and not any(self.path.glob("/".join(folders))):
+                break
             listed = self._listed_as([*folders, *["*"] * len(parts)])
             found = [source for name, source in sorted(listed.items()) if _matches(name, folders + parts)]
             if not found:

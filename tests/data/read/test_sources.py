@@ -236,6 +236,12 @@ def test_folders_that_are_keys_are_one_place_at_any_level(tmp_path: Path) -> Non
     assert names(tmp_path, "deep.csv") == ["other/year=2024/deep.csv"]  # nearer
 
 
+def test_folders_that_are_keys_in_an_archive(tmp_path: Path) -> None:
+    put_zip(tmp_path / "log.zip", {f"country={country}/part-0.csv": b"a\n1\n" for country in ("NL", "DE")})
+    assert names(tmp_path, "*.csv") == ["country=DE/part-0.csv", "country=NL/part-0.csv"]
+    assert names(tmp_path, "log/country=*/*.csv") == ["log/country=DE/part-0.csv", "log/country=NL/part-0.csv"]
+
+
 def test_two_tables_of_folders_that_are_keys_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "one/country=NL/log.csv")
     put(tmp_path / "two/country=NL/log.csv")
