@@ -9,7 +9,7 @@ import torch
 from architectures import POOLED, SCENARIOS, make_model, make_rows
 from torch import nn
 
-from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.config import AnnouncedChoice, ModelSettings
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.model import (
     FieldSpec,
@@ -123,7 +123,10 @@ HEADS = ("towers.", "auxiliary.")
 
 
 def test_every_architecture_of_the_settings_can_be_built() -> None:
-    assert ARCHITECTURES.keys() == set(get_args(ModelSettings.model_fields["architecture"].annotation))
+    (choice,) = (
+        each for each in ModelSettings.model_fields["architecture"].metadata if isinstance(each, AnnouncedChoice)
+    )
+    assert ARCHITECTURES.keys() == set(choice.own)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
