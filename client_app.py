@@ -5,6 +5,7 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from pfmsmtrec_flwr.federation.client.starting import offer_start
 from pfmsmtrec_flwr.federation.node import answer, hello
 from pfmsmtrec_flwr.log import log_to_stderr
 from pfmsmtrec_flwr.methods import client_of
@@ -17,6 +18,12 @@ app = ClientApp()
 def say_hello(message: Message, context: Context) -> Message:
     """Answer with the scenarios that this node hosts."""
     return Message(hello(message.content, context), reply_to=message)
+
+
+@app.query("start")
+def start(message: Message, context: Context) -> Message:
+    """Answer with the shared parts of the models from which the scenarios start."""
+    return Message(answer(message.content, context, client_of, offer_start), reply_to=message)
 
 
 @app.train("local")

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_experiment
-from pfmsmtrec_flwr.federation.locations import output_folder
+from pfmsmtrec_flwr.federation.locations import START_KEY, output_folder
 from pfmsmtrec_flwr.log import log_to_stderr, logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 
@@ -29,7 +29,7 @@ def main(grid: Grid, context: Context) -> None:
             overrides=_words(str(options["set"])),
         )
         output = output_folder(context)
-        run_experiment(grid, config, output)
+        run_experiment(grid, config, output, str(options.get(START_KEY, "")))
     except Exception as error:
         logger.error("RUN FAILED: %s: %s", type(error).__name__, " ".join(str(error).split()))
         raise

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
-from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
+from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME, START_KEY
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import complete, methods_of
+from pfmsmtrec_flwr.methods.starting import require_starting
 from pfmsmtrec_flwr.results.drawn import drawn_differences, with_intervals, write_draws
 from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, load_predictions, write_predictions
@@ -45,7 +46,7 @@ Train = Callable[[Method, RunConfig, RoundCallback], TrainingResult]
 """Function that trains a method under its own configuration."""
 
 
-def run_experiment(grid: Grid, config: RunConfig, output: Path) -> list[RunResults]:
+def run_experiment(grid: Grid, config: RunConfig, output: Path, start_from: str = "") -> list[RunResults]:
     """Run the configured method, then its reference methods, over a grid, and write their results.
 
     Parameters
@@ -57,18 +58,28 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path) -> list[RunResul
     output
         Folder of `results.json`, `metrics.jsonl` and `config.yaml`; each reference method has a folder of its name
         below.
+    start_from
+        Run from whose models the scenarios start, each method from its own; empty if they start anew.
 
     Raises
     ------
     UserError
-        A method is unknown or needs the rows of all scenarios in one place, the scenarios do not match, or too few of
-        them answer.
+        A method is unknown, needs the rows of all scenarios in one place, or cannot start from saved models, the
+        scenarios do not match, or too few of them answer.
     """
     methods = [federated_method(method.file or method.name) for method in methods_of(config)]
-    return _compare(methods, config, output, lambda method, own, on_round: _train_over(grid, method, own, on_round))
+    if start_from:
+        require_starting(methods)
+
+    def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
+        return _train_over(grid, method, own, on_round, start_from)
+
+    return _compare(methods, config, output, train, start_from)
 
 
-def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2) -> list[RunResults]:
+def run_inline(
+    config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2, start_from: str = ""
+) -> list[RunResults]:
     """Run an experiment in this process: direct calls carry the messages of the same apps.
 
     Methods that need the rows of all scenarios in one place may be among its methods.
@@ -79,15 +90,19 @@ def run_inline(config: RunConfig, *, data: Path, output: Path, num_supernodes: i
         Absolute folders of the prepared data and of the results.
     num_supernodes
         Number of nodes that host the scenarios; the parameters do not depend on it, bit for bit.
+    start_from
+        Absolute output folder of the run from whose models the scenarios start; empty if they start anew.
 
     Raises
     ------
     UserError
-        A method is unknown, or the scenarios do not fit together.
+        A method is unknown or cannot start from saved models, or the scenarios do not fit together.
     """
     methods = methods_of(config)
-    with _trainer_here(data, output, num_supernodes) as train:
-        return _compare(methods, config, output, train)
+    if start_from:
+        require_starting(methods)
+    with _trainer_here(data, output, num_supernodes, start_from) as train:
+        return _compare(methods, config, output, train, start_from)
 
 
 def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCallback | None = None) -> RunResults:
@@ -126,7 +141,9 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
     return results
 
 
-def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: Train) -> list[RunResults]:
+def _compare(
+    methods: Sequence[Method], config: RunConfig, output: Path, train: Train, start_from: str
+) -> list[RunResults]:
     method, *references = methods
     write_config(config, output)
     result = _train(train, method, config, output)
@@ -134,12 +151,13 @@ def _compare(methods: Sequence[Method], config: RunConfig, output: Path, train: 
     for reference in references:
         folder = output / reference.name
         trained = _train(train, reference, config, folder)
-        other = results_of(reference, config, trained)
+        other = results_of(reference, config, trained, start_from=start_from)
         write_draws(trained.draws, folder)
         write_results(other, folder)
         compared.append((other, trained.draws))
     # The main method's file comes last: where it is, the run has finished.
-    results = results_of(method, config, result, [reference.name for reference in references])
+    names = [reference.name for reference in references]
+    results = results_of(method, config, result, names, start_from=start_from)
     differences = list(drawn_differences(results, result.draws, compared))
     results = results.model_copy(update={"differences": differences})
     write_draws(result.draws, output)
@@ -161,10 +179,10 @@ def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> Tra
 
 
 @contextmanager
-def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Train]:
+def _trainer_here(data: Path, output: Path, num_supernodes: int, start_from: str = "") -> Iterator[Train]:
     """Open a function that trains methods of any family in this process."""
     run_id = secrets.randbits(31)
-    run_config = {"output": str(output), "data": str(data)}
+    run_config = {"output": str(output), "data": str(data), START_KEY: start_from}
     grid = InProcessGrid(own_client_app(), simulated_contexts(run_id, num_supernodes, run_config))
 
     def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
@@ -177,7 +195,7 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int) -> Iterator[Tra
             }
             result.draws = {name: auc for name, auc in drawn.items() if auc}
             return result
-        result = _train_over(grid, method, own, on_round)
+        result = _train_over(grid, method, own, on_round, start_from)
         result.predictions = _kept_predictions(output / CLIENTS_NAME / method.name, list(result.test))
         return result
 
@@ -191,10 +209,10 @@ def _kept_predictions(folder: Path, scenarios: Sequence[str]) -> dict[str, NDArr
     return {name: predictions for name, predictions in found.items() if predictions is not None}
 
 
-def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
+def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback, start_from: str) -> TrainingResult:
     if not isinstance(method, FederatedMethod):
         raise TypeError(f"method {method.name} exchanges no messages")
-    return method.make_strategy(own, on_round).start(grid)
+    return method.make_strategy(own, on_round, start_from).start(grid)
 
 
 def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback:
@@ -225,7 +243,12 @@ def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback
 
 
 def results_of(
-    method: Method, config: RunConfig, result: TrainingResult, references: list[str] | None = None
+    method: Method,
+    config: RunConfig,
+    result: TrainingResult,
+    references: list[str] | None = None,
+    *,
+    start_from: str = "",
 ) -> RunResults:
     """Return the content of `results.json` for a training.
 
@@ -237,6 +260,8 @@ def results_of(
         Outcome of the training.
     references
         Names of the methods run beside it.
+    start_from
+        Run from whose models the scenarios started; empty if they started anew.
     """
     scenarios = {
         name: _scenario_result(result, name, config)
@@ -258,10 +283,11 @@ def results_of(
         parameters=method.parameters,
         dataset=config.data.name,
         seed=config.seed,
-        rounds=len(rounds),
+        rounds=sum(record.round > 0 for record in rounds),  # round 0 is the start
         scenarios=scenarios,
         best_attainable=best or None,
         reference=references or [],
+        start_from=start_from,
         traffic=Traffic(
             up_bytes=sum(record.up_bytes for record in rounds), down_bytes=sum(record.down_bytes for record in rounds)
         ),

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute, check_data
 from pfmsmtrec_flwr.cli.results import print_tables
+from pfmsmtrec_flwr.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,8 +83,11 @@ def compare_command(
     draws: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of draws of test users for the intervals; 0 computes none.")
     ] = 1000,
+    start_from: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Run methods side by side with several seeds, tune them if asked to, and tabulate and test the figures."""
+    if start_from is not None:
+        raise UserError("a comparison starts all its runs anew: --start-from is for pfmsmtrec run")
     from pfmsmtrec_flwr.comparison.harness import prepare_plan
     from pfmsmtrec_flwr.comparison.request import Options
     from pfmsmtrec_flwr.methods.configuration import load_config

@@ -62,6 +62,14 @@ def run_command(
         float | None,
         typer.Option(metavar="X", help="Share of a GPU that a client takes.", show_default="an equal share"),
     ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Output folder of an earlier run, from whose models the scenarios start.",
+            show_default="none",
+        ),
+    ] = None,
     track: Annotated[
         TrackerName | None, typer.Option(help="Experiment tracker that follows the run.", show_default="none")
     ] = None,
@@ -76,17 +84,19 @@ def run_command(
     check_data(config, data)
     if track is not None:
         check_tracker(track)
+    start, remarks = _check_start(config, data, start_from)
     _check_machine(config, cpus_per_client or 1, gpus_per_client)
     folder = unused(absolute(RUNS_FOLDER / _run_name(conf, name, config.seed))) if output is None else absolute(output)
     console = Console()
     with claimed(folder):
         _begin(folder, config)
-        console.print(Text(f"{name} on {config.data.name}, results in {folder}"), soft_wrap=True)
+        for line in (f"{name} on {config.data.name}, results in {folder}", *remarks):
+            console.print(Text(line), soft_wrap=True)
         if engine == "inline":
-            _run_inline(config, data, folder, num_supernodes, console, track)
+            _run_inline(config, data, folder, num_supernodes, console, track, start)
         else:
             resources = (cpus_per_client, gpus_per_client)
-            _run_on_flower(config, data, folder, num_supernodes, resources, console, track)
+            _run_on_flower(config, data, folder, num_supernodes, resources, console, track, start)
     print_run_table(folder, console)
     console.print(Text(f"results: {folder}"), soft_wrap=True)
 
@@ -99,6 +109,7 @@ def _run_on_flower(
     resources: tuple[float | None, float | None],
     console: Console,
     track: TrackerName | None,
+    start: str,
 ) -> None:
     from pfmsmtrec_flwr.launch.app import app_folder
     from pfmsmtrec_flwr.launch.engine import run_on_flower
@@ -113,6 +124,7 @@ def _run_on_flower(
 
     # Flower gets the checked configuration as a file, so that no option can be read differently a second time.
     run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}
+    run_config |= {"start-from": start} if start else {}
     with watched(config, folder, console, phase, track) as update:
         run_on_flower(
             app_folder(),
@@ -126,7 +138,13 @@ def _run_on_flower(
 
 
 def _run_inline(
-    config: RunConfig, data: Path, folder: Path, num_supernodes: int, console: Console, track: TrackerName | None
+    config: RunConfig,
+    data: Path,
+    folder: Path,
+    num_supernodes: int,
+    console: Console,
+    track: TrackerName | None,
+    start: str,
 ) -> None:
     from pfmsmtrec_flwr.experiment import run_inline
 
@@ -135,7 +153,7 @@ def _run_inline(
         watched(config, folder, console, lambda: "starting", track) as update,
         polled(update),
     ):
-        run_inline(config, data=data, output=folder, num_supernodes=num_supernodes)
+        run_inline(config, data=data, output=folder, num_supernodes=num_supernodes, start_from=start)
 
 
 def _check_methods(config: RunConfig, engine: Engine) -> str:
@@ -147,6 +165,16 @@ def _check_methods(config: RunConfig, engine: Engine) -> str:
     for method in methods if engine == "flower" else ():
         federated_method(method.file or method.name)
     return methods[0].name
+
+
+def _check_start(config: RunConfig, data: Path, run: Path | None) -> tuple[str, list[str]]:
+    """Refuse earlier models that cannot start the run, before it starts; return their run, and what to say of them."""
+    if run is None:
+        return "", []
+    from pfmsmtrec_flwr.methods.starting import check_start
+
+    folder = absolute(run)
+    return str(folder), check_start(config, data, folder)
 
 
 def _check_machine(config: RunConfig, cpus_per_client: float, gpus_per_client: float | None) -> None:

@@ -9,6 +9,8 @@ from flwr.app import Context, UserConfig
 from pfmsmtrec_flwr.errors import UserError
 
 HOME = Path("~/.pfmsmtrec")
+START_KEY = "start-from"
+"""Key of a run's configuration that names the run from whose models the scenarios start."""
 CLIENTS_NAME = "clients"
 """Folder of the clients' files in a simulation, beside the results."""
 
@@ -36,12 +38,36 @@ def client_root(context: Context) -> Path:
     """
     if is_simulated(context):
         return output_folder(context) / CLIENTS_NAME
-    return (_absolute(context.node_config, "state") or _home() / "state") / str(context.run_id)
+    return _kept_runs(context) / str(context.run_id)
+
+
+def start_root(context: Context) -> Path | None:
+    """Return the folder of the files that a client keeps of the run from whose models it starts; None: it starts anew.
+
+    In a simulation the run names the output folder of the earlier run. On a deployed node the run names the number of
+    the earlier run, whose files the node keeps in a folder of its own.
+
+    Raises
+    ------
+    UserError
+        The folder is not absolute, or the number is none.
+    """
+    if not (start := str(context.run_config.get(START_KEY, ""))):
+        return None
+    if is_simulated(context):
+        return (_absolute(context.run_config, START_KEY) or Path(start)) / CLIENTS_NAME
+    if not start.isdecimal():
+        raise UserError(f"{START_KEY} is '{start}', expected the number of an earlier run: this node is deployed")
+    return _kept_runs(context) / start
 
 
 def is_simulated(context: Context) -> bool:
     """Return whether the node is one of Flower's simulation, which knows its number among all nodes."""
     return "partition-id" in context.node_config
+
+
+def _kept_runs(context: Context) -> Path:
+    return _absolute(context.node_config, "state") or _home() / "state"
 
 
 def _home() -> Path:

@@ -16,7 +16,7 @@ from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
-from pfmsmtrec_flwr.federation.locations import client_root, is_simulated
+from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.description import describe
@@ -42,7 +42,9 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
             if name not in hosted:
                 raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
             store = open_scenario(config, context, name)
-            state = LocalState(safe_folder(client_root(context), order.method, name))
+            earlier = start_root(context)
+            start = None if earlier is None else safe_folder(earlier, order.method, name)
+            state = LocalState(safe_folder(client_root(context), order.method, name), start)
             client = client_of(_reference(order, context))
             replies[name] = action(client(store, config, state), order, incoming)
         except TablesLackError as error:  # the server sends them whole

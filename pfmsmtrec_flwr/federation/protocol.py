@@ -28,6 +28,7 @@ Tensors = dict[str, Tensor]
 """Tensors by name."""
 
 HELLO = "query.hello"
+START = "query.start"
 TRAIN = "train.local"
 VALIDATE = "evaluate.validation"
 TEST = "evaluate.test"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Stage
 from pfmsmtrec_flwr.model import HEAD_PARTS, Part, Slot
 
@@ -54,6 +55,18 @@ class Sharing:
     def without(self, *parts: Part) -> Sharing:
         """Return the same without some parts."""
         return Sharing(self.common - set(parts), self.personal - set(parts))
+
+
+def refuse_private(parts: Iterable[Part], scenario: str) -> None:
+    """Refuse an order for parts that never leave a scenario.
+
+    Raises
+    ------
+    UserError
+        One of the parts is private.
+    """
+    if private := set(parts) & PRIVATE:
+        raise UserError(f"the server asks for {sorted(private)}, which never leaves scenario {scenario}")
 
 
 def names_of(slots: Mapping[str, Slot], parts: Iterable[Part]) -> list[str]:

@@ -204,6 +204,7 @@ METHOD = FederatedMethod(
     source="Deng et al., arXiv 2003.13461, algorithm 1",
     strategy=APFL,
     client=APFLClient,
+    no_start="a scenario saves the mixture of its two models, from which neither of them follows",
     parameters="personalised",
     settings=APFLSettings,
     space={"alpha": (0.25, 0.5, 0.75), "alpha_lr": (0.0, 0.01, 0.1)},

@@ -145,16 +145,32 @@ class FederatedMethod(Method):
         Class of the server's side.
     client
         Class of the scenarios' side.
+    no_start
+        Reason why no run can start from saved models of this method; empty if one can.
     """
 
     family: Family = "federated"
     strategy: type[ScenarioStrategy]
     client: type[ScenarioClient] = ScenarioClient
+    no_start: str = ""
 
-    def make_strategy(self, config: RunConfig, on_round: RoundCallback | None = None) -> ScenarioStrategy:
-        """Return the server's side under the method's own configuration; its orders name the method's file."""
+    def make_strategy(
+        self, config: RunConfig, on_round: RoundCallback | None = None, start_from: str = ""
+    ) -> ScenarioStrategy:
+        """Return the server's side under the method's own configuration; its orders name the method's file.
+
+        Parameters
+        ----------
+        config
+            Configuration of the method.
+        on_round
+            Function that is called once per round.
+        start_from
+            Run from whose models the scenarios start; empty if they start anew.
+        """
         strategy = self.strategy(config, on_round=on_round)
         strategy.method_file = self.file
+        strategy.start_from = start_from
         return strategy
 
 

@@ -207,6 +207,7 @@ METHOD = FederatedMethod(
     source="Zhang et al., AAAI 2023 (arXiv 2212.01197), algorithm 1",
     strategy=FedALA,
     client=FedALAClient,
+    no_start="its first global model is taken over as it is, so that a scenario's own model would be lost",
     parameters="personalised",
     settings=FedALASettings,
     space={"layers": ("towers", "experts"), "eta": (10.0, 100.0, 1000.0)},

@@ -144,6 +144,8 @@ class RunResults(Section):
     best_attainable: dict[str, dict[str, AttainableResult | None]] | None = None
     reference: list[str] = Field(default_factory=list)
     """Methods run beside this one; the results of each lie in a folder of its name beside this file."""
+    start_from: str = ""
+    """Run from whose models the scenarios started; empty if they started anew."""
     draws: Total = 0
     """Number of draws of test users behind the intervals; the AUC in each draw lies in `draws.json`."""
     differences: list[DrawnDifference] = Field(default_factory=list)
@@ -164,6 +166,7 @@ def results_from(
     parameters: Parameters = "personalised",
     best_attainable: Mapping[str, Mapping[str, AttainableResult | None]] | None = None,
     reference: Sequence[str] = (),
+    start_from: str = "",
     traffic: Traffic | None = None,
     seconds: Seconds | None = None,
 ) -> RunResults:
@@ -181,6 +184,8 @@ def results_from(
         Figures of the true probabilities by scenario and task, where they are known.
     reference
         Methods whose results lie in folders beside these.
+    start_from
+        Run from whose models the scenarios started.
     traffic, seconds
         Costs of the run.
     """
@@ -197,6 +202,7 @@ def results_from(
         macro=macro_of(ordered),
         best_attainable=best,
         reference=list(reference),
+        start_from=start_from,
         traffic=traffic or Traffic(),
         seconds=seconds or Seconds(),
         versions=versions(),
@@ -221,9 +227,11 @@ def macro_of(scenarios: Mapping[str, ScenarioResult]) -> dict[str, MacroResult]:
 
 
 def notes_of(runs: Iterable[RunResults]) -> list[str]:
-    """Return the remarks on the scenarios' data, each once."""
-    notes = (f"{name}: {own.note}" for run in runs for name, own in run.scenarios.items() if own.note)
-    return list(dict.fromkeys(notes))
+    """Return the remarks on the runs' start and on the scenarios' data, each once."""
+    runs = list(runs)
+    starts = [f"Scenarios start from their models of {run.start_from}." for run in runs if run.start_from]
+    notes = [f"{name}: {own.note}" for run in runs for name, own in run.scenarios.items() if own.note]
+    return list(dict.fromkeys(starts + notes))
 
 
 def versions() -> dict[str, str]:

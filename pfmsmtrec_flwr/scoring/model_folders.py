@@ -45,5 +45,10 @@ def model_folders(folder: Path) -> list[Path]:
     return _with_models(own)
 
 
+def scenarios_with_models(folder: Path) -> list[str]:
+    """Return the scenarios whose models of one method lie in a folder; none if there is no such folder."""
+    return [child.name for child in _with_models(folder)]
+
+
 def _with_models(folder: Path) -> list[Path]:
     return [child for child in sorted(folder.glob("*")) if (child / DESCRIPTION_NAME).is_file()]

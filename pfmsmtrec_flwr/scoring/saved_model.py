@@ -109,6 +109,18 @@ class ModelDescription:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{source} does not describe a model of this project: {error!r}") from None
 
+    def require_names(self, fields: Sequence[Field], numeric: Sequence[str], tasks: Sequence[str], where: str) -> None:
+        """Refuse columns whose names or their order are not those of the model; see `require`."""
+        own = [each.name for each in self.spec.fields]
+        _require_alike("field", own, [each.name for each in fields], where, self.scenario)
+        _require_alike("task", self.spec.tasks, tasks, where, self.scenario)
+        if self.format > FIRST_FORMAT:
+            _require_alike("numeric column", self.numeric, numeric, where, self.scenario)
+        elif len(numeric) != self.spec.numeric:
+            raise UserError(
+                f"{where} has {len(numeric)} numeric columns, the model of {self.scenario} has {self.spec.numeric}"
+            )
+
     def require(self, fields: Sequence[Field], numeric: Sequence[str], tasks: Sequence[str], where: str) -> None:
         """Refuse columns that are not those of the model, in its order.
 
@@ -124,15 +136,7 @@ class ModelDescription:
         UserError
             The message names the first column that differs.
         """
-        own = [each.name for each in self.spec.fields]
-        _require_alike("field", own, [each.name for each in fields], where, self.scenario)
-        _require_alike("task", self.spec.tasks, tasks, where, self.scenario)
-        if self.format > FIRST_FORMAT:
-            _require_alike("numeric column", self.numeric, numeric, where, self.scenario)
-        elif len(numeric) != self.spec.numeric:
-            raise UserError(
-                f"{where} has {len(numeric)} numeric columns, the model of {self.scenario} has {self.spec.numeric}"
-            )
+        self.require_names(fields, numeric, tasks, where)
         for mine, other in zip(self.spec.fields, fields, strict=True):
             if (mine.rows, mine.most) != (other.size, other.most):
                 raise UserError(

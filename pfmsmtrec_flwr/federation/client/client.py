@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.installing import install
 from pfmsmtrec_flwr.federation.client.measurements import Measurements
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.replies import update_reply
+from pfmsmtrec_flwr.federation.client.starting import restore_statistics, starting_state
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import copies_after, with_whole_tables
 from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors
-from pfmsmtrec_flwr.federation.sharing import PRIVATE, names_of
+from pfmsmtrec_flwr.federation.sharing import names_of, refuse_private
 from pfmsmtrec_flwr.model import (
     HEAD_PARTS,
     FieldSpec,
@@ -123,13 +124,18 @@ class ScenarioClient:
         counts = rows.positives(), rows.labelled()
         return output_biases(self.config.model.architecture, self.slots.values(), tasks, *counts)
 
+    @cached_property
+    def start(self) -> Tensors:
+        """State of the scenario's model of an earlier run, on the values of its store; empty if it starts anew."""
+        return starting_state(self, self.make_model())
+
     def restore(self, model: ScenarioModel, memory: ClientMemory, scope: str) -> None:
         """Restore a second model from a scope of the memory.
 
-        Tensors that the scope lacks are copied from `model`, the travelling model; at the first exchange, output
-        biases are the logits of the scenario's own base rates.
+        Tensors that the scope lacks are copied from `model`, the travelling model. At the first exchange, those of an
+        earlier model precede them; without one, output biases are the logits of the scenario's own base rates.
         """
-        state = self.model.state_dict() | (self.base_rates() if memory.is_empty else {})
+        state = self.model.state_dict() | (self._first_values() if memory.is_empty else {})
         model.load_state_dict(state | memory.scope(scope).model)
 
     # Orders ---------------------------------------------------------------------------------------------------------
@@ -143,8 +149,7 @@ class ScenarioClient:
             Received parameters do not fit this scenario's model, changed rows belong to other tables than it holds, or
             training diverged.
         """
-        if private := set(order.parts) & PRIVATE:  # before anything is done for such an order
-            raise UserError(f"the server asks for {sorted(private)}, which never leaves scenario {self.store.scenario}")
+        refuse_private(order.parts, self.store.scenario)  # before anything is done for such an order
         memory = self.state.load(order.exchange - 1)
         incoming = with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario)
         received = self._install(incoming, memory)
@@ -206,10 +211,13 @@ class ScenarioClient:
         first: Tensors = {}
         if memory.is_empty:
             draw_parameters(self.model, self.config.seed)
-            first = self.base_rates()
+            first = self._first_values()
         received = install(self.model, first, memory.model, incoming, self.store.scenario)
         self.restore_predictor(memory)
         return received
+
+    def _first_values(self) -> Tensors:
+        return self.start or self.base_rates()
 
     def _measure(self, order: Order, average: Tensors) -> dict[str, float]:
         """Measure and save the model that predicts, or its mean over the rounds where there is one."""
@@ -217,7 +225,10 @@ class ScenarioClient:
         present = {name: value.clone() for name, value in model.state_dict().items()} if average else {}
         if average:
             model.load_state_dict(average)
-        self.measurements.refresh_statistics(model, order)
+        if order.round == 1 and self.start:  # round 0 measures the earlier model
+            restore_statistics(self, model)
+        else:
+            self.measurements.refresh_statistics(model, order)
         figures = self.measurements.validation(model)
         selected = order.selected.get(self.store.scenario, 0)
         self.state.save_evaluated(order.round - 1, model.state_dict(), selected)

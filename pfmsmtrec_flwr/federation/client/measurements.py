@@ -53,7 +53,8 @@ class Measurements:
         before = {name: value.to(self.device) for name, value in memory.average.items()}
         if not order.evaluate:
             return before
-        return exponential_mean(before, model.state_dict(), share, order.round - 1)
+        rounds = max(1, order.round - 1)  # the start from an earlier model, round 0, does not enter the mean
+        return exponential_mean(before, model.state_dict(), share, rounds)
 
     def validation(self, model: ScenarioModel) -> dict[str, float]:
         """Return the figures on validation rows, and the mean share of each expert in each task."""

@@ -36,10 +36,13 @@ class LocalState:
     ----------
     folder
         Folder of the files, made when the first one is written.
+    start
+        Folder of the scenario's model of an earlier run, from which it starts if there is one; None: it starts anew.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: Path | None = None) -> None:
         self.folder = folder
+        self.start = start
 
     def load(self, exchange: int) -> ClientMemory:
         """Return the memory that an exchange left; an exchange that this scenario missed changed nothing.

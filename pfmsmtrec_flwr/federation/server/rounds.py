@@ -38,7 +38,7 @@ def run_rounds(
             messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), grid)
             replies = exchange(grid, messages, strategy.timeout, strategy.record(number), strategy.parameters)
             # 2. The first replies of a round measure the round before, which is now complete.
-            if number > 1 and stage is first:
+            if number > strategy.first_measured and stage is first:
                 complete_round(strategy, number - 1, replies, result)
                 if strategy.selection.exhausted:
                     figure, patience = strategy.selection.figure, strategy.selection.patience

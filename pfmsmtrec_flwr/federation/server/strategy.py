@@ -18,6 +18,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Federation, shake_hands
 from pfmsmtrec_flwr.federation.protocol import (
+    START,
     TEST,
     TRAIN,
     VALIDATE,
@@ -36,6 +37,7 @@ from pfmsmtrec_flwr.federation.server.parameters import Parameters, initial_para
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.rounds import EvaluateFunction, measure_selected, run_rounds
 from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
+from pfmsmtrec_flwr.federation.server.starting_models import start_from_models
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate, stack
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.log import logger
@@ -158,6 +160,8 @@ class ScenarioStrategy(MethodSteps):
         Seconds to wait for the replies of one exchange.
     method_file
         File that defines the method, for the clients; empty for a method of the package.
+    start_from
+        Run from whose models the scenarios start; empty if they start anew.
     stale
         Rows of the tables in which each scenario's copy differs.
     """
@@ -170,6 +174,7 @@ class ScenarioStrategy(MethodSteps):
         self.stage = Stage.ALL
         self.timeout = config.federation.round_timeout
         self.method_file = ""
+        self.start_from = ""
         self.stale = StaleRows()
         self._records: dict[int, RoundRecord] = {}
         self._kept_consensus = KeptConsensus()
@@ -212,6 +217,8 @@ class ScenarioStrategy(MethodSteps):
         self.timeout = timeout if timeout is not None else self.timeout
         self.begin(shake_hands(grid, self.config, self.config.federation.scenarios))
         self.summary()
+        if self.start_from:
+            start_from_models(self, grid)
         result = FederationResult(scenarios=self.federation.scenarios)
         rounds = num_rounds if num_rounds is not None else self.config.federation.rounds
         run_rounds(self, grid, rounds, result, evaluate_fn)
@@ -236,6 +243,15 @@ class ScenarioStrategy(MethodSteps):
         names = ", ".join(self.federation.scenarios)
         logger.info("%s on %s: scenarios %s", self.config.method, self.config.data.name, names)
 
+    @property
+    def first_measured(self) -> int:
+        """First round whose parameters are measured: 0, the start, if it is that of earlier models; else 1."""
+        return 0 if self.start_from else 1
+
+    def start_messages(self) -> list[Message]:
+        """Return one message per node: send the shared parts of the models from which the scenarios start."""
+        return messages_to_nodes(self.federation, START, self._order(0, evaluate=False), Incoming({}, {}))
+
     def configure_train(
         self,
         server_round: int,
@@ -244,7 +260,8 @@ class ScenarioStrategy(MethodSteps):
         grid: Grid,  # noqa: ARG002
     ) -> list[Message]:
         """Return one message per node: measure the parameters that it brings, if they are of a round, and train on."""
-        order = self._order(server_round, evaluate=server_round > 1 and self.stage is self.stages()[0])
+        measured = server_round > self.first_measured and self.stage is self.stages()[0]
+        order = self._order(server_round, evaluate=measured)
         return messages_to_nodes(self.federation, TRAIN, order, self._present(), stale=self.stale)
 
     def aggregate_train(

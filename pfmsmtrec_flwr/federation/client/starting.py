@@ -1,0 +1,65 @@
+"""A scenario's start from the model that it saved in an earlier run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
+from pfmsmtrec_flwr.federation.sharing import names_of, refuse_private
+from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.model import ScenarioModel, draw_parameters
+from pfmsmtrec_flwr.scoring.earlier_model import EarlierModel, has_model
+
+if TYPE_CHECKING:
+    from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+
+STARTS = "starts"
+"""Figure of a reply to the order to start: 1 if the scenario has an earlier model, 0 if it is new."""
+
+
+def starting_state(client: ScenarioClient, fresh: ScenarioModel) -> Tensors:
+    """Return the state with which a scenario starts, on the values of its store; empty if it has no earlier model.
+
+    Parameters
+    ----------
+    client
+        Client of the scenario.
+    fresh
+        Model of the scenario's store, whose parameters are drawn here.
+
+    Raises
+    ------
+    UserError
+        The earlier model does not fit the store or the configuration, or is damaged.
+    """
+    folder = client.state.start
+    if folder is None or not has_model(folder):
+        return {}
+    draw_parameters(fresh, client.config.seed)
+    return EarlierModel.open(folder, client.store, client.config.model).starting_state(fresh.cpu())
+
+
+def restore_statistics(client: ScenarioClient, model: ScenarioModel) -> None:
+    """Give a model the normalization statistics of the earlier model, where statistics are a scenario's own.
+
+    Without ``train.reestimate_batch_norm`` they are parameters like others, and those that were received stay.
+    """
+    if client.config.train.reestimate_batch_norm:
+        own = {name: client.start[name] for name, slot in client.slots.items() if slot.statistic}
+        model.load_state_dict(own, strict=False)
+
+
+def offer_start(client: ScenarioClient, order: Order, incoming: Incoming) -> Reply:  # noqa: ARG001 - nothing comes
+    """Return the parts that the order names of the state with which a scenario starts; none if it is new.
+
+    Raises
+    ------
+    UserError
+        The order names a private part, or the earlier model does not fit.
+    """
+    refuse_private(order.parts, client.store.scenario)
+    state = client.start
+    if state:
+        logger.info("scenario %s starts from its model in %s", client.store.scenario, client.state.start)
+    shared = {name: state[name] for name in names_of(client.slots, order.parts)} if state else {}
+    return Reply({STARTS: float(bool(state))}, shared)

@@ -1,0 +1,83 @@
+"""The start of a run from the scenarios' models of an earlier run.
+
+Each scenario sends the shared parts of its own saved model, once. A scenario without a model starts from the consensus
+of the others: the mean of their shared parts, weighted by training rows. That is the model which the scenarios have in
+common by the definition of `ScenarioStrategy.consensus`; agreement between scenarios, which pf-msmtrec weights by,
+is not known of a scenario that has sent no update yet. Common parts start at the same mean. Local parts do not travel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.serverapp import Grid
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client.starting import STARTS
+from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
+from pfmsmtrec_flwr.federation.protocol import Reply, Tensors, check_tensors
+from pfmsmtrec_flwr.federation.server.admission import admit
+from pfmsmtrec_flwr.federation.server.exchange import exchange
+from pfmsmtrec_flwr.federation.server.parameters import Parameters
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.scoring.model_folders import scenarios_with_models
+
+if TYPE_CHECKING:
+    from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+
+
+def start_from_models(strategy: ScenarioStrategy, grid: Grid) -> None:
+    """Ask the scenarios for the shared parts of their earlier models, and put them in place of the drawn parameters.
+
+    Raises
+    ------
+    UserError
+        A scenario does not answer, its model does not fit, or no scenario has one.
+    """
+
+    def check(name: str, reply: Reply) -> None:
+        if reply.figures.get(STARTS):
+            sent, slots = strategy.parameters.of(name), strategy.parameters.slots[name]
+            wanted = {key: sent[key] for key in names_of(slots, strategy.sharing.parts)}
+            check_tensors(reply.parameters, wanted, f"earlier model of scenario {name}")
+
+    messages = strategy.start_messages()
+    answers = exchange(grid, messages, strategy.timeout, strategy.record(0), strategy.parameters)
+    replies = admit(strategy.federation, 0, answers, quorum=0, timeout=strategy.timeout, check=check)
+    started = {name: reply.parameters for name, reply in replies.items() if reply.figures.get(STARTS)}
+    method = strategy.config.method
+    if not started:
+        raise UserError(f"no scenario has a model of {method} in {strategy.start_from}: start without --start-from")
+    put_into(strategy.parameters, started, strategy.federation.train_rows())
+    _report(method, Path(strategy.start_from), list(started), list(strategy.federation.scenarios))
+
+
+def put_into(parameters: Parameters, started: dict[str, Tensors], train_rows: dict[str, int]) -> None:
+    """Replace initial parameters by those of earlier models.
+
+    Parameters
+    ----------
+    parameters
+        Drawn parameters of all scenarios, changed in place. Those that no earlier model has stay.
+    started
+        Shared parts of the earlier models, by scenario and name.
+    train_rows
+        Training rows of each scenario, which weight the means.
+    """
+    owners = {name: train_rows[name] for name in sorted(started)}
+    consensus = Parameters(personal=started).personal_mean(owners)
+    parameters.common |= {key: consensus[key] for key in parameters.common if key in consensus}
+    for name, own in parameters.personal.items():
+        known = started.get(name, consensus)
+        own |= {key: known[key].clone() for key in own if key in known}
+
+
+def _report(method: str, run: Path, started: list[str], scenarios: list[str]) -> None:
+    for name in scenarios:
+        if name not in started:
+            logger.info("scenario %s is new: it starts from the consensus of %s", name, ", ".join(started))
+    for name in scenarios_with_models(run / CLIENTS_NAME / method):
+        if name not in scenarios:
+            logger.info("scenario %s has a model in %s, and takes no part", name, run)
