@@ -83,7 +83,7 @@ def compare_command(
     draws: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of draws of test users for the intervals; 0 computes none.")
     ] = 1000,
-    start_from: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    start_from: Annotated[Path | None, typer.Option(hidden=True, help="Refused: all runs start anew.")] = None,
 ) -> int:
     """Run methods side by side with several seeds, tune them if asked to, and tabulate and test the figures."""
     if start_from is not None:

@@ -229,7 +229,7 @@ def macro_of(scenarios: Mapping[str, ScenarioResult]) -> dict[str, MacroResult]:
 def notes_of(runs: Iterable[RunResults]) -> list[str]:
     """Return the remarks on the runs' start and on the scenarios' data, each once."""
     runs = list(runs)
-    starts = [f"Scenarios start from their models of {run.start_from}." for run in runs if run.start_from]
+    starts = [f"Scenarios start from their models of {run.start_from}" for run in runs if run.start_from]
     notes = [f"{name}: {own.note}" for run in runs for name, own in run.scenarios.items() if own.note]
     return list(dict.fromkeys(starts + notes))
 

@@ -114,6 +114,12 @@ def test_two_runs_do_not_write_to_one_folder(
         (["--cpus-per-client", "10000"], 1, r"error: got 10000 CPUs per client, expected at most \d+, which .*"),
         (["--gpus-per-client", "99"], 1, r"error: got 99 GPUs per client, expected at most \d+, which PyTorch .*"),
         (["--set", "train.device=cuda:99"], 1, r"error: train\.device is 'cuda:99', but this process sees \d+ .*"),
+        (
+            ["--start-from", "nowhere"],
+            1,
+            r"error: no model of pf-msmtrec in .*/nowhere: give the output folder of a .*",
+        ),
+        (["--method", "apfl", "--start-from", "x"], 1, r"error: method 'apfl' does not take --start-from: .*"),
         (["--seed", "-1"], 2, r"error: Invalid value for '--seed'.*"),
         (["--bogus"], 2, r"error: No such option.*--bogus.*"),
         (["--output", "/proc/none"], 1, r"error: cannot write to /proc/none: .*"),
@@ -189,3 +195,26 @@ def test_a_tracker_follows_a_run_and_its_references(
         (2, "alone/test/auc/ctr"),
     ]
     assert (tracker.files, tracker.failed) == (["config.yaml", "metrics.jsonl", "results.json"], False)
+
+
+def test_a_run_says_from_which_models_it_starts_and_passes_them_on(
+    pfmsmtrec: Command,
+    flower: FakeFlower,
+    tiny_conf: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pfmsmtrec_flwr.methods.starting.check_start", lambda _config, _data, run: [f"NL: from {run}"])
+    assert pfmsmtrec("run", "--conf", tiny_conf, "--start-from", "yesterday", "--output", "out") == 0
+    run = tmp_path / "here" / "yesterday"
+    assert capsys.readouterr().out.splitlines()[1] == f"NL: from {run}"
+    assert flower.calls[0]["run_config"]["start-from"] == str(run)
+
+
+def test_a_comparison_does_not_start_from_models(
+    pfmsmtrec: Command, tiny_conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pfmsmtrec("compare", tiny_conf, "--start-from", "yesterday") == 1
+    expected = "error: a comparison starts all its runs anew: --start-from is for pfmsmtrec run\n"
+    assert capsys.readouterr().err == expected

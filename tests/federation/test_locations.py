@@ -6,7 +6,7 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.locations import client_root, data_root, output_folder
+from pfmsmtrec_flwr.federation.locations import client_root, data_root, output_folder, start_root
 
 
 def context(node: dict[str, str | int], run: dict[str, str]) -> Context:
@@ -46,3 +46,15 @@ def test_relative_paths_are_refused() -> None:
         output_folder(context({}, {"output": "./out"}))
     with pytest.raises(UserError, match=r"^state is 'kept', expected an absolute path$"):
         client_root(context({"state": "kept"}, {}))
+
+
+def test_a_run_starts_from_a_folder_in_a_simulation_and_from_a_number_on_a_deployed_node(home: Path) -> None:
+    assert start_root(context(SIMULATED, {})) is None
+    assert start_root(context(SIMULATED, {"start-from": ""})) is None
+    assert start_root(context(SIMULATED, {"start-from": "/runs/first"})) == Path("/runs/first/clients")
+    assert start_root(context({}, {"start-from": "11"})) == home / ".pfmsmtrec" / "state" / "11"
+    assert start_root(context({"state": "/kept"}, {"start-from": "11"})) == Path("/kept/11")
+    with pytest.raises(UserError, match=r"^start-from is 'first', expected an absolute path$"):
+        start_root(context(SIMULATED, {"start-from": "first"}))
+    with pytest.raises(UserError, match=r"^start-from is '/of/the/server', expected the number of an earlier run"):
+        start_root(context({}, {"start-from": "/of/the/server"}))
