@@ -88,7 +88,9 @@ def prepared(folder: Path, rows: pd.DataFrame, **changes: Any) -> Path:
 
 
 def started(data: Path, run: Path, output: Path, method: str = "pf-msmtrec", **settings: Any) -> RunConfig:
-    own = config(method).with_settings({"federation.draws": 0, **settings}, "test")
+    """Start a run; ``train__lr`` stands for `train.lr`."""
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    own = config(method).with_settings({"federation.draws": 0, **changes}, "test")
     run_inline(own, data=data, output=output, start_from=str(run))
     return own
 
@@ -112,7 +114,7 @@ def test_on_the_same_rows_round_0_is_the_saved_model(
 
 
 def test_the_start_is_measured_as_round_0_and_may_be_selected(day: Day, tmp_path: Path) -> None:
-    started(day.data, day.run("pf-msmtrec"), tmp_path / "next", **{"train.lr": 1e-9, "federation.rounds": 2})
+    started(day.data, day.run("pf-msmtrec"), tmp_path / "next", train__lr=1e-9, federation__rounds=2)
     log = read_metrics(tmp_path / "next")
     assert [entry.round for entry in log] == [0, 1, 2]
     assert log[0].up_bytes > 0 and log[0].scenarios["NL"].loss is None
@@ -135,7 +137,7 @@ def frequent_users(rows: pd.DataFrame, scenario: str) -> set[int]:
 def test_known_values_keep_their_embeddings_wherever_they_lie_and_new_ones_are_drawn(
     starts: dict[str, dict[str, torch.Tensor]], tmp_path: Path
 ) -> None:
-    plain = {"numeric": {}}  # numbers would be standardised by the moments of the new rows
+    plain: dict[str, Any] = {"numeric": {}}  # numbers would be standardised by the moments of the new rows
     first = Day(tmp_path / "first")
     yesterday = impressions()
     prepared(first.folder, yesterday, **plain)
@@ -175,7 +177,9 @@ def test_a_new_scenario_starts_from_the_consensus_and_one_that_is_gone_is_said(
 ) -> None:
     run = day.run("pf-msmtrec")
     data = prepared(tmp_path / "second", impressions(1500), scenario=THREE)
-    own = config("pf-msmtrec").with_settings({"federation.scenarios": ["NL", "US"], "federation.draws": 0}, "test")
+    own = config("pf-msmtrec")
+    federation = own.federation.model_copy(update={"scenarios": ("NL", "US"), "draws": 0})
+    own = own.model_copy(update={"federation": federation})
     with caplog.at_level("INFO"):
         run_inline(own, data=data, output=tmp_path / "next", start_from=str(run))
     assert "scenario US is new: it starts from the consensus of NL" in caplog.text
@@ -289,7 +293,7 @@ def test_models_without_encoders_are_refused(day: Day, tmp_path: Path) -> None:
 
 def test_a_chain_of_days_goes_on(day: Day, tmp_path: Path) -> None:
     started(day.data, day.run("pf-msmtrec"), tmp_path / "second")
-    started(day.data, tmp_path / "second", tmp_path / "third", **{"train.ema_decay": 0.5, "federation.rounds": 3})
+    started(day.data, tmp_path / "second", tmp_path / "third", train__ema_decay=0.5, federation__rounds=3)
     assert read_results(tmp_path / "third").start_from == str(tmp_path / "second")
     store = ScenarioStore.open(day.data / "shop" / "NL")
     earlier = EarlierModel.open(tmp_path / "third" / "clients" / "pf-msmtrec" / "NL", store, config("pf-msmtrec").model)
