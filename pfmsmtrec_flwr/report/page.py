@@ -17,11 +17,13 @@ from pfmsmtrec_flwr.report.figures.attention import draw_attention
 from pfmsmtrec_flwr.report.figures.conflict import draw_conflicts
 from pfmsmtrec_flwr.report.figures.gates import draw_gates
 from pfmsmtrec_flwr.report.figures.learning import draw_learning
+from pfmsmtrec_flwr.report.figures.looks import looks_of
 from pfmsmtrec_flwr.report.figures.ranking import draw_rankings
 from pfmsmtrec_flwr.report.figures.shares import draw_shares
 from pfmsmtrec_flwr.report.figures.style import Drawing, listed, style
 from pfmsmtrec_flwr.report.figures.traffic import draw_traffic
 from pfmsmtrec_flwr.report.page_template import PAGE_TEMPLATE
+from pfmsmtrec_flwr.report.settings import settings_table
 from pfmsmtrec_flwr.report.study import Study
 from pfmsmtrec_flwr.results.overviews import cost_table, data_table, differences_table, measure_tables, ranking_table
 from pfmsmtrec_flwr.results.rendering import FORMS, TABLES_NAME, write_tables
@@ -150,6 +152,13 @@ def _sections(study: Study, save: Save) -> Iterator[PageSection]:
         "AUC within each user, averaged over users by their impressions; only users with both classes count.",
         tuple(measure_tables(figures, "gauc")),
     )
+    yield PageSection(
+        "settings",
+        "Settings",
+        "Settings that differ from their defaults, as each method ran with them; those of the data, of the machine and "
+        "of the choice of scenarios and methods are left out.",
+        tables=(settings_table(study),) if any(variant.settings for variant in study.variants) else (),
+    )
     yield PageSection("cost", "Time and traffic", tables=(cost_table(figures),))
     yield PageSection("data", "The data", tables=(data_table(figures),))
 
@@ -200,11 +209,8 @@ def _html(study: Study, sections: Sequence[PageSection], figures: str, formats: 
     return environment.from_string(PAGE_TEMPLATE).render(
         study=study,
         sections=sections,
-        winners=[
-            (task, *ranked[0], study.margin(task))
-            for task in study.figures.tasks
-            if (ranked := study.figures.ranked(task))
-        ],
+        headlines=[found for task in study.figures.tasks if (found := study.headline(task)) is not None],
+        looks=looks_of([variant.name for variant in study.variants]),
         one_class=listed([f"{task} in {scenario}" for scenario, task in study.figures.one_class]),
         run_count=len(list(study.results)),
         listed=listed,

@@ -58,11 +58,11 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; margin
 dl { display: grid; grid-template-columns: minmax(5rem, auto) 1fr; gap: .2rem 1rem; margin: 1rem 0; }
 dt { color: var(--quiet); }
 dd { margin: 0; }
-.winners { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .75rem; padding: 0;
+.headlines { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .75rem; padding: 0;
   margin: 1rem 0; list-style: none; }
-.winners li { padding: .75rem 1rem; background: var(--band); border-left: 4px solid #0072b2; }
-.winners strong { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
-.winners span { color: var(--quiet); }
+.headlines li { padding: .75rem 1rem; background: var(--band); border-left: 4px solid #0072b2; }
+.headlines strong { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
+.headlines span { color: var(--quiet); }
 .note { padding: .5rem .9rem; background: var(--band); border-left: 4px solid #d55e00; }
 .scroll { overflow-x: auto; margin: 1rem 0 .2rem; }
 .scroll:focus-visible { outline: 2px solid var(--link); }
@@ -99,7 +99,7 @@ footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line
   body { max-width: none; padding: 0; font-size: 9.5pt; }
   nav { display: none; }
   h2 { break-after: avoid; }
-  figure, tbody, .winners li, .note, dl { break-inside: avoid; }
+  figure, tbody, .headlines li, .note, dl { break-inside: avoid; }
   caption, .family { break-after: avoid; }
   caption span { max-width: none; }
   .scroll { overflow: visible; }
@@ -117,9 +117,9 @@ footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line
 <p>{{ study.variants | length }} method{{ "s" if study.variants | length > 1 }} on {{ study.figures.scenarios | length }}
 scenario{{ "s" if study.figures.scenarios | length > 1 }} and {{ study.figures.tasks | length }} task{{ "s" if study.figures.tasks | length > 1 }},
 {{ run_count }} run{{ "s" if run_count > 1 }}.</p>
-<ul class="winners">
-{% for task, line, macro, margin in winners %}
-<li><span>highest macro AUC of {{ task }}</span> <strong>{{ "%.4f" | format(macro.mean) }}{% if macro.sd is not none %} ± {{ "%.4f" | format(macro.sd) }}{% endif %}</strong> {{ line.variant }} <span>({{ line.model }}); {{ margin }}</span></li>
+<ul class="headlines">
+{% for head in headlines %}
+<li style="border-color: {{ looks[head.line.variant].colour }}"><span>test AUC of {{ head.task }}, mean over scenarios</span> <strong>{{ "%.4f" | format(head.auc.mean) }}{% if head.auc.sd is not none %} ± {{ "%.4f" | format(head.auc.sd) }}{% endif %}</strong> {{ head.line.variant }} <span>({{ head.line.model }}); {{ head.margin }}</span>{% if head.above %} <span>{{ head.above }}</span>{% endif %}</li>
 {% endfor %}
 </ul>
 <dl>

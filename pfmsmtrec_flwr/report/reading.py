@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.report.settings import changed_settings
 from pfmsmtrec_flwr.report.study import LoggedRun, LoggedVariant, Study
 from pfmsmtrec_flwr.results.frame import FAMILIES
 from pfmsmtrec_flwr.results.rounds import read_metrics
@@ -44,7 +45,9 @@ def read_study(folder: Path) -> Study:
         raise UserError(f"{folder} holds runs on the data sets {', '.join(datasets)}: a report is about one of them")
     last = max((path / RESULTS_NAME).stat().st_mtime for _, path in finished)
     unfinished = tuple(f"{name} {path.name}" for name, path in found if not (path / RESULTS_NAME).is_file())
-    return Study(datasets[0], variants, datetime.fromtimestamp(last, UTC).date(), unfinished, read_summary(folder))
+    day, summary = datetime.fromtimestamp(last, UTC).date(), read_summary(folder)
+    own = "" if _compared(folder) else found[0][0]
+    return Study(datasets[0], variants, day, unfinished, summary, own)
 
 
 def _compared(folder: Path) -> list[tuple[str, Path]]:
@@ -87,5 +90,8 @@ def _variants(finished: Sequence[tuple[str, Path]]) -> tuple[LoggedVariant, ...]
             )
         runs[name][seed] = run
         places[name, seed] = path
-    variants = [LoggedVariant(name, tuple(own[seed] for seed in sorted(own))) for name, own in runs.items()]
+    variants = []
+    for name, own in runs.items():
+        settings = changed_settings(places[name, min(own)], own[min(own)].results.method)
+        variants.append(LoggedVariant(name, tuple(own[seed] for seed in sorted(own)), settings))
     return tuple(sorted(variants, key=lambda variant: (FAMILIES.index(variant.family), variant.name)))

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from matplotlib.axes import Axes
 
 from pfmsmtrec_flwr.report.figures.curves import Curve, curve_of, draw_curve
-from pfmsmtrec_flwr.report.figures.style import Drawing, colour, dash, frame_rounds, listed, marker, panels
+from pfmsmtrec_flwr.report.figures.looks import Look, looks_of
+from pfmsmtrec_flwr.report.figures.style import Drawing, frame_rounds, listed, panels
 from pfmsmtrec_flwr.report.study import LoggedVariant, Study
 from pfmsmtrec_flwr.results.overviews import file_name
 
@@ -36,11 +37,13 @@ def _curves(study: Study, scenario: str, task: str) -> dict[int, Curve]:
 def _learning(study: Study, scenario: str, curves: Curves) -> Drawing:
     places = sorted({place for own in curves.values() for place in own})
     figure, axes = panels(len(curves), len(places))
+    looks = looks_of([variant.name for variant in study.variants])
     for panel, (task, own) in zip(axes, curves.items(), strict=True):
         for place, curve in own.items():
             variant = study.variants[place]
-            draw_curve(panel, curve, colour=colour(place), dash=dash(place), label=variant.name)
-            _mark_selected(panel, variant, scenario, task, place)
+            look = looks[variant.name]
+            draw_curve(panel, curve, colour=look.colour, dash=look.dash, label=variant.name)
+            _mark_selected(panel, variant, scenario, task, look)
         panel.set_ylabel(f"AUC, {task}")
     frame_rounds(figure, axes, scenario)
     names = [study.variants[place].name for place in places]
@@ -53,7 +56,7 @@ def _learning(study: Study, scenario: str, curves: Curves) -> Drawing:
     )
 
 
-def _mark_selected(panel: Axes, variant: LoggedVariant, scenario: str, task: str, place: int) -> None:
+def _mark_selected(panel: Axes, variant: LoggedVariant, scenario: str, task: str, look: Look) -> None:
     for run in variant.runs:
         own = run.results.scenarios.get(scenario)
         series = run.validation(scenario, task)
@@ -61,8 +64,8 @@ def _mark_selected(panel: Axes, variant: LoggedVariant, scenario: str, task: str
             panel.plot(
                 own.selected_round,
                 series[own.selected_round],
-                marker(place),
-                color=colour(place),
+                look.marker,
+                color=look.colour,
                 markeredgecolor="white",
                 markeredgewidth=0.5,
                 markersize=4.5,

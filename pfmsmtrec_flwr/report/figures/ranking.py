@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pfmsmtrec_flwr.report.figures.style import GREY, LINE, WIDTH, Drawing, colour
-from pfmsmtrec_flwr.results.frame import FAMILIES, Figures, Line, Model
+from pfmsmtrec_flwr.report.figures.looks import Look, looks_of
+from pfmsmtrec_flwr.report.figures.style import GREY, LINE, WIDTH, Drawing
+from pfmsmtrec_flwr.results.frame import Figures, Line, Model
 from pfmsmtrec_flwr.results.means import Spread
 from pfmsmtrec_flwr.results.overviews import file_name
 
@@ -21,20 +22,21 @@ _MARKERS: dict[Model, str] = {"personalised": "o", "global": "s", "consensus": "
 
 def draw_rankings(figures: Figures) -> Iterator[Drawing]:
     """Draw a picture for each task that has an AUC."""
+    looks = looks_of([line.variant for line in figures.models])
     for task in figures.tasks:
         order = figures.ranked(task)
         if order:
-            yield _ranking(task, order, figures.best("auc", task))
+            yield _ranking(task, order, figures.best("auc", task), looks)
 
 
-def _ranking(task: str, order: Ranked, best: Spread | None) -> Drawing:
+def _ranking(task: str, order: Ranked, best: Spread | None, looks: Mapping[str, Look]) -> Drawing:
     legend = _legend(order)
     height = len(order) * LINE + (len(legend) + 2) // 3 * LINE + 0.7
     longest = max(len(line.label) for line, _ in order)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     for place, (line, macro) in enumerate(order):
-        hue = colour(FAMILIES.index(line.family))
+        hue = looks[line.variant].colour
         axes.errorbar(
             macro.mean,
             place,
@@ -65,20 +67,16 @@ def _ranking(task: str, order: Ranked, best: Spread | None) -> Drawing:
 
 
 def _legend(order: Ranked) -> list[Line2D]:
-    families = [family for family in FAMILIES if any(line.family == family for line, _ in order)]
     models = [model for model in _MARKERS if any(line.model == model for line, _ in order)]
     return [
-        *(Line2D([], [], color=colour(FAMILIES.index(name)), linewidth=3, label=name) for name in families),
-        *(
-            Line2D(
-                [],
-                [],
-                color=GREY,
-                linestyle="",
-                marker=_MARKERS[model],
-                markerfacecolor="white" if model == "consensus" else GREY,
-                label=model,
-            )
-            for model in models
-        ),
+        Line2D(
+            [],
+            [],
+            color=GREY,
+            linestyle="",
+            marker=_MARKERS[model],
+            markerfacecolor="white" if model == "consensus" else GREY,
+            label=model,
+        )
+        for model in models
     ]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 
-from pfmsmtrec_flwr.report.figures.style import GREY, PANEL, Drawing, colour, marker, panels, put_legend
+from pfmsmtrec_flwr.report.figures.looks import looks_of
+from pfmsmtrec_flwr.report.figures.style import GREY, PANEL, Drawing, panels, put_legend
 from pfmsmtrec_flwr.results.frame import Figures
 from pfmsmtrec_flwr.results.means import Spread
 from pfmsmtrec_flwr.results.overviews import file_name
@@ -45,14 +46,15 @@ def _traffic(variants: Sequence[str], task: str, points: list[Point]) -> Drawing
     ticks = round_ticks(min(sent), max(sent))
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
+    looks = looks_of(variants)
     for place, traffic, macro in points:
         axes.errorbar(
             traffic.mean or nothing,
             macro.mean,
             xerr=traffic.sd if traffic.mean else None,
             yerr=macro.sd,
-            fmt=marker(place),
-            color=colour(place),
+            fmt=looks[variants[place]].marker,
+            color=looks[variants[place]].colour,
             label=variants[place],
             elinewidth=0.8,
             capsize=1.5,
