@@ -102,12 +102,13 @@ class Utf8Reader(io.RawIOBase):
         return count
 
     def _read(self) -> None:
-        data = self._stream.read(_READ_BYTES)
+        data, before = self._stream.read(_READ_BYTES), self._decoder.getstate()
         self._ended = not data
         try:
             self._ready = self._decoder.decode(data, final=self._ended).encode()
         except UnicodeDecodeError as wrong:
-            self._lines.add(wrong.object[: wrong.start].decode(self._encoding, errors="ignore").encode())
+            self._decoder.setstate(before)
+            self._lines.add(self._decoder.decode(data[: max(0, wrong.start - len(before[0]))]).encode())
             byte = wrong.object[wrong.start : wrong.start + 1].hex()
             raise UserError(
                 f"{self._name}, line {1 + self._lines.count}: got the byte 0x{byte}, expected text in {self._encoding}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import re
 from pathlib import Path
@@ -80,6 +81,8 @@ def test_other_encodings(tmp_path: Path, encoding: str, end: str) -> None:
 def test_bytes_that_are_no_text_in_the_encoding(tmp_path: Path) -> None:
     data = b"a,b\r\n" + b"x,1\r\n" * 400_000 + b"\x81,1\r\n"
     refuse(source_of(tmp_path, data), r"line 400002: got the byte 0x81, expected text in cp1252$", encoding="cp1252")
+    big_endian = codecs.BOM_UTF16_BE + ("a,b\n" + "x,1\n" * 200_000).encode("utf-16-be") + b"\xdc\x00\x00\x0a"
+    refuse(source_of(tmp_path, big_endian), r"line 200002: got the byte 0xdc", encoding="utf-16")
     odd = "a,b\nx,1\n".encode("utf-16")[:-1]
     refuse(source_of(tmp_path, odd), r"line 2: got the byte 0x0a, expected text in utf-16$", encoding="utf-16")
 
