@@ -196,6 +196,14 @@ class FederationSettings(SettingsSection):
         return names
 
 
+class EvaluationSettings(SettingsSection):
+    """Measuring of the chosen models."""
+
+    calibration: Literal["platt", "isotonic", "none"] = "platt"
+    """Recalibration of the predictions, fitted on each scenario's validation rows: a logistic curve of the log odds
+    (platt), steps that never fall (isotonic; they tie scores), or none. AUC and raw figures do not depend on it."""
+
+
 class DataSettings(SettingsSection):
     """Data that is trained on."""
 
@@ -222,6 +230,8 @@ class RunConfig(SettingsSection):
     """Local training in one scenario."""
     federation: FederationSettings = FederationSettings()
     """Rounds, their deadlines, embedding tables, and the choice of the round that counts."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """Measuring of the chosen models."""
     methods: dict[str, Settings] = Field(default_factory=dict)
     """Settings of single methods by name: an undotted key is the method's own, a dotted one overrides a common setting
     while the method runs."""
@@ -298,7 +308,7 @@ class RunConfig(SettingsSection):
         return dump_yaml(self.model_dump(mode="json"))
 
 
-SECTIONS = ("data", "model", "train", "federation")
+SECTIONS = ("data", "model", "train", "federation", "evaluation")
 """Names of the groups of common settings."""
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME, START_KEY
 from pfmsmtrec_flwr.log import logger
@@ -36,9 +38,11 @@ from pfmsmtrec_flwr.results.schema import (
     results_from,
 )
 from pfmsmtrec_flwr.results.writer import write_results
+from pfmsmtrec_flwr.scoring.finished_model import FinishedModel, complete_folder
 from pfmsmtrec_flwr.training.draws import drawn_auc
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
 from pfmsmtrec_flwr.training.selection import choice_without_auc
+from pfmsmtrec_flwr.validation import safe_folder
 
 CONFIG_NAME = "config.yaml"
 
@@ -194,6 +198,8 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int, start_from: str
                 for store in stores
             }
             result.draws = {name: auc for name, auc in drawn.items() if auc}
+            for store in stores:
+                _save_model(result, store, own, output / CLIENTS_NAME / method.name)
             return result
         result = _train_over(grid, method, own, on_round, start_from)
         result.predictions = _kept_predictions(output / CLIENTS_NAME / method.name, list(result.test))
@@ -201,6 +207,25 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int, start_from: str
 
     with run_identity(run_id):
         yield train
+
+
+def _save_model(result: TrainingResult, store: ScenarioStore, own: RunConfig, folder: Path) -> None:
+    """Save a scenario's model of a central method as a client saves its own; a method without networks has none."""
+    name = store.scenario
+    if name not in result.models:
+        return
+    model = result.models[name]
+    finished = FinishedModel(
+        result.selected[name],
+        model.spec,
+        result.test[name],
+        result.draws.get(name, {}),
+        result.calibrations.get(name),
+        scenario_value=model.scenario_value,
+    )
+    state = LocalState(safe_folder(folder, name))
+    state.save_predictions(result.predictions[name])
+    state.save_model(model.tensors, lambda path: complete_folder(finished, store, own, path))
 
 
 def _kept_predictions(folder: Path, scenarios: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -308,7 +333,7 @@ def _scenario_result(result: TrainingResult, name: str, config: RunConfig) -> Sc
         selected_round=result.selected[name],
         tasks={task: _task_result(result.test[name], task) for task in description.tasks},
         consensus={task: _task_result(consensus, task) for task in description.tasks} if consensus else {},
-        note="; ".join(filter(None, (description.note, _choice_note(result, name, config)))),
+        note="; ".join(filter(None, (description.note, _choice_note(result, name, config), _raw_note(result, name)))),
     )
 
 
@@ -321,6 +346,13 @@ def _choice_note(result: TrainingResult, name: str, config: RunConfig) -> str:
     return choice_without_auc(config.federation.selection, others=others)
 
 
+def _raw_note(result: TrainingResult, name: str) -> str:
+    """Name the tasks that a run which calibrates could not calibrate in a scenario; empty if there are none."""
+    figures = result.test[name]
+    raw = [task for task in result.scenarios[name].tasks if figures.get(f"calibrated.{task}") == 0]
+    return f"not calibrated, as validation rows have one class: {', '.join(raw)}" if raw else ""
+
+
 def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:
     return TaskResult(
         auc=figures.get(f"auc.{task}"),
@@ -328,6 +360,8 @@ def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:
         gauc=figures.get(f"gauc.{task}"),
         gauc_coverage=figures.get(f"gauc_coverage.{task}"),
         calibration=figures.get(f"calibration.{task}"),
+        logloss_calibrated=figures.get(f"logloss_calibrated.{task}"),
+        calibration_calibrated=figures.get(f"calibration_calibrated.{task}"),
         positives=int(figures[f"positives.{task}"]),
         examples=int(figures[f"examples.{task}"]),
     )

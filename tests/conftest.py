@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,28 @@ settings.load_profile("project")
 def pytest_configure(config: pytest.Config) -> None:
     """Let typer use what click will drop in its next major version; both are Flower's choice."""
     config.addinivalue_line("filterwarnings", "ignore:.*removed in Click 9:DeprecationWarning")
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Lines that are logged during the test, wherever the package's logger sends them."""
+    from pfmsmtrec_flwr.log import logger
+
+    handler, level = _Lines(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler.lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture

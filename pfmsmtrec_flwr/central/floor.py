@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.training.description import training_rows
+from pfmsmtrec_flwr.training.evaluation import Predictions
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
 
 Predictor = Callable[[Split], NDArray[np.floating]]
@@ -94,17 +95,19 @@ def train_floor(
     started = time.perf_counter()
     check_rows(stores)
     record = RoundRecord(1)
-    tests: dict[str, NDArray[np.float32]] = {}
+    validation: dict[str, Predictions] = {}
+    test: dict[str, Predictions] = {}
     with threadpool_limits(limits=config.train.threads):
         for group in _pooled(stores, config) if pooled else _alone(stores, config):
             predictors = [_fit(fit, config, group, task) for task in range(len(group.tasks))]
             for name, rows in group.validation_rows.items():
-                record.validation[name] = validation_of(_predict(predictors, rows), rows, group.tasks)
-            tests |= {name: _predict(predictors, rows) for name, rows in group.test_rows.items()}
+                validation[name] = Predictions.of(_predict(predictors, rows))
+                record.validation[name] = validation_of(validation[name].probabilities, rows, group.tasks)
+            test |= {name: Predictions.of(_predict(predictors, rows)) for name, rows in group.test_rows.items()}
     record.train_seconds = time.perf_counter() - started
     if on_round is not None:
         on_round(record)
-    result = result_of(stores, config, [record], dict.fromkeys(tests, 1), tests)
+    result = result_of(stores, config, [record], dict.fromkeys(test, 1), validation, test)
     result.seconds = time.perf_counter() - started
     return result
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.training.calibration import fit_calibration
 from pfmsmtrec_flwr.training.description import describe
-from pfmsmtrec_flwr.training.evaluation import measure
+from pfmsmtrec_flwr.training.evaluation import Predictions, measure
 from pfmsmtrec_flwr.training.metrics import flat_figures
 from pfmsmtrec_flwr.training.records import RoundRecord, TaskValidation, TrainingResult
 
@@ -45,9 +46,10 @@ def result_of(
     config: RunConfig,
     rounds: Sequence[RoundRecord],
     selected: Mapping[str, int],
-    probabilities: Mapping[str, NDArray[np.float32]],
+    validation: Mapping[str, Predictions],
+    test: Mapping[str, Predictions],
 ) -> TrainingResult:
-    """Measure the test rows and return the result, in which the caller sets the seconds.
+    """Calibrate on validation rows, measure test rows, and return the result, in which the caller sets the seconds.
 
     Parameters
     ----------
@@ -59,18 +61,23 @@ def result_of(
         Records of the rounds.
     selected
         Selected round of each scenario.
-    probabilities
-        Predictions (n, T) on the test rows of each scenario.
+    validation, test
+        Predictions for the validation rows and for the test rows of each scenario.
     """
     result = TrainingResult()
     result.rounds = list(rounds)
     result.selected = dict(selected)
     ordered = sorted(stores, key=lambda store: store.scenario)
     result.scenarios = {store.scenario: describe(store, config) for store in ordered}
-    result.predictions = dict(probabilities)
+    result.predictions = {name: predictions.probabilities for name, predictions in test.items()}
     for store in ordered:
         name, rows = store.scenario, store.splits["test"]
-        result.test[name] = flat_figures(measure(probabilities[name], rows, store.tasks, grouped=True))
+        result.test[name] = flat_figures(measure(test[name].probabilities, rows, store.tasks, grouped=True))
+        kind, held_out = config.evaluation.calibration, store.splits["validation"]
+        calibration = fit_calibration(kind, validation[name], held_out, store.tasks, name)
+        if calibration is not None:
+            result.calibrations[name] = calibration
+            result.test[name] |= calibration.figures(test[name], rows, store.tasks)
         result.best[name] = (
             {}
             if rows.probabilities is None

@@ -35,11 +35,15 @@ class Pool:
         All rows of each split.
     ranges
         Range of each scenario's rows, by split and scenario.
+    table_rows
+        For each scenario and field, the rows of the pool's table that stand for the values of the scenario's own
+        vocabulary.
     """
 
     spec: ModelSpec
     splits: Mapping[str, Split]
     ranges: Mapping[str, Mapping[str, slice]]
+    table_rows: Mapping[str, Sequence[Array]]
 
     def of(self, split: str, scenario: str) -> Split:
         """Return a scenario's rows of a split as views, without a copy."""
@@ -91,7 +95,12 @@ def pool_rows(stores: Sequence[ScenarioStore], config: RunConfig, identities: Id
         ]
         splits[name] = _concatenate(parts, categorical)
         ranges[name] = _ranges([store.scenario for store in stores], parts)
-    return Pool(_spec(stores, sizes), splits, ranges)
+    spec = _spec(stores, sizes)
+    table_rows = {
+        store.scenario: _table_rows(store, spec, translation, identity, known)
+        for store, translation in zip(stores, translations, strict=True)
+    }
+    return Pool(spec, splits, ranges, table_rows)
 
 
 def _check_alike(stores: Sequence[ScenarioStore]) -> None:
@@ -142,6 +151,25 @@ def _translate(part: Split, before: Array, known: Mapping[int, Array], number: i
         values[:, column] = _numbers(users, _users_of(part))
     values[:, -1] = number
     return values
+
+
+def _table_rows(
+    store: ScenarioStore, spec: ModelSpec, before: Array, identity: Mapping[int, int], known: Mapping[int, Array]
+) -> list[Array]:
+    """Return the rows of each field's table in the pool, in the order of the scenario's own values."""
+    starts = accumulate((field.most for field in store.fields), initial=0)
+    found = []
+    for place, (start, field) in enumerate(zip(starts, store.fields, strict=False)):
+        own = np.arange(field.size, dtype=np.int64)
+        own[1:] += before[start]
+        if place in identity:
+            rows = store.splits["train"]
+            values, first = np.unique(rows.categorical[:, identity[place]], return_index=True)
+            own = np.zeros(field.size, dtype=np.int64)
+            own[values] = _numbers(known[identity[place]], _users_of(rows)[first])
+            own[0] = 0
+        found.append(own)
+    return [*found, np.arange(spec.fields[-1].rows, dtype=np.int64)]
 
 
 def _numbers(vocabulary: Array, values: Array) -> Array:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from statistics import fmean
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.central.pool import Identities, Pool, pool_rows
+from pfmsmtrec_flwr.central.scenario_share import scenario_share
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
@@ -22,7 +21,7 @@ from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.averaging import exponential_mean
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
 from pfmsmtrec_flwr.training.devices import resolve_device
-from pfmsmtrec_flwr.training.evaluation import predict
+from pfmsmtrec_flwr.training.evaluation import Predictions, predict, predictions_of
 from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
 from pfmsmtrec_flwr.training.process import prepare_process
@@ -80,7 +79,12 @@ def train_pooled(
         if selection.exhausted:
             logger.info("no better mean validation %s for %d rounds: stopping", selection.figure, settings.patience)
             break
-    result = result_of(stores, config, rounds, selection.selected, training.test(selection.selected, states))
+    validation, test = (training.predictions(split, selection.selected, states) for split in ("validation", "test"))
+    result = result_of(stores, config, rounds, selection.selected, validation, test)
+    result.models = {
+        name: scenario_share(training.pool, name, training.predictor, states[number])
+        for name, number in selection.selected.items()
+    }
     result.seconds = time.perf_counter() - started
     return result
 
@@ -134,15 +138,15 @@ class PooledTraining:
             record.validation[name] = self._validate(rows)
         return record
 
-    def test(
-        self, selected: Mapping[str, int], states: Mapping[int, Mapping[str, Tensor]]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return the predictions (n, T) on each scenario's test rows, by the model of its selected round."""
+    def predictions(
+        self, split: str, selected: Mapping[str, int], states: Mapping[int, Mapping[str, Tensor]]
+    ) -> dict[str, Predictions]:
+        """Return the predictions for each scenario's rows of a split, by the model of its selected round."""
         predictions = {}
         for number, state in states.items():
             self.predictor.load_state_dict(state)
             for name in (name for name, round_ in selected.items() if round_ == number):
-                predictions[name] = predict(self.predictor, self.pool.of("test", name), self.device)
+                predictions[name] = predictions_of(self.predictor, self.pool.of(split, name), self.device)
         return predictions
 
     def _start_at_base_rates(self) -> None:

@@ -36,6 +36,7 @@ def predict_command(
         str | None,
         typer.Option(metavar="NAME", help="Scenario of all rows.", show_default="the one that each row names"),
     ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the probabilities before calibration.")] = False,
 ) -> None:
     """Score raw rows: the probability of each task, in the order of the rows."""
     from pfmsmtrec_flwr.log import log_to_stderr, logger
@@ -47,5 +48,5 @@ def predict_command(
     target = None if output is None else absolute(output)
     names = list(dict.fromkeys(name for name in map(str.strip, keep.split(",")) if name))
     tables = None if source is None else absolute(source)
-    count = score_file(scorer, absolute(rows), target, keep=names, source=tables, scenario=scenario)
+    count = score_file(scorer, absolute(rows), target, keep=names, source=tables, scenario=scenario, raw=raw)
     logger.info("%s rows scored for %s%s", f"{count:,}", ", ".join(scorer.tasks), f" in {target}" if target else "")

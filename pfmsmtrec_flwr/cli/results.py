@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the command itself imports what computes: `--help` answers 
     from pfmsmtrec_flwr.results.summary import Summary
     from pfmsmtrec_flwr.results.tables import FigureTable
 
-ShownMetric = Literal["auc", "logloss", "gauc", "calibration"]
+ShownMetric = Literal["auc", "logloss", "logloss_calibrated", "gauc", "calibration", "calibration_calibrated"]
 
 
 def show_command(
@@ -56,7 +56,7 @@ def print_tables(tables: Iterable[FigureTable], console: Console) -> None:
 
 
 def _run_tables(folder: Path, wide: bool, metric: ShownMetric | None) -> Iterator[FigureTable]:
-    from pfmsmtrec_flwr.results.frame import METRICS, Figures
+    from pfmsmtrec_flwr.results.frame import Figures
     from pfmsmtrec_flwr.results.overviews import measure_tables, run_table, scenario_table
     from pfmsmtrec_flwr.results.writer import read_run
 
@@ -65,7 +65,8 @@ def _run_tables(folder: Path, wide: bool, metric: ShownMetric | None) -> Iterato
     if metric is not None:
         yield from measure_tables(figures, metric)
     elif wide:
-        yield scenario_table(figures, figures.lines, METRICS, f"{runs[0].method} on {runs[0].dataset}, test data")
+        title = f"{runs[0].method} on {runs[0].dataset}, test data"
+        yield scenario_table(figures, figures.lines, figures.measured, title)
     else:
         yield run_table(runs)
 

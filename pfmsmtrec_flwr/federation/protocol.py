@@ -66,7 +66,7 @@ class Order:
     stage
         Part of the round that the exchange serves.
     parts
-        Parts of the model to send back.
+        Parts of the model to send back; in an order to test, those that have travelled.
     evaluate
         Whether to measure the received parameters on validation rows before training.
     selected

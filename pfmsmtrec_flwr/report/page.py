@@ -25,10 +25,12 @@ from pfmsmtrec_flwr.report.figures.traffic import draw_traffic
 from pfmsmtrec_flwr.report.page_template import PAGE_TEMPLATE
 from pfmsmtrec_flwr.report.settings import settings_table
 from pfmsmtrec_flwr.report.study import Study
+from pfmsmtrec_flwr.results.frame import Metric
 from pfmsmtrec_flwr.results.overviews import cost_table, data_table, differences_table, measure_tables, ranking_table
 from pfmsmtrec_flwr.results.rendering import FORMS, TABLES_NAME, write_tables
 from pfmsmtrec_flwr.results.tables import LEVELS, FigureTable
 
+_PROBABILITIES: tuple[Metric, ...] = ("logloss", "logloss_calibrated", "calibration", "calibration_calibrated")
 _UNDATED: dict[str, dict[str, str | None]] = {
     "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
     "png": {"Software": None},
@@ -143,8 +145,9 @@ def _sections(study: Study, save: Save) -> Iterator[PageSection]:
     yield PageSection(
         "probabilities",
         "Probabilities: log loss and calibration",
-        "Log loss: the lower the better. Calibration: above 1 the model predicts too many positives.",
-        (*measure_tables(figures, "logloss"), *measure_tables(figures, "calibration")),
+        "Log loss: the lower the better. Calibration: above 1 the model predicts too many positives. Calibrated "
+        "figures are those of the scores of a saved model: predictions recalibrated on the scenario's validation rows.",
+        tuple(table for metric in _PROBABILITIES for table in measure_tables(figures, metric)),
     )
     yield PageSection(
         "gauc",

@@ -31,7 +31,7 @@ def with_intervals(results: RunResults, drawn: DrawnAuc) -> RunResults:
         name: own.model_copy(
             update={
                 "tasks": {
-                    task: figures.model_copy(update={"interval": _interval(_scenario(own, drawn[name], task))})
+                    task: figures.model_copy(update={"interval": drawn_interval(figures.auc, drawn[name].get(task))})
                     for task, figures in own.tasks.items()
                 }
             }
@@ -44,6 +44,11 @@ def with_intervals(results: RunResults, drawn: DrawnAuc) -> RunResults:
     }
     count = next(len(one) for own in drawn.values() for one in own.values())
     return results.model_copy(update={"scenarios": scenarios, "macro": macro, "draws": count})
+
+
+def drawn_interval(auc: float | None, drawn: NDArray[np.floating] | None) -> Interval | None:
+    """Return the interval of an AUC from that in each draw (B,); None where it is not defined or not drawn."""
+    return None if auc is None or drawn is None else _interval(np.concatenate([[auc], drawn], dtype=np.float64))
 
 
 def drawn_differences(

@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
 from pfmsmtrec_flwr.results.means import Spread, complete_mean, spread
 from pfmsmtrec_flwr.results.schema import Family, RunResults, ScenarioResult, TaskResult
 
-Metric = Literal["auc", "logloss", "gauc", "gauc_coverage", "calibration"]
-METRICS: tuple[Metric, ...] = ("auc", "logloss", "gauc", "gauc_coverage", "calibration")
+Metric = Literal[
+    "auc", "logloss", "logloss_calibrated", "gauc", "gauc_coverage", "calibration", "calibration_calibrated"
+]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 FAMILIES: tuple[Family, ...] = ("floor", "alone", "pooled", "federated")
 Model = Literal["personalised", "global", "consensus", "true probabilities"]
 MEGABYTE = 1e6
@@ -105,6 +107,12 @@ class Figures:
         return tuple(sorted(int(seed) for seed in self.frame["seed"].unique()))
 
     @property
+    def measured(self) -> tuple[Metric, ...]:
+        """Figures that some run has."""
+        known = set(self.frame.loc[self.frame["value"].notna(), "metric"])
+        return tuple(metric for metric in METRICS if metric in known)
+
+    @property
     def models(self) -> tuple[Line, ...]:
         """The lines of the models that scenarios predict with: one for each variant."""
         return tuple(line for line in self.lines if line.model != "consensus")
@@ -170,7 +178,8 @@ class Figures:
             for task in self.tasks:
                 own = self._wide[metric][task]
                 judged = own.drop(index=BEST.variant, level="variant", errors="ignore")
-                kept = judged if metric == "logloss" else judged.dropna(axis="columns", how="all")
+                measured = metric == "logloss" or (metric == "logloss_calibrated" and judged.notna().any(axis=None))
+                kept = judged if measured else judged.dropna(axis="columns", how="all")
                 self._counted[metric, task] = tuple(name for name in self.scenarios if name in kept)
                 means[metric, task, MEAN] = [complete_mean(row) for row in own[list(kept.columns)].to_numpy()]
         added = pd.DataFrame(means, index=self._wide.index)

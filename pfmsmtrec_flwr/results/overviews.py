@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from pfmsmtrec_flwr.results.bootstrap import Bootstrap
+from pfmsmtrec_flwr.results.calibrated_notes import calibrated_notes
 from pfmsmtrec_flwr.results.frame import MEAN, Figures, Line, Metric
 from pfmsmtrec_flwr.results.intervals import (
     BOLD_NOTE,
@@ -38,11 +39,14 @@ BASELINE = "alone"
 TITLES: dict[Metric, str] = {
     "auc": "AUC",
     "logloss": "log loss",
+    "logloss_calibrated": "log loss, calibrated",
     "gauc": "GAUC",
     "gauc_coverage": "share of impressions that count in GAUC",
     "calibration": "calibration, predicted over observed positives",
+    "calibration_calibrated": "calibration of the calibrated predictions",
 }
-_BETTER: dict[Metric, Better] = {"auc": "higher", "gauc": "higher", "logloss": "lower"}
+_BETTER: dict[Metric, Better] = {"auc": "higher", "gauc": "higher", "logloss": "lower", "logloss_calibrated": "lower"}
+_RATIOS: tuple[Metric, ...] = ("calibration", "calibration_calibrated")
 
 
 def file_name(*parts: str) -> str:
@@ -81,7 +85,7 @@ def run_table(runs: Sequence[RunResults]) -> FigureTable:
     )
     figures = Figures({results.method: [results] for results in runs})
     lines = figures.models
-    notes = (*notes_of(runs), *_drawn_notes(own))
+    notes = (*notes_of(runs), *_drawn_notes(own), *calibrated_notes(runs))
     table = scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes)
     return _with_intervals(table, own) if own.draws else table
 
@@ -190,17 +194,24 @@ def comparison_tables(summary: Summary, figures: Figures) -> list[FigureTable]:
 def means_table(summary: Summary) -> FigureTable:
     """Return a row for each task and method: means over scenarios, tests against the reference, and costs."""
     described = {variant.name: variant for variant in summary.variants}
-    rows = [_mean_row(summary, task, line, described[line.variant]) for task in summary.tasks for line in summary.lines]
-    heads = ("task", "method", "family", "parameters", "AUC", "worst scenario", "log loss", "GAUC (coverage)")
+    calibrated = any(own.logloss_calibrated for line in summary.lines for own in line.tasks.values())
+    rows = [
+        _mean_row(summary, task, line, described[line.variant], calibrated)
+        for task in summary.tasks
+        for line in summary.lines
+    ]
+    heads = ("task", "method", "family", "parameters", "AUC", "worst scenario", "log loss")
+    own = ("calibrated",) if calibrated else ()
+    probabilities = (*own, "GAUC (coverage)", "calibration", *own)
     against = (f"difference to {summary.reference}", "p (Holm)")
     over_seeds = (f"win/tie/loss to {summary.reference}", "p over seeds (Holm)")
-    more = ("calibration", *against, *over_seeds, "over alone", "MB", "seconds", "trials")
+    more = (*probabilities, *against, *over_seeds, "over alone", "MB", "seconds", "trials")
     title = f"{summary.dataset}: means over scenarios on test rows, mean ± sd over {seeds_text(summary)}"
     notes = (*summary.notes, *interval_notes(summary))
     return FigureTable("means", title, heads + more, 4, (Group("", tuple(rows)),), notes)
 
 
-def _mean_row(summary: Summary, task: str, line: LineSummary, variant: Described) -> Row:
+def _mean_row(summary: Summary, task: str, line: LineSummary, variant: Described, calibrated: bool) -> Row:
     own = line.tasks[task]
     consensus = line.which == "consensus"
     leading = () if summary.bootstrap is None else summary.bootstrap.leading(task)
@@ -212,8 +223,10 @@ def _mean_row(summary: Summary, task: str, line: LineSummary, variant: Described
         replace(figure_cell(own.auc), best=not consensus and line.variant in leading),
         Cell(MISSING if own.worst is None else f"{own.worst.auc:.4f} ({own.worst.scenario})"),
         figure_cell(own.logloss),
+        *([figure_cell(own.logloss_calibrated)] if calibrated else []),
         _gauc(own),
         figure_cell(own.calibration, 3),
+        *([figure_cell(own.calibration_calibrated, 3)] if calibrated else []),
         *(difference_cells(summary, line.variant, task) if own.against is not None else (Cell(""), Cell(""))),
         *_against(own.against),
         Cell(MISSING if own.improvement is None else f"{own.improvement:+.1%}"),
@@ -345,7 +358,7 @@ def measure_tables(figures: Figures, metric: Metric, bootstrap: Bootstrap | None
     figures
         Test figures.
     metric
-        Figure to show; of the calibration, a ratio, there is no mean.
+        Figure to show; of a ratio, such as the calibration, there is no mean.
     bootstrap
         Intervals of differences in AUC, by which the variants in the lead are marked; without, none is.
     """
@@ -356,7 +369,7 @@ def measure_tables(figures: Figures, metric: Metric, bootstrap: Bootstrap | None
 
 def _measure_table(figures: Figures, metric: Metric, task: str, bold: Bold) -> FigureTable:
     names = figures.having(task)
-    shown = names if metric == "calibration" or len(names) < 2 else (*names, MEAN)
+    shown = names if metric in _RATIOS or len(names) < 2 else (*names, MEAN)
     columns = [
         marked(
             [figure_cell(figures.spread(line, metric, task, name)) for line in figures.lines],

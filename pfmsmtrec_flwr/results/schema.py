@@ -54,6 +54,10 @@ class TaskResult(Section):
     """Share of the impressions whose users have both classes and so count in `gauc`."""
     calibration: Figure = None
     """Predicted over observed positives; above 1 the model predicts too many."""
+    logloss_calibrated: Figure = None
+    """`logloss` after the recalibration on validation rows; None where the run does not calibrate."""
+    calibration_calibrated: Figure = None
+    """`calibration` after it."""
     positives: Total
     examples: Total
     """Number of impressions with a label of the task."""
@@ -96,6 +100,7 @@ class MacroResult(Section):
     """Interval of `auc`; None where no users were drawn."""
     logloss: Figure
     gauc: Figure = None
+    logloss_calibrated: Figure = None
 
 
 class DrawnDifference(Section):
@@ -218,12 +223,17 @@ def macro_of(scenarios: Mapping[str, ScenarioResult]) -> dict[str, MacroResult]:
     return {
         task: MacroResult(
             auc=mean([result.auc for result in results]),
-            # A missing log loss means that a model has diverged: its scenario must not drop out of the mean unseen.
-            logloss=None if any(result.logloss is None for result in results) else mean([r.logloss for r in results]),
+            logloss=_mean_of_all([result.logloss for result in results]),
             gauc=mean([result.gauc for result in results]),
+            logloss_calibrated=_mean_of_all([result.logloss_calibrated for result in results]),
         )
         for task, results in by_task.items()
     }
+
+
+def _mean_of_all(losses: Sequence[float | None]) -> float | None:
+    """Return the mean log loss; None if one is missing, as a model that has diverged must not drop out unseen."""
+    return None if any(loss is None for loss in losses) else mean(losses)
 
 
 def notes_of(runs: Iterable[RunResults]) -> list[str]:

@@ -49,6 +49,8 @@ class Measured(Section):
     gauc: Figure
     gauc_coverage: Figure
     calibration: Figure
+    logloss_calibrated: Figure = None
+    calibration_calibrated: Figure = None
 
 
 class Cost(Section):
@@ -106,6 +108,8 @@ class TaskSummary(Section):
     gauc: Spread | None
     gauc_coverage: Spread | None
     calibration: Spread | None
+    logloss_calibrated: Spread | None = None
+    calibration_calibrated: Spread | None = None
     worst: Worst | None
     improvement: Figure
     """Relative improvement over training alone, (AUC - 0.5) / (AUC alone - 0.5) - 1."""

@@ -1,8 +1,9 @@
 """Saved models as ONNX or `torch.export` files, which run without this package.
 
-The file holds the network from encoded columns to probabilities. It has an input for each field, the rows of its table
-(n,) int32, or (n, most) for a field of several values, and one for each numeric column, standardised, (n,) float32. It
-has an output for each task, the probabilities (n,) float32. `Scorer.inputs` encodes raw rows.
+The file holds the network from encoded columns to probabilities, calibrated ones if the run calibrates: the curves of
+the tasks are in the graph, and their parameters in the metadata too. It has an input for each field, the rows of its
+table (n,) int32, or (n, most) for a field of several values, and one for each numeric column, standardised, (n,)
+float32. It has an output for each task, the probabilities (n,) float32. `Scorer.inputs` encodes raw rows.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from torch import Tensor, nn
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.scoring.curve_layers import curve_layer
 from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, ModelDescription
 from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
+from pfmsmtrec_flwr.training.calibration import Calibration
 
 ExportFormat = Literal["onnx", "torch"]
 OPSET = 18
@@ -42,25 +45,34 @@ class NamedNetwork(nn.Module):
     ----------
     model
         Network.
-    numeric
-        Names of its numeric columns.
+    description
+        Its description.
+    calibration
+        Calibration of its predictions; None if the run did not calibrate.
     """
 
-    def __init__(self, model: ScenarioModel, numeric: tuple[str, ...]) -> None:
+    def __init__(self, model: ScenarioModel, description: ModelDescription, calibration: Calibration | None) -> None:
         super().__init__()
         self.model = model
-        self.numeric = numeric
+        self.fields = tuple(field.name for field in description.row_fields)
+        self.numeric = description.numeric
+        self.scenario_value = description.scenario_value
+        tasks = {} if calibration is None else calibration.tasks
+        curves = (tasks[task].curve if task in tasks else None for task in model.spec.tasks)
+        self.curves = nn.ModuleList(nn.Sigmoid() if curve is None else curve_layer(curve) for curve in curves)
 
     def forward(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the probability (n,) of each task."""
-        spec = self.model.spec
-        fields = [columns[field.name] for field in spec.fields]
-        categorical = torch.cat([each if each.dim() > 1 else each.unsqueeze(1) for each in fields], dim=1)
+        fields = [columns[name] for name in self.fields]
         rows = fields[0].shape[0]
+        values = [each if each.dim() > 1 else each.unsqueeze(1) for each in fields]
+        if self.scenario_value:
+            values.append(torch.full((rows, 1), self.scenario_value, dtype=torch.int32))
         numbers = [columns[name].unsqueeze(1) for name in self.numeric]
         numeric = torch.cat(numbers, dim=1) if numbers else torch.zeros(rows, 0)
-        probabilities = self.model(categorical, numeric).sigmoid()
-        return dict(zip(spec.tasks, probabilities.unbind(1), strict=True))
+        log_odds = self.model(torch.cat(values, dim=1), numeric).unbind(1)
+        found = [curve(each) for curve, each in zip(self.curves, log_odds, strict=True)]
+        return dict(zip(self.model.spec.tasks, found, strict=True))
 
 
 def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
@@ -84,10 +96,10 @@ def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
         raise UserError(f"ONNX needs {' and '.join(missing)}: pip install 'pfmsmtrec-flwr[onnx]'")
     scorer = ScenarioScorer.load(folder)
     description = scorer.description
-    names = [*(field.name for field in description.spec.fields), *description.numeric]
+    names = [*(field.name for field in description.row_fields), *description.numeric]
     if both := sorted(set(names) & set(description.spec.tasks)):
         raise UserError(f"'{both[0]}' is a column and a task, and an exported model needs names of their own for both")
-    network = NamedNetwork(scorer.model, description.numeric).eval()
+    network = NamedNetwork(scorer.model, description, scorer.calibration).eval()
     example = {name: torch.zeros(_ROWS, *shape, dtype=kind_) for name, (shape, kind_) in _columns(description).items()}
     rows = torch.export.Dim("rows")
     program = torch.export.export(network, (example,), dynamic_shapes=({name: {0: rows} for name in example},))
@@ -107,7 +119,7 @@ def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
 
 def _columns(description: ModelDescription) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """Return the shape of each column without its rows, and its type."""
-    fields = {field.name: ((field.most,) if field.most > 1 else (), torch.int32) for field in description.spec.fields}
+    fields = {field.name: ((field.most,) if field.most > 1 else (), torch.int32) for field in description.row_fields}
     numbers: dict[str, tuple[tuple[int, ...], torch.dtype]] = dict.fromkeys(description.numeric, ((), torch.float32))
     return {**fields, **numbers}
 
@@ -121,7 +133,9 @@ def _metadata(description: ModelDescription, text: str, scorer: ScenarioScorer, 
         )
     }
     opset = {"opset": str(OPSET)} if kind == "onnx" else {}
-    return {"model": text, "numeric": json.dumps(numeric), "tasks": json.dumps(description.spec.tasks), **opset}
+    calibration = json.dumps(None if scorer.calibration is None else scorer.calibration.model_dump())
+    tasks = json.dumps(description.spec.tasks)
+    return {"model": text, "numeric": json.dumps(numeric), "tasks": tasks, "calibration": calibration, **opset}
 
 
 def _save_onnx(

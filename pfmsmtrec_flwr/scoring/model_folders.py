@@ -35,7 +35,7 @@ def model_folders(folder: Path) -> list[Path]:
     if not methods:
         raise UserError(
             f"no saved model in {folder}: give the output folder of a finished run, or its clients/METHOD/SCENARIO. "
-            "Methods that see the rows of all scenarios save none"
+            "Methods without a network save none"
         )
     if len(methods) == 1:
         return _with_models(methods[0])

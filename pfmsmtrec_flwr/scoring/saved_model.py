@@ -15,19 +15,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.config import ModelSettings
+from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.store.manifest import Field, file_checksum
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, make_model
 from pfmsmtrec_flwr.results.schema import versions
+from pfmsmtrec_flwr.scoring.kept_calibration import keep_calibration
 from pfmsmtrec_flwr.scoring.kept_encoders import keep_encoders
+from pfmsmtrec_flwr.training.calibration import Calibration
 from pfmsmtrec_flwr.training.evaluation import predict
 from pfmsmtrec_flwr.validation import parse
 
 PARAMETERS_NAME = "model.safetensors"
 DESCRIPTION_NAME = "model.json"
-MODEL_FORMAT = 2
-"""Version of the folder. Format 1, which had no number, has neither encoders nor checksums."""
+MODEL_FORMAT = 3
+"""Version of the folder. Format 1, which had no number, has neither encoders nor checksums; format 2 no calibration."""
 FIRST_FORMAT = 1
 EARLIER = "it was saved by an earlier version, without its encoders: train again"
 
@@ -55,7 +58,9 @@ class ModelDescription:
     unscorable
         Reason why the model cannot score raw rows; empty if it can.
     checksums
-        Checksum of each other file in the folder, by its name.
+        Checksum of each other file in the folder, by its name; without the model card, which may be edited.
+    scenario_value
+        Value of the last field, the scenario, in a model of pooled rows, which the rows do not have; 0: no such field.
     format
         Version of the folder.
     """
@@ -70,12 +75,24 @@ class ModelDescription:
     numeric: tuple[str, ...] = ()
     unscorable: str = ""
     checksums: Mapping[str, str] = field(default_factory=dict)
+    scenario_value: int = 0
     format: int = MODEL_FORMAT
+
+    @property
+    def row_fields(self) -> tuple[FieldSpec, ...]:
+        """Fields whose values come from the rows: all but the scenario of a model of pooled rows."""
+        return self.spec.fields[:-1] if self.scenario_value else self.spec.fields
+
+    def with_scenario(self, categorical: Array) -> Array:
+        """Return the categorical input (n, C) of the model for the values (n, C or C - 1) of the rows."""
+        if not self.scenario_value:
+            return categorical
+        return np.concatenate([categorical, np.full((len(categorical), 1), self.scenario_value, np.int32)], axis=1)
 
     def to_json(self) -> str:
         """Return the content of `model.json`."""
         own = ("format", "scenario", "dataset", "method", "seed", "selected_round", "numeric", "unscorable")
-        document = {name: getattr(self, name) for name in own}
+        document = {name: getattr(self, name) for name in (*own, "scenario_value")}
         document |= {"spec": asdict(self.spec), "settings": self.settings.model_dump(mode="json")}
         return json.dumps(document | {"checksums": dict(self.checksums), "versions": versions()}, indent=2)
 
@@ -111,7 +128,7 @@ class ModelDescription:
 
     def require_names(self, fields: Sequence[Field], numeric: Sequence[str], tasks: Sequence[str], where: str) -> None:
         """Refuse columns whose names or their order are not those of the model; see `require`."""
-        own = [each.name for each in self.spec.fields]
+        own = [each.name for each in self.row_fields]
         _require_alike("field", own, [each.name for each in fields], where, self.scenario)
         _require_alike("task", self.spec.tasks, tasks, where, self.scenario)
         if self.format > FIRST_FORMAT:
@@ -137,7 +154,7 @@ class ModelDescription:
             The message names the first column that differs.
         """
         self.require_names(fields, numeric, tasks, where)
-        for mine, other in zip(self.spec.fields, fields, strict=True):
+        for mine, other in zip(self.row_fields, fields, strict=True):
             if (mine.rows, mine.most) != (other.size, other.most):
                 raise UserError(
                     f"field '{mine.name}' has {other.size} rows and up to {other.most} values in {where}, "
@@ -145,8 +162,10 @@ class ModelDescription:
                 )
 
 
-def complete_description(description: ModelDescription, store: ScenarioStore, folder: Path) -> ModelDescription:
-    """Put the encoders beside the saved parameters of a model, and return its description with all checksums.
+def complete_description(
+    description: ModelDescription, store: ScenarioStore, calibration: Calibration | None, folder: Path
+) -> ModelDescription:
+    """Put encoders and calibration beside the saved parameters of a model, and return its description with checksums.
 
     Parameters
     ----------
@@ -154,6 +173,8 @@ def complete_description(description: ModelDescription, store: ScenarioStore, fo
         Description of the model.
     store
         Prepared data on which it was trained.
+    calibration
+        Calibration of its predictions; None if the run does not calibrate.
     folder
         Folder that holds its parameters.
 
@@ -165,6 +186,7 @@ def complete_description(description: ModelDescription, store: ScenarioStore, fo
     unscorable = keep_encoders(store, folder)
     checksums = {PARAMETERS_NAME: file_checksum(folder / PARAMETERS_NAME)}
     checksums |= {} if unscorable else store.attached
+    checksums |= keep_calibration(calibration, folder)
     return replace(description, numeric=store.numeric, unscorable=unscorable, checksums=checksums)
 
 
@@ -217,7 +239,9 @@ def read_description(folder: Path) -> ModelDescription:
 def predict_prepared(
     model: ScenarioModel, description: ModelDescription, store: ScenarioStore, split: str = "test"
 ) -> NDArray[np.float32]:
-    """Return the predicted probabilities (n, T) of prepared rows, whose columns must be the model's.
+    """Return the predicted probabilities (n, T) of prepared rows, before calibration.
+
+    The columns of the rows must be the model's.
 
     Parameters
     ----------
@@ -234,7 +258,9 @@ def predict_prepared(
         The columns of the store or their order differ from those of the model. The message names the first one.
     """
     description.require(store.fields, store.numeric, store.tasks, f"the store {store.path}")
-    return predict(model, store.splits[split], torch.device("cpu"))
+    rows = store.splits[split]
+    rows = replace(rows, categorical=description.with_scenario(rows.categorical))
+    return predict(model, rows, torch.device("cpu"))
 
 
 def _require_alike(kind: str, own: Sequence[str], got: Sequence[str], where: str, scenario: str) -> None:

@@ -16,17 +16,21 @@ from pfmsmtrec_flwr.data.prepare.scenario_encoder import ScenarioEncoder
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.scoring.kept_calibration import CALIBRATION_NAME, load_calibration
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, load_model
-from pfmsmtrec_flwr.training.evaluation import predict
+from pfmsmtrec_flwr.training.calibration import Calibration
+from pfmsmtrec_flwr.training.evaluation import predictions_of
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioScorer:
-    """Model, description and encoders of a scenario, which belong together."""
+    """Model, description, encoders and calibration of a scenario, which belong together."""
 
     model: ScenarioModel
     description: ModelDescription
     encoder: ScenarioEncoder
+    calibration: Calibration | None = None
+    """Calibration of the scores; None if the run did not calibrate."""
 
     @classmethod
     def load(cls, folder: Path) -> ScenarioScorer:
@@ -43,7 +47,8 @@ class ScenarioScorer:
         encoder = ScenarioEncoder.load(folder)
         tasks = list(encoder.schema.tasks_of(encoder.scenario))
         description.require(encoder.stored_fields(), list(encoder.schema.numeric), tasks, f"the encoders in {folder}")
-        return cls(model, description, encoder)
+        calibration = load_calibration(folder) if CALIBRATION_NAME in description.checksums else None
+        return cls(model, description, encoder, calibration)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -53,7 +58,7 @@ class ScenarioScorer:
     def named_inputs(self, derived: Mapping[str, Array]) -> dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]:
         """Return the inputs of rows by the name of their field or numeric column; see `Scorer.inputs`."""
         categorical, numeric = self.encoder.inputs(derived, slice(None))
-        fields = self.description.spec.fields
+        fields = self.description.row_fields
         starts = accumulate((field.most for field in fields), initial=0)
         found: dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]] = {
             field.name: categorical[:, start] if field.most == 1 else categorical[:, start : start + field.most]
@@ -63,16 +68,20 @@ class ScenarioScorer:
 
     def no_inputs(self) -> dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]:
         """Return the inputs of no rows."""
-        spec = self.description.spec
         found: dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]] = {
-            field.name: np.empty((0, field.most) if field.most > 1 else 0, np.int32) for field in spec.fields
+            field.name: np.empty((0, field.most) if field.most > 1 else 0, np.int32)
+            for field in self.description.row_fields
         }
         return found | {name: np.empty(0, np.float32) for name in self.description.numeric}
 
-    def score(self, derived: Mapping[str, Array], rows: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.float32]:
-        """Return the probabilities (n, T) of rows, from their outputs; see `ScenarioEncoder.inputs`."""
+    def score(
+        self, derived: Mapping[str, Array], rows: npt.NDArray[np.int64] | slice, *, raw: bool = False
+    ) -> npt.NDArray[np.float32]:
+        """Return the probabilities (n, T) of rows, calibrated unless `raw`; see `ScenarioEncoder.inputs`."""
         categorical, numeric = self.encoder.inputs(derived, rows)
         if not len(categorical):
             return np.empty((0, len(self.tasks)), np.float32)
         labels = np.zeros((len(categorical), len(self.tasks)), np.uint8)  # batches have some, and nothing reads them
-        return predict(self.model, Split(categorical, numeric, labels, None, None), torch.device("cpu"))
+        split = Split(self.description.with_scenario(categorical), numeric, labels, None, None)
+        found = predictions_of(self.model, split, torch.device("cpu"))
+        return found.probabilities if raw or self.calibration is None else self.calibration.apply(found, self.tasks)

@@ -40,6 +40,7 @@ def score_file(
     keep: Sequence[str] = (),
     source: Path | None = None,
     scenario: str | None = None,
+    raw: bool = False,
     progress: bool = True,
 ) -> int:
     """Score the rows of a file and return their number.
@@ -56,8 +57,8 @@ def score_file(
         does not exist is empty.
     keep
         Columns of the rows that are written too.
-    source, scenario, progress
-        Side tables, scenario of all rows, and progress bars, as of `Scorer.score`.
+    source, scenario, raw, progress
+        Side tables, scenario of all rows, kind of scores, and progress bars, as of `Scorer.score`.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def score_file(
         raise UserError(f"the scores would replace the rows in {rows}: give another file with --output")
     if both := [name for name in keep if name in scorer.tasks]:
         raise UserError(f"the scores have a column '{both[0]}', the task: rename the column of the rows to keep it")
-    blocks = scorer.score(table, keep=keep, source=source, scenario=scenario, progress=progress)
+    blocks = scorer.score(table, keep=keep, source=source, scenario=scenario, raw=raw, progress=progress)
     count = 0
     with _output(output) as (stream, ending):
         writer: TableWriter | None = None

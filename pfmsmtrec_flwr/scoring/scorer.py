@@ -92,7 +92,9 @@ class Scorer:
         found = [ScenarioScorer.load(each) for each in model_folders(Path(folder).expanduser())]
         return cls({each.description.scenario: each for each in found})
 
-    def predict(self, rows: Frame, *, source: Path | str | None = None, scenario: str | None = None) -> pd.DataFrame:
+    def predict(
+        self, rows: Frame, *, source: Path | str | None = None, scenario: str | None = None, raw: bool = False
+    ) -> pd.DataFrame:
         """Return the probability of each task for each row.
 
         Parameters
@@ -103,6 +105,8 @@ class Scorer:
             Folder of the side tables; None: the rows have the columns of side tables too.
         scenario
             Scenario of all rows. None: that of the only model, or the scenario that each row names.
+        raw
+            Return the probabilities before calibration.
 
         Returns
         -------
@@ -118,7 +122,7 @@ class Scorer:
         """
         table = self._in_memory(rows, scenario)
         folder = None if source is None else Path(source).expanduser()
-        blocks = [each.scores for each in self.score(table, source=folder, scenario=scenario, progress=False)]
+        blocks = [each.scores for each in self.score(table, source=folder, scenario=scenario, raw=raw, progress=False)]
         scores = np.concatenate([*blocks, np.empty((0, len(self.tasks)), np.float32)])
         index = rows.index if isinstance(rows, pd.DataFrame) else None
         return pd.DataFrame(scores, columns=list(self.tasks), index=index)
@@ -130,6 +134,7 @@ class Scorer:
         keep: Sequence[str] = (),
         source: Path | None = None,
         scenario: str | None = None,
+        raw: bool = False,
         progress: bool = True,
     ) -> Iterator[ScoredRows]:
         """Yield the rows of a table in their order, block by block, with their scores.
@@ -140,8 +145,8 @@ class Scorer:
             Table of raw rows.
         keep
             Columns that the chunks have too.
-        source, scenario
-            Side tables and scenario, as of `predict`.
+        source, scenario, raw
+            Side tables, scenario and kind of scores, as of `predict`.
         progress
             Show a progress bar if standard error is a terminal.
 
@@ -157,7 +162,7 @@ class Scorer:
         table.require_kept(keep)
         unscored = rows_read = 0
         for derived in table.rows(outputs, keep, progress=progress):
-            scored = _scored(derived, models, self.scenarios, self.tasks)
+            scored = _scored(derived, models, self.scenarios, self.tasks, raw)
             rows_read += len(scored.scores)
             unscored += int(np.isnan(scored.scores).all(axis=1).sum())
             yield scored
@@ -237,7 +242,11 @@ def _schema_of(models: Mapping[str, ScenarioScorer]) -> DatasetSchema:
 
 
 def _scored(
-    derived: DerivedRows, models: Mapping[str, ScenarioScorer], scenarios: Sequence[str], tasks: Sequence[str]
+    derived: DerivedRows,
+    models: Mapping[str, ScenarioScorer],
+    scenarios: Sequence[str],
+    tasks: Sequence[str],
+    raw: bool,
 ) -> ScoredRows:
     """Return the scores of rows, by the models of their scenarios."""
     scores = np.full((len(derived.chunk), len(tasks)), np.nan, np.float32)
@@ -251,5 +260,5 @@ def _scored(
         place = scenarios.index(name)
         mine = np.arange(len(derived)) if routed is None else np.flatnonzero(routed == place)
         columns = np.array([tasks.index(task) for task in model.tasks])
-        scores[np.ix_(origin[mine], columns)] = model.score(derived.arrays, mine)
+        scores[np.ix_(origin[mine], columns)] = model.score(derived.arrays, mine, raw=raw)
     return ScoredRows(derived.chunk, scores)

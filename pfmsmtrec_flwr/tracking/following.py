@@ -98,6 +98,7 @@ def final_figures(results: RunResults) -> dict[str, float]:
     figures: dict[str, float | None] = {}
     for task, mean in results.macro.items():
         figures |= {f"test/auc/{task}": mean.auc, f"test/logloss/{task}": mean.logloss}
+        figures[f"test/logloss_calibrated/{task}"] = mean.logloss_calibrated
     for name, scenario in results.scenarios.items():
         for task, own in scenario.tasks.items():
             figures |= {f"test/auc/{task}/{name}": own.auc, f"test/logloss/{task}/{name}": own.logloss}

@@ -15,29 +15,55 @@ Examples
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import ScenarioModel
-from pfmsmtrec_flwr.training.metrics import TaskMetrics, task_metrics
+from pfmsmtrec_flwr.training.metrics import CLIP, TaskMetrics, task_metrics
 
 EVALUATION_ROWS = 8192
 """Rows of a batch in evaluation."""
 
 
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predictions for n rows and T tasks, in two forms.
+
+    Attributes
+    ----------
+    probabilities
+        Probabilities (n, T).
+    log_odds
+        Their log odds (n, T), as the network returns them, which are finer than the probabilities near 0 and 1.
+    """
+
+    probabilities: NDArray[np.float32]
+    log_odds: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, probabilities: NDArray[np.float32]) -> Predictions:
+        """Return probabilities (n, T) of a predictor that has no log odds of its own."""
+        return cls(probabilities, logit(np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)))
+
+
 @torch.no_grad()
+def predictions_of(model: ScenarioModel, split: Split, device: torch.device) -> Predictions:
+    """Return the predictions for all rows of a split; the model is left in evaluation mode."""
+    model.eval()
+    log_odds = [model(batch.categorical, batch.numeric) for batch in batches(split, EVALUATION_ROWS, device=device)]
+    probabilities = [chunk.sigmoid().cpu() for chunk in log_odds]
+    return Predictions(torch.cat(probabilities).numpy(), torch.cat(log_odds).cpu().numpy())
+
+
 def predict(model: ScenarioModel, split: Split, device: torch.device) -> NDArray[np.float32]:
     """Return the predicted probabilities (n, T) of all rows of a split; the model is left in evaluation mode."""
-    model.eval()
-    chunks = [
-        model(batch.categorical, batch.numeric).sigmoid().cpu()
-        for batch in batches(split, EVALUATION_ROWS, device=device)
-    ]
-    return torch.cat(chunks).numpy()
+    return predictions_of(model, split, device).probabilities
 
 
 @torch.no_grad()

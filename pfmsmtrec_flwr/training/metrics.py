@@ -67,16 +67,27 @@ def task_metrics(
     positives = int(labels.sum())
     both = 0 < positives < len(labels)
     grouped = grouped_auc(labels, probabilities, users) if users is not None else None
-    clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
     return TaskMetrics(
         auc=float(roc_auc_score(labels, probabilities)) if both else None,
-        logloss=float(log_loss(labels, clipped, labels=[0, 1])),
+        logloss=mean_log_loss(labels, probabilities),
         gauc=grouped.auc if grouped is not None else None,
         gauc_coverage=grouped.coverage if grouped is not None else None,
-        calibration=float(probabilities.sum(dtype=np.float64)) / positives if positives else None,
+        calibration=predicted_over_observed(labels, probabilities),
         positives=positives,
         examples=len(labels),
     )
+
+
+def mean_log_loss(labels: NDArray[np.uint8], probabilities: FloatArray) -> float:
+    """Return the mean negative log-likelihood in nats of 0/1 labels (n,) under probabilities (n,)."""
+    clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
+    return float(log_loss(labels, clipped, labels=[0, 1]))
+
+
+def predicted_over_observed(labels: NDArray[np.uint8], probabilities: FloatArray) -> float | None:
+    """Return the sum of probabilities (n,) over that of 0/1 labels (n,); None if no label is 1."""
+    positives = int(labels.sum())
+    return float(probabilities.sum(dtype=np.float64)) / positives if positives else None
 
 
 def flat_figures(measured: Mapping[str, TaskMetrics], prefix: str = "") -> dict[str, float]:

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pfmsmtrec_flwr.model import ModelSpec
+from pfmsmtrec_flwr.training.calibration import Calibration
 from pfmsmtrec_flwr.training.description import Description
 
 
@@ -120,6 +123,25 @@ class RoundRecord:
         self.train_seconds += other.train_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class CentralModel:
+    """A scenario's share of a model that was trained on pooled rows.
+
+    Attributes
+    ----------
+    spec
+        Inputs and tasks; the last field is the scenario.
+    tensors
+        State of the model, by name.
+    scenario_value
+        Value of the scenario's field.
+    """
+
+    spec: ModelSpec
+    tensors: Mapping[str, Tensor]
+    scenario_value: int
+
+
 RoundCallback = Callable[[RoundRecord], None]
 """Function that is called once per round, as soon as the round's parameters were measured."""
 
@@ -142,6 +164,10 @@ class TrainingResult:
         The same metrics of the true probabilities, where the data have them.
     scenarios
         Descriptions of the scenarios that took part.
+    calibrations
+        Calibration of each scenario's predictions; empty where the scenarios keep them, or the run does not calibrate.
+    models
+        Model of each scenario; empty where the scenarios keep them, or the method has no network.
     predictions
         Predicted probabilities of test rows (n, T) by scenario; empty where the scenarios keep them.
     draws
@@ -156,6 +182,8 @@ class TrainingResult:
     consensus: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     scenarios: Mapping[str, Description] = field(default_factory=dict)
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
+    models: dict[str, CentralModel] = field(default_factory=dict)
     predictions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     draws: dict[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
     seconds: float = 0.0

@@ -10,9 +10,15 @@ from pfmsmtrec_flwr.central.outcome import check_rows, result_of, validation_of
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.training.evaluation import Predictions
 from pfmsmtrec_flwr.training.records import RoundRecord
 
 CONFIG = RunConfig()
+RAW = CONFIG.with_settings({"evaluation.calibration": "none"}, "test")
+PREDICTIONS = {
+    "US": Predictions.of(np.full((4, 2), 0.25, np.float32)),
+    "NL": Predictions.of(np.array([[0.9], [0.1]], np.float32)),
+}
 ITEM = [Field("item", 3, True)]
 ROWS = split_of(
     [[1], [2], [1], [2]],
@@ -32,8 +38,8 @@ def test_the_figures_of_validation_rows() -> None:
 def test_a_result_has_what_a_federation_tells() -> None:
     stores = [store_of("US", ITEM, ROWS), store_of("NL", ITEM, split_of([[1], [2]]))]
     rounds = [RoundRecord(1)]
-    predictions = {"US": np.full((4, 2), 0.25, np.float32), "NL": np.array([[0.9], [0.1]], np.float32)}
-    result = result_of(stores, CONFIG, rounds, {"US": 1, "NL": 1}, predictions)
+    result = result_of(stores, RAW, rounds, {"US": 1, "NL": 1}, PREDICTIONS, PREDICTIONS)
+    assert result.calibrations == {}
     assert list(result.scenarios) == ["NL", "US"]
     assert result.scenarios["US"].train_positives == [2, 0]
     assert (result.scenarios["US"].used_rows, result.scenarios["US"].used_positives) == (4, [2, 0])
@@ -58,6 +64,20 @@ def test_a_result_has_what_a_federation_tells() -> None:
     assert result.best["NL"] == {}
     assert result.best["US"]["auc.click"] == 1.0
     assert "gauc.click" not in result.best["US"]
+
+
+def test_a_result_has_the_figures_after_calibration() -> None:
+    stores = [store_of("US", ITEM, ROWS)]
+    result = result_of(stores, CONFIG, [RoundRecord(1)], {"US": 1}, PREDICTIONS, PREDICTIONS)
+    assert list(result.calibrations["US"].tasks) == ["click"]  # no validation row likes
+    assert result.predictions["US"] is PREDICTIONS["US"].probabilities
+    figures = result.test["US"]
+    assert figures["calibration.click"] == 0.5
+    assert figures["logloss.like"] == pytest.approx(-math.log(0.75))
+    assert figures["calibration_calibrated.click"] == pytest.approx(1.0)
+    assert figures["logloss_calibrated.click"] == pytest.approx(math.log(2))
+    assert figures["logloss_calibrated.like"] == figures["logloss.like"]
+    assert (figures["calibrated.click"], figures["calibrated.like"]) == (1.0, 0.0)
 
 
 def test_scenarios_without_rows_are_refused() -> None:

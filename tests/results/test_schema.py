@@ -51,6 +51,7 @@ def test_the_document_is_the_one_that_the_design_draws() -> None:
     assert set(made.pop("versions")) == {"python", "pfmsmtrec-flwr", "flwr", "torch", "numpy"}
     examples = {"train": 80, "validation": 10, "test": 10}
     task = {"logloss": 0.25, "gauc": None, "gauc_coverage": None, "calibration": None, "positives": 2, "examples": 10}
+    task |= {"logloss_calibrated": None, "calibration_calibrated": None}
     task |= {"interval": None}
     rest = {"consensus": {}, "note": ""}
     assert made == {
@@ -65,7 +66,7 @@ def test_the_document_is_the_one_that_the_design_draws() -> None:
             "NL": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": None, **task}}, **rest},
             "US": {"examples": examples, "selected_round": 3, "tasks": {"ctr": {"auc": 0.5, **task}}, **rest},
         },
-        "macro": {"ctr": {"auc": 0.5, "interval": None, "logloss": 0.25, "gauc": None}},
+        "macro": {"ctr": {"auc": 0.5, "interval": None, "logloss": 0.25, "gauc": None, "logloss_calibrated": None}},
         "best_attainable": {"NL": {"ctr": None}, "US": {"ctr": {"auc": 0.75, "logloss": 0.2}}},
         "reference": ["alone"],
         "draws": 0,

@@ -82,7 +82,7 @@ def test_raw_rows_have_the_scores_of_prepared_rows(tmp_path: Path, dataset: str)
         blocks = [
             block
             for part in source_parts(schema, SourceFolder(source, dataset), unit)
-            for block in scorer.score(part.source, source=source, scenario=unit[0] if several_files else None)
+            for block in scorer.score(part.source, source=source, scenario=unit[0] if several_files else None, raw=True)
         ]
         scores = np.concatenate([block.scores for block in blocks])
         check(run, tmp_path / "data" / dataset, unit, scores, scorer.tasks)

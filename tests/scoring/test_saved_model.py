@@ -78,15 +78,15 @@ def test_a_model_of_an_earlier_version_loads_and_says_that_it_cannot_score(saved
 
 
 def test_a_model_of_a_later_version_is_refused(saved: tuple[Path, ScenarioModel]) -> None:
-    document = json.loads((saved[0] / "model.json").read_text()) | {"format": 3}
+    document = json.loads((saved[0] / "model.json").read_text()) | {"format": 4}
     (saved[0] / "model.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=r"model\.json has format 3, this version reads up to 2: install the version"):
+    with pytest.raises(UserError, match=r"model\.json has format 4, this version reads up to 3: install the version"):
         load_model(saved[0])
 
 
 def test_a_changed_or_missing_file_is_found(saved: tuple[Path, ScenarioModel], tmp_path: Path) -> None:
     folder, _ = saved
-    described = complete_description(DESCRIPTION, written(tmp_path / "store"), folder)
+    described = complete_description(DESCRIPTION, written(tmp_path / "store"), None, folder)
     (folder / "model.json").write_text(described.to_json())
     assert load_model(folder)[1] == described
     parameters = folder / "model.safetensors"

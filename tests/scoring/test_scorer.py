@@ -15,7 +15,9 @@ from scoring_shop import TASKS, TEST_DAY, impressions, trained_shop
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.predictions import read_predictions
+from pfmsmtrec_flwr.results.writer import read_results
 from pfmsmtrec_flwr.scoring.scorer import Scorer
+from pfmsmtrec_flwr.training.metrics import task_metrics
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,8 @@ ARCHITECTURES = ("single-task", "shared-bottom", "ple", "aitm", "esmm")
     ("method", "model"),
     [
         ("pf-msmtrec", {}),
+        ("pooled-mmoe", {}),
+        *(pytest.param(f"pooled-{name}", {}, marks=pytest.mark.slow) for name in ("star", "pepnet", "stem", "m3oe")),
         *(pytest.param(f"alone-{name}", {}, marks=pytest.mark.slow) for name in ARCHITECTURES),
         *(pytest.param(method, {}, marks=pytest.mark.slow) for method in ("alone", "apfl", "fedbn")),
         pytest.param("alone", {"architecture": "stem"}, marks=pytest.mark.slow),
@@ -51,11 +55,21 @@ def test_scores_are_those_of_the_test_evaluation(shop: Path, method: str, model:
         expected = read_predictions(output, country)
         assert expected is not None and len(np.unique(expected[:, 0])) > 25
         raw = held_out(country).drop(columns=["click", "buy", "day"])
-        scores = Scorer.load(output / "clients" / method / country).predict(raw)
+        scorer = Scorer.load(output / "clients" / method / country)
+        scores = scorer.predict(raw, raw=True)
         assert list(scores.columns) == TASKS and scores.index.equals(raw.index)
         np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
-        routed = Scorer.load(output).predict(pa.Table.from_pandas(raw, preserve_index=False))
+        routed = Scorer.load(output).predict(pa.Table.from_pandas(raw, preserve_index=False), raw=True)
         np.testing.assert_array_equal(routed, scores)
+        calibrated = scorer.predict(raw)
+        measured = read_results(output).scenarios[country].tasks
+        for task, label in (("ctr", "click"), ("ctcvr", "buy")):
+            labels = held_out(country)[label].to_numpy(np.uint8)
+            figures = task_metrics(labels, calibrated[task].to_numpy())
+            assert figures.auc == pytest.approx(measured[task].auc, abs=1e-6)
+            assert figures.logloss == pytest.approx(measured[task].logloss_calibrated, abs=1e-6)
+            assert figures.calibration == pytest.approx(measured[task].calibration_calibrated, abs=1e-6)
+            assert measured[task].logloss_calibrated != measured[task].logloss
 
 
 def test_rows_are_routed_by_their_scenario_in_their_order(run: Path, logged: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.model import (
     output_biases,
     partition,
 )
-from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, complete_description
+from pfmsmtrec_flwr.scoring.finished_model import FinishedModel, complete_folder
 from pfmsmtrec_flwr.training.description import training_rows
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
@@ -180,7 +180,7 @@ class ScenarioClient:
         Parameters
         ----------
         order
-            Order that names the selected round.
+            Order that names the selected round, and the parts that have travelled.
         incoming
             Consensus of that round, if it is to be measured too.
 
@@ -192,17 +192,20 @@ class ScenarioClient:
         selected = order.selected.get(self.store.scenario, 0)
         tensors = self.state.load_evaluated(selected)
         self.predictor.load_state_dict(tensors)
-        probabilities = self.measurements.predict_test(self.predictor)
-        self.state.save_predictions(probabilities)
-        figures = self.measurements.test(probabilities, "test") | self.measurements.best_attainable()
+        predictions = self.measurements.predict_test(self.predictor)
+        self.state.save_predictions(predictions.probabilities)
+        calibration = self.measurements.calibration(self.predictor)  # it stays; its figures are sent
+        own = self.measurements.test(predictions, calibration)
+        figures = _below("test", own) | self.measurements.best_attainable()
+        draws = self.measurements.drawn(predictions.probabilities)
+        finished = FinishedModel(selected, self.predictor.spec, own, draws, calibration, travelled=order.parts)
         if consensus := incoming.personal.get(self.store.scenario):
-            own = self.predictor.state_dict()
-            self.predictor.load_state_dict(own | {name: value for name, value in consensus.items() if name in own})
+            state = self.predictor.state_dict()
+            self.predictor.load_state_dict(state | {name: value for name, value in consensus.items() if name in state})
             self.measurements.refresh_statistics(self.predictor, order)
-            figures |= self.measurements.test(self.measurements.predict_test(self.predictor), "consensus")
-        described = _describe_model(self, selected)
-        self.state.save_model(tensors, lambda folder: complete_description(described, self.store, folder).to_json())
-        return Reply(figures, draws=self.measurements.drawn(probabilities))
+            figures |= _below("consensus", self.measurements.test(self.measurements.predict_test(self.predictor)))
+        self.state.save_model(tensors, lambda folder: complete_folder(finished, self.store, self.config, folder))
+        return Reply(figures, draws=draws)
 
     # Steps of an order ----------------------------------------------------------------------------------------------
 
@@ -249,13 +252,5 @@ def model_spec(store: ScenarioStore) -> ModelSpec:
     return ModelSpec(fields, len(store.numeric), store.tasks)
 
 
-def _describe_model(client: ScenarioClient, selected: int) -> ModelDescription:
-    return ModelDescription(
-        scenario=client.store.scenario,
-        dataset=client.store.dataset,
-        method=client.config.method,
-        seed=client.config.seed,
-        selected_round=selected,
-        spec=client.predictor.spec,
-        settings=client.config.model,
-    )
+def _below(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}.{name}": value for name, value in figures.items()}

@@ -14,8 +14,9 @@ from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.averaging import exponential_mean
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
+from pfmsmtrec_flwr.training.calibration import Calibration, fit_calibration
 from pfmsmtrec_flwr.training.draws import drawn_auc
-from pfmsmtrec_flwr.training.evaluation import expert_shares, measure, predict
+from pfmsmtrec_flwr.training.evaluation import Predictions, expert_shares, measure, predict, predictions_of
 from pfmsmtrec_flwr.training.metrics import flat_figures
 
 
@@ -67,14 +68,21 @@ class Measurements:
             for expert, share in enumerate(row)
         }
 
-    def predict_test(self, model: ScenarioModel) -> NDArray[np.float32]:
-        """Return the predicted probabilities (n, T) of test rows."""
-        return predict(model, self.store.splits["test"], self.device)
+    def predict_test(self, model: ScenarioModel) -> Predictions:
+        """Return the predictions for test rows."""
+        return predictions_of(model, self.store.splits["test"], self.device)
 
-    def test(self, probabilities: NDArray[np.float32], prefix: str) -> dict[str, float]:
-        """Return the figures of predictions (n, T) on test rows, with metrics by user, below a prefix."""
-        split = self.store.splits["test"]
-        return flat_figures(measure(probabilities, split, self.store.tasks, grouped=True), f"{prefix}.")
+    def calibration(self, model: ScenarioModel) -> Calibration | None:
+        """Return the calibration of a model, fitted on validation rows; None if the run does not calibrate."""
+        kind, rows = self.config.evaluation.calibration, self.store.splits["validation"]
+        predictions = predictions_of(model, rows, self.device)
+        return fit_calibration(kind, predictions, rows, self.store.tasks, self.store.scenario)
+
+    def test(self, predictions: Predictions, calibration: Calibration | None = None) -> dict[str, float]:
+        """Return the figures of predictions for test rows, with metrics by user, and those after a calibration."""
+        split, tasks = self.store.splits["test"], self.store.tasks
+        figures = flat_figures(measure(predictions.probabilities, split, tasks, grouped=True))
+        return figures | ({} if calibration is None else calibration.figures(predictions, split, tasks))
 
     def drawn(self, probabilities: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return the AUC of predictions (n, T) on test rows in each draw of users (B,), by task."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -307,7 +308,8 @@ class ScenarioStrategy(MethodSteps):
         """Return one message per node: measure the selected models on test rows, and save them."""
         selected = self.selection.selected  # with a quorum, a scenario may never have been measured and has none
         kept = Incoming({}, self._kept_consensus.by_scenario(selected))
-        return messages_to_nodes(self.federation, TEST, self._order(server_round, evaluate=False), kept, selected)
+        order = replace(self._order(server_round, evaluate=False), parts=tuple(sorted(self.sharing.parts)))
+        return messages_to_nodes(self.federation, TEST, order, kept, selected)
 
     def consensus(self) -> Tensors:
         """Return the common parameters, and the mean of the personal ones weighted by training rows."""
