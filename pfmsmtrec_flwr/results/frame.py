@@ -108,9 +108,9 @@ class Figures:
 
     @property
     def measured(self) -> tuple[Metric, ...]:
-        """Figures that some run has."""
+        """All figures; those of calibrated predictions only if some run has them."""
         known = set(self.frame.loc[self.frame["value"].notna(), "metric"])
-        return tuple(metric for metric in METRICS if metric in known)
+        return tuple(metric for metric in METRICS if metric in known or not metric.endswith("_calibrated"))
 
     @property
     def models(self) -> tuple[Line, ...]:

@@ -29,7 +29,8 @@ def stores(tiny: Tiny) -> list[ScenarioStore]:
 
 
 def config(tiny: Tiny, architecture: str = "mmoe", **settings: Any) -> RunConfig:
-    return tiny.config(**{"model__architecture": architecture} | settings)
+    own = {"model__architecture": architecture, "evaluation__calibration": "none"}
+    return tiny.config(**own | settings)
 
 
 def figures(result: TrainingResult) -> list[Any]:
