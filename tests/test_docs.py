@@ -38,6 +38,7 @@ RUN_FILES = {
     "metrics.jsonl",
     "config.yaml",
     "config.toml",
+    "MODEL_CARD.md",
     "model.json",
     "model.safetensors",
     "schema.yaml",

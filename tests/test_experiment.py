@@ -48,6 +48,8 @@ def test_an_experiment_and_its_reference_in_files(tiny_conf: Path, tmp_path: Pat
         for name in ("NL", "US"):
             model = output / "clients" / method / name
             assert sorted(path.name for path in model.iterdir()) == [
+                "MODEL_CARD.md",
+                "calibration.json",
                 "model.json",
                 "model.safetensors",
                 "predictions.npy",

@@ -16,6 +16,7 @@ from test_walkthrough import FILE_MARK, without_figures
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE
+from pfmsmtrec_flwr.scoring.model_card import CARD_NAME
 from pfmsmtrec_flwr.scoring.saved_model import read_description
 
 PAGE = Path(pfmsmtrec_flwr.__file__).resolve().parent.parent / "docs" / "scoring.md"
@@ -42,15 +43,20 @@ def test_the_page_runs_from_top_to_bottom(
                 assert command == "pfmsmtrec"
                 assert pfmsmtrec(*words) == 0
                 commands.append(words[0])
-            printed = Path("scores.csv").read_text() if Path("scores.csv").exists() else ""
+            out = capsys.readouterr().out
+            printed = Path("scores.csv").read_text() if commands[-1] == "predict" else out
         elif language == "text":
-            assert figureless(printed).endswith(figureless(block))
-    assert commands == ["prepare", "run", "predict", "export", *(["export"] if runtime else [])]
+            assert figureless(printed).rstrip().endswith(figureless(block).rstrip())
+    shown = ["predict", "show", "show"]
+    assert commands == ["prepare", "run", "predict", *shown, "export", *(["export"] if runtime else [])]
     folder = Path("runs/first/clients/pf-msmtrec/NL")
     listed = set(re.findall(r"`([\w.]+)`", " ".join(re.findall(r"^\| (`.+?) \|", PAGE.read_text(), re.MULTILINE))))
     there = {file.name for file in folder.iterdir()}
     assert listed == there | {"model.onnx"} and ("model.onnx" in there) == runtime
-    assert there - {"model.pt2", "model.onnx"} == {*read_description(folder).checksums, "model.json", SCENARIO_FILE}
+    assert there - {"model.pt2", "model.onnx"} == {
+        *read_description(folder).checksums,
+        *("model.json", CARD_NAME, SCENARIO_FILE),
+    }
     store = ScenarioStore.open(home / ".pfmsmtrec" / "data" / "shop" / "NL")
     assert all((folder / name).samefile(store.folder / name) for name in store.attached)
     if runtime:

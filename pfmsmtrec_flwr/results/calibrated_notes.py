@@ -1,4 +1,4 @@
-"""Notes below the table of a run: log loss and calibration of the calibrated predictions."""
+"""Note below the table of a run: log loss and calibration of the calibrated predictions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,34 @@ from pfmsmtrec_flwr.results.tables import MISSING
 
 
 def calibrated_notes(runs: Sequence[RunResults]) -> list[str]:
-    """Return the mean log loss of each method after calibration, and how far its predictions are from the positives."""
-    return [
-        f"{own.method}, calibrated on validation rows: "
-        + "; ".join(
-            f"{task} log loss {mean.logloss_calibrated:.4f}, predicted over observed by scenario "
-            f"{_range(own, task, 'calibration_calibrated')} (before {_range(own, task, 'calibration')})"
-            for task, mean in own.macro.items()
-            if mean.logloss_calibrated is not None
-        )
+    """Return the mean log loss of each method after calibration, and how near the first one comes to the positives.
+
+    Parameters
+    ----------
+    runs
+        Results of the run's own method, then of its reference methods.
+
+    Returns
+    -------
+    list of str
+        One note; none if no method is calibrated.
+    """
+    losses = [
+        f"of {own.method} "
+        + ", ".join(f"{task} {loss:.4f}" for task, mean in own.macro.items() if (loss := mean.logloss_calibrated))
         for own in runs
-        if any(mean.logloss_calibrated is not None for mean in own.macro.values())
+        if any(mean.logloss_calibrated for mean in own.macro.values())
+    ]
+    if not losses:
+        return []
+    first = runs[0]
+    ratios = [
+        f"{task} {_range(first, task, 'calibration_calibrated')} (before {_range(first, task, 'calibration')})"
+        for task in first.macro
+    ]
+    return [
+        f"calibrated on validation rows: log loss {'; '.join(losses)}; "
+        f"predicted over observed by scenario, {first.method}: {', '.join(ratios)}"
     ]
 
 

@@ -37,6 +37,7 @@ SIZES = (1, 2, 61)
         *((f"alone{name}", {}) for name in ("", "-single-task", "-shared-bottom", "-ple", "-aitm", "-esmm")),
         ("pf-msmtrec", {}),
         ("alone", {"architecture": "stem"}),
+        ("pooled-star", {}),
     ],
 )
 def test_every_architecture(shop: Path, tmp_path: Path, method: str, settings: dict[str, str]) -> None:
@@ -74,6 +75,7 @@ def test_an_onnx_file_names_inputs_outputs_and_origin(model: Path, tmp_path: Pat
     assert (described["scenario"], described["dataset"], described["method"]) == ("NL", "shop", "alone")
     assert described["checksums"].keys() >= {"model.safetensors", "vocabularies.safetensors"}
     assert json.loads(metadata["numeric"])["price"]["std"] > 0
+    assert json.loads(metadata["calibration"]) == json.loads((model / "calibration.json").read_text())
 
 
 def test_a_torch_file_has_the_metadata_too(model: Path, tmp_path: Path) -> None:
