@@ -62,6 +62,11 @@ class EarlierModel:
         description = read_description(folder)
         if description.unscorable:
             raise UserError(f"no run can start from the model in {folder}: {description.unscorable}")
+        if description.scenario_value:
+            raise UserError(
+                f"no run can start from the model in {folder}: it was trained on pooled rows; start from a run of a "
+                "federated method, or of alone"
+            )
         if not store.attached:
             because = MADE_UP if "synthetic" in store.extra else WITHOUT_ENCODERS
             raise UserError(f"no earlier model can start {store.scenario} on the store {store.path}: {because}")
