@@ -43,7 +43,7 @@ class FinishedModel:
     selected_round: int
     spec: ModelSpec
     figures: Mapping[str, float]
-    draws: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    draws: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     calibration: Calibration | None = None
     travelled: tuple[str, ...] | None = None
     scenario_value: int = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pfmsmtrec_flwr.data.store.manifest import file_checksum
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.private_files import open_private
 from pfmsmtrec_flwr.training.calibration import Calibration
 from pfmsmtrec_flwr.validation import parse
 
@@ -32,7 +33,8 @@ def keep_calibration(calibration: Calibration | None, folder: Path) -> dict[str,
     path.unlink(missing_ok=True)
     if calibration is None:
         return {}
-    path.write_text(json.dumps(calibration.model_dump(), indent=1) + "\n", encoding="utf-8")
+    with open_private(path) as stream:
+        stream.write(json.dumps(calibration.model_dump(), indent=1).encode() + b"\n")
     return {CALIBRATION_NAME: file_checksum(path)}
 
 

@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.model import (
     output_biases,
     partition,
 )
-from pfmsmtrec_flwr.scoring.finished_model import FinishedModel, complete_folder
+from pfmsmtrec_flwr.scoring.finished_model import complete_folder
 from pfmsmtrec_flwr.training.description import training_rows
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
@@ -194,18 +194,15 @@ class ScenarioClient:
         self.predictor.load_state_dict(tensors)
         predictions = self.measurements.predict_test(self.predictor)
         self.state.save_predictions(predictions.probabilities)
-        calibration = self.measurements.calibration(self.predictor)  # it stays; its figures are sent
-        own = self.measurements.test(predictions, calibration)
-        figures = _below("test", own) | self.measurements.best_attainable()
-        draws = self.measurements.drawn(predictions.probabilities)
-        finished = FinishedModel(selected, self.predictor.spec, own, draws, calibration, travelled=order.parts)
+        finished = self.measurements.finished(self.predictor, predictions, selected, order)
+        figures = _below("test", finished.figures) | self.measurements.best_attainable()
         if consensus := incoming.personal.get(self.store.scenario):
             state = self.predictor.state_dict()
             self.predictor.load_state_dict(state | {name: value for name, value in consensus.items() if name in state})
             self.measurements.refresh_statistics(self.predictor, order)
             figures |= _below("consensus", self.measurements.test(self.measurements.predict_test(self.predictor)))
         self.state.save_model(tensors, lambda folder: complete_folder(finished, self.store, self.config, folder))
-        return Reply(figures, draws=draws)
+        return Reply(figures, draws=dict(finished.draws))
 
     # Steps of an order ----------------------------------------------------------------------------------------------
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.protocol import Order, Tensors
 from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.scoring.finished_model import FinishedModel
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.averaging import exponential_mean
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
@@ -72,21 +72,32 @@ class Measurements:
         """Return the predictions for test rows."""
         return predictions_of(model, self.store.splits["test"], self.device)
 
-    def calibration(self, model: ScenarioModel) -> Calibration | None:
-        """Return the calibration of a model, fitted on validation rows; None if the run does not calibrate."""
+    def finished(self, model: ScenarioModel, predictions: Predictions, selected: int, order: Order) -> FinishedModel:
+        """Return a model with its calibration, which stays in the scenario, and its test figures, which are sent.
+
+        Parameters
+        ----------
+        model
+            Model of the selected round.
+        predictions
+            Its predictions for test rows.
+        selected
+            Number of the round.
+        order
+            Order that names the parts that have travelled.
+        """
         kind, rows = self.config.evaluation.calibration, self.store.splits["validation"]
-        predictions = predictions_of(model, rows, self.device)
-        return fit_calibration(kind, predictions, rows, self.store.tasks, self.store.scenario)
+        held_out = predictions_of(model, rows, self.device)
+        calibration = fit_calibration(kind, held_out, rows, self.store.tasks, self.store.scenario)
+        figures = self.test(predictions, calibration)
+        drawn = drawn_auc(self.store, predictions.probabilities, self.config.federation.draws)
+        return FinishedModel(selected, model.spec, figures, drawn, calibration, travelled=order.parts)
 
     def test(self, predictions: Predictions, calibration: Calibration | None = None) -> dict[str, float]:
         """Return the figures of predictions for test rows, with metrics by user, and those after a calibration."""
         split, tasks = self.store.splits["test"], self.store.tasks
         figures = flat_figures(measure(predictions.probabilities, split, tasks, grouped=True))
         return figures | ({} if calibration is None else calibration.figures(predictions, split, tasks))
-
-    def drawn(self, probabilities: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return the AUC of predictions (n, T) on test rows in each draw of users (B,), by task."""
-        return drawn_auc(self.store, probabilities, self.config.federation.draws)
 
     def best_attainable(self) -> dict[str, float]:
         """Return the test figures of the true probabilities, which only made-up rows have; else nothing."""
