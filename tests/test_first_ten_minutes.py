@@ -23,7 +23,7 @@ def read() -> Any:
 def shown(notebook: Any) -> list[list[str]]:
     """Kinds of what each code cell shows, streams included."""
     return [
-        [kind for output in cell.outputs for kind in output.get("data", {output.output_type: None})]
+        [kind for output in cell.outputs for kind in sorted(output.get("data", {output.output_type: None}))]
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
