@@ -231,12 +231,12 @@ class Scorer:
 
 def _schema_of(models: Mapping[str, ScenarioScorer]) -> DatasetSchema:
     """Return the schema by which rows of all these scenarios are read."""
-    (first, schema), *others = ((name, model.encoder.schema) for name, model in models.items())
+    (first, schema), *others = ((name, model.encoder.schema.written_by(name)) for name, model in models.items())
     for name, other in others:
         if other != schema:
             raise UserError(
-                f"the models of {first} and {name} have different schemas, so one table cannot be read for both: "
-                "score the rows of one scenario at a time, and name it with --scenario"
+                f"the models of {first} and {name} have different schemas, or table.columns_of, so one table cannot be "
+                "read for both: score the rows of one scenario at a time, and name it with --scenario"
             )
     return schema
 

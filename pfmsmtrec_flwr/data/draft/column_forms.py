@@ -48,11 +48,11 @@ def guess_form(texts: Texts, delimiter: str) -> ColumnForm:
     Parameters
     ----------
     texts
-        Distinct texts without white space around them.
+        Distinct texts without white space around them; an empty one is a missing value.
     delimiter
         Sign between the columns of the file: files with ``;`` often have decimal commas.
     """
-    others = [text for text in texts if text not in MISSING_WORDS]
+    others = [text for text in texts if text and text not in MISSING_WORDS]
     if not others or not all(map(_NUMBER_WITH_SIGNS.fullmatch, others)):
         return PLAIN
     if all(map(_PLAIN_NUMBER.fullmatch, others)) or any(map(_ADDRESS.fullmatch, others)):

@@ -187,6 +187,8 @@ def _text(sample: Sample, plan: ColumnRoles, name: str) -> str:
         table["encoding"] = sample.table.encoding
     if forms := _forms(sample, plan):
         table["columns"] = forms
+    if sample.table.columns_of:
+        table["columns_of"] = sample.table.model_dump(include={"columns_of"}, exclude_defaults=True)["columns_of"]
     lines = [
         *_comment(
             0,
@@ -244,7 +246,9 @@ def _words_of_times(times: Iterable[TimeSection]) -> str:
 def _scenario(plan: ColumnRoles, sample: Sample) -> list[str]:
     found = plan.scenarios
     lines = ["scenario:"]
-    if found is None:
+    if (own := sample.own_files) is not None:
+        lines += entry(2, "names", own.scenarios(()), f"a file for each; its column '{own.column}' says so")
+    elif found is None:
         reason = "no column with 2 to 30 values looks like the scenario, so the whole table is one"
         lines += entry(2, "names", ["all"], reason)
     else:

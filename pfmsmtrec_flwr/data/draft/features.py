@@ -111,13 +111,17 @@ def _single(column: ColumnProfile) -> ColumnGuess | str:
     if column.words and isinstance(spec, FieldSection | NumericSection):
         spec = spec.model_copy(update={"missing": (*spec.missing, *column.words)})
         reason += f"; missing: {', '.join(column.words)} in place of a number"
-    if column.form.is_number:
+    if column.forms:
+        written = ", ".join(f"{form.example} in {file}" for file, form in column.forms.items())
+        reason += f"; numbers, written like {written}" + (": write them alike" if column.text else "")
+    elif column.form.is_number:
         reason += f"; written like {column.form.example}"
     if column.rounded and isinstance(spec, FieldSection):
         reason += f"; {column.rounded:,} ids were rounded when the file was written: write them as integers or text"
     found = [value for value in column.values if value in NUMBER_WORDS] if isinstance(spec, FieldSection) else []
     if found:
-        reason += f"; {', '.join(found)} is a value: if it means missing, add missing: [{', '.join(found)}]"
+        means = "are values: if they mean" if found[1:] else "is a value: if it means"
+        reason += f"; {' and '.join(found)} {means} missing, add missing: [{', '.join(found)}]"
     return ColumnGuess(column, spec, reason)
 
 

@@ -29,6 +29,7 @@ from pfmsmtrec_flwr.data.draft.names import (
     subject,
     words,
 )
+from pfmsmtrec_flwr.data.draft.own_files import OwnFiles
 from pfmsmtrec_flwr.data.draft.points_in_time import TimeGuess, time_of
 from pfmsmtrec_flwr.data.draft.profile import ColumnProfile, Sample, share_matching
 from pfmsmtrec_flwr.data.encode.times import day_text
@@ -86,8 +87,11 @@ def guess(sample: Sample) -> ColumnRoles:
         No column can be a label, or no column can be a field.
     """
     left_out = dict(sample.unreadable)
+    own = sample.own_files
     remaining: list[ColumnProfile] = []
     for column in sample.columns:
+        if own is not None and column.name == own.column:
+            continue
         if (reason := _useless(column, sample)) is not None:
             left_out[column.name] = reason
         else:
@@ -107,7 +111,7 @@ def guess(sample: Sample) -> ColumnRoles:
         del left_out[day.column.name]
     users = _users(remaining)
     candidates = _candidates(_without(remaining, [users]), sample)
-    scenarios = _scenarios(candidates, sample)
+    scenarios = None if own is not None else _scenarios(candidates, sample)
     others = tuple(column for column in candidates if scenarios is None or column is not scenarios.column)
     if scenarios is not None:
         remaining = _without(remaining, [scenarios.column])
@@ -125,16 +129,29 @@ def guess(sample: Sample) -> ColumnRoles:
         )
     split, split_reason = _split(day, users)
     return ColumnRoles(
-        tasks,
+        tuple(_of_scenarios(task, own) for task in tasks),
         scenarios,
         others,
         users,
         {} if day is None else {day.column.name: day.section},
         split,
         split_reason,
-        tuple(features),
+        tuple(_of_scenarios(feature, own) for feature in features),
         _in_order(left_out, sample),
     )
+
+
+def _of_scenarios(guessed: ColumnGuess, own: OwnFiles | None) -> ColumnGuess:
+    """Return the guess with the scenarios that have the column, if not all do."""
+    column = guessed.column
+    if own is None or not column.absent:
+        return guessed
+    spec = guessed.spec.model_copy(update={"scenarios": own.scenarios(column.absent)})
+    return ColumnGuess(column, spec, f"{guessed.reason}; not in {_listed(column.absent)}")
+
+
+def _listed(files: Sequence[str]) -> str:
+    return ", ".join(files[:3]) + (f" and {len(files) - 3} further files" if files[3:] else "")
 
 
 def _useless(column: ColumnProfile, sample: Sample) -> str | None:
@@ -145,6 +162,11 @@ def _useless(column: ColumnProfile, sample: Sample) -> str | None:
     word = personal(column.name)
     if word is not None and column.yes_and_no is None:
         return f"name contains '{word}': it may identify a person"
+    if column.absent and sample.own_files is None:
+        return (
+            f"not in {_listed(column.absent)}: every file of a table has the same columns, unless each scenario has "
+            'files of its own, files: ["{scenario}.csv"]'
+        )
     if column.text and share_matching(column.values, _PERSONAL_TEXT) > 0.5:
         return "its values look like addresses: they may identify persons"
     if column.distinct == 1 and not column.missing and (sample.whole or time_of(column) is None):
@@ -180,7 +202,8 @@ def _like_a_label(column: ColumnProfile) -> str | None:
         seen += f"; no value in {column.missing:,} of {column.rows:,} rows"
     if column.yes_and_no is None:
         return f"{seen}; a task says which of its values are positive, and which are negative"
-    return f"{seen}; a task with unlabelled: skip is trained on the others"
+    elsewhere = f", and not in {_listed(column.absent)}: name its scenarios" if column.absent else ""
+    return f"{seen}; a task with unlabelled: skip is trained on the others{elsewhere}"
 
 
 def _positive_share(column: ColumnProfile) -> float:

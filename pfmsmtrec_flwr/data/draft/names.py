@@ -54,7 +54,7 @@ def words(name: str) -> list[str]:
 
 
 def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
-    """Return the first word of a vocabulary that a name contains, in the singular or plural.
+    """Return the first word of a vocabulary that a name contains, in the singular, plural or past.
 
     >>> spoken("is_long_view", LABEL_WORDS)
     'long_view'
@@ -62,7 +62,8 @@ def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
     found = words(name)
     pairs = [f"{first}_{second}" for first, second in pairwise(found)]
     said = {*found, *pairs, *(word.removesuffix("s") for word in found)}
-    return next((word for word in vocabulary if word in said), None)
+    past = {word.removesuffix("ed") for word in found}
+    return next((word for each in (said, past) for word in vocabulary if word in each), None)
 
 
 def subject(name: str, vocabulary: Sequence[str]) -> str | None:

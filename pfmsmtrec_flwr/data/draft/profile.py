@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pfmsmtrec_flwr.data.draft.column_forms import guess_form, words_among
+from pfmsmtrec_flwr.data.draft.own_files import OwnFiles, find_own_files
 from pfmsmtrec_flwr.data.draft.row_numbers import is_row_number
 from pfmsmtrec_flwr.data.draft.table_files import found_files, found_form, table_name
 from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded, distinct_values, of_texts
@@ -38,6 +40,10 @@ _RUN = r"\{\d+\.\.\d+\}"  # a run of names in a schema
 _YES_NO = ({"0", "1"}, {"false", "true"}, {"n", "y"}, {"no", "yes"}, {"f", "t"})
 
 
+Files: TypeAlias = Sequence[tuple[str, Sequence[pa.Table]]]
+"""Name and sampled blocks of each file."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
     """One column of the sampled rows."""
@@ -58,6 +64,10 @@ class ColumnProfile:
     """Words in place of a number, which count as missing."""
     rounded: int = 0
     """Number of rows whose number was rounded when the file was written, if it is an id."""
+    absent: tuple[str, ...] = ()
+    """Names of the files without this column."""
+    forms: dict[str, ColumnForm] = field(default_factory=dict)
+    """Form of the numbers in each file, if not all files have the same."""
 
     @classmethod
     def of(cls, name: str, rows: int, counts: pd.Series[int]) -> ColumnProfile:
@@ -76,18 +86,43 @@ class ColumnProfile:
         return cls(name, rows, values, np.asarray(counts, dtype=np.int64), numbers, whole, words=tuple(words))
 
     @classmethod
-    def of_parts(cls, name: str, rows: int, parts: Sequence[pa.ChunkedArray], delimiter: str) -> ColumnProfile:
-        """Make a profile of the blocks of a column."""
-        blocks = [distinct_values(part) for part in parts]
-        texts = [distinct for distinct, _ in blocks if pa.types.is_string(distinct.type)]
-        trimmed = pc.utf8_trim_whitespace(pa.chunked_array(texts, type=pa.string())).unique().drop_null()
-        form = guess_form(trimmed.to_numpy(zero_copy_only=False), delimiter) if len(texts) == len(blocks) else PLAIN
-        counts = [_counts(distinct, index, form) for distinct, index in blocks]
+    def of_files(cls, name: str, files: Files, delimiter: str, *, apart: bool) -> ColumnProfile:
+        """Make a profile of a column.
+
+        Parameters
+        ----------
+        name
+            Name of the column, which some files may lack.
+        files
+            Name and sampled blocks of each file.
+        delimiter
+            Sign between the columns of the files.
+        apart
+            True if each file may have a form of its own in the schema.
+        """
+        there = {file: blocks for file, blocks in files if blocks and name in blocks[0].column_names}
+        parts = {file: [distinct_values(block.column(name)) for block in blocks] for file, blocks in there.items()}
+        form, forms = _forms(parts, delimiter)
+        if forms and apart:
+            form = next(iter(forms.values()))
+        counts = [
+            _counts(distinct, index, forms.get(file, form) if apart else form)
+            for file, blocks in parts.items()
+            for distinct, index in blocks
+        ]
+        rows = sum(block.num_rows for blocks in there.values() for block in blocks)
         found = cls.of(name, rows, pd.concat(counts).groupby(level=0, sort=False).sum())
         words = found.words
-        if form.is_number:
-            words = tuple(words_among(trimmed.to_pylist()))
-        return replace(found, form=form, words=words, rounded=sum(rounded_ids(*block) for block in blocks))
+        if form.is_number or (forms and apart):
+            words = tuple(words_among(text for blocks in parts.values() for text in _trimmed(blocks)))
+        return replace(
+            found,
+            form=form,
+            words=words,
+            rounded=sum(rounded_ids(*block) for blocks in parts.values() for block in blocks),
+            absent=tuple(file for file, blocks in files if blocks and file not in there),
+            forms=forms,
+        )
 
     def parts(self) -> tuple[ColumnProfile, int] | None:
         """Return the profile of the parts between `SEPARATOR`, and their largest number in a value.
@@ -181,6 +216,8 @@ class Sample:
     """Names of the columns that number the rows."""
     unreadable: tuple[tuple[str, str], ...]
     """Names of unusable columns, and the reasons."""
+    own_files: OwnFiles | None = None
+    """Scenarios of the files, if each has one of its own and the files differ in columns or forms."""
 
 
 def look_at(table: Path) -> Sample:
@@ -199,42 +236,87 @@ def look_at(table: Path) -> Sample:
     folder, pattern = found_files(table)
     sources = SourceFolder(folder, table.name).find(pattern)
     spec = found_form(sources[0], pattern)
-    names = column_names(sources[0], spec)
-    if all(re.fullmatch(_NUMBER, name) for name in names):
-        shown = spec.delimiter.join(names)[:60]
-        raise UserError(f"{sources[0]}, line 1: got '{shown}', expected the names of the columns: add a header line")
-    unreadable = _unreadable(sources[0], names)
-    columns = ColumnSelection(tuple(name for name in names if name not in unreadable))
-    if not columns.texts:
-        raise UserError(f"{sources[0]}: got no column of text or numbers, expected a label and features")
     step = -(-len(sources) // _FILES)
-    chosen = sources[::step]
-    files: list[list[pa.Table]] = []
-    whole = step == 1
-    for source in chosen:
-        taken, complete = _first_rows(source, spec, columns, ROWS // len(chosen))
-        files.append(taken)
-        whole = whole and complete
-    blocks = [block for taken in files for block in taken]
-    rows = sum(block.num_rows for block in blocks)
+    names, unreadable, files = _first_rows_of(sources[::step], spec)
+    rows = sum(block.num_rows for _, _, blocks in files for block in blocks)
     if not rows:
         raise UserError(f"{sources[0]}: got a header and no row, expected some thousand rows")
-    profiles = tuple(
-        ColumnProfile.of_parts(name, rows, [block.column(name) for block in blocks], spec.delimiter)
-        for name in columns.texts
-    )
-    forms = {each.name: each.form for each in profiles if each.form != PLAIN}
-    spec = spec.model_copy(update={"columns": forms})
+    sampled = [(file, blocks) for file, _, blocks in files]
+    own = find_own_files(sampled) if step == 1 else None
+    profiles = tuple(ColumnProfile.of_files(name, sampled, spec.delimiter, apart=own is not None) for name in names)
+    if not any(each.absent or each.forms for each in profiles):
+        own = None  # one pattern for all files, and a column of the scenario, do as well
+    if own is not None:
+        spec = spec.model_copy(update={"files": (own.pattern,), "columns_of": _columns_of(profiles, own)})
+    spec = spec.model_copy(update={"columns": {each.name: each.form for each in profiles if each.form != PLAIN}})
     row_numbers = frozenset(
         each.name
         for each in profiles
         if each.integers
         and not each.missing
-        and is_row_number(each.name, each.distinct, [[block.column(each.name) for block in taken] for taken in files])
+        and is_row_number(
+            each.name,
+            each.distinct,
+            [[block.column(each.name) for block in blocks] for file, blocks in sampled if file not in each.absent],
+        )
     )
+    whole = step == 1 and all(complete for _, complete, _ in files)
     return Sample(
-        folder, table_name(table), spec, rows, len(sources), whole, profiles, row_numbers, tuple(unreadable.items())
+        folder,
+        table_name(table),
+        spec,
+        rows,
+        len(sources),
+        whole,
+        profiles,
+        row_numbers,
+        tuple(unreadable.items()),
+        own,
     )
+
+
+def _first_rows_of(
+    sources: Sequence[SourceFile], table: TableSection
+) -> tuple[list[str], dict[str, str], list[tuple[str, bool, list[pa.Table]]]]:
+    """Return the names of the usable columns, the reasons why others are not, and the first rows of each file.
+
+    For each file these are its name, True if these are all its rows, and blocks of them.
+    """
+    known: dict[str, None] = {}
+    unreadable: dict[str, str] = {}
+    files = []
+    for source in sources:
+        names = column_names(source, table)
+        if all(re.fullmatch(_NUMBER, name) for name in names):
+            shown = table.delimiter.join(names)[:60]
+            raise UserError(f"{source}, line 1: got '{shown}', expected the names of the columns: add a header line")
+        if known and not known.keys() & set(names):
+            raise UserError(
+                f"{source}: got the columns {', '.join(names)[:60]}, none of which is in {sources[0]}: name the files "
+                "of one table"
+            )
+        unreadable |= _unreadable(source, names)
+        known |= dict.fromkeys(names)
+        files.append((source, names))
+    usable = [name for name in known if name not in unreadable]
+    if not usable:
+        raise UserError(f"{sources[0]}: got no column of text or numbers, expected a label and features")
+    found = []
+    for source, names in files:
+        columns = ColumnSelection(tuple(name for name in names if name not in unreadable))
+        blocks, complete = _first_rows(source, table, columns, ROWS // len(sources))
+        found.append((source.name, complete, blocks))
+    return usable, unreadable, found
+
+
+def _columns_of(profiles: Sequence[ColumnProfile], own: OwnFiles) -> dict[str, dict[str, ColumnForm]]:
+    """Return the forms of the columns of a scenario that are not those of the table."""
+    found: dict[str, dict[str, ColumnForm]] = {}
+    for each in profiles:
+        for file, form in each.forms.items():
+            if form != each.form:
+                found.setdefault(own.names[file], {})[each.name] = form
+    return dict(sorted(found.items()))
 
 
 def all_match(values: Texts, pattern: str) -> bool:
@@ -278,6 +360,36 @@ def _first_rows(
         blocks.append(rows)
         limit -= rows.num_rows
     return blocks, True
+
+
+Parts: TypeAlias = Mapping[str, Sequence[tuple[pa.Array, Integers]]]
+"""Distinct values of a column and their index, for each block of each file."""
+
+
+def _forms(parts: Parts, delimiter: str) -> tuple[ColumnForm, dict[str, ColumnForm]]:
+    """Return the form of a column, and that of each file where every file has numbers but not in one form."""
+    if not all(pa.types.is_string(distinct.type) for blocks in parts.values() for distinct, _ in blocks):
+        return PLAIN, {}
+    texts = {file: _trimmed(blocks) for file, blocks in parts.items()}
+    every = np.array(list(dict.fromkeys(text for own in texts.values() for text in own)), dtype=object)
+    form = guess_form(every, delimiter)
+    if form != PLAIN or len(texts) < 2 or all_match(every, _NUMBER):
+        return form, {}
+    forms = {file: guess_form(own, delimiter) for file, own in texts.items()}
+    numbers = all(forms[file] != PLAIN or all_match(_without_words(own), _NUMBER) for file, own in texts.items())
+    return PLAIN, forms if numbers and len({repr(each) for each in forms.values()}) > 1 else {}
+
+
+def _trimmed(blocks: Sequence[tuple[pa.Array, Integers]]) -> Texts:
+    """Return the distinct texts of blocks of texts without white space around them."""
+    texts = [distinct for distinct, _ in blocks if pa.types.is_string(distinct.type)]
+    trimmed = pc.utf8_trim_whitespace(pa.chunked_array(texts, type=pa.string())).unique().drop_null()
+    return trimmed.to_numpy(zero_copy_only=False)
+
+
+def _without_words(texts: Texts) -> Texts:
+    words = words_among(texts)
+    return np.array([text for text in texts if text and text not in words], dtype=object)
 
 
 def _counts(distinct: pa.Array, index: Integers, form: ColumnForm) -> pd.Series[int]:

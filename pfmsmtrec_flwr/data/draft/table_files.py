@@ -47,7 +47,7 @@ def found_files(table: Path) -> tuple[Path, str]:
         raise UserError(f"no table {table}: name a CSV or Parquet file, or a folder of such files")
     if _ending(table) not in _ENDINGS:
         raise UserError(f"{table}: got a file '{table.suffix}', expected .csv, .tsv, .txt or .parquet: convert it")
-    return table.parent, _escaped(unpacked_name(table.name))
+    return table.parent, escaped(unpacked_name(table.name))
 
 
 def table_name(table: Path) -> str:
@@ -69,6 +69,11 @@ def found_form(source: SourceFile, pattern: str) -> TableSection:
     return best
 
 
+def escaped(name: str) -> str:
+    """Return the pattern that a name alone matches; a brace could be read as a mark such as {scenario}."""
+    return glob.escape(name).replace("{", "[{]")
+
+
 def _in_folder(table: Path) -> tuple[str, list[Path]]:
     """Return the pattern of the folders with the tables, and the tables of the first one."""
     pattern, folder = "", table
@@ -77,7 +82,7 @@ def _in_folder(table: Path) -> tuple[str, list[Path]]:
         if not keys:
             break
         folder = keys[0]
-        pattern += f"{_escaped(folder.name.partition('=')[0])}=*/"
+        pattern += f"{escaped(folder.name.partition('=')[0])}=*/"
     return pattern, files
 
 
@@ -88,10 +93,6 @@ def _tables(folder: Path) -> list[Path]:
 
 def _ending(path: Path) -> str:
     return Path(unpacked_name(path.name)).suffix.lower()
-
-
-def _escaped(name: str) -> str:
-    return glob.escape(name).replace("{", "[{]")  # a brace could be read as a mark such as {scenario}
 
 
 def _encoding(source: SourceFile) -> str:

@@ -126,7 +126,8 @@ def _prepare_unit(
 ) -> list[ScenarioStore]:
     """Prepare scenarios that come from the same files, except those that are up to date."""
     with Workspace(data_root, schema.name, unit) as workspace:
-        reader = Reader(schema, source_parts(schema, folder, unit), workspace.path, progress=progress)
+        written = schema.written_by(unit[0])  # files of several scenarios are written in one way
+        reader = Reader(written, source_parts(schema, folder, unit), workspace.path, progress=progress)
         fingerprint = _fingerprint(schema, reader.parts)
         stores = {name: prepared_before(data_root, schema.name, name, fingerprint) for name in unit}
         done = [store for store in stores.values() if store is not None]
@@ -307,7 +308,11 @@ def _fingerprint(schema: DatasetSchema, parts: Sequence[SourcePart], more: Seque
         for part in parts
     ]
     version = [_VERSION, STORE_VERSION, pfmsmtrec_flwr.__version__]
-    return digest([version, schema.model_dump(mode="json"), files, *more])
+    document = schema.model_dump(mode="json")
+    for table in (document["table"], *document["joins"]):
+        if not table["columns_of"]:
+            del table["columns_of"]  # without it a data set has the digest that it had before the key existed
+    return digest([version, document, files, *more])
 
 
 def _rows_of(rows: DerivedRows, place: int) -> slice | npt.NDArray[np.int64]:

@@ -92,6 +92,7 @@ class DatasetSchema(Section):
         self._check_labels()
         self._check_spellings()
         self._check_marks()
+        self._check_forms()
         self._check_scenarios()
         self._check_negatives()
         return self
@@ -157,6 +158,18 @@ class DatasetSchema(Section):
             if not wanted and any(everywhere) and not (mark == SCENARIO_MARK and names):
                 raise ValueError(f"{mark} in the name of a file needs {why}")
 
+    def _check_forms(self) -> None:
+        for table in (self.table, *self.joins):
+            for scenario, columns in table.columns_of.items():
+                if scenario not in (self.scenario.names or ()):
+                    raise ValueError(
+                        f"table.columns_of: got '{scenario}', expected one of scenario.names, whose files hold one "
+                        "scenario each"
+                    )
+                for column, form in columns.items():
+                    if form.leading_zeros != table.form_of(column).leading_zeros:
+                        raise ValueError(f"table.columns_of: '{column}' keeps leading zeros in some scenarios only")
+
     def _check_scenarios(self) -> None:
         sections = {"tasks": self.tasks, "fields": self.fields, "numeric": self.numeric}
         named: list[tuple[str, Iterable[str]]] = [
@@ -211,6 +224,11 @@ class DatasetSchema(Section):
     def _zeros(self, field: str) -> list[str]:
         kept = any(self.form_of(column).leading_zeros == "keep" for column in self.fields[field].columns(field))
         return ["leading zeros kept"] if kept else []
+
+    def written_by(self, scenario: str) -> DatasetSchema:
+        """Return the schema with the forms in which the files of a scenario are written."""
+        joins = tuple(join.written_by(scenario) for join in self.joins)
+        return self.model_copy(update={"table": self.table.written_by(scenario), "joins": joins})
 
     def units(self, chosen: Iterable[str]) -> list[tuple[str, ...]]:
         """Group the chosen scenarios by the files that they come from."""

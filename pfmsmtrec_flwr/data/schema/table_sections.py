@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
-from pfmsmtrec_flwr.data.schema.values import ColumnName, expand_columns, expand_run
+from pfmsmtrec_flwr.data.schema.values import ColumnName, FolderName, expand_columns, expand_run
 from pfmsmtrec_flwr.validation import Section
 
 SCENARIO_MARK = "{scenario}"
@@ -34,6 +34,8 @@ class TableSection(Section):
     """Names of the columns of CSV files without a header line. ``user_{2..33}`` stands for a run of names."""
     columns: dict[ColumnName, ColumnForm] = Field(default_factory=dict)
     """How the values of single columns are written. ``price_{1..3}`` stands for a run of columns."""
+    columns_of: dict[FolderName, dict[ColumnName, ColumnForm]] = Field(default_factory=dict)
+    """Columns that a scenario with files of its own writes in another way, by the scenario's name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -46,7 +48,11 @@ class TableSection(Section):
                 "missing is for single columns, such as columns: {user_id: {missing: [unknown]}}, or in a field or "
                 "numeric column; where a number is expected NA, NULL, None and \\N are missing anyway"
             )
-        return known | {"columns": expand_columns(known["columns"])} if "columns" in known else known
+        if "columns" in known:
+            known["columns"] = expand_columns(known["columns"])
+        if isinstance(known.get("columns_of"), dict):
+            known["columns_of"] = {name: expand_columns(columns) for name, columns in known["columns_of"].items()}
+        return known
 
     @field_validator("encoding")
     @classmethod
@@ -68,6 +74,11 @@ class TableSection(Section):
     def form_of(self, column: str) -> ColumnForm:
         """Return how the values of a column are written."""
         return self.columns.get(column, PLAIN)
+
+    def written_by(self, scenario: str) -> Self:
+        """Return the table with the forms in which a scenario writes its columns."""
+        own = self.columns_of.get(scenario)
+        return self if own is None else self.model_copy(update={"columns": self.columns | own})
 
 
 class JoinSection(TableSection):

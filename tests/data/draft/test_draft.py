@@ -25,6 +25,7 @@ from pfmsmtrec_flwr.data.draft.names import (
     subject,
 )
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
+from pfmsmtrec_flwr.data.prepare.scenario_encoder import ScenarioEncoder
 from pfmsmtrec_flwr.data.schema.document import load_schema
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import load_yaml
@@ -323,6 +324,7 @@ def test_names_that_are_no_users(name: str) -> None:
 
 def test_what_names_say() -> None:
     assert spoken("is_long_view", LABEL_WORDS) == "long_view"
+    assert spoken("was_carted", LABEL_WORDS) == "cart"
     assert spoken("likelihood", LABEL_WORDS) is None
     assert subject("country_code", SCENARIO_WORDS) == "country"
     assert personal("item_name") is None
@@ -640,6 +642,7 @@ def test_a_word_is_missing_in_its_own_column_only(tmp_path: Path) -> None:
         (["12,5 %", "3 %", "0,25 %"], {"decimal": ",", "signs": ["%"]}, [12.5, 3.0, 0.25]),
         (["1 234,5 €", "12,25 €", "n.a."], {"decimal": ",", "thousands": " ", "signs": ["€"]}, [1234.5, 12.25, None]),
         (["1'234.5", "7.25", "1"], {"thousands": "'"}, [1234.5, 7.25, 1.0]),
+        (["12,5 %", "", "0,25 %"], {"decimal": ",", "signs": ["%"]}, [12.5, None, 0.25]),
     ],
 )
 def test_numbers_as_people_write_them(
@@ -712,6 +715,58 @@ def test_a_folder_is_one_table_and_every_file_is_looked_at(tmp_path: Path, monke
     shop().to_parquet(logs / "more.parquet")
     with pytest.raises(UserError, match=r"holds several kinds of tables \(\.csv, \.parquet .*name one file"):
         draft(logs)
+
+
+def markets(folder: Path, **of_nl: Any) -> pd.DataFrame:
+    """Write a file for each country: one writes prices in another way, another lacks two columns."""
+    folder.mkdir()
+    frame = shop(note=np.array(["", "a", "b"])[some(of=3)])
+    euros = frame.price.map(lambda price: f"{price:,.2f} €".translate(str.maketrans(",.", ".,")))
+    prices = {"NL": euros, "DE": frame.price.map("{:.2f}".format), "NO": frame.price.map("kr {:,.2f}".format)}
+    for country, price in prices.items():
+        own = frame.assign(price=price.where(frame.hour > 0, ""))[frame.country == country]
+        own = own.drop(columns=["bought", "note"]) if country == "NO" else own
+        own.assign(**of_nl if country == "NL" else {}).to_csv(folder / f"shop-{country.lower()}.csv", index=False)
+    return frame
+
+
+def test_scenarios_with_files_of_their_own_may_differ_in_columns_and_numbers(tmp_path: Path) -> None:
+    frame = markets(tmp_path / "shop")
+    found = draft(tmp_path / "shop")
+    assert document(found)["table"] == {
+        "files": ["shop-{scenario}.csv"],
+        "columns_of": {
+            "NL": {"price": {"decimal": ",", "thousands": ".", "signs": ["€"]}},
+            "NO": {"price": {"thousands": ",", "signs": ["kr"]}},
+        },
+    }
+    assert document(found)["scenario"] == {"names": ["DE", "NL", "NO"]}
+    assert document(found)["tasks"] == {"clicked": "clicked", "bought": {"column": "bought", "scenarios": ["DE", "NL"]}}
+    assert document(found)["fields"]["note"]["scenarios"] == ["DE", "NL"] and "country" not in document(found)["fields"]
+    written = "written like 1234.5 in shop-de.csv, 1.234,5 € in shop-nl.csv, 1,234.5 kr in shop-no.csv"
+    assert written in found.text.replace("\n  # ", " ")
+    for store in prepare(found.schema, tmp_path / "shop", tmp_path / "data"):
+        own = frame[frame.country == store.scenario]
+        assert store.tasks == ("clicked", "bought")[: 1 if store.scenario == "NO" else 2]
+        test = own[own.day == "2024-01-08"]
+        assert store.positives("test") == tuple(test[list(store.tasks)].sum())
+        prices = np.log1p(own.price.where(own.hour > 0)[own.day < "2024-01-07"]).dropna()
+        scored = ScenarioEncoder.load(store.folder)
+        assert scored.schema == found.schema
+        np.testing.assert_allclose(scored.standardiser.mean, prices.mean(), rtol=1e-12)
+        np.testing.assert_allclose(scored.standardiser.deviation, prices.std(ddof=0), rtol=1e-12)
+
+
+def test_a_column_that_some_files_lack_is_left_out_where_files_are_no_scenarios(tmp_path: Path) -> None:
+    markets(tmp_path / "shop", country=np.array(["NL", "DE"])[some(of=2)][: (shop().country == "NL").sum()])
+    found = draft(tmp_path / "shop")
+    assert document(found)["table"] == {"files": ["*.csv"]} and list(document(found)["tasks"]) == ["clicked"]
+    assert left_out(found)["bought"].startswith("not in shop-no.csv: every file of a table has the same columns")
+    assert "note" in left_out(found) and document(found)["fields"]["price"]["embedding"] == "local"
+    assert "written like 1234.5 in shop-de.csv, 1.234,5 €" in found.text.replace("\n  # ", " ")
+    (tmp_path / "shop" / "shop-no.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"shop-no\.csv: got the columns a, b, none of which is in .*shop-de\.csv"):
+        draft(tmp_path / "shop")
 
 
 def test_a_packed_file_and_one_with_signs_of_a_pattern(tmp_path: Path) -> None:

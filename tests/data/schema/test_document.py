@@ -459,6 +459,27 @@ def test_leading_zeros_that_are_kept() -> None:
     assert schema(document).schema_hash == plain
 
 
+def test_columns_that_a_scenario_writes_in_another_way() -> None:
+    document = changed("scenario", {"names": ["NL", "DE"]})
+    document["table"] = {"files": ["{scenario}.csv"], "columns": {"a": {"signs": ["$"]}}}
+    plain = schema(document).schema_hash
+    document["table"]["columns_of"] = {"NL": {"price_{1..2}": {"decimal": ","}, "a": {"signs": ["€"]}}}
+    found = schema(document)
+    assert found.schema_hash == plain and found.written_by("DE") == found
+    written = found.written_by("NL").table.columns
+    assert {name: (form.decimal, form.signs) for name, form in written.items()} == {
+        "a": (".", ("€",)),
+        "price_1": (",", ()),
+        "price_2": (",", ()),
+    }
+    document["table"]["columns_of"] = {"NL": {"a": {"leading_zeros": "keep"}}}
+    with pytest.raises(UserError, match=r"table\.columns_of: 'a' keeps leading zeros in some scenarios only"):
+        schema(document)
+    document["table"]["columns_of"] = {"FR": {"a": {"decimal": ","}}}
+    with pytest.raises(UserError, match=r"table\.columns_of: got 'FR', expected one of scenario\.names, whose files"):
+        schema(document)
+
+
 def test_both_keys_of_a_join_keep_their_zeros() -> None:
     join = {"files": ["items.csv"], "key": "item"}
     document = changed("joins", [join])
