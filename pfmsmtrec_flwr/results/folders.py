@@ -6,7 +6,6 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 from pfmsmtrec_flwr.errors import UserError
@@ -49,13 +48,13 @@ def unused(folder: Path) -> Path:
     UserError
         It cannot be made.
     """
-    for number in count(1):
-        path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+    path, number = folder, 1
+    while True:
         try:
             path.mkdir(parents=True)
+            return path
         except FileExistsError:
-            continue
+            number += 1
+            path = folder.with_name(f"{folder.name}-{number}")
         except OSError as error:
             raise UserError(f"cannot write to {path}: {error.strerror}") from None
-        return path
-    raise AssertionError

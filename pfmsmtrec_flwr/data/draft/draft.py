@@ -295,11 +295,8 @@ def _feature(guessed: ColumnGuess, taken: set[str]) -> list[str]:
 
 def _field_name(column: str) -> str:
     """Return a valid key for a column, its own name if possible."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_") or "column" if not _is_key(column) else column
-
-
-def _is_key(column: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9_-]+", column) is not None
+    key = re.sub(r"[^A-Za-z0-9_-]+", "_", column)
+    return column if key == column else key.strip("_") or "column"
 
 
 def _atoms(value: Any) -> list[str]:

@@ -19,7 +19,7 @@ from pfmsmtrec_flwr.data.draft.column_forms import guess_form, words_among
 from pfmsmtrec_flwr.data.draft.own_files import OwnFiles, find_own_files
 from pfmsmtrec_flwr.data.draft.row_numbers import is_row_number
 from pfmsmtrec_flwr.data.draft.table_files import found_files, found_form, table_name
-from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded, distinct_values, of_texts
+from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, coded, distinct_values, matching, of_texts
 from pfmsmtrec_flwr.data.encode.written_numbers import plain_numbers, rounded_ids
 from pfmsmtrec_flwr.data.read.blocks import ColumnSelection, ignore
 from pfmsmtrec_flwr.data.read.sources import SourceFile, SourceFolder
@@ -321,13 +321,12 @@ def _columns_of(profiles: Sequence[ColumnProfile], own: OwnFiles) -> dict[str, d
 
 def all_match(values: Texts, pattern: str) -> bool:
     """Return whether all texts match a regular expression (RE2)."""
-    return bool(pc.all(pc.match_substring_regex(pa.array(values, type=pa.string()), pattern)).as_py())
+    return bool(matching(values, pattern).all())
 
 
 def share_matching(values: Texts, pattern: str) -> float:
     """Return the share of texts that match a regular expression (RE2)."""
-    matching = pc.match_substring_regex(pa.array(values, type=pa.string()), pattern)
-    return float(pc.mean(matching.cast(pa.int8())).as_py() or 0.0)
+    return float(matching(values, pattern).mean())
 
 
 def _unreadable(source: SourceFile, names: Sequence[str]) -> dict[str, str]:

@@ -156,10 +156,15 @@ def is_one_of(values: Texts, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
+def matching(values: Texts, pattern: str) -> npt.NDArray[np.bool_]:
+    """Return which texts match a regular expression (RE2)."""
+    found = pc.match_substring_regex(pa.array(values, type=pa.string()), pattern)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
 def are_clock_times(values: Texts) -> npt.NDArray[np.bool_]:
     """Return which texts are times of day such as 2359, which the transform `hour` takes."""
-    found = pc.match_substring_regex(pa.array(values, type=pa.string()), r"^\d{1,4}$")
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+    return matching(values, r"^\d{1,4}$")
 
 
 def transformed(column: CodedColumn, transform: str, form: ColumnForm = PLAIN) -> CodedColumn:

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts
+from pfmsmtrec_flwr.data.encode.encoders import Integers, Texts, matching
 from pfmsmtrec_flwr.data.schema.time_section import EPOCH_FORMS, FORMS, TimeForm, TimeSection
 
 Points: TypeAlias = npt.NDArray[np.datetime64]
@@ -103,7 +103,7 @@ def points_of(texts: Texts, section: TimeSection) -> Points:
 def days_of(texts: Texts, section: TimeSection) -> Integers:
     """Return the days of canonical texts, which may be compared: days since 1970, or the count of the form `number`."""
     if section.form == "number":
-        counts = _matching(texts, _COUNT)
+        counts = matching(texts, _COUNT)
         return np.where(counts, np.where(counts, texts, "0").astype(np.int64), NO_DAY)
     points = points_of(texts, section)
     days = points.astype("datetime64[D]").astype(np.int64)
@@ -144,7 +144,7 @@ def fitting_forms(texts: Texts) -> dict[TimeForm, npt.NDArray[np.bool_]]:
     for form in FORMS:
         fit = ~np.isnat(points_of(texts, TimeSection(form=form)))
         if form == "YYMMDDHH":  # a number that is too short is none, nor is a date such as 31122023
-            fit &= _matching(texts, r"^\d{8}$") & ~_matching(texts, _ENDS_IN_YEAR).all()
+            fit &= matching(texts, r"^\d{8}$") & ~matching(texts, _ENDS_IN_YEAR).all()
         if fit.any():
             fits[form] = fit
     return fits
@@ -174,8 +174,3 @@ def _rewritten(texts: Texts, writing: _Writing) -> Texts:
         iso = pc.replace_substring(iso, sign, plain)
     known = pc.if_else(fits, iso, pa.scalar(None, pa.string()))
     return np.asarray(known.to_numpy(zero_copy_only=False), dtype=object)
-
-
-def _matching(texts: Texts, pattern: str) -> npt.NDArray[np.bool_]:
-    found = pc.match_substring_regex(pa.array(texts, type=pa.string()), pattern)
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)

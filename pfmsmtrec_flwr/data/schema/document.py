@@ -89,6 +89,7 @@ class DatasetSchema(Section):
                 f"'{min(both)}' is both in fields and in numeric: give one of them another name and column"
             )
         self._check_times()
+        self._check_several()
         self._check_labels()
         self._check_spellings()
         self._check_marks()
@@ -113,6 +114,12 @@ class DatasetSchema(Section):
             if time is not None and spec.transform in TIME_PARTS and (spec.several or lacks(time.form, spec.transform)):
                 why = "a field of several values" if spec.several else f"the form {time.form}"
                 raise ValueError(f"fields.{name}: transform {spec.transform} does not go with {why}")
+
+    def _check_several(self) -> None:
+        for name, spec in self.fields.items():
+            several = spec.several is not None and spec.several.columns is None
+            if several and self.form_of(spec.columns(name)[0]).is_number:
+                raise ValueError(f"fields.{name}: decimal, thousands and signs are for one number, not for several")
 
     def _check_labels(self) -> None:
         labels = {task.column for task in self.tasks.values()}

@@ -437,6 +437,14 @@ def test_one_value_in_two_spellings_is_refused(path: str, value: Any, where: str
         schema(changed(path, value))
 
 
+def test_several_numbers_have_no_form_of_their_own() -> None:
+    document = changed("table.columns", {"kind": {"decimal": ","}})
+    assert schema(document).form_of("kind").is_number
+    document["fields"]["kind"]["several"] = {"separator": "|", "most": 2}
+    with pytest.raises(UserError, match="fields.kind: decimal, thousands and signs are for one number"):
+        schema(document)
+
+
 def test_a_missing_number_beside_a_threshold_is_no_second_spelling() -> None:
     assert schema(changed("tasks.ctr", SKIPPED | {"at_least": 4, "missing": ["1.0"]})).tasks[
         "ctr"
