@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import glob
-from contextlib import suppress
 from pathlib import Path
 
 from pfmsmtrec_flwr.data.read.csv_tables import csv_names
@@ -56,16 +55,27 @@ def table_name(table: Path) -> str:
 
 
 def found_form(source: SourceFile, pattern: str) -> TableSection:
-    """Return the form of a file: its encoding, and the delimiter that splits its header into the most names."""
+    """Return the form of a file: its encoding, and the delimiter that splits its header into the most names.
+
+    Raises
+    ------
+    UserError
+        No delimiter splits the header into names that differ.
+    """
     if source.ending in PARQUET_ENDINGS:
         return TableSection(files=(pattern,))
     encoding = _encoding(source)
-    best, most = TableSection(files=(pattern,), encoding=encoding), 0
-    for delimiter in _DELIMITERS:
-        form = TableSection(files=(pattern,), encoding=encoding, delimiter=delimiter)
-        with suppress(UserError):  # a line sep= may name another delimiter
+    plain = TableSection(files=(pattern,), encoding=encoding)  # a line sep= may name the delimiter
+    best, most = plain, 1
+    refused: UserError | None = None
+    for form in (*(TableSection(files=(pattern,), encoding=encoding, delimiter=each) for each in _DELIMITERS), plain):
+        try:
             if (count := len(csv_names(source, form))) > most:
                 best, most = form, count
+        except UserError as error:
+            refused = refused or error
+    if refused is not None and most == 1:
+        raise refused
     return best
 
 

@@ -441,7 +441,7 @@ def test_several_numbers_have_no_form_of_their_own() -> None:
     document = changed("table.columns", {"kind": {"decimal": ","}})
     assert schema(document).form_of("kind").is_number
     document["fields"]["kind"]["several"] = {"separator": "|", "most": 2}
-    with pytest.raises(UserError, match="fields.kind: decimal, thousands and signs are for one number"):
+    with pytest.raises(UserError, match=r"fields\.kind: decimal, thousands and signs are for one number"):
         schema(document)
 
 
