@@ -6,7 +6,7 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
-from click import ClickException
+from click import ClickException, UsageError
 from rich.console import Console
 from rich.text import Text
 
@@ -63,7 +63,8 @@ def main() -> None:
     except UserError as error:
         _fail(str(error), 1)
     except ClickException as error:
-        _fail(f"{error.format_message()} (see pfmsmtrec --help)", error.exit_code)
+        command = error.ctx.command_path if isinstance(error, UsageError) and error.ctx else app.info.name
+        _fail(f"{error.format_message()} (see {command} --help)", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     if status == _INTERRUPTED:  # some versions of typer return the status, others raise

@@ -121,7 +121,7 @@ def test_two_runs_do_not_write_to_one_folder(
         ),
         (["--method", "apfl", "--start-from", "x"], 1, r"error: method 'apfl' does not take --start-from: .*"),
         (["--seed", "-1"], 2, r"error: Invalid value for '--seed'.*"),
-        (["--bogus"], 2, r"error: No such option.*--bogus.*"),
+        (["--bogus"], 2, r"error: No such option.*--bogus.* \(see pfmsmtrec run --help\)"),
         (["--output", "/proc/none"], 1, r"error: cannot write to /proc/none: .*"),
     ],
 )
