@@ -158,13 +158,7 @@ class MetricsLog:
 
 
 class GrowingLog:
-    """Log of a run that may be going on. Rounds that an earlier run left there do not count.
-
-    Parameters
-    ----------
-    folder
-        Output folder of the method. The log is that of an earlier run until it changes.
-    """
+    """Log in a method's output folder while it grows; what an earlier run left there does not count."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

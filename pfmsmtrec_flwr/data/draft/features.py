@@ -135,12 +135,12 @@ def _of_values(column: ColumnProfile) -> ColumnGuess | str:
     if user is not None and (column.text or column.integers):
         return ColumnGuess(column, _private(), f"{seen}; name contains '{user}'")
     item = subject(column.name, ITEM_WORDS)
-    if item is None and column.unique and (column.text or column.integers):
+    if item is None and column.distinct == column.rows > 1 and (column.text or column.integers):
         return "a different value in every row"
     if item is not None and _is_id(column):
         buckets = 1 << (2 * column.distinct - 1).bit_length()
         spec = FieldSection(hash=HashSection(buckets=buckets), embedding="federated")
-        return ColumnGuess(column, spec, f"{seen}, such as {_shown(column)}; name contains '{item}'")
+        return ColumnGuess(column, spec, f"{seen}, such as {column.values[0][:30]}; name contains '{item}'")
     if column.text:
         if column.distinct <= FEW_VALUES and max(map(len, column.values)) <= LONGEST_VALUE:
             return ColumnGuess(column, _coarse(column), seen)
@@ -179,10 +179,6 @@ def _coarse(column: ColumnProfile) -> FieldSection:
 
 def _private() -> FieldSection:
     return FieldSection(vocabulary=VocabularySection(min_count=2), embedding="local")
-
-
-def _shown(column: ColumnProfile) -> str:
-    return str(column.values[0])[:30]
 
 
 def _figure(number: float) -> str:

@@ -208,7 +208,7 @@ def _like_a_label(column: ColumnProfile) -> str | None:
 
 def _positive_share(column: ColumnProfile) -> float:
     assert column.yes_and_no is not None
-    return column.share(column.yes_and_no[0])
+    return float(column.counts[column.values == column.yes_and_no[0]].sum()) / column.rows
 
 
 def _task(column: ColumnProfile, why: str) -> ColumnGuess:
@@ -271,17 +271,13 @@ def _scenarios(candidates: Sequence[ColumnProfile], sample: Sample) -> ScenarioG
         return None
     taken: set[str] = set()
     names: dict[Scalar, str] = {}
-    for value in _sorted(_frequent(column, sample), column):
+    for value in sorted(_frequent(column, sample), key=float if column.integers else str):
         names[scalar(value)] = unique(folder_name(value, column.name), taken)
     rare = tuple(value for value in column.values if scalar(value) not in names)
     why = (
         f"name contains '{word}'" if word else "no name suggests the scenario, and this is a text column of few values"
     )
     return ScenarioGuess(column, names, rare, f"{described(column)}; {why}")
-
-
-def _sorted(values: Sequence[str], column: ColumnProfile) -> list[str]:
-    return sorted(values, key=float) if column.integers else sorted(values)
 
 
 def folder_name(value: str, column: str) -> str:

@@ -155,21 +155,12 @@ class ColumnProfile:
         return self.numbers is None
 
     @property
-    def unique(self) -> bool:
-        """True if no two rows have the same value."""
-        return self.distinct == self.rows > 1
-
-    @property
     def yes_and_no(self) -> tuple[str, str] | None:
         """Values that mean yes and no, if the column has only these two."""
         if self.distinct != 2 or {value.lower() for value in self.values} not in _YES_NO:
             return None
         no, yes = sorted(self.values, key=str.lower)
         return yes, no
-
-    def share(self, value: str) -> float:
-        """Return the share of rows with a value."""
-        return float(self.counts[self.values == value].sum()) / self.rows
 
     def span(self) -> tuple[float, float]:
         """Return the lowest and the highest number."""
