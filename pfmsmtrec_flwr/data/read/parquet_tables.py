@@ -85,6 +85,8 @@ def _as_wanted(source: SourceFile, column: pa.Array, name: str, columns: ColumnS
     try:
         column = _plainly_stored(column)
         if name not in columns.texts and not _is_text(column.type):
+            if pa.types.is_float32(column.type):
+                column = column.cast(pa.string())  # 0.7 is 0.7 as in a CSV file, not 0.699999988
             return column.cast(NUMBER, safe=not pa.types.is_integer(column.type))  # integers beyond 2^53 are rounded
         if name in columns.lists and pa.types.is_nested(column.type):
             return _joined_lists(column)

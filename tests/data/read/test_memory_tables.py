@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -31,6 +32,15 @@ def test_columns_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     chunks = [Chunk.of(source, TABLE, block) for block in blocks]
     assert chunks[0].coded("a").index.tolist() == [0, -1]
     assert chunks[0].numbers("b").tolist() == [1, 2]
+
+
+def test_numbers_of_32_bits_are_those_that_they_are_written_as() -> None:
+    numbers = pa.array([0.7, -4.3, 1e-30, 16777216, np.nan, np.inf, None], pa.float32())
+    source = MemoryTable("the rows", Path("the rows"), rows=pa.table({"b": numbers}))
+    for columns in (ColumnSelection((), ("b",)), ColumnSelection(("b",))):
+        (block,) = read_blocks(source, TABLE, columns, ignore)
+        found = Chunk.of(source, TABLE, block).numbers("b")
+        np.testing.assert_array_equal(found, [0.7, -4.3, 1e-30, 16777216, np.nan, np.inf, np.nan])
 
 
 def test_missing_columns_and_wrong_types_are_named() -> None:
