@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,16 +36,18 @@ def show_command(
 
     folder = absolute(folder)
     summary = read_summary(folder)
-    tables = _run_tables(folder, wide, metric) if summary is None else _tables_of(summary, folder, wide, metric)
+    console = Console()
+    width = None if markdown else _width(console)
+    tables = _run_tables(folder, wide, metric, width) if summary is None else _tables_of(summary, folder, wide, metric)
     if markdown:
         print("\n".join(as_markdown(table) for table in tables), end="")
     else:
-        print_tables(tables, Console())
+        print_tables(tables, console)
 
 
 def print_run_table(folder: Path, console: Console) -> None:
     """Print the table of the test figures in a run's output folder."""
-    print_tables(_run_tables(folder, False, None), console)
+    print_tables(_run_tables(folder, False, None, _width(console)), console)
 
 
 def print_tables(tables: Iterable[FigureTable], console: Console) -> None:
@@ -55,9 +58,16 @@ def print_tables(tables: Iterable[FigureTable], console: Console) -> None:
         show_table(table, console)
 
 
-def _run_tables(folder: Path, wide: bool, metric: ShownMetric | None) -> Iterator[FigureTable]:
+def _width(console: Console) -> int | None:
+    """Return the columns of a terminal; None for a file or a pipe, which is as wide as need be."""
+    return console.width if console.is_terminal else None
+
+
+def _run_tables(folder: Path, wide: bool, metric: ShownMetric | None, width: int | None) -> Iterator[FigureTable]:
+    from pfmsmtrec_flwr.results.compact import compact_run_tables
     from pfmsmtrec_flwr.results.frame import Figures
     from pfmsmtrec_flwr.results.overviews import measure_tables, run_table, scenario_table
+    from pfmsmtrec_flwr.results.rendering import as_text
     from pfmsmtrec_flwr.results.writer import read_run
 
     runs = read_run(folder)
@@ -68,7 +78,9 @@ def _run_tables(folder: Path, wide: bool, metric: ShownMetric | None) -> Iterato
         title = f"{runs[0].method} on {runs[0].dataset}, test data"
         yield scenario_table(figures, figures.lines, figures.measured, title)
     else:
-        yield run_table(runs)
+        table = run_table(runs)
+        fits = width is None or all(len(line) <= width for line in as_text(replace(table, notes=())).splitlines())
+        yield from [table] if fits else compact_run_tables(runs)
 
 
 def _tables_of(summary: Summary, folder: Path, wide: bool, metric: ShownMetric | None) -> Iterator[FigureTable]:

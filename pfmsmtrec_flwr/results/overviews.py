@@ -20,7 +20,7 @@ from pfmsmtrec_flwr.results.intervals import (
     p_cell,
 )
 from pfmsmtrec_flwr.results.means import spread
-from pfmsmtrec_flwr.results.schema import MacroResult, RunResults, TaskResult, notes_of
+from pfmsmtrec_flwr.results.schema import DrawnDifference, MacroResult, RunResults, TaskResult, notes_of
 from pfmsmtrec_flwr.results.summary import Against, Described, Joined, LineSummary, Summary, TaskSummary
 from pfmsmtrec_flwr.results.tables import (
     MISSING,
@@ -96,12 +96,16 @@ def _drawn_notes(own: RunResults) -> list[str]:
         return []
     found: dict[str, list[str]] = {}
     for each in own.differences:
-        text = f"{each.task} {each.difference:+.4f} [{each.interval.low:+.4f}, {each.interval.high:+.4f}]"
-        found.setdefault(each.reference, []).append(text)
+        found.setdefault(each.reference, []).append(f"{each.task} {drawn_text(each)}")
     return [
         f"95 % interval: of the AUC of {own.method}, over {own.draws} draws of test users (rows where there are none)",
         *(f"AUC of {name} less that of {own.method}, same draws: {', '.join(all_)}" for name, all_ in found.items()),
     ]
+
+
+def drawn_text(each: DrawnDifference) -> str:
+    """Return a difference of a reference method with its interval."""
+    return f"{each.difference:+.4f} [{each.interval.low:+.4f}, {each.interval.high:+.4f}]"
 
 
 def _with_intervals(table: FigureTable, own: RunResults) -> FigureTable:

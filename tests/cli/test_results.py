@@ -58,3 +58,18 @@ def test_show_prints_the_tables_of_a_comparison_again(
     assert "worst scenario" in capsys.readouterr().out
     assert pfmsmtrec("show", tmp_path, "--metric", "logloss", "--markdown") == 0
     assert "| federated | fedbn |" in capsys.readouterr().out
+
+
+def test_a_run_is_shown_in_the_columns_that_the_terminal_has(
+    pfmsmtrec: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_results(small_results("fedavg", 0.625), tmp_path / "out")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert pfmsmtrec("show", tmp_path / "out") == 0
+    assert "log loss" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "30")
+    assert pfmsmtrec("show", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "test AUC" in printed
+    assert "log loss" not in printed
