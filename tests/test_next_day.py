@@ -22,8 +22,6 @@ from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_inline
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.server.parameters import Parameters
-from pfmsmtrec_flwr.federation.server.starting_models import put_into
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods import METHODS, FederatedMethod
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
@@ -197,15 +195,6 @@ def test_a_new_scenario_starts_from_the_consensus_and_one_that_is_gone_is_said(
     assert all(torch.equal(starts["US"][name], starts["NL"][name]) for name in shared)
     assert all(torch.equal(starts["US"][name], drawn[name]) for name in local if slots[name].part != Part.OUTPUT_BIAS)
     assert not torch.equal(starts["NL"]["gates.of_task.ctr.weight"], drawn["gates.of_task.ctr.weight"])
-
-
-def test_the_consensus_of_several_is_weighted_by_their_rows() -> None:
-    common, own = torch.zeros(1), {name: {"s": torch.zeros(1)} for name in ("A", "B", "C")}
-    parameters = Parameters({"c": common}, own)
-    sent = {name: {"c": torch.tensor([value]), "s": torch.tensor([value])} for name, value in (("A", 1.0), ("B", 5.0))}
-    put_into(parameters, sent, {"A": 300, "B": 100, "C": 999})
-    assert parameters.common["c"].item() == 2.0
-    assert {name: tensors["s"].item() for name, tensors in parameters.personal.items()} == {"A": 1, "B": 5, "C": 2}
 
 
 @pytest.mark.parametrize(

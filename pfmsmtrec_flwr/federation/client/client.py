@@ -127,7 +127,7 @@ class ScenarioClient:
     @cached_property
     def start(self) -> Tensors:
         """State of the scenario's model of an earlier run, on the values of its store; empty if it starts anew."""
-        return starting_state(self, self.make_model())
+        return starting_state(self)
 
     def restore(self, model: ScenarioModel, memory: ClientMemory, scope: str) -> None:
         """Restore a second model from a scope of the memory.

@@ -17,15 +17,8 @@ STARTS = "starts"
 """Figure of a reply to the order to start: 1 if the scenario has an earlier model, 0 if it is new."""
 
 
-def starting_state(client: ScenarioClient, fresh: ScenarioModel) -> Tensors:
+def starting_state(client: ScenarioClient) -> Tensors:
     """Return the state with which a scenario starts, on the values of its store; empty if it has no earlier model.
-
-    Parameters
-    ----------
-    client
-        Client of the scenario.
-    fresh
-        Model of the scenario's store, whose parameters are drawn here.
 
     Raises
     ------
@@ -35,8 +28,10 @@ def starting_state(client: ScenarioClient, fresh: ScenarioModel) -> Tensors:
     folder = client.state.start
     if folder is None or not has_model(folder):
         return {}
+    earlier = EarlierModel.open(folder, client.store, client.config.model)
+    fresh = client.make_model().cpu()
     draw_parameters(fresh, client.config.seed)
-    return EarlierModel.open(folder, client.store, client.config.model).starting_state(fresh.cpu())
+    return earlier.starting_state(fresh)
 
 
 def restore_statistics(client: ScenarioClient, model: ScenarioModel) -> None:
