@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.results.means import mean
@@ -158,6 +158,12 @@ class RunResults(Section):
     traffic: Traffic = Traffic()
     seconds: Seconds = Seconds()
     versions: dict[str, str]
+
+    @model_serializer(mode="wrap")
+    def _without_no_start(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `start_from` out where the scenarios started anew."""
+        document: dict[str, Any] = made(self)
+        return document if self.start_from else {key: value for key, value in document.items() if key != "start_from"}
 
 
 def results_from(
