@@ -213,6 +213,8 @@ class DataSettings(SettingsSection):
     """Share of each scenario's training rows that is used, drawn at random with the run's seed."""
     synthetic: dict[str, Any] = Field(default_factory=dict)
     """Settings of the made-up scenarios."""
+    verify: bool = True
+    """Whether the checksums of prepared rows are compared once, at the start of a run."""
 
 
 class RunConfig(SettingsSection):

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
+from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_checked_store
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
@@ -191,7 +191,7 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int, start_from: str
 
     def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
         if isinstance(method, CentralMethod):
-            stores = [open_store(own.data, data, name) for name in sorted(chosen_scenarios(own, data))]
+            stores = [open_checked_store(own.data, data, name) for name in sorted(chosen_scenarios(own, data))]
             result = method.train(own, stores, on_round)
             drawn = {
                 store.scenario: drawn_auc(store, result.predictions[store.scenario], own.federation.draws)

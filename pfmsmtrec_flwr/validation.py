@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -71,6 +72,15 @@ def load_yaml(text: str, *, as_written: bool = False) -> Any:
 def dump_yaml(document: Mapping[str, Any]) -> str:
     """Return YAML text that `load_yaml` reads back unchanged."""
     return yaml.dump(dict(document), Dumper=PlainDumper, sort_keys=False)
+
+
+def flow_yaml(document: Mapping[str, Any]) -> str:
+    """Return a document as one line of YAML.
+
+    >>> flow_yaml({"by_date": {"column": "day"}})
+    '{by_date: {column: day}}'
+    """
+    return yaml.dump(dict(document), Dumper=PlainDumper, sort_keys=False, default_flow_style=True, width=inf).strip()
 
 
 def read_yaml(path: Path, *, as_written: bool = False) -> dict[str, Any]:

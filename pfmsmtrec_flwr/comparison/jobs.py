@@ -22,6 +22,7 @@ from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import KNOWN_METHODS
 from pfmsmtrec_flwr.model.build import KNOWN_ARCHITECTURES
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME
+from pfmsmtrec_flwr.validation import dump_yaml
 
 ERROR_NAME = "error.txt"
 LOG_NAME = "run.log"
@@ -168,7 +169,9 @@ def digest_of(config: RunConfig, fingerprint: str, *more: str) -> str:
         Further facts that the results depend on.
     """
     others = (KNOWN_METHODS.package(config.method), KNOWN_ARCHITECTURES.package(config.model.architecture))
-    parts = (pfmsmtrec_flwr.__version__, fingerprint, config.to_yaml(), *more, *filter(None, others))
+    document = config.model_dump(mode="json")
+    del document["data"]["verify"]  # no result depends on it
+    parts = (pfmsmtrec_flwr.__version__, fingerprint, dump_yaml(document), *more, *filter(None, others))
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -180,11 +183,11 @@ def data_fingerprint(config: RunConfig, data: Path) -> str:
     UserError
         The data are not prepared, or lack a scenario that takes part.
     """
-    from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_store
+    from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_checked_store
 
     parts = []
     for name in sorted(chosen_scenarios(config, data)):
-        store = open_store(config.data, data, name)  # makes made-up rows here, before many jobs need them at once
+        store = open_checked_store(config.data, data, name)  # makes rows before many jobs need them at once
         parts.append([name, store.schema_hash, store.checksums])
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 

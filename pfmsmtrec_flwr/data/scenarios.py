@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
+from pfmsmtrec_flwr.data.rules import refuse_other_rules, rules_of
 from pfmsmtrec_flwr.data.store.listing import list_scenarios
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.versions import current_version
@@ -23,13 +24,15 @@ def chosen_scenarios(config: RunConfig, root: Path) -> dict[str, int]:
     Raises
     ------
     UserError
-        Nothing is prepared there, or a participating scenario is missing.
+        Nothing is prepared there, a participating scenario is missing, or two were prepared under different rules.
     """
     sizes = known_scenarios(config.data, root)
-    if not config.federation.scenarios:
-        return sizes
-    require_known(config.federation.scenarios, list(sizes), "this data set")
-    return {name: sizes[name] for name in config.federation.scenarios}
+    chosen = config.federation.scenarios or tuple(sizes)
+    require_known(chosen, list(sizes), "this data set")
+    if config.data.name != SYNTHETIC:
+        stores = [store for store in _stores(config.data, root) if store.scenario in chosen]
+        refuse_other_rules(config.data.name, {store.scenario: rules_of(store) for store in stores})
+    return {name: sizes[name] for name in chosen}
 
 
 def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
@@ -42,14 +45,7 @@ def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
     """
     if data.name == SYNTHETIC:
         return dict(synthetic_settings(data).train_rows)
-    safe_folder(root, data.name)  # the name comes with the server's configuration
-    stores = list_scenarios(root, data.name)
-    if not stores:
-        raise UserError(
-            f"no prepared data of '{data.name}' in {root}: run `pfmsmtrec prepare {data.name} --source DIR`, "
-            "or give its folder with --data"
-        )
-    return {store.scenario: len(store.splits["train"]) for store in stores}
+    return {store.scenario: len(store.splits["train"]) for store in _stores(data, root)}
 
 
 def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
@@ -58,6 +54,26 @@ def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
         return ensure_synthetic(synthetic_settings(data), scenario, root)
     path = safe_folder(root, data.name, scenario)
     return _opened(path, current_version(path))
+
+
+def open_checked_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
+    """Open a scenario's store as `open_store` does, and check its rows before a run trains on them.
+
+    The checksums of a version are compared once in a process, unless `data.verify` is false. Labels are always checked.
+    Made-up rows that are damaged are made again.
+
+    Raises
+    ------
+    UserError
+        A checksum differs, or a label is neither 0 nor 1, nor missing where labels may be.
+    """
+    if data.name == SYNTHETIC:
+        store = ensure_synthetic(synthetic_settings(data), scenario, root, verify=data.verify)
+        store.check_labels()
+        return store
+    store = open_store(data, root, scenario)
+    _check_rows(store.path, store.version, data.verify)
+    return store
 
 
 def shares_users(store: ScenarioStore) -> bool:
@@ -73,10 +89,29 @@ def synthetic_settings(data: DataSettings) -> SyntheticSettings:
     return parse(SyntheticSettings, data.synthetic, "data.synthetic")
 
 
+def _stores(data: DataSettings, root: Path) -> list[ScenarioStore]:
+    safe_folder(root, data.name)  # the name comes with the server's configuration
+    stores = list_scenarios(root, data.name)
+    if not stores:
+        raise UserError(
+            f"no prepared data of '{data.name}' in {root}: run `pfmsmtrec prepare {data.name} --source DIR`, "
+            "or give its folder with --data"
+        )
+    return stores
+
+
 @lru_cache(maxsize=64)
 def _opened(path: Path, version: str) -> ScenarioStore:  # noqa: ARG001
     """Keep a simulation's stores open: a version never changes once it is written, and a newer one has another name."""
     return ScenarioStore.open(path)
+
+
+@lru_cache(maxsize=1024)
+def _check_rows(path: Path, version: str, verify: bool) -> None:
+    store = _opened(path, version)
+    if verify:
+        store.verify()
+    store.check_labels()
 
 
 def require_known(names: tuple[str, ...] | list[str], known: list[str], where: str) -> None:

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.rules import refuse_other_rules
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
 from pfmsmtrec_flwr.log import logger
@@ -72,7 +73,7 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
     ------
     UserError
         A scenario is hosted twice, or by nobody in time; a node reports an error, runs another version, or has data of
-        another schema.
+        another schema or under other rules of scenarios or split.
     """
     deadline = time.monotonic() + config.federation.node_timeout
     order = Order(config.model_dump_json(), config.method, round=0, exchange=0)
@@ -152,6 +153,7 @@ def _check_alike(descriptions: Sequence[Description]) -> None:
                 f"({first.schema_hash[:8]} of {first.dataset}, {other.schema_hash[:8]} of {other.dataset}): "
                 "prepare both with the same datasets/*.yaml and version"
             )
+    refuse_other_rules(first.dataset, {each.scenario: each.rules for each in descriptions})
     for description in descriptions:
         if empty := sorted(split for split, rows in description.examples.items() if rows == 0):
             raise UserError(

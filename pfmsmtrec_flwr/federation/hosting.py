@@ -5,7 +5,13 @@ from __future__ import annotations
 from flwr.app import Context
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, known_scenarios, open_store, require_known
+from pfmsmtrec_flwr.data.scenarios import (
+    chosen_scenarios,
+    known_scenarios,
+    open_checked_store,
+    open_store,
+    require_known,
+)
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.locations import data_root, is_simulated
 
@@ -28,6 +34,11 @@ def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
 def open_scenario(config: RunConfig, context: Context, scenario: str) -> ScenarioStore:
     """Open a scenario's prepared store on its node; made-up rows are made first."""
     return open_store(config.data, data_root(context), scenario)
+
+
+def hosted_stores(config: RunConfig, context: Context) -> list[ScenarioStore]:
+    """Open the stores of all hosted scenarios at the start of a run, which checks their rows."""
+    return [open_checked_store(config.data, data_root(context), name) for name in hosted_scenarios(config, context)]
 
 
 def _declared(config: RunConfig, context: Context) -> list[str]:

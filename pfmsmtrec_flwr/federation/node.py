@@ -15,7 +15,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
-from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
+from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, hosted_stores, open_scenario
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.log import logger
@@ -61,8 +61,7 @@ def hello(content: RecordDict, context: Context) -> RecordDict:
     document = {"version": pfmsmtrec_flwr.__version__, "partitions": partitions, "scenarios": [], "error": ""}
     try:
         config = _config(Order.unpack(content.config_records["order"]))
-        stores = [open_scenario(config, context, name) for name in hosted_scenarios(config, context)]
-        document["scenarios"] = [describe(store, config).model_dump() for store in stores]
+        document["scenarios"] = [describe(store, config).model_dump() for store in hosted_stores(config, context)]
     except UserError as error:
         document["error"] = str(error)
     return RecordDict({"hello": ConfigRecord({"hello": json.dumps(document)})})

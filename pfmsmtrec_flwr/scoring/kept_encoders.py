@@ -6,7 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from pfmsmtrec_flwr.data.prepare.scenario_encoder import ENCODERS_NAME, SCHEMA_NAME, VOCABULARIES_NAME
+from pfmsmtrec_flwr.data.prepare.scenario_encoder import ENCODERS_NAME, VOCABULARIES_NAME
+from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 
 MADE_UP = "its rows were made up, and made-up data has no raw rows"

@@ -70,6 +70,7 @@ from pfmsmtrec_flwr.data.read.sources import SourceFolder
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, digest
 from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, STORE_VERSION
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.data.store.set_aside import set_aside_others
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
 
@@ -86,7 +87,8 @@ def prepare(
 ) -> list[ScenarioStore]:
     """Read a data set's files and write the stores of its scenarios.
 
-    A scenario that was already prepared from the same files with the same schema is left as it is.
+    A scenario that was already prepared from the same files with the same schema is left as it is. Stores of scenarios
+    that the schema does not have are moved aside at the end.
 
     Parameters
     ----------
@@ -118,6 +120,7 @@ def prepare(
     stores: list[ScenarioStore] = []
     for unit in units:
         stores += _prepare_unit(schema, folder, data_root, unit, progress)
+    set_aside_others(data_root / schema.name, schema.scenarios)
     return sorted(stores, key=lambda store: store.scenario)
 
 

@@ -26,14 +26,13 @@ from pfmsmtrec_flwr.data.encode.hashes import Buckets, HashedEncoder, LearnedVoc
 from pfmsmtrec_flwr.data.prepare.columns import field_output, is_hashed, number_output
 from pfmsmtrec_flwr.data.prepare.moments import Standardiser
 from pfmsmtrec_flwr.data.prepare.scenario_rows import columns_of_field
-from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has, load_schema
+from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME, DatasetSchema, has, load_schema
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import dump_yaml
 
 ENCODERS_NAME = "encoders.json"
-SCHEMA_NAME = "schema.yaml"
 VOCABULARIES_NAME = "vocabularies.safetensors"
 ENCODERS_FORMAT = 1
 """Version of the files; a higher one is refused."""

@@ -36,6 +36,8 @@ from pfmsmtrec_flwr.plugins import DATASETS_GROUP, Catalog
 from pfmsmtrec_flwr.validation import Section, find_yaml, parse, read_yaml, yaml_files
 
 DATASETS_FOLDER = top_folder() / "datasets"
+SCHEMA_NAME = "schema.yaml"
+"""Name of the schema's file in a prepared store."""
 
 _KEEP = ColumnForm(leading_zeros="keep")
 _Count = Annotated[int, Field(ge=1)]

@@ -25,6 +25,8 @@ from pfmsmtrec_flwr.data.store.manifest import (
 from pfmsmtrec_flwr.data.store.versions import current_version
 from pfmsmtrec_flwr.errors import UserError
 
+_LABEL_ROWS = 1 << 22
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -150,6 +152,45 @@ class ScenarioStore:
         """Return the number of rows of `split` that have a label of each task, from the manifest."""
         return self.labelled_rows.get(split, (len(self.splits[split]),) * len(self.tasks))
 
+    def verify(self) -> None:
+        """Compare the checksum of every file with the manifest.
+
+        Raises
+        ------
+        UserError
+            A checksum differs, or a file cannot be read.
+        """
+        expected = {
+            array_file(self.folder, split, array): checksum
+            for split, checksums in self.checksums.items()
+            for array, checksum in checksums.items()
+        }
+        expected |= {self.folder / name: checksum for name, checksum in self.attached.items()}
+        for file, checksum in expected.items():
+            if file_checksum(file) != checksum:
+                raise UserError(
+                    f"{file}: its checksum differs from the manifest's, so the file is damaged: prepare again, "
+                    f"`pfmsmtrec prepare {self.dataset} --source DIR`"
+                )
+
+    def check_labels(self) -> None:
+        """Check that every label is 0 or 1, or missing where labels may be.
+
+        Raises
+        ------
+        UserError
+            One is not.
+        """
+        for name, split in self.splits.items():
+            for start in range(0, len(split), _LABEL_ROWS):
+                labels = split.labels[start : start + _LABEL_ROWS]
+                wrong = labels[(labels > 1) & ~((labels == MISSING_LABEL) & split.unlabelled)]
+                if len(wrong):
+                    raise UserError(
+                        f"{array_file(self.folder, name, 'labels')}: got the label {wrong[0]}, expected 0 or 1: "
+                        f"prepare again, `pfmsmtrec prepare {self.dataset} --source DIR`"
+                    )
+
     def size_bytes(self) -> int:
         """Return the bytes that the store's files take."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
@@ -199,7 +240,7 @@ def _opened(path: Path, version: str, verify: bool) -> ScenarioStore:
         attached=manifest.attached,
     )
     if verify:
-        _verify(store)
+        store.verify()
     return store
 
 
@@ -237,15 +278,3 @@ def _map(folder: Path, manifest: Manifest, split: str, array: str) -> Array:
         return np.asarray(np.memmap(file, dtype=dtype, mode="r", shape=shape))
     except OSError as error:
         raise UserError(f"cannot read {file} ({error.strerror}): prepare the data again") from None
-
-
-def _verify(store: ScenarioStore) -> None:
-    expected = {
-        array_file(store.folder, split, array): checksum
-        for split, checksums in store.checksums.items()
-        for array, checksum in checksums.items()
-    }
-    expected |= {store.folder / name: checksum for name, checksum in store.attached.items()}
-    for file, checksum in expected.items():
-        if file_checksum(file) != checksum:
-            raise UserError(f"{file}: its checksum differs from the manifest's, it is damaged: prepare again")

@@ -27,10 +27,12 @@ def synthetic_dataset_name(settings: SyntheticSettings) -> str:
     return f"synthetic-{_digest(settings)[:8]}"
 
 
-def ensure_synthetic(settings: SyntheticSettings, scenario: str, data_root: Path) -> ScenarioStore:
+def ensure_synthetic(
+    settings: SyntheticSettings, scenario: str, data_root: Path, *, verify: bool = False
+) -> ScenarioStore:
     """Open the store ``<data_root>/<synthetic_dataset_name>/<scenario>``; a missing or damaged one is made first.
 
-    Any number of processes may do it at once.
+    Any number of processes may do it at once. With `verify`, checksums tell whether a store is damaged.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def ensure_synthetic(settings: SyntheticSettings, scenario: str, data_root: Path
     path = data_root / synthetic_dataset_name(settings) / scenario
     if is_store(path):
         try:
-            return ScenarioStore.open(path)
+            return ScenarioStore.open(path, verify=verify)
         except UserError as error:
             logger.warning("made again: %s", error)
     with one_thread():
