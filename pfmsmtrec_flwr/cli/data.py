@@ -13,6 +13,8 @@ from rich.text import Text
 
 from pfmsmtrec_flwr.cli.options import DATA_FOLDER, DataOption, absolute
 
+_SHOWN_FINDINGS = 10
+
 
 def prepare_command(
     name: Annotated[
@@ -33,19 +35,27 @@ def prepare_command(
     ] = None,
 ) -> None:
     """Turn a data set's own files into a prepared store for each scenario."""
+    from pfmsmtrec_flwr.data.check.checking import check_stores
+    from pfmsmtrec_flwr.data.check.findings import findings_table, summary_of
     from pfmsmtrec_flwr.data.prepare.pipeline import prepare as prepare_stores
     from pfmsmtrec_flwr.data.schema.document import load_schema
+    from pfmsmtrec_flwr.data.store.versions import current_version
     from pfmsmtrec_flwr.log import log_to_stderr
 
     log_to_stderr()
     root = absolute(data)
     schema = load_schema(name, negatives=negatives)
+    before = {name: current_version(root / schema.name / name) for name in schema.scenarios}
     stores = prepare_stores(schema, absolute(source), root, scenarios=scenario or None, progress=True)
     console = Console()
     for store in stores:
         rows = ", ".join(f"{len(split):,} {which}" for which, split in store.splits.items())
         console.print(Text(f"{store.dataset} {store.scenario}: {rows}"), soft_wrap=True)
     console.print(Text(f"prepared in {root}"), soft_wrap=True)
+    findings = check_stores([store for store in stores if store.version != before[store.scenario]])
+    if findings:
+        title = f"check of {schema.name}: {summary_of(findings)}"
+        Console(stderr=True).print(findings_table(findings, title, _SHOWN_FINDINGS))
 
 
 def data_init_command(
@@ -86,6 +96,26 @@ def data_schemas_command() -> None:
     for name in schemas:
         table.add_row(*(Text(part) for part in (name, load_schema(name).title, schemas.package(name) or OWN_PACKAGE)))
     Console().print(table)
+
+
+def data_check_command(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|SCHEMA", help="Name of a prepared data set, or path of its schema's YAML file."),
+    ],
+    data: DataOption = DATA_FOLDER,
+) -> None:
+    """Look for leaks in a prepared data set; the exit status is 1 if there is one."""
+    from pfmsmtrec_flwr.data.check.checking import check_dataset
+    from pfmsmtrec_flwr.data.check.findings import findings_table, summary_of
+    from pfmsmtrec_flwr.data.schema.document import load_schema
+
+    dataset = load_schema(name).name if name.endswith((".yaml", ".yml")) else name
+    findings = check_dataset(absolute(data), dataset)
+    title = f"check of {dataset}: {summary_of(findings)}"
+    Console().print(findings_table(findings, title) if findings else title)
+    if any(finding.leak for finding in findings):
+        raise typer.Exit(1)
 
 
 def data_list_command(data: DataOption = DATA_FOLDER) -> None:

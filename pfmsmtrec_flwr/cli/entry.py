@@ -13,6 +13,7 @@ from rich.text import Text
 from pfmsmtrec_flwr import __version__
 from pfmsmtrec_flwr.cli.compare import compare_command, report_command
 from pfmsmtrec_flwr.cli.data import (
+    data_check_command,
     data_init_command,
     data_list_command,
     data_schemas_command,
@@ -36,7 +37,7 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Draft a schema; list schemas and prepared data sets.", invoke_without_command=True)
+data_app = typer.Typer(help="Draft a schema; list schemas, list and check prepared data sets.", invoke_without_command=True)
 
 app.command("run")(run_command)
 app.command("show")(show_command)
@@ -51,6 +52,7 @@ app.command("export")(export_command)
 app.add_typer(data_app, name="data")
 data_app.command("init")(data_init_command)
 data_app.command("schemas")(data_schemas_command)
+data_app.command("check")(data_check_command)
 data_app.command("list")(data_list_command)
 data_app.command("show")(data_show_command)
 

@@ -67,15 +67,21 @@ class PreparedRules(Section):
 
 def rules_of(store: ScenarioStore) -> PreparedRules | None:
     """Return the rules under which a store was prepared; None for made-up rows and stores of earlier versions."""
-    return _rules_in(store.folder) if SCHEMA_NAME in store.attached else None
+    schema = schema_of(store)
+    return None if schema is None else PreparedRules.of(schema)
+
+
+def schema_of(store: ScenarioStore) -> DatasetSchema | None:
+    """Return the schema under which a store was prepared; None for made-up rows and stores of earlier versions."""
+    return _schema_in(store.folder) if SCHEMA_NAME in store.attached else None
 
 
 @lru_cache(maxsize=256)
-def _rules_in(folder: Path) -> PreparedRules | None:
+def _schema_in(folder: Path) -> DatasetSchema | None:
     try:
-        return PreparedRules.of(load_schema(folder / SCHEMA_NAME))
+        return load_schema(folder / SCHEMA_NAME)
     except UserError as error:  # a key of another version
-        logger.debug("rules unknown: %s", error)
+        logger.debug("schema unknown: %s", error)
         return None
 
 

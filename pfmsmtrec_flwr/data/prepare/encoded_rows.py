@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pfmsmtrec_flwr.data.arrays import Array
+from pfmsmtrec_flwr.data.prepare.days import day_record
 from pfmsmtrec_flwr.data.prepare.scenario_encoder import ScenarioEncoder
 from pfmsmtrec_flwr.data.prepare.scenario_rows import LABELS, NUMBERS, SPLIT_CODES, USERS, ScenarioRows
 from pfmsmtrec_flwr.data.prepare.splits import SplitPlan
@@ -74,6 +75,7 @@ def store_record(schema: DatasetSchema, plan: SplitPlan, rows: ScenarioRows, lea
         "numeric": numeric,
         "encodings": {field: dict(report) for field, report in learned.encodings.items()},
     }
+    record |= day_record(schema, rows)
     if learned.without_user:
         record["rows_without_user"] = learned.without_user
     if any(learned.left_out.values()):

@@ -41,6 +41,7 @@ from pfmsmtrec_flwr.data.prepare.columns import (
     label_output,
     outputs_of,
 )
+from pfmsmtrec_flwr.data.prepare.days import day_outputs
 from pfmsmtrec_flwr.data.prepare.encoded_rows import encoded_rows, scenario_encoder, store_record, store_writer
 from pfmsmtrec_flwr.data.prepare.negatives import add_negatives
 from pfmsmtrec_flwr.data.prepare.progress import progress_bar
@@ -182,7 +183,8 @@ class _Job:
         fingerprints: list[str] = []
         for part in self.reader.parts:
             starts = {name: sum(spool.rows for spool in own) for name, own in spools.items()}
-            plan = [self.plan.description, self.scenarios, starts]
+            layouts = [RowsLayout.of(self.schema, name).arrays() for name in self.scenarios]
+            plan = [self.plan.description, self.scenarios, starts, layouts]
             fingerprints.append(_fingerprint(self.schema, [part], plan))
             folder = self.workspace.part(fingerprints[-1])
             if all(is_spool(folder / name) for name in self.scenarios):
@@ -201,7 +203,7 @@ class _Job:
 
     def _spool(self, part: SourcePart, starts: Mapping[str, int], folder: Path) -> None:
         splitter = self.plan.parts[part.split]
-        outputs = outputs_of(self.schema, self.scenarios, splitter)
+        outputs = [*outputs_of(self.schema, self.scenarios, splitter), *day_outputs(self.schema, splitter)]
         layouts = {name: RowsLayout.of(self.schema, name) for name in self.scenarios}
         with ExitStack() as stack:
             writers = {

@@ -25,9 +25,11 @@ from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
 
 BLOCK_ROWS = 65_536
+TIMES_OF_ROWS = ("hour", "weekday")
+"""Transforms that speak for a time of the row itself."""
 
 SPLIT_CODES, LABELS, ROWS, HASHES, NUMBERS = "split", "labels", "rows", "hashes", "numbers"
-USERS, TIMES, LEFT_OUT = "users", "times", "left_out"
+USERS, TIMES, LEFT_OUT, DAYS = "users", "times", "left_out", "days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class RowsLayout:
         Number of columns of each field that has several. The numbers of values left out are the columns of `LEFT_OUT`.
     times
         True if times are kept, for a split by them.
+    days
+        True if days are kept, for the check of the splits.
     """
 
     tasks: tuple[str, ...]
@@ -59,6 +63,7 @@ class RowsLayout:
     users: bool
     widths: Mapping[str, int] = field(default_factory=dict)
     times: bool = False
+    days: bool = False
 
     @classmethod
     def of(cls, schema: DatasetSchema, scenario: str) -> RowsLayout:
@@ -72,6 +77,7 @@ class RowsLayout:
             users=schema.users is not None,
             widths={name: columns_of_field(spec) for name, spec in schema.fields.items() if spec.several is not None},
             times=schema.split.by_user_time is not None,
+            days=column_of_days(schema) is not None,
         )
 
     def arrays(self) -> Layout:
@@ -85,6 +91,7 @@ class RowsLayout:
         }
         layout |= {USERS: ("int64", None)} if self.users else {}
         layout |= {LEFT_OUT: ("int32", len(self.widths))} if self.widths else {}
+        layout |= {DAYS: ("int32", None)} if self.days else {}
         return layout | ({TIMES: ("float64", None)} if self.times else {})
 
     def width(self, name: str) -> int:
@@ -103,6 +110,25 @@ class RowsLayout:
 def columns_of_field(spec: FieldSection) -> int:
     """Return the number of columns of a field: one, or the largest number of values of a row."""
     return 1 if spec.several is None else spec.several.most
+
+
+def column_of_days(schema: DatasetSchema) -> str | None:
+    """Return the column of times whose days are kept; None for a split by date, and where no such column is known.
+
+    It is the column of a split by time, or the first whose hour or weekday is a field. Other times need not be those of
+    the rows, such as the year of a film.
+    """
+    rule = schema.split.by_user_time
+    column: str | None
+    if rule is not None:
+        column = rule.column
+    elif schema.split.by_date is None:
+        of_fields = [spec.column or name for name, spec in schema.fields.items() if spec.transform in TIMES_OF_ROWS]
+        column = next((each for each in of_fields if each in schema.times), None)
+    else:
+        column = None
+    declared = schema.times.get(column or "")
+    return None if declared is not None and declared.form == "number" else column
 
 
 def scenario_arrays(
@@ -155,6 +181,8 @@ def scenario_arrays(
     if layout.widths:
         left_out = [(left_out_output(name), 1, has(schema.fields[name].scenarios, scenario)) for name in layout.widths]
         arrays[LEFT_OUT] = stacked(left_out, "int32", 0)
+    if layout.days:
+        arrays[DAYS] = derived[DAYS][rows]
     if layout.times:
         arrays[TIMES] = derived[TIME][rows]
     return arrays

@@ -77,8 +77,8 @@ class Split:
         count = min(len(self), max(2, round(share * len(self))))
         return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
 
-    def take(self, index: Array) -> Split:
-        """Return the rows whose numbers `index` holds, in memory."""
+    def take(self, index: Array | slice) -> Split:
+        """Return the rows whose numbers `index` holds, in memory, or those of a slice, as they lie."""
         users = None if self.users is None else self.users[index]
         truth = None if self.probabilities is None else self.probabilities[index]
         arrays = self.categorical[index], self.numeric[index], self.labels[index]
