@@ -1,29 +1,33 @@
-"""Rules of a schema by which a scenario's rows were chosen and split, and their comparison between scenarios."""
+"""Rules of a schema by which a scenario's rows were chosen and split, and their comparison between scenarios.
+
+Scenarios of one data folder must have the same rules. Sites agree on the split rule only: their tables may have other
+columns, or no column of scenarios.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-
-from pydantic import Field
 
 from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME, DatasetSchema, load_schema
 from pfmsmtrec_flwr.data.schema.spelling import canonical
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.validation import Section, flow_yaml
+from pfmsmtrec_flwr.validation import flow_yaml
 
 
-class PreparedRules(Section):
+@dataclass(frozen=True, slots=True)
+class PreparedRules:
     """Rules under which a scenario was prepared."""
 
     scenario: dict[str, Any]
     """Column of the scenarios and, for `bands`, the bands; empty if scenarios have files of their own."""
-    values: dict[str, str] = Field(default_factory=dict)
+    values: dict[str, str]
     """Name of the scenario for each value of the column."""
     split: dict[str, Any]
     """Split rule, with the column of users and the form of the times if it reads them."""
@@ -32,13 +36,13 @@ class PreparedRules(Section):
     def of(cls, schema: DatasetSchema) -> PreparedRules:
         """Return the rules of a schema."""
         column, split = schema.scenario.column, schema.split
-        bands = None if schema.scenario.bands is None else list(schema.scenario.bands)
+        bands = schema.scenario.bands
         form = schema.form_of(column or "")
         by_time = split.by_date or split.by_user_time
         times = schema.times.get(by_time.column) if by_time else None
         by_user = split.by_user is not None or split.by_user_time is not None
         return cls(
-            scenario=({"column": column} if column else {}) | ({"bands": bands} if bands else {}),
+            scenario=({"column": column} if column else {}) | ({"bands": list(bands)} if bands else {}),
             values={canonical(value, form): name for value, name in (schema.scenario.values or {}).items()},
             split=split.model_dump(mode="json", exclude_none=True)
             | ({"users": schema.users} if by_user else {})
@@ -69,6 +73,16 @@ def rules_of(store: ScenarioStore) -> PreparedRules | None:
     """Return the rules under which a store was prepared; None for made-up rows and stores of earlier versions."""
     schema = schema_of(store)
     return None if schema is None else PreparedRules.of(schema)
+
+
+def split_rule_of(store: ScenarioStore) -> str:
+    """Return the split rule of a store as text, without names of columns, which sites need not share; else empty."""
+    rules = rules_of(store)
+    if rules is None:
+        return ""
+    ((rule, document),) = ((key, value) for key, value in rules.split.items() if key not in ("users", "times"))
+    named = document | {key: "..." for key in ("column", "key") if key in document}
+    return flow_yaml({rule: named})
 
 
 def schema_of(store: ScenarioStore) -> DatasetSchema | None:

@@ -12,7 +12,6 @@ from flwr.serverapp import Grid
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.rules import refuse_other_rules
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
 from pfmsmtrec_flwr.log import logger
@@ -73,7 +72,7 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
     ------
     UserError
         A scenario is hosted twice, or by nobody in time; a node reports an error, runs another version, or has data of
-        another schema or under other rules of scenarios or split.
+        another schema or with another split rule.
     """
     deadline = time.monotonic() + config.federation.node_timeout
     order = Order(config.model_dump_json(), config.method, round=0, exchange=0)
@@ -153,7 +152,14 @@ def _check_alike(descriptions: Sequence[Description]) -> None:
                 f"({first.schema_hash[:8]} of {first.dataset}, {other.schema_hash[:8]} of {other.dataset}): "
                 "prepare both with the same datasets/*.yaml and version"
             )
-    refuse_other_rules(first.dataset, {each.scenario: each.rules for each in descriptions})
+    ruled = [description for description in descriptions if description.split_rule]
+    for other in ruled[1:]:
+        if other.split_rule != ruled[0].split_rule:
+            raise UserError(
+                f"scenarios {ruled[0].scenario} and {other.scenario} were prepared under different split rules "
+                f"({ruled[0].scenario}: {ruled[0].split_rule}; {other.scenario}: {other.split_rule}): "
+                f"agree on one, and prepare again, `pfmsmtrec prepare {other.dataset} --source DIR`"
+            )
     for description in descriptions:
         if empty := sorted(split for split, rows in description.examples.items() if rows == 0):
             raise UserError(

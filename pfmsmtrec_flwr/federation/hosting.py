@@ -5,6 +5,7 @@ from __future__ import annotations
 from flwr.app import Context
 
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.rules import refuse_other_rules, rules_of
 from pfmsmtrec_flwr.data.scenarios import (
     chosen_scenarios,
     known_scenarios,
@@ -38,7 +39,10 @@ def open_scenario(config: RunConfig, context: Context, scenario: str) -> Scenari
 
 def hosted_stores(config: RunConfig, context: Context) -> list[ScenarioStore]:
     """Open the stores of all hosted scenarios at the start of a run, which checks their rows."""
-    return [open_checked_store(config.data, data_root(context), name) for name in hosted_scenarios(config, context)]
+    names = hosted_scenarios(config, context)
+    stores = [open_checked_store(config.data, data_root(context), name) for name in names]
+    refuse_other_rules(config.data.name, {store.scenario: rules_of(store) for store in stores})
+    return stores
 
 
 def _declared(config: RunConfig, context: Context) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pfmsmtrec_flwr.config import RunConfig
-from pfmsmtrec_flwr.data.rules import PreparedRules, rules_of
+from pfmsmtrec_flwr.data.rules import split_rule_of
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split, made_up_rows, unlabelled_rows
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
 from pfmsmtrec_flwr.seeds import derive_seed
@@ -49,8 +49,8 @@ class Description(Section):
     """Training rows that the run uses and that have a label of each task; empty: all have."""
     most: list[int] = Field(default_factory=list)
     """Columns of each field; empty: one each."""
-    rules: PreparedRules | None = None
-    """Rules under which the scenario was prepared, where they are known."""
+    split_rule: str = ""
+    """Rule by which the rows were split, without the names of a site's columns; empty where it is not known."""
     note: str = ""
     """Remark for readers of the scenario's metrics, such as sampled negatives and rows without a label."""
 
@@ -92,7 +92,7 @@ def describe(store: ScenarioStore, config: RunConfig) -> Description:
             "used_positives": used.positives(),
             "labelled": {name: list(counts) for name, counts in store.labelled_rows.items()},
             "used_labelled": used.labelled() if used.unlabelled else [],
-            "rules": rules_of(store),
+            "split_rule": split_rule_of(store),
             "note": "; ".join(filter(None, (made_up_rows(store), unlabelled_rows(store)))),
         },
         f"scenario {store.scenario}",

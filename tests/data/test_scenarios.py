@@ -9,7 +9,8 @@ from written_stores import written
 
 from pfmsmtrec_flwr.config import DataSettings, FederationSettings, RunConfig
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
-from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, known_scenarios, open_checked_store
+from pfmsmtrec_flwr.data.rules import split_rule_of
+from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, known_scenarios, open_checked_store, open_store
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.data.store import reader
 from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, file_checksum
@@ -61,6 +62,16 @@ def test_scenarios_of_two_splits_are_refused_until_all_are_prepared_alike(tmp_pa
     assert set(chosen_scenarios(alone, tmp_path / "data")) == {"NL"}
     bought(tmp_path, {"by_user": {"validation": 0.2, "test": 0.2}})
     assert set(chosen_scenarios(SHOP, tmp_path / "data")) == {"NL", "DE"}
+
+
+def test_sites_agree_on_the_split_whatever_their_columns_are_called(tmp_path: Path) -> None:
+    told = []
+    for key in ("user", "item", None):
+        bought(tmp_path, {"random": {"validation": 0.2, "test": 0.2} | ({"key": key} if key else {})})
+        told.append(split_rule_of(open_store(SHOP.data, tmp_path / "data", "NL")))
+    assert told[0] == told[1] == "{random: {validation: 0.2, test: 0.2, seed: 0, key: '...'}}"
+    assert told[2] == "{random: {validation: 0.2, test: 0.2, seed: 0}}"
+    assert split_rule_of(open_checked_store(MADE_UP, tmp_path, "A")) == ""
 
 
 def test_a_scenario_that_left_the_schema_takes_no_part(tmp_path: Path) -> None:

@@ -148,6 +148,15 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
         r"^scenarios NL and US were prepared with different schemas \(aaaaaaaa of tiny, bbbbbbbb of tiny\): prepare",
     ),
     (
+        {
+            4: hosting(scenarios=[scenario("NL", split_rule="{by_user: {test: 0.1}}"), scenario("FR")]),
+            5: hosting(scenarios=[scenario("US", split_rule="{by_user: {test: 0.2}}")]),
+        },
+        [],
+        r"^scenarios NL and US were prepared under different split rules \(NL: {by_user: {test: 0.1}}; US: {by_user: "
+        r"{test: 0.2}}\): agree on one, and prepare again, `pfmsmtrec prepare tiny --source DIR`$",
+    ),
+    (
         {4: hosting(scenarios=[scenario("NL", train_positives=[0, 1])])},
         [],
         r"^task click has one class only in the training rows of scenario NL \(0 positives of 10\): leave",

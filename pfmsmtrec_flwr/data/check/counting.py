@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,11 @@ import numpy.typing as npt
 
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.check.alone import Counts
-from pfmsmtrec_flwr.data.store.manifest import SPLITS
+from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL, SPLITS
 
-FOLDS = 5
-NUMBER_BINS = 1 << 17
-_SHIFT = np.uint32(15)
+FOLDS = 3
+NUMBER_BINS = 1 << 16
+_SHIFT = np.uint32(16)
 _SIGN = np.uint32(1 << 31)
 
 
@@ -27,30 +28,58 @@ class LabelledBlock:
         Position of the split in `SPLITS`.
     fold
         Fold of each row (n,).
-    positive, negative
-        Whether a row has the label 1, or 0, by task (n,).
+    positive
+        Rows with the label 1 of each task, as numbers within the block.
+    unlabelled
+        Rows without a label, by the position of each task that has some.
     """
 
     split: int
     fold: npt.NDArray[np.int64]
-    positive: npt.NDArray[np.bool_]
-    negative: npt.NDArray[np.bool_]
+    positive: tuple[npt.NDArray[np.int64], ...]
+    unlabelled: Mapping[int, npt.NDArray[np.int64]]
 
     @classmethod
     def of(cls, split: int, start: int, labels: Array) -> LabelledBlock:
         """Return the block of rows that begin at `start`, with labels (n, T)."""
         fold = (np.arange(start, start + len(labels), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
         by_task = np.ascontiguousarray(labels.T)
-        return cls(split, (fold % np.uint64(FOLDS)).astype(np.int64), by_task == 1, by_task == 0)
+        lacking = {task: np.flatnonzero(own == MISSING_LABEL) for task, own in enumerate(by_task)}
+        return cls(
+            split,
+            (fold % np.uint64(FOLDS)).astype(np.int64),
+            tuple(np.flatnonzero(own == 1) for own in by_task),
+            {task: rows for task, rows in lacking.items() if len(rows)},
+        )
 
 
+@dataclass(frozen=True, slots=True)
 class ColumnCounts:
-    """Counts of one column: rows by split, fold and value, and rows and positive rows of each task.
+    """Counts of the V different values that a column has.
+
+    Attributes
+    ----------
+    values
+        Values (V,), ascending.
+    by_split
+        Rows of each value by split (S, V).
+    positives, rows
+        Positive rows and all rows with a label, by task, fold and value (T, F, V).
+    """
+
+    values: Counts
+    by_split: Counts
+    positives: Counts
+    rows: Counts
+
+
+class ColumnCounter:
+    """Counter of one column.
 
     Parameters
     ----------
     size
-        Number of different values V; values are 0 to V - 1.
+        Number of possible values, which are 0 to `size` - 1.
     tasks
         Number of tasks.
     folds
@@ -61,34 +90,40 @@ class ColumnCounts:
         self._shape = (folds, size)
         self._rows = np.zeros((len(SPLITS), folds * size), dtype=np.uint32)
         self._positives = np.zeros((tasks, folds * size), dtype=np.uint32)
-        self._unlabelled: list[npt.NDArray[np.uint32] | int] = [0] * tasks
+        self._unlabelled: dict[int, npt.NDArray[np.uint32]] = {}
 
     def add(self, values: Array, block: LabelledBlock) -> None:
         """Count the rows of a block, whose values are (n,)."""
         folds, size = self._shape
-        keys = values.astype(np.int64) + (block.fold * size if folds > 1 else 0)
-        self._rows[block.split] += self._counted(keys)
-        for task, (positive, negative) in enumerate(zip(block.positive, block.negative, strict=True)):
-            self._positives[task] += self._counted(keys[positive])
-            lacking = ~(positive | negative)
-            if lacking.any():
-                self._unlabelled[task] = self._unlabelled[task] + self._counted(keys[lacking])
+        keys = np.add(values, block.fold * size, dtype=np.int64) if folds > 1 else values
+        self._count(keys, self._rows[block.split])
+        for task, positive in enumerate(block.positive):
+            self._count(keys[positive], self._positives[task])
+        for task, lacking in block.unlabelled.items():
+            own = self._unlabelled.setdefault(task, np.zeros_like(self._rows[0]))
+            self._count(keys[lacking], own)
 
-    def by_split(self) -> Counts:
-        """Return the rows of each value by split (S, V)."""
-        return np.asarray(self._rows.reshape(len(SPLITS), *self._shape).sum(axis=1, dtype=np.int64))
+    def counts(self) -> ColumnCounts:
+        """Return the counts of the values that are there."""
+        rows = self._rows.reshape(len(SPLITS), *self._shape)
+        values = np.flatnonzero(np.bitwise_or.reduce(self._rows).reshape(self._shape).any(axis=0))
+        by_split = rows[:, :, values].astype(np.int64)
+        positives = self._positives.reshape(-1, *self._shape)[:, :, values].astype(np.int64)
+        labelled = np.tile(by_split.sum(axis=0), (len(positives), 1, 1))
+        for task, lacking in self._unlabelled.items():
+            labelled[task] -= lacking.reshape(self._shape)[:, values]
+        return ColumnCounts(values, by_split.sum(axis=1), positives, labelled)
 
-    def of_task(self, task: int) -> tuple[Counts, Counts]:
-        """Return the positive rows of a task, and the rows with a label, of each value in each fold (F, V)."""
-        rows = self._rows.sum(axis=0, dtype=np.int64) - self._unlabelled[task]
-        return self._positives[task].astype(np.int64).reshape(self._shape), rows.reshape(self._shape)
-
-    def _counted(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-        return np.bincount(keys, minlength=self._rows.shape[1]).astype(np.uint32)
+    @staticmethod
+    def _count(keys: Array, into: npt.NDArray[np.uint32]) -> None:
+        if len(keys) < len(into):  # cheaper than a pass over all values
+            np.add.at(into, keys, np.uint32(1))
+        else:
+            into += np.bincount(keys, minlength=len(into)).astype(np.uint32)
 
 
 def number_bins(numbers: Array) -> npt.NDArray[np.int64]:
-    """Return the bins of 32-bit numbers in ascending order: a bin is as wide as 1/256 to 1/512 of its numbers."""
+    """Return the bins of 32-bit numbers in ascending order: a bin is as wide as 1/128 to 1/256 of its numbers."""
     bits = np.ascontiguousarray(numbers, dtype=np.float32).view(np.uint32)
     ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
     return (ordered >> _SHIFT).astype(np.int64)

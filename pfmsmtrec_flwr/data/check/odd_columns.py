@@ -49,7 +49,7 @@ def findings_of(store: ScenarioStore, column: CheckedColumn) -> Iterator[Finding
     ordering: list[str] = []
     counted = 0
     for task, auc in enumerate(column.aucs):
-        positives, rows = (each.sum(axis=0) for each in column.counts.of_task(task))
+        positives, rows = (each[task].sum(axis=0) for each in (column.counts.positives, column.counts.rows))
         classes = (int(positives.sum()), int((rows - positives).sum()))
         if min(classes) < _FEWEST:
             continue
@@ -72,15 +72,13 @@ def findings_of(store: ScenarioStore, column: CheckedColumn) -> Iterator[Finding
 
 
 def _constant_or_jumping(store: ScenarioStore, column: CheckedColumn) -> Iterator[Finding]:
-    by_split = column.counts.by_split()
-    if column.several:
-        by_split[:, 0] = 0
-    values = np.flatnonzero(by_split.any(axis=0))
-    if len(values) <= 1:
-        empty = column.text is not None and not values.any()
+    values, by_split = column.counts.values, column.counts.by_split
+    if column.several and len(values) > 1:  # without padding
+        values, by_split = values[values > 0], by_split[:, values > 0]
+    if len(values) == 1:
+        empty = column.text is not None and values[0] == 0
         figure = f"{_UNKNOWN} in every row" if empty else "constant"
-        remedy = "leave it out here"
-        yield Finding(store.scenario, column.name, figure, _rows_of(store), remedy, leak=False)
+        yield Finding(store.scenario, column.name, figure, _rows_of(store), "leave it out here", leak=False)
         return
     rows = by_split.sum(axis=1)
     if not rows.all():
@@ -89,13 +87,13 @@ def _constant_or_jumping(store: ScenarioStore, column: CheckedColumn) -> Iterato
     if column.text is None:
         shares = shares.cumsum(axis=1)
     jumps = np.abs(shares[1:] - shares[0])
-    split, value = np.unravel_index(int(jumps.argmax()), jumps.shape)
-    held_out = int(split) + 1
+    split, place = divmod(int(jumps.argmax()), len(values))
+    held_out, value = split + 1, int(values[place])
     if jumps.max() <= max(LARGEST_JUMP, _NOISE * float(np.sqrt(1 / rows[0] + 1 / rows[held_out]))):
         return
-    before, after = (f"{shares[place, value]:.0%} of {SPLITS[place]}" for place in (0, held_out))
-    what = "lower numbers" if column.text is None else column.text(int(value)) if value else _UNKNOWN
-    remedy = "remove it, unless it means the same in both"
+    before, after = (f"{shares[each, place]:.0%} of {SPLITS[each]}" for each in (0, held_out))
+    what = "lower numbers" if column.text is None else column.text(value) if value else _UNKNOWN
+    remedy = "is it filled alike in both?" if what == _UNKNOWN else "does it mean the same in both?"
     figure = f"{what}: {before}, {after}"
     yield Finding(store.scenario, column.name, figure, len(store.splits[SPLITS[held_out]]), remedy, leak=False)
 

@@ -105,7 +105,11 @@ def days_of(texts: Texts, section: TimeSection) -> Integers:
     if section.form == "number":
         counts = matching(texts, _COUNT)
         return np.where(counts, np.where(counts, texts, "0").astype(np.int64), NO_DAY)
-    points = points_of(texts, section)
+    return days_of_points(points_of(texts, section))
+
+
+def days_of_points(points: Points) -> Integers:
+    """Return the days of points in time: days since 1970."""
     days = points.astype("datetime64[D]").astype(np.int64)
     return np.where(np.isnat(points), NO_DAY, days)
 

@@ -15,6 +15,7 @@ from pfmsmtrec_flwr.data.encode.times import (
     NO_DAY,
     Points,
     days_of,
+    days_of_points,
     example_of,
     fitting_forms,
     is_since_1970,
@@ -55,13 +56,17 @@ class Clock:
             A value has another form.
         """
         texts = chunk.coded(self.column)
-        days = days_of(texts.values, self.section)
+        if self.section.form == "number":
+            days = days_of(texts.values, self.section)
+        else:
+            days = days_of_points(chunk.points(self.column, self.section))
         self._refuse(chunk, texts.lookup(days == NO_DAY, False))
         return texts, days
 
     def points(self, chunk: Chunk, texts: CodedColumn) -> Points:
         """Return the point in time of each distinct value of the column; see `days`."""
-        points = points_of(texts.values, self.section)
+        own = texts.values is chunk.coded(self.column).values
+        points = chunk.points(self.column, self.section) if own else points_of(texts.values, self.section)
         self._refuse(chunk, texts.lookup(np.isnat(points), False))
         return points
 

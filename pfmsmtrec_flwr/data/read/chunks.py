@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 
 from pfmsmtrec_flwr.data.encode.encoders import CodedColumn, Integers, Texts, distinct_values, of_texts, without
 from pfmsmtrec_flwr.data.encode.several import CodedLists
+from pfmsmtrec_flwr.data.encode.times import Points, points_of
 from pfmsmtrec_flwr.data.encode.written_numbers import plain_numbers, rounded_ids, stands_for_no_number
 from pfmsmtrec_flwr.data.read.blocks import NUMBER, Block
 from pfmsmtrec_flwr.data.read.diagnosis import header_hint, number_hint, shortened
 from pfmsmtrec_flwr.data.read.sources import SourceFile
 from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.table_sections import TableSection
+from pfmsmtrec_flwr.data.schema.time_section import TimeSection
 from pfmsmtrec_flwr.errors import UserError
 
 
@@ -35,6 +37,7 @@ class Chunk:
     _distinct: dict[str, tuple[pa.Array, Integers]] = field(default_factory=dict, repr=False)
     _coded: dict[str, CodedColumn] = field(default_factory=dict, repr=False)
     _lists: dict[str, CodedLists] = field(default_factory=dict, repr=False)
+    _points: dict[tuple[str, TimeSection], Points] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, source: SourceFile, table: TableSection, block: Block) -> Chunk:
@@ -56,6 +59,12 @@ class Chunk:
         if name not in self._coded:
             self._coded[name] = self._in_form(name, self.table.form_of(name))
         return self._coded[name]
+
+    def points(self, name: str, section: TimeSection) -> Points:
+        """Return the points in time of the distinct texts of a column; they are parsed once."""
+        if (name, section) not in self._points:
+            self._points[name, section] = points_of(self.coded(name).values, section)
+        return self._points[name, section]
 
     def rounded(self, names: Iterable[str]) -> dict[str, int]:
         """Count the rounded ids of each column of ids, if it holds some; see `rounded_ids`."""
