@@ -37,7 +37,9 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Draft a schema; list schemas, list and check prepared data sets.", invoke_without_command=True)
+data_app = typer.Typer(
+    help="Draft a schema; list schemas, list and check prepared data sets.", invoke_without_command=True
+)
 
 app.command("run")(run_command)
 app.command("show")(show_command)

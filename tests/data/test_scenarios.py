@@ -31,8 +31,10 @@ def test_the_rows_of_known_scenarios(tiny: Tiny) -> None:
 def bought(folder: Path, split: dict[str, Any], scenarios: list[str] | None = None, names: str = "NL DE") -> None:
     source = folder / "source"
     source.mkdir(exist_ok=True)
-    lines = [f"{name},{row % 30},{row % 7},{(row + row // 7) % 2}" for row in range(200) for name in names.split()]
-    (source / "log.csv").write_text("\n".join(["country,user,item,click", *lines]) + "\n")
+    lines = [
+        f"{name},{row % 30},{row % 41},{row % 7},{(row + row // 7) % 2}" for row in range(200) for name in names.split()
+    ]
+    (source / "log.csv").write_text("\n".join(["country,user,page,item,click", *lines]) + "\n")
     document = {
         "name": "shop",
         "title": "Shop",
@@ -66,7 +68,7 @@ def test_scenarios_of_two_splits_are_refused_until_all_are_prepared_alike(tmp_pa
 
 def test_sites_agree_on_the_split_whatever_their_columns_are_called(tmp_path: Path) -> None:
     told = []
-    for key in ("user", "item", None):
+    for key in ("user", "page", None):
         bought(tmp_path, {"random": {"validation": 0.2, "test": 0.2} | ({"key": key} if key else {})})
         told.append(split_rule_of(open_store(SHOP.data, tmp_path / "data", "NL")))
     assert told[0] == told[1] == "{random: {validation: 0.2, test: 0.2, seed: 0, key: '...'}}"
