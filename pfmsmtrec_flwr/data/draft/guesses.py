@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pfmsmtrec_flwr.data.draft.column_forms import MISSING_WORDS
 from pfmsmtrec_flwr.data.draft.features import (
     LONGEST_VALUE,
     ColumnGuess,
@@ -42,6 +43,7 @@ from pfmsmtrec_flwr.errors import UserError
 
 _PERSONAL_TEXT = r"^(?:[^@\s]+@[^@\s]+\.[^@\s]+|(?:\d{1,3}\.){3}\d{1,3})$"
 
+_NO_VALUES = {word.lower() for word in MISSING_WORDS}
 _SCENARIOS = 30
 _SCENARIO_ROWS = 30
 _SCENARIO_SHARE = 0.01
@@ -193,7 +195,7 @@ def _tasks(columns: Sequence[ColumnProfile]) -> tuple[ColumnGuess, ...]:
 def _like_a_label(column: ColumnProfile) -> str | None:
     """Return the reason to leave out a column that looks like a label but is no task; None for other columns."""
     word = spoken(column.name, LABEL_WORDS)
-    few = len({value.lower() for value in column.values}) <= 2 or set(column.values) == {"-1", "0", "1"}
+    few = len({value.lower() for value in column.values} - _NO_VALUES) <= 2 or set(column.values) == {"-1", "0", "1"}
     if word is None or not few:
         return None
     values = f"{'1 value' if column.distinct == 1 else f'{column.distinct} values'}, {', '.join(sorted(column.values))}"

@@ -11,7 +11,9 @@ LABEL_WORDS = (
     *("bought", "sale", "sold"),
     *("order", "ordered", "pay", "paid", "cart", "like", "liked", "share", "shared", "follow", "followed", "comment"),
     *("commented", "forward", "favorite", "favourite", "subscribed", "long_view", "install", "installed", "download"),
-    *("finish", "finished", "booked", "label", "target"),
+    *("finish", "finished", "booked", "label", "target", "outcome", "response", "y", "ctr", "cvr", "ctcvr", "engaged"),
+    *("clickthrough", "clickthru", "wishlist", "wishlisted", "bookmark", "bookmarked", "saved", "viewed", "opened"),
+    *("dislike", "disliked", "hate", "hated", "unsubscribed"),
 )
 SCENARIO_WORDS = (
     *("scenario", "domain", "country", "market", "site", "channel", "surface", "tab", "region", "shop", "store"),
@@ -58,10 +60,13 @@ def spoken(name: str, vocabulary: Sequence[str]) -> str | None:
 
     >>> spoken("is_long_view", LABEL_WORDS)
     'long_view'
+    >>> spoken("isclick", LABEL_WORDS), spoken("clickflag", LABEL_WORDS)
+    ('click', 'click')
     """
     found = words(name)
     pairs = [f"{first}_{second}" for first, second in pairwise(found)]
-    said = {*found, *pairs, *(word.removesuffix("s") for word in found)}
+    bare = [re.sub(r"^(?:is|has)|(?:flag|label|s)$", "", word) for word in found]
+    said = {*found, *pairs, *bare, *(word.removesuffix("s") for word in found)}
     past = {word.removesuffix("ed") for word in found}
     return next((word for each in (said, past) for word in vocabulary if word in each), None)
 

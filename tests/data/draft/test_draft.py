@@ -201,6 +201,8 @@ def test_labels_that_are_yes_or_no(tmp_path: Path) -> None:
         ([1, None, None], "1 value, 1; no value in 2,000 of 3,000 rows; a task says which of its values are positive"),
         ([-1, 0, 1], "3 values, -1, 0, 1; a task says which of its values are positive, and which are negative"),
         (["liked", "not", "not"], "2 values, liked, not; a task says which of its values are positive"),
+        (["N", "Y", "unknown"], "3 values, N, Y, unknown; a task says which of its values are positive"),
+        (["no", "Yes", "yes"], "3 values, Yes, no, yes; a task says which of its values are positive"),
     ],
 )
 def test_what_looks_like_a_label_is_no_feature(tmp_path: Path, values: list[Any], reason: str) -> None:
@@ -210,6 +212,14 @@ def test_what_looks_like_a_label_is_no_feature(tmp_path: Path, values: list[Any]
     assert "is_liked" not in read["fields"]
     assert "is_liked" not in read["numeric"]
     assert f"- is_liked: looks like a label: name contains 'liked', {reason}" in found.text.replace("\n# ", " ")
+
+
+@pytest.mark.parametrize("name", ["isclick", "hasOrdered", "clickflag", "ctr", "y", "is_hate", "wishlisted", "outcome"])
+def test_other_names_of_labels(tmp_path: Path, name: str) -> None:
+    gaps = shop().clicked.where(some(of=9) > 0)
+    read = document(drafted(shop(**{name: gaps}), tmp_path))
+    assert name not in read["fields"]
+    assert name not in read["tasks"]
 
 
 def test_counts_whose_name_is_that_of_a_label_are_features(tmp_path: Path) -> None:
