@@ -241,6 +241,7 @@ def _candidates(columns: Sequence[ColumnProfile], sample: Sample) -> list[Column
         for column in columns
         if 2 <= column.distinct <= _SCENARIOS
         and column.yes_and_no is None
+        and column.parts() is None
         and (column.text or column.integers)
         and max(map(len, column.values)) <= LONGEST_VALUE
         and len(_frequent(column, sample)) > 1

@@ -374,7 +374,7 @@ def _trimmed(blocks: Sequence[tuple[pa.Array, Integers]]) -> Texts:
     """Return the distinct texts of blocks of texts without white space around them."""
     texts = [distinct for distinct, _ in blocks if pa.types.is_string(distinct.type)]
     trimmed = pc.utf8_trim_whitespace(pa.chunked_array(texts, type=pa.string())).unique().drop_null()
-    return trimmed.to_numpy(zero_copy_only=False)
+    return np.asarray(trimmed.to_numpy(zero_copy_only=False), dtype=object)
 
 
 def _without_words(texts: Texts) -> Texts:
