@@ -10,9 +10,11 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from pfmsmtrec_flwr.data.encode.several import LIST_SEPARATOR
 from pfmsmtrec_flwr.data.read.tables import PARQUET_ENDINGS
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.private_files import open_private
@@ -95,9 +97,12 @@ def _table(block: ScoredRows, keep: Sequence[str], tasks: Sequence[str]) -> pa.T
 
 
 def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a kept column as plain values; lists are texts with ``|`` between their values."""
     if not pa.types.is_dictionary(column.type):
         return column
-    return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], type=column.type.value_type)
+    kind = column.type.value_type
+    plain = pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], type=kind)
+    return pc.replace_substring(plain, LIST_SEPARATOR, "|") if pa.types.is_string(kind) else plain
 
 
 def _schema_without_rows(keep: Sequence[str], tasks: Sequence[str]) -> pa.Schema:

@@ -68,6 +68,10 @@ def test_kept_columns_are_as_written(scorer: Scorer, tmp_path: Path) -> None:
     pq.write_table(rows, tmp_path / "new.parquet")
     score_file(scorer, tmp_path / "new.parquet", tmp_path / "scores.parquet", keep=["id"])
     assert pq.read_table(tmp_path / "scores.parquet").column("id").to_pylist() == ids.to_pylist()
+    rows = rows.drop(["tags"]).append_column("tags", pa.array([["a", "b"], [], ["c"]]))
+    pq.write_table(rows, tmp_path / "new.parquet")
+    score_file(scorer, tmp_path / "new.parquet", tmp_path / "scores.parquet", keep=["tags"])
+    assert pq.read_table(tmp_path / "scores.parquet").column("tags").to_pylist() == ["a|b", None, "c"]
 
 
 def test_a_score_that_does_not_exist_is_empty(scorer: Scorer, tmp_path: Path) -> None:

@@ -99,6 +99,11 @@ def guess(sample: Sample) -> ColumnRoles:
         else:
             remaining.append(column)
     tasks = _tasks(remaining)
+    if own is not None and (lacking := [file for file in own.names if _lacks_all(tasks, file)]):
+        raise UserError(
+            f"{sample.folder / lacking[0]}: got no column that can be a label, expected one, as each file is a "
+            "scenario: add the label, or leave the file out"
+        )
     remaining = _without(remaining, [task.column for task in tasks])
     for column in remaining:
         if (reason := _like_a_label(column)) is not None:
@@ -150,6 +155,10 @@ def _of_scenarios(guessed: ColumnGuess, own: OwnFiles | None) -> ColumnGuess:
         return guessed
     spec = guessed.spec.model_copy(update={"scenarios": own.scenarios(column.absent)})
     return ColumnGuess(column, spec, f"{guessed.reason}; not in {_listed(column.absent)}")
+
+
+def _lacks_all(tasks: Sequence[ColumnGuess], file: str) -> bool:
+    return all(file in task.column.absent for task in tasks)
 
 
 def _listed(files: Sequence[str]) -> str:

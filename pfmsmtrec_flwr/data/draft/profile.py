@@ -248,7 +248,11 @@ def look_at(table: Path) -> Sample:
         and is_row_number(
             each.name,
             each.distinct,
-            [[block.column(each.name) for block in blocks] for file, blocks in sampled if file not in each.absent],
+            [
+                [block.column(each.name) for block in blocks]
+                for file, blocks in sampled
+                if blocks and file not in each.absent
+            ],
         )
     )
     whole = step == 1 and all(complete for _, complete, _ in files)

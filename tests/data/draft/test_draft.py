@@ -779,6 +779,16 @@ def test_a_column_that_some_files_lack_is_left_out_where_files_are_no_scenarios(
         draft(tmp_path / "shop")
 
 
+def test_a_file_without_rows_and_a_scenario_without_a_label(tmp_path: Path) -> None:
+    markets(tmp_path / "shop")
+    header = (tmp_path / "shop" / "shop-no.csv").read_text().splitlines()[0]
+    (tmp_path / "shop" / "shop-no.csv").write_text(header + "\n")
+    assert document(draft(tmp_path / "shop"))["table"]["files"] == ["*.csv"]
+    shop().query("country == 'NO'").drop(columns=["clicked", "bought"]).to_csv(tmp_path / "shop" / "shop-no.csv")
+    with pytest.raises(UserError, match=r"shop-no\.csv: got no column that can be a label, .* each file is a scenario"):
+        draft(tmp_path / "shop")
+
+
 def test_a_packed_file_and_one_with_signs_of_a_pattern(tmp_path: Path) -> None:
     text = shop().to_csv(index=False)
     (tmp_path / "a1.csv").write_text("another table")
