@@ -26,6 +26,7 @@ from pfmsmtrec_flwr.scoring.model_folders import model_folders
 from pfmsmtrec_flwr.scoring.raw_tables import Frame, RawTable, table_in_memory
 from pfmsmtrec_flwr.scoring.routes import columns_to_read, scenario_route
 from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
+from pfmsmtrec_flwr.scoring.unknown_values import UnknownValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +162,14 @@ class Scorer:
             outputs = [route, *outputs]
         table.require_kept(keep)
         unscored = rows_read = 0
+        unknown = UnknownValues(table.schema, models)
         for derived in table.rows(outputs, keep, progress=progress):
             scored = _scored(derived, models, self.scenarios, self.tasks, raw)
             rows_read += len(scored.scores)
             unscored += int(np.isnan(scored.scores).all(axis=1).sum())
+            unknown.add(derived)
             yield scored
+        unknown.warn()
         if unscored:
             logger.warning(
                 "%s of %s rows have no score: their scenario is none of %s, or an inner join finds nothing",

@@ -173,6 +173,17 @@ def test_unknown_values_and_missing_ones_are_scored_as_in_training(run: Path) ->
     assert len(scores.drop_duplicates()) == 1  # all of them are row 0
 
 
+def test_columns_whose_values_are_mostly_unknown_are_reported(run: Path, logged: list[str]) -> None:
+    frame, scorer = impressions(40).assign(country="NL", kind="toy"), Scorer.load(run)
+    scorer.predict(frame.assign(user=10**9, item=10**9), scenario="NL")
+    scorer.predict(frame.iloc[:19].assign(kind="Toy"), scenario="NL")
+    scorer.predict(frame.assign(kind="Toy"))  # DE does not have the field
+    assert not logged
+    scorer.predict(frame.assign(kind="Toy"), scenario="NL")
+    (line,) = logged
+    assert "does not know, which count as missing: kind in 40 of 40 rows; are they written as in training?" in line
+
+
 def test_an_unknown_scenario_is_named(run: Path) -> None:
     with pytest.raises(UserError, match=r"^no model of scenario 'FR': there are DE, NL$"):
         Scorer.load(run).predict(impressions(5), scenario="FR")
