@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pfmsmtrec_flwr.comparison.jobs import digest_of
+from pfmsmtrec_flwr.comparison.request import Options
 from pfmsmtrec_flwr.config import ModelSettings, RunConfig, read_config
 from pfmsmtrec_flwr.data.schema.document import find_schema, known_schemas
 from pfmsmtrec_flwr.errors import UserError
@@ -131,6 +132,19 @@ def test_a_method_that_cannot_be_used_ends_in_one_line_that_names_its_package(
     with pytest.raises(UserError, match=f"^method 'strolling' of package walks 1.5{re.escape(line)}") as caught:
         find_method("strolling")
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_lists_methods_of_other_packages_and_stops_at_a_broken_one(
+    announce: Announce, pfmsmtrec: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce("walks", "pfmsmtrec.methods", "strolling = walks:METHOD", METHOD)
+    assert pfmsmtrec("methods") == 0
+    assert "strolling is a method of the package walks 1.5" in capsys.readouterr().out.splitlines()
+    assert Options(methods="all").names(RunConfig()) == (*METHODS, "strolling")
+    announce("hikes", "pfmsmtrec.methods", "hiking = hikes:METHOD", "1 / 0\n")
+    assert pfmsmtrec("methods") == 1
+    line = "error: method 'hiking' of package hikes 1.5 cannot be imported from hikes:METHOD: ZeroDivisionError: "
+    assert capsys.readouterr().err == f"{line}division by zero\n"
 
 
 def test_an_architecture_of_another_package_is_built_alike_in_all_scenarios(announce: Announce) -> None:
