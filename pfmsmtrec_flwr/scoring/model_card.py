@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig
-from pfmsmtrec_flwr.data.prepare.scenario_encoder import SCHEMA_NAME
-from pfmsmtrec_flwr.data.schema.document import load_schema
+from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME, load_schema
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows, unlabelled_rows
 from pfmsmtrec_flwr.results.drawn import drawn_interval
 from pfmsmtrec_flwr.scoring.kept_encoders import MADE_UP

@@ -217,7 +217,7 @@ def test_what_looks_like_a_label_is_no_feature(tmp_path: Path, values: list[Any]
 @pytest.mark.parametrize("name", ["isclick", "hasOrdered", "clickflag", "ctr", "y", "is_hate", "wishlisted", "outcome"])
 def test_other_names_of_labels(tmp_path: Path, name: str) -> None:
     gaps = shop().clicked.where(some(of=9) > 0)
-    read = document(drafted(shop(**{name: gaps}), tmp_path))
+    read = document(drafted(shop().assign(**{name: gaps}), tmp_path))
     assert name not in read["fields"]
     assert name not in read["tasks"]
 
