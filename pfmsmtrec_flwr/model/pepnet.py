@@ -72,6 +72,6 @@ class PEPNet(ScenarioModel):
         # Detached: the gates train their priors, but none of their other inputs.
         scaled = x * self.domain_gate(torch.cat([x[:, self._domain], x.detach()], dim=1))
         known = torch.cat([x[:, self._personal], scaled.detach()], dim=1)
-        scales = [gate(known).view(len(x), len(self.spec.tasks), -1) for gate in self.personal_gates]  # (B, T, O)
+        scales = [gate(known).view(x.shape[0], len(self.spec.tasks), -1) for gate in self.personal_gates]  # (B, T, O)
         logits: Tensor = self.towers(self.networks(scaled, scales).squeeze(1))
         return logits

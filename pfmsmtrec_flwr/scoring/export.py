@@ -34,6 +34,8 @@ ENDINGS: dict[ExportFormat, str] = {"onnx": ".onnx", "torch": ".pt2"}
 METADATA_NAME = "metadata.json"
 """Name of the metadata in a `torch.export` file."""
 
+_SORTING = ("star", "m3oe")
+"""Architectures of pooled rows whose layers take as many rows as a batch has of each scenario."""
 _ROWS = 4  # of the example; any number of rows will do afterwards
 _EXPORTER = "torch.onnx._internal.exporter._registration"
 
@@ -90,12 +92,18 @@ def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
     Raises
     ------
     UserError
-        A package for ONNX is missing, a task and a column have the same name, or the file cannot be written.
+        A package for ONNX is missing, the architecture cannot be exported, a task and a column have the same name, or
+        the file cannot be written.
     """
     if missing := [name for name in ("onnx", "onnxscript") if kind == "onnx" and find_spec(name) is None]:
         raise UserError(f"ONNX needs {' and '.join(missing)}: pip install 'pfmsmtrec-flwr[onnx]'")
     scorer = ScenarioScorer.load(folder)
     description = scorer.description
+    if description.settings.architecture in _SORTING:
+        raise UserError(
+            f"the architecture {description.settings.architecture} sorts rows by scenario, which neither format can "
+            "hold: score rows with pfmsmtrec predict"
+        )
     names = [*(field.name for field in description.row_fields), *description.numeric]
     if both := sorted(set(names) & set(description.spec.tasks)):
         raise UserError(f"'{both[0]}' is a column and a task, and an exported model needs names of their own for both")

@@ -37,7 +37,7 @@ SIZES = (1, 2, 61)
         *((f"alone{name}", {}) for name in ("", "-single-task", "-shared-bottom", "-ple", "-aitm", "-esmm")),
         ("pf-msmtrec", {}),
         ("alone", {"architecture": "stem"}),
-        ("pooled-star", {}),
+        ("pooled-pepnet", {}),
     ],
 )
 def test_every_architecture(shop: Path, tmp_path: Path, method: str, settings: dict[str, str]) -> None:
@@ -94,6 +94,14 @@ def test_what_cannot_be_exported_is_one_line(model: Path, tmp_path: Path, monkey
     with pytest.raises(UserError, match=r"ONNX needs onnx and onnxscript: pip install 'pfmsmtrec-flwr\[onnx\]'"):
         export_model(model, tmp_path / "model.onnx", "onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_architecture_that_sorts_rows_is_refused(shop: Path, tmp_path: Path) -> None:
+    folder = trained_shop(shop, "pooled-star") / "clients" / "pooled-star" / "NL"
+    with pytest.raises(
+        UserError, match=r"^the architecture star sorts rows by scenario, which neither format can hold"
+    ):
+        export_model(folder, tmp_path / "model.pt2", "torch")
 
 
 def test_inputs_of_one_model_at_a_time(model: Path) -> None:
