@@ -29,8 +29,6 @@ DTYPES = {"categorical": "<i4", "numeric": "<f4", "labels": "|u1", "users": "<i8
 
 JSON: TypeAlias = str | int | float | bool | list["JSON"] | dict[str, "JSON"] | None
 
-_CHUNK_BYTES = 1 << 22
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -153,11 +151,8 @@ def file_checksum(file: Path) -> str:
     UserError
         The file cannot be read.
     """
-    checksum = new_checksum()
     try:
         with file.open("rb") as handle:
-            while chunk := handle.read(_CHUNK_BYTES):
-                checksum.update(chunk)
+            return hashlib.file_digest(handle, new_checksum).hexdigest()
     except OSError as error:
         raise UserError(f"cannot read {file} ({error.strerror}): prepare the data again") from None
-    return checksum.hexdigest()
