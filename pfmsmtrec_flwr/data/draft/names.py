@@ -39,6 +39,7 @@ TIME_WORDS = ("timestamp", "time", "datetime", "ts", "epoch", "unix", "at", "ms"
 ITEM_DAY_WORDS = (
     *("release", "released", "register", "registered", "registration", "join", "joined", "signup", "publish"),
     *("published", "upload", "uploaded", "launch", "launched", "expire", "expires", "expiry", "birth"),
+    *("first", "last", "since", "updated", "modified"),
 )
 """Words for a time of a user or an item, not of an impression."""
 AFTERWARDS_WORDS = (*LABEL_WORDS, "dwell", "watch", "watched", "play", "played", "stay", "spent", "revenue")

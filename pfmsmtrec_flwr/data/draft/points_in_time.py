@@ -50,6 +50,8 @@ class TimeGuess:
     section: TimeSection
     days: Integers
     """Days of the values, ascending; empty if a value has another form."""
+    misfits: str = ""
+    """Number of rows of another form, with an example; empty if there are none."""
 
     @property
     def of_rows(self) -> bool:
@@ -64,7 +66,7 @@ class TimeGuess:
         return (
             f"a point in time ({form}), and new rows lie later; for a field, times: {{{name}: {{form: {form}}}}} and "
             f"transform: {parts_of(form)}"
-        )
+        ) + (f"; {self.misfits}: write all in one form" if self.misfits else "")
 
 
 def parts_of(form: TimeForm) -> str:
@@ -82,7 +84,11 @@ def time_of(column: ColumnProfile) -> TimeGuess | str | None:
             return (
                 f"a point in time; day or month first? times: {{{column.name}: {{form: {form}}}}} in the split says it"
             )
-        return TimeGuess(column, section, np.unique(days) if (days != NO_DAY).all() else days[:0])
+        if (others := days == NO_DAY).any():
+            count, example = int(column.counts[others].sum()), column.values[others][0]
+            misfits = f"{count:,} {'row has' if count == 1 else 'rows have'} another form, such as {example}"
+            return TimeGuess(column, section, days[:0], misfits)
+        return TimeGuess(column, section, np.unique(days))
     if _counts_days(column):
         days = np.unique(days_of(column.values, TimeSection(form="number")))
         certain = not len(days) or days[-1] > _MONTH_DAYS or days[-1] < _FIRST_LATE_DAY

@@ -401,6 +401,17 @@ def test_the_day_is_the_column_that_is_called_so(tmp_path: Path) -> None:
     found = drafted(shop().assign(register_date=days), tmp_path)
     assert document(found)["split"]["by_date"]["column"] == "day"
     assert left_out(found).keys() == {"register_date"}
+    found = drafted(shop().drop(columns="day").assign(first_seen=days), tmp_path)
+    assert "by_user" in document(found)["split"] and "first_seen" in left_out(found)
+
+
+def test_times_in_two_forms_are_reported(tmp_path: Path) -> None:
+    shown = np.array(["2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z", "2024-01-03T00:00:00Z", "2024-01-03 00:00:00"])
+    frame = shop().drop(columns="day").assign(shown_at=shown[np.arange(ROWS) % 4])
+    found = drafted(frame, tmp_path)
+    assert "by_user" in document(found)["split"]
+    reason = "750 rows have another form, such as 2024-01-03 00:00:00: write all in one form"
+    assert reason in found.text.replace("\n# ", " ")
 
 
 @pytest.mark.parametrize(
