@@ -63,7 +63,7 @@ def main() -> None:
     """Run the command line, and leave with its exit status."""
     try:
         _require_platform()
-        status = app(standalone_mode=False)
+        status = app(prog_name=app.info.name, standalone_mode=False)
     except UserError as error:
         _fail(str(error), 1)
     except ClickException as error:
