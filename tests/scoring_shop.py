@@ -32,7 +32,7 @@ SCHEMA: dict[str, Any] = {
         "user": {"vocabulary": {"min_count": 2}, "embedding": "local"},
         "item": {"hash": {"buckets": 50}, "embedding": "federated"},
         "hour": {"column": "time", "transform": "hour", "identity": {"size": 24}, "embedding": "federated"},
-        "weekday": {"column": "shown", "transform": "weekday", "identity": {"size": 8}, "embedding": "federated"},
+        "unsqueeze": {"column": "shown", "transform": "weekday", "identity": {"size": 8}, "embedding": "federated"},
         "age": {"bands": [20, 40.5], "missing": [-1], "embedding": "federated"},
         "kind": {"values": ["toy", "book"], "embedding": "federated", "scenarios": ["NL"]},
         "tags": {"several": {"separator": "|", "most": 2}, "vocabulary": {}, "embedding": "local"},

@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ from pfmsmtrec_flwr.scoring.curve_layers import curve_layer
 from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, ModelDescription
 from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
 from pfmsmtrec_flwr.training.calibration import Calibration
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 ExportFormat = Literal["onnx", "torch"]
 OPSET = 18
@@ -156,17 +159,30 @@ def _save_onnx(
     import onnx
 
     with _quiet():
-        made = torch.onnx.export(
-            program, (), input_names=inputs, output_names=list(tasks), opset_version=OPSET, dynamo=True, verbose=False
-        )
+        made = torch.onnx.export(program, (), opset_version=OPSET, dynamo=True, verbose=False)
     if made is None:
         raise RuntimeError("the exporter returned no model")
     model = made.model_proto
+    _rename(model.graph, [*inputs, *tasks])
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "rows"
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
+
+
+def _rename(graph: GraphProto, columns: Sequence[str]) -> None:
+    """Give inputs and outputs the names of columns and tasks, which no value within the network has then."""
+    ends = dict(zip((value.name for value in (*graph.input, *graph.output)), columns, strict=True))
+
+    def renamed(name: str) -> str:
+        return ends.get(name, f"network/{name}") if name else ""  # an optional input that is not there
+
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = renamed(value.name)
+    for node in graph.node:
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
 
 
 @contextmanager
