@@ -135,7 +135,7 @@ class ScenarioClient:
         Tensors that the scope lacks are copied from `model`, the travelling model. At the first exchange, those of an
         earlier model precede them; without one, output biases are the logits of the scenario's own base rates.
         """
-        state = self.model.state_dict() | (self._first_values() if memory.is_empty else {})
+        state = self.model.state_dict() | ((self.start or self.base_rates()) if memory.is_empty else {})
         model.load_state_dict(state | memory.scope(scope).model)
 
     # Orders ---------------------------------------------------------------------------------------------------------
@@ -211,13 +211,10 @@ class ScenarioClient:
         first: Tensors = {}
         if memory.is_empty:
             draw_parameters(self.model, self.config.seed)
-            first = self._first_values()
+            first = self.start or self.base_rates()
         received = install(self.model, first, memory.model, incoming, self.store.scenario)
         self.restore_predictor(memory)
         return received
-
-    def _first_values(self) -> Tensors:
-        return self.start or self.base_rates()
 
     def _measure(self, order: Order, average: Tensors) -> dict[str, float]:
         """Measure and save the model that predicts, or its mean over the rounds where there is one."""
@@ -225,9 +222,7 @@ class ScenarioClient:
         present = {name: value.clone() for name, value in model.state_dict().items()} if average else {}
         if average:
             model.load_state_dict(average)
-        if order.round == 1 and self.start:  # round 0 measures the earlier model
-            restore_statistics(self, model)
-        else:
+        if not restore_statistics(self, model, order):
             self.measurements.refresh_statistics(model, order)
         figures = self.measurements.validation(model)
         selected = order.selected.get(self.store.scenario, 0)

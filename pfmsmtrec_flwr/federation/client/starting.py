@@ -34,14 +34,22 @@ def starting_state(client: ScenarioClient) -> Tensors:
     return earlier.starting_state(fresh)
 
 
-def restore_statistics(client: ScenarioClient, model: ScenarioModel) -> None:
-    """Give a model the normalization statistics of the earlier model, where statistics are a scenario's own.
+def restore_statistics(client: ScenarioClient, model: ScenarioModel, order: Order) -> bool:
+    """Give a model that is measured as round 0 the normalization statistics of the earlier model.
 
     Without ``train.reestimate_batch_norm`` they are parameters like others, and those that were received stay.
+
+    Returns
+    -------
+    bool
+        Whether the order measures round 0 of a scenario with an earlier model; otherwise nothing is done.
     """
+    if order.round != 1 or not client.start:  # the order to train in round 1 measures round 0
+        return False
     if client.config.train.reestimate_batch_norm:
         own = {name: client.start[name] for name, slot in client.slots.items() if slot.statistic}
         model.load_state_dict(own, strict=False)
+    return True
 
 
 def offer_start(client: ScenarioClient, order: Order, incoming: Incoming) -> Reply:  # noqa: ARG001 - nothing comes

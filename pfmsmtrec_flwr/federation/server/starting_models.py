@@ -16,9 +16,9 @@ from flwr.serverapp import Grid
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.starting import STARTS
 from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
-from pfmsmtrec_flwr.federation.protocol import Reply, Tensors, check_tensors
+from pfmsmtrec_flwr.federation.protocol import START, Incoming, Order, Reply, Tensors, check_tensors
 from pfmsmtrec_flwr.federation.server.admission import admit
-from pfmsmtrec_flwr.federation.server.exchange import exchange
+from pfmsmtrec_flwr.federation.server.exchange import exchange, messages_to_nodes
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.log import logger
@@ -43,7 +43,15 @@ def start_from_models(strategy: ScenarioStrategy, grid: Grid) -> None:
             wanted = {key: sent[key] for key in names_of(slots, strategy.sharing.parts)}
             check_tensors(reply.parameters, wanted, f"earlier model of scenario {name}")
 
-    messages = strategy.start_messages()
+    order = Order(
+        config=strategy.config.model_dump_json(),
+        method=strategy.config.method,
+        round=0,
+        exchange=0,
+        parts=tuple(sorted(strategy.sharing.parts)),
+        file=strategy.method_file,
+    )
+    messages = messages_to_nodes(strategy.federation, START, order, Incoming({}, {}))
     answers = exchange(grid, messages, strategy.timeout, strategy.record(0), strategy.parameters)
     replies = admit(strategy.federation, 0, answers, quorum=0, timeout=strategy.timeout, check=check)
     started = {name: reply.parameters for name, reply in replies.items() if reply.figures.get(STARTS)}

@@ -19,7 +19,6 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Federation, shake_hands
 from pfmsmtrec_flwr.federation.protocol import (
-    START,
     TEST,
     TRAIN,
     VALIDATE,
@@ -63,6 +62,8 @@ class MethodSteps(Strategy):
         Parts of the model that travel.
     parameters
         Current federated parameters.
+    start_from
+        Run from whose models the scenarios start; empty if they start anew.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -71,6 +72,12 @@ class MethodSteps(Strategy):
         if config.federation.tables == "local":
             self.sharing = self.sharing.without(Part.FEDERATED_EMBEDDING)
         self.parameters = Parameters()
+        self.start_from = ""
+
+    @property
+    def first_measured(self) -> int:
+        """First round whose parameters are measured: 0, the start, if it is that of earlier models; else 1."""
+        return 0 if self.start_from else 1
 
     @classmethod
     @abstractmethod
@@ -161,8 +168,6 @@ class ScenarioStrategy(MethodSteps):
         Seconds to wait for the replies of one exchange.
     method_file
         File that defines the method, for the clients; empty for a method of the package.
-    start_from
-        Run from whose models the scenarios start; empty if they start anew.
     stale
         Rows of the tables in which each scenario's copy differs.
     """
@@ -175,7 +180,6 @@ class ScenarioStrategy(MethodSteps):
         self.stage = Stage.ALL
         self.timeout = config.federation.round_timeout
         self.method_file = ""
-        self.start_from = ""
         self.stale = StaleRows()
         self._records: dict[int, RoundRecord] = {}
         self._kept_consensus = KeptConsensus()
@@ -243,15 +247,6 @@ class ScenarioStrategy(MethodSteps):
         """Log what is about to run."""
         names = ", ".join(self.federation.scenarios)
         logger.info("%s on %s: scenarios %s", self.config.method, self.config.data.name, names)
-
-    @property
-    def first_measured(self) -> int:
-        """First round whose parameters are measured: 0, the start, if it is that of earlier models; else 1."""
-        return 0 if self.start_from else 1
-
-    def start_messages(self) -> list[Message]:
-        """Return one message per node: send the shared parts of the models from which the scenarios start."""
-        return messages_to_nodes(self.federation, START, self._order(0, evaluate=False), Incoming({}, {}))
 
     def configure_train(
         self,
