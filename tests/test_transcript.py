@@ -78,7 +78,7 @@ def check_numbers(market: str, folder: Path) -> None:
     output = Path("runs/first")
     raw = log.loc[DAYS["test"]].drop(columns=list(store.tasks)).reset_index(drop=True)
     expected = np.load(output / "clients" / "pf-msmtrec" / market / SCENARIO_FILE)
-    scores = Scorer.load(output).predict(raw, scenario=market)[list(store.tasks)]
+    scores = Scorer.load(output).predict(raw, scenario=market, raw=True)[list(store.tasks)]
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
 
 
