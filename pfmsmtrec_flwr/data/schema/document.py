@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from importlib.resources import files
-from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -14,18 +13,17 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
+from pfmsmtrec_flwr.data.schema.consistency import check_consistency
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection, NumericSection
 from pfmsmtrec_flwr.data.schema.scenario_section import ScenarioSection
-from pfmsmtrec_flwr.data.schema.spelling import written_twice
 from pfmsmtrec_flwr.data.schema.split_sections import SplitSection
-from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK, JoinSection, TableSection
+from pfmsmtrec_flwr.data.schema.table_sections import JoinSection, TableSection
 from pfmsmtrec_flwr.data.schema.task_sections import NegativesSection, TaskSection
-from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, TimeSection, lacks
+from pfmsmtrec_flwr.data.schema.time_section import TimeSection
 from pfmsmtrec_flwr.data.schema.values import (
     ColumnName,
     FieldName,
     FolderName,
-    Scalar,
     ScenarioNames,
     expand_columns,
 )
@@ -39,7 +37,6 @@ DATASETS_FOLDER = top_folder() / "datasets"
 SCHEMA_NAME = "schema.yaml"
 """Name of the schema's file in a prepared store."""
 
-_KEEP = ColumnForm(leading_zeros="keep")
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -83,134 +80,8 @@ class DatasetSchema(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetSchema:
-        for rule in ("by_user", "by_user_time"):
-            if getattr(self.split, rule) is not None and self.users is None:
-                raise ValueError(f"split.{rule} needs the key users")
-        if both := self.fields.keys() & self.numeric.keys():
-            raise ValueError(
-                f"'{min(both)}' is both in fields and in numeric: give one of them another name and column"
-            )
-        self._check_times()
-        self._check_several()
-        self._check_labels()
-        self._check_spellings()
-        self._check_marks()
-        self._check_forms()
-        self._check_scenarios()
-        self._check_negatives()
+        check_consistency(self)
         return self
-
-    def _check_times(self) -> None:
-        rule = self.split.by_date or self.split.by_user_time
-        columns = {spec.column or name for name, spec in self.fields.items()} | ({rule.column} if rule else set())
-        if unread := self.times.keys() - columns:
-            raise ValueError(f"times: neither the split nor a field reads the column '{min(unread)}'")
-        for name, spec in self.fields.items():
-            time = self.times.get(spec.column or name)
-            if spec.transform in ("weekday", "day") and time is None:
-                column = spec.column or name
-                raise ValueError(
-                    f"fields.{name}: transform {spec.transform} needs the form of the column's times, "
-                    f"such as times: {{{column}: {{form: iso}}}}"
-                )
-            if time is not None and spec.transform in TIME_PARTS and (spec.several or lacks(time.form, spec.transform)):
-                why = "a field of several values" if spec.several else f"the form {time.form}"
-                raise ValueError(f"fields.{name}: transform {spec.transform} does not go with {why}")
-
-    def _check_several(self) -> None:
-        for name, spec in self.fields.items():
-            several = spec.several is not None and spec.several.columns is None
-            if several and self.form_of(spec.columns(name)[0]).is_number:
-                raise ValueError(f"fields.{name}: decimal, thousands and signs are for one number, not for several")
-
-    def _check_labels(self) -> None:
-        labels = {task.column for task in self.tasks.values()}
-        for name, columns in self.feature_columns().items():
-            if both := labels.intersection(columns):
-                raise ValueError(f"'{name}' reads the label column '{min(both)}': the label would be a feature")
-
-    def _check_spellings(self) -> None:
-        """Refuse a value that is there twice in two spellings, and keys of a join in two forms."""
-        named: list[tuple[str, str, Iterable[Scalar]]] = [
-            (f"tasks.{name}", task.column, pair)
-            for name, task in self.tasks.items()
-            if task.at_least is None
-            for pair in (*product(task.positive, task.negative), *product(task.missing, task.positive + task.negative))
-        ]
-        named += [
-            (f"fields.{name}.values", spec.columns(name)[0], spec.values)
-            for name, spec in self.fields.items()
-            if spec.values is not None
-        ]
-        if self.scenario.column is not None:
-            named.append(("scenario.values", self.scenario.column, self.scenario.values or ()))
-        for where, column, values in named:
-            if (both := written_twice(values, self.form_of(column))) is not None:
-                zeros = f", or keep leading zeros with table.columns: {{{column}: {{leading_zeros: keep}}}}"
-                hint = "" if written_twice(both, _KEEP) else zeros
-                raise ValueError(f"{where}: '{both[0]}' and '{both[1]}' are one value: leave one out{hint}")
-        for join in self.joins:
-            here, there = self.table.form_of(join.key), join.form_of(join.key_there or join.key)
-            if here.leading_zeros != there.leading_zeros:
-                raise ValueError(f"joins: the key '{join.key}' keeps leading zeros in one of its tables only")
-
-    def _check_marks(self) -> None:
-        names = self.scenario.names or ()
-        for mark, wanted, why in (
-            (SCENARIO_MARK, len(names) > 1, "several scenario.names"),
-            (SPLIT_MARK, self.split.by_file is not None, "split.by_file"),
-        ):
-            marked = [mark in pattern for pattern in self.table.files]
-            if wanted and not all(marked):
-                raise ValueError(f"{why} needs {mark} in each of table.files")
-            everywhere = marked + [mark in pattern for join in self.joins for pattern in join.files]
-            if not wanted and any(everywhere) and not (mark == SCENARIO_MARK and names):
-                raise ValueError(f"{mark} in the name of a file needs {why}")
-
-    def _check_forms(self) -> None:
-        for table in (self.table, *self.joins):
-            for scenario, columns in table.columns_of.items():
-                if scenario not in (self.scenario.names or ()):
-                    raise ValueError(
-                        f"table.columns_of: got '{scenario}', expected one of scenario.names, whose files hold one "
-                        "scenario each"
-                    )
-                for column, form in columns.items():
-                    if form.leading_zeros != table.form_of(column).leading_zeros:
-                        raise ValueError(f"table.columns_of: '{column}' keeps leading zeros in some scenarios only")
-
-    def _check_scenarios(self) -> None:
-        sections = {"tasks": self.tasks, "fields": self.fields, "numeric": self.numeric}
-        named: list[tuple[str, Iterable[str]]] = [
-            (f"{kind}.{name}", spec.scenarios or ())
-            for kind, specs in sections.items()
-            for name, spec in specs.items()  # type: ignore[attr-defined]
-        ]
-        named.append(("expected_rows", self.expected_rows))
-        named.append(("negatives", self.negatives.scenarios if self.negatives else ()))
-        for where, names in named:
-            if unknown := sorted(set(names) - set(self.scenarios)):
-                raise ValueError(f"{where}: scenario '{unknown[0]}' is unknown, there are {', '.join(self.scenarios)}")
-        for scenario in self.scenarios:
-            if not self.tasks_of(scenario):
-                raise ValueError(f"scenario '{scenario}' has no task")
-
-    def _check_negatives(self) -> None:
-        spec = self.negatives
-        if spec is None:
-            return
-        if self.users is None:
-            raise ValueError("negatives needs the key users")
-        if spec.task not in self.tasks:
-            raise ValueError(f"negatives.task: '{spec.task}' is no task, there are {', '.join(self.tasks)}")
-        if lacking := [name for name in spec.scenarios if spec.task not in self.tasks_of(name)]:
-            raise ValueError(f"negatives: scenario '{lacking[0]}' has no task '{spec.task}'")
-        if spec.item not in self.fields:
-            raise ValueError(f"negatives.item: '{spec.item}' is no field")
-        if self.fields[spec.item].several is not None:
-            raise ValueError(f"negatives.item: '{spec.item}' has several values in a row, expected one")
-        if unknown := [name for name in spec.item_features if name not in self.fields and name not in self.numeric]:
-            raise ValueError(f"negatives.item_features: '{unknown[0]}' is neither a field nor numeric")
 
     @property
     def scenarios(self) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ class StoreWriter:
         rows = {"categorical": categorical, "numeric": numeric, "labels": labels}
         rows |= {} if users is None else {"users": users}
         rows |= {} if probabilities is None else {"probabilities": probabilities}
-        arrays = self._checked(rows)
+        arrays = _checked(rows, self._columns, self._sizes, self._unlabelled)
         with clear_errors(self.path):
             for name, values in arrays.items():
                 self._streams[split, name].write(values)
@@ -198,26 +198,6 @@ class StoreWriter:
             publish(self._temporary, self.path)
         return ScenarioStore.open(self.path)
 
-    def _checked(self, passed: Mapping[str, Array]) -> dict[str, Array]:
-        if passed.keys() != self._columns.keys():
-            raise ValueError(f"got the arrays {sorted(passed)}, expected {sorted(self._columns)}")
-        rows = len(passed["labels"])
-        arrays: dict[str, Array] = {}
-        for name, values in passed.items():
-            columns = self._columns[name]
-            shape = (rows, columns) if name != "users" else (rows,)
-            if values.shape != shape:
-                raise ValueError(f"{name}: got the shape {values.shape}, expected {shape}")
-            arrays[name] = np.ascontiguousarray(values, dtype=DTYPES[name])
-        if not np.isfinite(arrays["numeric"]).all():
-            raise ValueError("numeric: not finite")
-        odd = (passed["labels"] != 0) & (passed["labels"] != 1)
-        if (odd & ~(self._unlabelled & (passed["labels"] == MISSING_LABEL))).any():
-            raise ValueError("labels: not 0 or 1")
-        if rows and ((passed["categorical"] < 0) | (passed["categorical"] >= self._sizes)).any():
-            raise ValueError("categorical: a value outside its embedding table")
-        return arrays
-
     def _manifest(self, extra: Mapping[str, JSON]) -> Manifest:
         return Manifest(
             store_version=STORE_VERSION,
@@ -262,6 +242,30 @@ class _Stream:
 
     def checksum(self) -> str:
         return self._checksum.hexdigest()
+
+
+def _checked(
+    passed: Mapping[str, Array], columns: Mapping[str, int], sizes: Array, unlabelled: Array
+) -> dict[str, Array]:
+    """Return the arrays of some rows in the types of the store."""
+    if passed.keys() != columns.keys():
+        raise ValueError(f"got the arrays {sorted(passed)}, expected {sorted(columns)}")
+    rows = len(passed["labels"])
+    arrays: dict[str, Array] = {}
+    for name, values in passed.items():
+        count = columns[name]
+        shape = (rows, count) if name != "users" else (rows,)
+        if values.shape != shape:
+            raise ValueError(f"{name}: got the shape {values.shape}, expected {shape}")
+        arrays[name] = np.ascontiguousarray(values, dtype=DTYPES[name])
+    if not np.isfinite(arrays["numeric"]).all():
+        raise ValueError("numeric: not finite")
+    odd = (passed["labels"] != 0) & (passed["labels"] != 1)
+    if (odd & ~(unlabelled & (passed["labels"] == MISSING_LABEL))).any():
+        raise ValueError("labels: not 0 or 1")
+    if rows and ((passed["categorical"] < 0) | (passed["categorical"] >= sizes)).any():
+        raise ValueError("categorical: a value outside its embedding table")
+    return arrays
 
 
 def _remove_stale(path: Path) -> None:
