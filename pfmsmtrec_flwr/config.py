@@ -201,7 +201,7 @@ class EvaluationSettings(SettingsSection):
 
     calibration: Literal["platt", "isotonic", "none"] = "platt"
     """Recalibration of the predictions, fitted on each scenario's validation rows: a logistic curve of the log odds
-    (platt), steps that never fall (isotonic; they tie scores), or none. AUC and raw figures do not depend on it."""
+    (platt), steps that never fall (isotonic; they tie scores), or none; AUC and raw figures do not depend on it."""
 
 
 class DataSettings(SettingsSection):

@@ -77,7 +77,7 @@ def test_personal_models_go_on_where_they_were(tiny: Tiny, tmp_path: Path) -> No
 
 
 def test_the_global_model_can_be_measured_too(tiny: Tiny) -> None:
-    measured = tiny.trained(tiny.config("ditto", federation__evaluate_consensus=True))
+    measured = tiny.trained(tiny.config("ditto", federation__evaluate_consensus=True, evaluation__calibration="none"))
     assert measured.result.consensus["US"].keys() == measured.result.test["US"].keys()
     assert measured.result.consensus["US"] != measured.result.test["US"]
     assert tiny.trained(tiny.config("ditto")).result.consensus == {"FR": {}, "US": {}}

@@ -92,7 +92,7 @@ def test_a_model_goes_on_where_it_was_not_at_the_mean(tiny: Tiny, tmp_path: Path
 
 
 def test_the_mean_can_be_measured_too(tiny: Tiny) -> None:
-    measured = tiny.trained(tiny.config("mr-mtl", federation__evaluate_consensus=True))
+    measured = tiny.trained(tiny.config("mr-mtl", federation__evaluate_consensus=True, evaluation__calibration="none"))
     assert measured.result.consensus["US"].keys() == measured.result.test["US"].keys()
     assert measured.result.consensus["US"] != measured.result.test["US"]
 
