@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from pfmsmtrec_flwr.data.schema.column_form import ColumnForm
-from pfmsmtrec_flwr.data.schema.spelling import written_twice
+from pfmsmtrec_flwr.data.schema.spelling import canonical, written_twice
 from pfmsmtrec_flwr.data.schema.table_sections import SCENARIO_MARK, SPLIT_MARK
 from pfmsmtrec_flwr.data.schema.time_section import TIME_PARTS, lacks
 from pfmsmtrec_flwr.data.schema.values import Scalar
@@ -35,6 +35,7 @@ def check_consistency(schema: DatasetSchema) -> None:
     _check_several(schema)
     _check_labels(schema)
     _check_spellings(schema)
+    _check_declared(schema)
     _check_marks(schema)
     _check_forms(schema)
     _check_scenarios(schema)
@@ -97,6 +98,18 @@ def _check_spellings(schema: DatasetSchema) -> None:
         here, there = schema.table.form_of(join.key), join.form_of(join.key_there or join.key)
         if here.leading_zeros != there.leading_zeros:
             raise ValueError(f"joins: the key '{join.key}' keeps leading zeros in one of its tables only")
+
+
+def _check_declared(schema: DatasetSchema) -> None:
+    """Refuse declared values of a field that no row can have."""
+    for name, spec in schema.fields.items():
+        form = schema.form_of(spec.columns(name)[0])
+        missing = {canonical(word, form) for word in (*spec.missing, *form.missing)}
+        for value in spec.values or ():
+            if (text := canonical(value, form)) in missing:
+                raise ValueError(f"fields.{name}: '{value}' is in values and in missing: leave it out of one of them")
+            if spec.transform == "lower" and text != text.lower():
+                raise ValueError(f"fields.{name}.values: got '{value}', expected lower case, as transform is lower")
 
 
 def _check_marks(schema: DatasetSchema) -> None:

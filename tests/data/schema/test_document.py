@@ -437,6 +437,19 @@ def test_one_value_in_two_spellings_is_refused(path: str, value: Any, where: str
         schema(changed(path, value))
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"values": ["a", "b"], "missing": ["b"]}, "fields.kind: 'b' is in values and in missing: leave it out of one"),
+        ({"values": [1, 2], "missing": ["02"]}, "fields.kind: '2' is in values and in missing: leave it out of one"),
+        ({"values": ["a", "Abc"], "transform": "lower"}, "fields.kind.values: got 'Abc', expected lower case"),
+    ],
+)
+def test_declared_values_that_no_row_can_have_are_refused(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        schema(changed("fields.kind", {"embedding": "federated", **keys}))
+
+
 def test_several_numbers_have_no_form_of_their_own() -> None:
     document = changed("table.columns", {"kind": {"decimal": ","}})
     assert schema(document).form_of("kind").is_number
