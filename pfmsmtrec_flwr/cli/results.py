@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from pfmsmtrec_flwr.cli.options import absolute
+from pfmsmtrec_flwr.errors import UserError
 
 if TYPE_CHECKING:  # the command itself imports what computes: `--help` answers at once
     from pfmsmtrec_flwr.results.frame import Figures
@@ -31,6 +32,8 @@ def show_command(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
 ) -> None:
     """Print the tables of a finished run or comparison again."""
+    if wide and metric is not None:
+        raise UserError(f"got both --wide and --metric {metric}: --wide has all figures, --metric one by scenario")
     from pfmsmtrec_flwr.results.rendering import as_markdown
     from pfmsmtrec_flwr.results.summary import read_summary
 

@@ -34,6 +34,8 @@ def test_show_prints_one_figure_or_all_of_a_run(
     assert "0.6250" not in printed
     assert pfmsmtrec("show", tmp_path / "out", "--wide") == 0
     assert {"calibration", "0.6250", "0.2500"} <= set(capsys.readouterr().out.replace(",", " ").split())
+    assert pfmsmtrec("show", tmp_path / "out", "--wide", "--metric", "auc") == 1
+    assert capsys.readouterr().err.startswith("error: got both --wide and --metric auc: ")
 
 
 def test_show_prints_the_tables_of_a_comparison_again(
