@@ -25,7 +25,7 @@ quick:  ## run the tests that take seconds
 	pytest -m "not slow and not flower"
 
 coverage:  ## run every test and list the lines that none of them runs
-	pytest -n auto --dist loadfile --cov --cov-report=term --cov-report=html:build/coverage
+	pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:build/coverage
 
 docs:  ## build the documentation site into build/site, strictly
 	mkdocs build --strict

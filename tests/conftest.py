@@ -76,6 +76,13 @@ def pfmsmtrec(monkeypatch: pytest.MonkeyPatch, home: Path) -> Callable[..., int]
     monkeypatch.chdir(folder)
 
     from pfmsmtrec_flwr import cli
+    from pfmsmtrec_flwr.log import logger
+
+    # A command is a process of its own: it logs to its own standard error, not to that of an earlier test.
+    monkeypatch.setattr(
+        logger, "handlers", [each for each in logger.handlers if type(each) is not logging.StreamHandler]
+    )
+    monkeypatch.setattr(logger, "propagate", logger.propagate)
 
     def run(*arguments: str | Path) -> int:
         monkeypatch.setattr(sys, "argv", ["pfmsmtrec", *map(str, arguments)])
