@@ -245,7 +245,7 @@ def test_other_models_and_other_data_are_refused(
     [
         ("apfl", r"^method 'apfl' does not take --start-from: a scenario saves the mixture of its two models"),
         ("fedala", r"^method 'fedala' does not take --start-from: its first global model is taken over as it is"),
-        ("pooled-mmoe", r"^method 'pooled-mmoe' does not take --start-from: it saves no model of a scenario$"),
+        ("pooled-mmoe", r"^method 'pooled-mmoe' does not take --start-from: it trains no model at a scenario$"),
         ("fedprox", r"^no model of fedprox in .*: there are models of pf-msmtrec$"),
     ],
 )

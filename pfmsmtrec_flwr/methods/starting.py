@@ -24,7 +24,7 @@ def require_starting(methods: Iterable[Method]) -> None:
         The message names the first such method, and the reason.
     """
     for method in methods:
-        reason = method.no_start if isinstance(method, FederatedMethod) else "it saves no model of a scenario"
+        reason = method.no_start if isinstance(method, FederatedMethod) else "it trains no model at a scenario"
         if reason:
             raise UserError(f"method '{method.name}' does not take --start-from: {reason}")
 
