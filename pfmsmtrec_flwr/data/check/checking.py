@@ -15,10 +15,9 @@ from pfmsmtrec_flwr.data.check.prepared_scenario import check_columns
 from pfmsmtrec_flwr.data.rules import schema_of
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema, has
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
-from pfmsmtrec_flwr.data.store.listing import dataset_names, list_scenarios
+from pfmsmtrec_flwr.data.store.listing import prepared_scenarios
 from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.errors import UserError
 
 _BLOCK_ROWS = 1 << 20
 
@@ -31,13 +30,7 @@ def check_dataset(data_root: Path, dataset: str) -> list[Finding]:
     UserError
         None is prepared, or a file is damaged.
     """
-    stores = list_scenarios(data_root, dataset)
-    if not stores:
-        known = ", ".join(dataset_names(data_root)) or "nothing yet"
-        raise UserError(
-            f"no prepared data set '{dataset}' in {data_root} (prepared: {known}): "
-            f"run `pfmsmtrec prepare {dataset} --source DIR`, which checks it too"
-        )
+    stores = prepared_scenarios(data_root, dataset)
     for store in stores:
         store.verify()
     return check_stores(stores)

@@ -10,10 +10,9 @@ from rich.console import Group
 from rich.filesize import decimal
 from rich.table import Table
 
-from pfmsmtrec_flwr.data.store.listing import dataset_names, list_scenarios
+from pfmsmtrec_flwr.data.store.listing import dataset_names, list_scenarios, prepared_scenarios
 from pfmsmtrec_flwr.data.store.manifest import JSON, SPLITS
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows, unlabelled_rows
-from pfmsmtrec_flwr.errors import UserError
 
 _SHOWN = 0.0005
 
@@ -45,13 +44,7 @@ def dataset_tables(data_root: Path, dataset: str) -> Group:
     UserError
         No data set of that name is prepared; the message lists those that are.
     """
-    stores = list_scenarios(data_root, dataset)
-    if not stores:
-        known = ", ".join(dataset_names(data_root)) or "nothing yet"
-        raise UserError(
-            f"no prepared data set '{dataset}' in {data_root} (prepared: {known}): "
-            f"run `pfmsmtrec prepare {dataset} --source DIR`"
-        )
+    stores = prepared_scenarios(data_root, dataset)
     notes = [
         f"{store.scenario}: {note}"
         for store in stores

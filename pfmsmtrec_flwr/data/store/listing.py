@@ -7,6 +7,7 @@ from pathlib import Path
 from pfmsmtrec_flwr.data.store.manifest import MANIFEST
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.versions import CURRENT
+from pfmsmtrec_flwr.errors import UserError
 
 
 def is_store(path: Path) -> bool:
@@ -21,6 +22,24 @@ def list_scenarios(data_root: Path, dataset: str) -> list[ScenarioStore]:
         return []
     found = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
     return [ScenarioStore.open(child) for child in found if is_store(child)]
+
+
+def prepared_scenarios(data_root: Path, dataset: str) -> list[ScenarioStore]:
+    """Open every store of a data set as `list_scenarios` does.
+
+    Raises
+    ------
+    UserError
+        No data set of that name is prepared; the message lists those that are.
+    """
+    stores = list_scenarios(data_root, dataset)
+    if not stores:
+        known = ", ".join(dataset_names(data_root)) or "nothing yet"
+        raise UserError(
+            f"no prepared data set '{dataset}' in {data_root} (prepared: {known}): "
+            f"run `pfmsmtrec prepare {dataset} --source DIR`"
+        )
+    return stores
 
 
 def dataset_names(data_root: Path) -> list[str]:
