@@ -13,6 +13,7 @@ LOG_NAME = "flower.log"
 
 _USER_ERROR = re.compile(r"\bUserError: (.+)")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_BOX = re.compile(r"╭[^\n]*\n((?:\s*│[^\n]*\n)+)\s*╰")
 _FRAME = " \t│╭╮╰╯─"
 
 
@@ -50,9 +51,16 @@ class FlowerLog:
             return str(errors[-1])
         details = end.details
         if end == NOT_STARTED:
-            lines = [line for line in (line.strip(_FRAME) for line in text.splitlines()) if line]
-            details = lines[-1] if lines else "`flwr run` said nothing"
+            details = _last_words(text) or "`flwr run` said nothing"
         return f"the run failed on Flower ({end.status}): {details or 'no reason known'}; the log is {self.path}"
+
+
+def _last_words(text: str) -> str:
+    """Return the text of the last box that Flower drew, in one line, or the last line where there is none."""
+    boxes = _BOX.findall(text)
+    lines = [line.strip(_FRAME) for line in (boxes[-1] if boxes else text).splitlines()]
+    said = [line for line in lines if line]
+    return " ".join(said) if boxes else "".join(said[-1:])
 
 
 def _read(log: Path) -> str:

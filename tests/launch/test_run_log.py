@@ -33,6 +33,7 @@ def test_colours_are_removed(log: FlowerLog) -> None:
         ("Traceback", FAILED, "(finished:failed): exit code 1"),
         ("", RunStatus("finished:unknown"), "(finished:unknown): no reason known"),
         ("╭─ Error ─╮\n│ no such key │\n╰──╯\n", NOT_STARTED, "(not started): no such key"),
+        ("0:01\n╭─ Error ─╮\n│ no start: │\n│ /a/log │\n╰──╯\n", NOT_STARTED, "(not started): no start: /a/log"),
         ("", NOT_STARTED, "(not started): `flwr run` said nothing"),
     ],
 )
