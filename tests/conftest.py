@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@contextmanager
+def log_of_a_process() -> Iterator[None]:
+    """Let a command log to its own standard error, as in a process of its own, and to the fixture `logged`."""
+    from pfmsmtrec_flwr.log import logger
+
+    before, propagate = list(logger.handlers), logger.propagate
+    logger.handlers[:] = [handler for handler in before if isinstance(handler, _Lines)]
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before
+        logger.propagate = propagate
+
+
 @pytest.fixture
 def pfmsmtrec(monkeypatch: pytest.MonkeyPatch, home: Path) -> Callable[..., int]:
     """The command line, run in this process from an empty folder; returns its exit status."""
@@ -76,17 +91,10 @@ def pfmsmtrec(monkeypatch: pytest.MonkeyPatch, home: Path) -> Callable[..., int]
     monkeypatch.chdir(folder)
 
     from pfmsmtrec_flwr import cli
-    from pfmsmtrec_flwr.log import logger
-
-    # A command is a process of its own: it logs to its own standard error, not to that of an earlier test.
-    monkeypatch.setattr(
-        logger, "handlers", [each for each in logger.handlers if type(each) is not logging.StreamHandler]
-    )
-    monkeypatch.setattr(logger, "propagate", logger.propagate)
 
     def run(*arguments: str | Path) -> int:
         monkeypatch.setattr(sys, "argv", ["pfmsmtrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with log_of_a_process(), pytest.raises(SystemExit) as ended:
             cli.main()
         return int(str(ended.value.code))
 
