@@ -26,12 +26,12 @@ def chosen_scenarios(config: RunConfig, root: Path) -> dict[str, int]:
     UserError
         Nothing is prepared there, a participating scenario is missing, or two were prepared under different rules.
     """
-    sizes = known_scenarios(config.data, root)
+    stores = [] if config.data.name == SYNTHETIC else _stores(config.data, root)
+    sizes = _sizes(stores) if stores else known_scenarios(config.data, root)
     chosen = config.federation.scenarios or tuple(sizes)
     require_known(chosen, list(sizes), "this data set")
-    if config.data.name != SYNTHETIC:
-        stores = [store for store in _stores(config.data, root) if store.scenario in chosen]
-        refuse_other_rules(config.data.name, {store.scenario: rules_of(store) for store in stores})
+    rules = {store.scenario: rules_of(store) for store in stores if store.scenario in chosen}
+    refuse_other_rules(config.data.name, rules)
     return {name: sizes[name] for name in chosen}
 
 
@@ -45,7 +45,7 @@ def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
     """
     if data.name == SYNTHETIC:
         return dict(synthetic_settings(data).train_rows)
-    return {store.scenario: len(store.splits["train"]) for store in _stores(data, root)}
+    return _sizes(_stores(data, root))
 
 
 def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
@@ -98,6 +98,10 @@ def _stores(data: DataSettings, root: Path) -> list[ScenarioStore]:
             "or give its folder with --data"
         )
     return stores
+
+
+def _sizes(stores: list[ScenarioStore]) -> dict[str, int]:
+    return {store.scenario: len(store.splits["train"]) for store in stores}
 
 
 @lru_cache(maxsize=64)
