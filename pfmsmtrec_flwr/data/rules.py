@@ -114,8 +114,11 @@ def refuse_other_rules(dataset: str, rules: Mapping[str, PreparedRules | None]) 
     UserError
         Two scenarios differ. The message names both, the rule and the command that prepares them.
     """
-    known = {name: each for name, each in sorted(rules.items()) if each is not None}
-    for (one, mine), (other, theirs) in combinations(known.items(), 2):
+    distinct: list[tuple[str, PreparedRules]] = []
+    for name, own in sorted(rules.items()):
+        if own is not None and all(own != other for _, other in distinct):
+            distinct.append((name, own))
+    for (one, mine), (other, theirs) in combinations(distinct, 2):
         if (found := mine.difference(theirs)) is not None:
             rule, here, there = found
             raise UserError(
