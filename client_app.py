@@ -7,10 +7,12 @@ from flwr.clientapp import ClientApp
 
 from pfmsmtrec_flwr.federation.client.starting import offer_start
 from pfmsmtrec_flwr.federation.node import answer, hello
+from pfmsmtrec_flwr.flower_internals import restart_dead_actors
 from pfmsmtrec_flwr.log import log_to_stderr
 from pfmsmtrec_flwr.methods import client_of
 
 log_to_stderr()
+restart_dead_actors()
 app = ClientApp()
 
 

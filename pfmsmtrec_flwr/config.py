@@ -179,6 +179,9 @@ class FederationSettings(SettingsSection):
     """Seconds to wait until every scenario is hosted by a node."""
     min_scenarios: CountOrNone = 0
     """Smallest number of scenarios that must reply for a round to count; 0 requires all of them."""
+    retries: CountOrNone = 1
+    """Number of times that scenarios without a usable reply are asked again if too few have replied; then the run
+    ends."""
     scenarios: Names = ()
     """Names of the scenarios that take part; an empty list takes all that are hosted."""
     draws: CountOrNone = 200

@@ -8,6 +8,7 @@ file uses beyond them, and for what:
   server process sets before it calls a ServerApp.
 - `Metadata._message_id`: Flower's grid numbers messages on their way; the grid of this project does so itself.
 - Code 2 of an error, and node 1 of the server.
+- `flwr.simulation.ray_transport.ray_actor`: the actors of a simulation, which Ray starts anew when their process dies.
 - Environment variables of Flower's and Ray's processes, the log file of the local SuperLink, the line in which
   ``flwr run`` reports the number of a run, and the document of ``flwr list --format json``.
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +77,26 @@ def run_identity(run_id: int) -> Iterator[None]:
         yield
     finally:
         TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = before
+
+
+def restart_dead_actors() -> None:
+    """Let Ray start a simulation's actor anew when its process dies, and repeat the call that it was at.
+
+    Flower's engine hands all further messages to the dead actor otherwise, whatever node they are for. The engine's
+    process loads the ClientApp before it makes its actors; in any other process nothing is done.
+    """
+    if "flwr.simulation.app" not in sys.modules:
+        return
+    import ray
+    from flwr.simulation.ray_transport import ray_actor
+
+    class ClientAppActor(ray_actor.VirtualClientEngineActor):
+        @ray.method(max_task_retries=0)
+        def terminate(self) -> None:
+            super().terminate()
+
+    actor = ray.remote(max_restarts=-1, max_task_retries=1)(ClientAppActor)
+    ray_actor.ClientAppActor = actor  # type: ignore[assignment,misc]
 
 
 def daemon_environment(home: Path, port: int) -> dict[str, str]:

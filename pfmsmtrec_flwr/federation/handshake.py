@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -39,10 +39,18 @@ class Federation:
         Descriptions by name, in the order of the names.
     hosts
         Node of each scenario.
+    absent
+        Reason by name why a scenario that should take part does not.
     """
 
     scenarios: Mapping[str, Description]
     hosts: Mapping[str, int]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> set[str]:
+        """All scenarios that should take part, absent ones included."""
+        return {*self.scenarios, *self.absent}
 
     def train_rows(self) -> dict[str, int]:
         """Return the number of training rows of each scenario."""

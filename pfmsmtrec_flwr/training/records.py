@@ -78,6 +78,10 @@ class RoundRecord:
         Mean training loss over the tasks, by scenario.
     validation
         Metrics of the round's aggregated parameters, by scenario and task.
+    missing
+        Scenarios that take part and have no update in the round.
+    unmeasured
+        Scenarios that take part and have not measured the round's parameters.
     up_bytes, down_bytes
         Size of the arrays that the clients sent, and that were sent to them.
     train_seconds
@@ -97,6 +101,8 @@ class RoundRecord:
     round: int
     losses: dict[str, float] = field(default_factory=dict)
     validation: dict[str, dict[str, TaskValidation]] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    unmeasured: set[str] = field(default_factory=set)
     up_bytes: int = 0
     down_bytes: int = 0
     train_seconds: float = 0.0

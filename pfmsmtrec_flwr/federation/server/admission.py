@@ -13,6 +13,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.protocol import Reply, Tensors, check_tensors, unpack_replies
+from pfmsmtrec_flwr.federation.server.quorum import QuorumError
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import Part, Slot
@@ -49,7 +50,7 @@ def admit(
 
     Raises
     ------
-    UserError
+    QuorumError
         Fewer scenarios than the quorum have sent a reply that counts.
     """
     replies: dict[str, Reply] = {}
@@ -70,9 +71,8 @@ def admit(
     missing = sorted(set(federation.scenarios) - replies.keys())
     if len(replies) < min(wanted, len(federation.scenarios)):
         why = reasons[0] if reasons else f"no answer within {timeout:g} s"
-        raise UserError(
-            f"round {number}: nothing usable from {', '.join(missing)}, {wanted} scenarios are needed: {why}"
-        )
+        what = f"nothing usable from {', '.join(missing)}, {wanted} scenarios are needed"
+        raise QuorumError(f"round {number}: {what}: {why}", missing)
     if missing:
         because = "; ".join(reasons) or "no answer"
         logger.warning("round %d goes on without %s: %s", number, ", ".join(missing), because)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Sequence
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.federation.handshake import Federation
@@ -89,6 +89,16 @@ def exchange(
     return replies + _send(grid, _with_whole_tables(messages, parameters, lacking), timeout, record)
 
 
+def messages_for(messages: Sequence[Message], scenarios: Container[str]) -> list[Message]:
+    """Return messages once more, for some of their scenarios alone."""
+    repeated = []
+    for message in messages:
+        order, incoming, names = unpack_orders(message.content)
+        if wanted := [name for name in names if name in scenarios]:
+            repeated.append(_instead_of(message, pack_orders(order, incoming, wanted)))
+    return repeated
+
+
 def _send(grid: Grid, messages: Sequence[Message], timeout: float, record: RoundRecord) -> list[Message]:
     started = time.perf_counter()
     record.down_bytes += sum(payload_bytes(message.content) for message in messages)
@@ -111,7 +121,11 @@ def _with_whole_tables(messages: Sequence[Message], parameters: Parameters, lack
         for name in names:
             own = parameters.personal.get(name, {})
             personal[name] = sent.personal[name] | {table: own[table] for table in sent.personal_changes[name]}
-        content = pack_orders(order, Incoming(common, personal), names)
-        metadata = message.metadata
-        repeated.append(Message(content, metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id))
+        repeated.append(_instead_of(message, pack_orders(order, Incoming(common, personal), names)))
     return repeated
+
+
+def _instead_of(message: Message, content: RecordDict) -> Message:
+    """Return a message of another content to the same node."""
+    metadata = message.metadata
+    return Message(content, metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id)

@@ -38,7 +38,7 @@ from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.rounds import EvaluateFunction, measure_selected, run_rounds
 from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
 from pfmsmtrec_flwr.federation.server.starting_models import start_from_models
-from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate, stack
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate, stack, update_of
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import Part
@@ -264,11 +264,12 @@ class ScenarioStrategy(MethodSteps):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the updates in the replies into `parameters`; return no arrays, but the mean training losses."""
-        admitted = self.admit(server_round, replies, self._check_update)
+        admitted = self.admit_updates(server_round, replies)
         record = self.record(server_round)
+        record.missing |= self.federation.names - admitted.keys()
         record.losses |= {name: mean_loss(reply.figures) for name, reply in admitted.items()}
         started = time.perf_counter()
-        updates = [self._update(name, reply) for name, reply in admitted.items()]
+        updates = [update_of(name, reply, self.parameters) for name, reply in admitted.items()]
         with torch.no_grad():
             self.aggregate(self.stage, updates)
         self.stale.note(updates, self.parameters)
@@ -293,6 +294,7 @@ class ScenarioStrategy(MethodSteps):
             tasks = self.federation.scenarios[name].tasks
             record.validation[name] = validation_metrics(reply.figures, tasks)
             record.gates[name] = gate_shares(reply.figures, tasks)
+        record.unmeasured = self.federation.names - record.validation.keys()
         scores = {name: record.score(name) for name in record.validation}
         self.selection.add(server_round, scores, {name: record.loss(name) for name in record.validation})
         if self.config.federation.evaluate_consensus and self.has_consensus:
@@ -319,6 +321,10 @@ class ScenarioStrategy(MethodSteps):
         quorum = self.config.federation.min_scenarios
         return admit(self.federation, server_round, replies, quorum=quorum, timeout=self.timeout, check=check)
 
+    def admit_updates(self, server_round: int, replies: Iterable[Message]) -> dict[str, Reply]:
+        """Return the replies to an order to train that count, by scenario."""
+        return self.admit(server_round, replies, self._check_update)
+
     def _order(self, number: int, *, evaluate: bool) -> Order:
         self._exchanges += 1
         return Order(
@@ -341,7 +347,3 @@ class ScenarioStrategy(MethodSteps):
         sent, slots = self.parameters.of(name), self.parameters.slots[name]
         tasks = self.federation.scenarios[name].tasks
         check_update(name, reply, sent=sent, slots=slots, parts=self.sharing.parts_at(self.stage), tasks=tasks)
-
-    def _update(self, name: str, reply: Reply) -> ScenarioUpdate:
-        examples, sent, slots = int(reply.figures["examples"]), self.parameters.of(name), self.parameters.slots[name]
-        return ScenarioUpdate(name, examples, sent, reply.parameters, reply.rows, slots)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
-from pfmsmtrec_flwr.federation.protocol import Tensors
+from pfmsmtrec_flwr.federation.protocol import Reply, Tensors
+from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.model import Slot
 
 
@@ -39,6 +40,12 @@ class ScenarioUpdate:
     end: Tensors
     rows: dict[str, RowUpdate]
     slots: dict[str, Slot]
+
+
+def update_of(scenario: str, reply: Reply, parameters: Parameters) -> ScenarioUpdate:
+    """Return the update in a reply of a scenario that was sent the present parameters."""
+    sent, slots = parameters.of(scenario), parameters.slots[scenario]
+    return ScenarioUpdate(scenario, int(reply.figures["examples"]), sent, reply.parameters, reply.rows, slots)
 
 
 def stack(updates: Sequence[ScenarioUpdate], name: str) -> Tensor:

@@ -1,0 +1,91 @@
+"""Exchange that too few scenarios have answered: those without a usable reply are asked again, a number of times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.server.exchange import exchange, messages_for
+from pfmsmtrec_flwr.log import logger
+from pfmsmtrec_flwr.training.records import RoundRecord
+
+if TYPE_CHECKING:
+    from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+
+_LOOK_SECONDS = 1.0
+
+
+class QuorumError(UserError):
+    """Fewer scenarios than needed have sent a reply that counts.
+
+    Attributes
+    ----------
+    missing
+        Scenarios without such a reply.
+    """
+
+    def __init__(self, message: str, missing: Collection[str]) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+def exchange_until_quorum(
+    strategy: ScenarioStrategy,
+    grid: Grid,
+    messages: Sequence[Message],
+    record: RoundRecord,
+    admit: Callable[[list[Message]], object],
+) -> list[Message]:
+    """Exchange messages; where fewer scenarios than needed have answered, ask the others again.
+
+    A scenario that is asked again starts from the memory that the exchange before has left, so it answers as it would
+    have the first time. Nothing is aggregated before enough have answered.
+
+    Parameters
+    ----------
+    strategy
+        Strategy whose scenarios are asked.
+    grid
+        Grid that carries the messages.
+    messages
+        Messages to the nodes.
+    record
+        Record of the round, to which traffic and waiting time are added.
+    admit
+        Function that raises a `QuorumError` if too few of the replies count.
+
+    Raises
+    ------
+    UserError
+        Too few scenarios have answered, however often they were asked.
+    """
+    settings = strategy.config.federation
+    replies = exchange(grid, messages, strategy.timeout, record, strategy.parameters)
+    for again in range(1, settings.retries + 2):
+        try:
+            admit(replies)
+            break
+        except QuorumError as error:
+            if again > settings.retries:
+                raise UserError(f"{error}{_how_often(again)}") from None
+            logger.warning("%s: asking again, %d of %d", error, again, settings.retries)
+            _wait_for({strategy.federation.hosts[name] for name in error.missing}, grid, settings.node_timeout)
+            missing = messages_for(messages, error.missing)
+            replies = replies + exchange(grid, missing, strategy.timeout, record, strategy.parameters)
+    return replies
+
+
+def _how_often(asked: int) -> str:
+    return f" (asked {asked} times; no model has changed in this exchange)" if asked > 1 else ""
+
+
+def _wait_for(nodes: Collection[int], grid: Grid, timeout: float) -> None:
+    """Wait until nodes are online, or the time is over: a node may be on its way back."""
+    deadline = time.monotonic() + timeout
+    while set(nodes) - set(grid.get_node_ids()) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
