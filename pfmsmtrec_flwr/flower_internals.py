@@ -92,7 +92,7 @@ def restart_dead_actors() -> None:
 
     class ClientAppActor(ray_actor.VirtualClientEngineActor):
         @ray.method(max_task_retries=0)
-        def terminate(self) -> None:
+        def terminate(self) -> None:  # type: ignore[override]
             super().terminate()
 
     actor = ray.remote(max_restarts=-1, max_task_retries=1)(ClientAppActor)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.data.rules import refuse_other_rules, rules_of
-from pfmsmtrec_flwr.data.store.listing import list_scenarios
+from pfmsmtrec_flwr.data.store.listing import list_scenarios, stored_names
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.versions import current_version
 from pfmsmtrec_flwr.data.synthetic.made_stores import ensure_synthetic
@@ -46,6 +47,20 @@ def known_scenarios(data: DataSettings, root: Path) -> dict[str, int]:
     if data.name == SYNTHETIC:
         return dict(synthetic_settings(data).train_rows)
     return _sizes(_stores(data, root))
+
+
+def scenario_names(data: DataSettings, root: Path) -> list[str]:
+    """Return the names of a data set's scenarios below ``root``; no store is opened.
+
+    Raises
+    ------
+    UserError
+        Nothing is prepared there.
+    """
+    if data.name == SYNTHETIC:
+        return list(synthetic_settings(data).train_rows)
+    safe_folder(root, data.name)  # the name comes with the server's configuration
+    return stored_names(root, data.name) or _nothing_prepared(data, root)
 
 
 def open_store(data: DataSettings, root: Path, scenario: str) -> ScenarioStore:
@@ -90,14 +105,15 @@ def synthetic_settings(data: DataSettings) -> SyntheticSettings:
 
 
 def _stores(data: DataSettings, root: Path) -> list[ScenarioStore]:
-    safe_folder(root, data.name)  # the name comes with the server's configuration
-    stores = list_scenarios(root, data.name)
-    if not stores:
-        raise UserError(
-            f"no prepared data of '{data.name}' in {root}: run `pfmsmtrec prepare {data.name} --source DIR`, "
-            "or give its folder with --data"
-        )
-    return stores
+    safe_folder(root, data.name)
+    return list_scenarios(root, data.name) or _nothing_prepared(data, root)
+
+
+def _nothing_prepared(data: DataSettings, root: Path) -> NoReturn:
+    raise UserError(
+        f"no prepared data of '{data.name}' in {root}: run `pfmsmtrec prepare {data.name} --source DIR`, "
+        "or give its folder with --data"
+    )
 
 
 def _sizes(stores: list[ScenarioStore]) -> dict[str, int]:

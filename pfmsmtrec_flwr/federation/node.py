@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flwr.app import ConfigRecord, Context, RecordDict
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
-from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, hosted_stores, open_scenario
+from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_hosted_scenario, open_scenario, refuse_unlike
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.log import logger
@@ -30,41 +31,76 @@ ClientOf = Callable[[str], type[ScenarioClient]]
 def answer(content: RecordDict, context: Context, client_of: ClientOf, action: Action) -> RecordDict:
     """Carry out an order for every scenario of the message.
 
-    A `UserError` comes back as the scenario's error, in one line; any other exception is raised.
+    What goes wrong in a scenario comes back as its own error, in one line, and the others answer as usual.
     """
     order, incoming, scenarios = unpack_orders(content)
     config = _config(order)
     # A deployed node trains the scenarios that it declared, whatever the server asks for.
     hosted = scenarios if is_simulated(context) else hosted_scenarios(config, context)
-    replies = {}
-    for name in scenarios:
-        try:
-            if name not in hosted:
-                raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
-            store = open_scenario(config, context, name)
-            earlier = start_root(context)
-            start = None if earlier is None else safe_folder(earlier, order.method, name)
-            state = LocalState(safe_folder(client_root(context), order.method, name), start)
-            client = client_of(_reference(order, context))
-            replies[name] = action(client(store, config, state), order, incoming)
-        except TablesLackError as error:  # the server sends them whole
-            replies[name] = Reply(error=str(error), lacks_tables=True)
-        except UserError as error:
-            logger.error("scenario %s: %s", name, error)
-            replies[name] = Reply(error=str(error))
-    return pack_replies(replies)
+
+    def carry_out(name: str) -> Reply:
+        if name not in hosted:
+            raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
+        store = open_scenario(config, context, name)
+        earlier = start_root(context)
+        start = None if earlier is None else safe_folder(earlier, order.method, name)
+        state = LocalState(safe_folder(client_root(context), order.method, name), start)
+        client = client_of(_reference(order, context))
+        return action(client(store, config, state), order, incoming)
+
+    return pack_replies({name: _reply_or_error(name, carry_out) for name in scenarios})
+
+
+def _reply_or_error(name: str, carry_out: Callable[[str], Reply]) -> Reply:
+    try:
+        return carry_out(name)
+    except TablesLackError as error:  # the server sends them whole
+        return Reply(error=str(error), lacks_tables=True)
+    except Exception as error:  # whatever it is, the node's other scenarios answer
+        return Reply(error=_logged(name, error))
+
+
+def _logged(name: str, error: Exception) -> str:
+    """Return an error in one line; the node's log has the traceback of one that no message was written for."""
+    if isinstance(error, UserError):
+        logger.error("scenario %s: %s", name, error)
+        return str(error)
+    logger.error("scenario %s failed", name, exc_info=error)
+    return f"scenario {name}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def hello(content: RecordDict, context: Context) -> RecordDict:
-    """Return the scenarios that this node hosts, with the description of each for the server."""
+    """Return the scenarios that this node hosts, with the description of each for the server, or why it has none."""
     partitions = int(context.node_config.get("num-partitions", 0))
     document = {"version": pfmsmtrec_flwr.__version__, "partitions": partitions, "scenarios": [], "error": ""}
     try:
-        config = _config(Order.unpack(content.config_records["order"]))
-        document["scenarios"] = [describe(store, config).model_dump() for store in hosted_stores(config, context)]
+        document["scenarios"], document["failed"] = _hosted(
+            _config(Order.unpack(content.config_records["order"])), context
+        )
     except UserError as error:
         document["error"] = str(error)
     return RecordDict({"hello": ConfigRecord({"hello": json.dumps(document)})})
+
+
+def _hosted(config: RunConfig, context: Context) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the descriptions of the hosted scenarios, and by name why one of them cannot take part.
+
+    Raises
+    ------
+    UserError
+        There is no data, or the scenarios were prepared under different rules.
+    """
+    described, failed = [], {}
+    stores = []
+    for name in hosted_scenarios(config, context):
+        try:
+            store = open_hosted_scenario(config, context, name)
+            described.append(describe(store, config).model_dump())
+            stores.append(store)
+        except Exception as error:  # whatever it is, the node's other scenarios take part
+            failed[name] = _logged(name, error)
+    refuse_unlike(config, stores)
+    return described, failed
 
 
 def _reference(order: Order, context: Context) -> str:

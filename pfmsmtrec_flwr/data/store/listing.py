@@ -17,11 +17,15 @@ def is_store(path: Path) -> bool:
 
 def list_scenarios(data_root: Path, dataset: str) -> list[ScenarioStore]:
     """Open every store of a data set, sorted by name; an empty list where there is none."""
+    return [ScenarioStore.open(data_root / dataset / name) for name in stored_names(data_root, dataset)]
+
+
+def stored_names(data_root: Path, dataset: str) -> list[str]:
+    """Return the names of a data set's scenarios, sorted; no store is opened, so one may be damaged."""
     folder = data_root / dataset
     if not folder.is_dir():
         return []
-    found = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-    return [ScenarioStore.open(child) for child in found if is_store(child)]
+    return sorted(child.name for child in folder.iterdir() if not child.name.startswith(".") and is_store(child))
 
 
 def prepared_scenarios(data_root: Path, dataset: str) -> list[ScenarioStore]:
