@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.fitting import unfit_scenarios
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.description import Description
@@ -25,8 +26,10 @@ _RETRY_SECONDS = 1.0
 class _Answer:
     """Answer of a node."""
 
-    scenarios: Sequence[Description]
-    partitions: int  # nodes of a simulation; 0 for a deployed node, which does not know how many there are
+    scenarios: Sequence[Description] = ()
+    partitions: int = 0  # nodes of a simulation; 0 for a deployed node, which does not know how many there are
+    failed: Mapping[str, str] = field(default_factory=dict)  # reason by scenario that it should host and cannot
+    refusal: str = ""  # reason why the whole node is left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,10 @@ class Federation:
 def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Federation:
     """Ask every node what it hosts, until all expected scenarios are there.
 
+    A node that reports an error, runs another version or answers something else is left out, and so is a scenario that
+    its node cannot open. Where an expected one is missing when the time is over, the others go on without it if they
+    are `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for.
+
     Parameters
     ----------
     grid
@@ -79,10 +86,10 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
     Raises
     ------
     UserError
-        A scenario is hosted twice, or by nobody in time; a node reports an error, runs another version, or has data of
-        another schema or with another split rule.
+        Too few of the scenarios are hosted in time, one is hosted twice, or they do not fit together.
     """
-    deadline = time.monotonic() + config.federation.node_timeout
+    settings = config.federation
+    deadline = time.monotonic() + settings.node_timeout
     order = Order(config.model_dump_json(), config.method, round=0, exchange=0)
     asked: dict[int, _Answer] = {}
     problem = ""
@@ -93,16 +100,34 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
             answers, problem = _ask(grid, order, new, left)
             asked |= answers
         hosted = {node: asked[node] for node in online if node in asked}
-        names = [description.scenario for answer in hosted.values() for description in answer.scenarios]
+        names = {description.scenario for answer in hosted.values() for description in answer.scenarios}
+        simulated = any(answer.partitions for answer in hosted.values())
         all_there = all(answer.partitions <= len(hosted) for answer in hosted.values())
-        if names and all_there and not set(expected) - set(names):
-            if not expected and not any(answer.partitions for answer in hosted.values()):
+        wanted = set(expected) or names | _failed(hosted, simulated)
+        if names and all_there and not wanted - names and not (simulated and _refusals(hosted) and not expected):
+            if not expected and not simulated:
                 logger.warning("federation.scenarios names none: going on with those that are hosted by now")
-            return _federation(hosted, expected)
-        if time.monotonic() >= deadline:
-            because = f"; a node failed: {problem}" if problem else ""
-            raise UserError(_missing(expected, names, len(online), config.federation.node_timeout) + because)
+            return _federation(hosted, expected, settings.min_scenarios)
+        over = time.monotonic() >= deadline
+        if over or (simulated and all_there):
+            if 0 < min(settings.min_scenarios, len(wanted)) <= len(names & wanted):
+                return _federation(hosted, expected, settings.min_scenarios)
+            reasons = [*_refusals(hosted), *(reason for answer in hosted.values() for reason in answer.failed.values())]
+            if not over and reasons:
+                raise UserError(reasons[0])
+            because = f"; left out: {'; '.join(reasons)}" if reasons else ""
+            because += f"; a node failed: {problem}" if problem else ""
+            raise UserError(_missing(expected, sorted(names), len(online), settings.node_timeout) + because)
         time.sleep(min(_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def _failed(hosted: Mapping[int, _Answer], simulated: bool) -> set[str]:
+    """Return the scenarios of a simulation that should be hosted and cannot; deployed, other nodes may come."""
+    return {name for answer in hosted.values() for name in answer.failed} if simulated else set()
+
+
+def _refusals(hosted: Mapping[int, _Answer]) -> list[str]:
+    return [answer.refusal for answer in hosted.values() if answer.refusal]
 
 
 def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> tuple[dict[int, _Answer], str]:
@@ -115,8 +140,26 @@ def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> tupl
             problem = reply.error.reason or f"error {reply.error.code}"
             logger.warning("a node did not answer the handshake: %s", problem)
             continue
-        answers[reply.metadata.src_node_id] = _read(reply)
+        answer = _read_or_refuse(reply)
+        for reason in filter(None, (answer.refusal, *answer.failed.values())):
+            logger.warning("left out: %s", reason)
+        answers[reply.metadata.src_node_id] = answer
     return answers, problem
+
+
+def _read_or_refuse(reply: Message) -> _Answer:
+    """Return the answer of a node, or that of a refused one: whatever it has sent, the others go on."""
+    try:
+        return _read(reply)
+    except UserError as error:
+        return _Answer(partitions=_partitions(reply), refusal=str(error))
+    except Exception as error:
+        reason = f"node {reply.metadata.src_node_id}: no answer to the handshake ({type(error).__name__})"
+        return _Answer(refusal=reason)
+
+
+def _partitions(reply: Message) -> int:
+    return int(json.loads(str(reply.content.config_records["hello"]["hello"]))["partitions"])
 
 
 def _read(reply: Message) -> _Answer:
@@ -130,10 +173,11 @@ def _read(reply: Message) -> _Answer:
             "install the same"
         )
     described = [parse(Description, description, node) for description in document["scenarios"]]
-    return _Answer(described, int(document["partitions"]))
+    failed = {str(name): f"{node}: {reason}" for name, reason in document.get("failed", {}).items()}
+    return _Answer(described, int(document["partitions"]), failed)
 
 
-def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str]) -> Federation:
+def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str], quorum: int) -> Federation:
     hosts: dict[str, int] = {}
     scenarios: dict[str, Description] = {}
     for node, answer in hosted.items():
@@ -147,40 +191,16 @@ def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str]) -> Feder
                     "give each node its own with --node-config 'scenarios=\"NAME\"'"
                 )
             hosts[name], scenarios[name] = node, description
-    _check_alike([scenarios[name] for name in sorted(scenarios)])
-    return Federation({name: scenarios[name] for name in sorted(scenarios)}, hosts)
-
-
-def _check_alike(descriptions: Sequence[Description]) -> None:
-    first = descriptions[0]
-    for other in descriptions[1:]:
-        if other.schema_hash != first.schema_hash:
-            raise UserError(
-                f"scenarios {first.scenario} and {other.scenario} were prepared with different schemas "
-                f"({first.schema_hash[:8]} of {first.dataset}, {other.schema_hash[:8]} of {other.dataset}): "
-                "prepare both with the same datasets/*.yaml and version"
-            )
-    ruled = [description for description in descriptions if description.split_rule]
-    for other in ruled[1:]:
-        if other.split_rule != ruled[0].split_rule:
-            raise UserError(
-                f"scenarios {ruled[0].scenario} and {other.scenario} were prepared under different split rules "
-                f"({ruled[0].scenario}: {ruled[0].split_rule}; {other.scenario}: {other.split_rule}): "
-                f"agree on one, and prepare again, `pfmsmtrec prepare {other.dataset} --source DIR`"
-            )
-    for description in descriptions:
-        if empty := sorted(split for split, rows in description.examples.items() if rows == 0):
-            raise UserError(
-                f"scenario {description.scenario} has no rows for {', '.join(empty)}: "
-                "leave it out of federation.scenarios, or prepare its data with another split"
-            )
-        counts = zip(description.tasks, description.train_positives, description.labelled_rows("train"), strict=True)
-        for task, positives, labelled in counts:
-            if not 0 < positives < labelled:
-                raise UserError(
-                    f"task {task} has one class only in the training rows of scenario {description.scenario} "
-                    f"({positives} positives of {labelled}): leave the task or the scenario out"
-                )
+    unfit = unfit_scenarios([scenarios[name] for name in sorted(scenarios)])
+    fitting = {name: scenarios[name] for name in sorted(scenarios) if name not in unfit}
+    if unfit and not 0 < quorum <= len(fitting):
+        raise UserError(next(iter(unfit.values())))
+    reasons = {name: reason for answer in hosted.values() for name, reason in answer.failed.items()} | unfit
+    should = set(expected) or {*scenarios, *reasons}
+    absent = {name: reasons.get(name, "it is hosted by no node") for name in sorted(should - fitting.keys())}
+    for name, reason in absent.items():
+        logger.warning("scenario %s takes no part: %s", name, reason)
+    return Federation(fitting, {name: hosts[name] for name in fitting}, absent)
 
 
 def _missing(expected: Sequence[str], names: Sequence[str], nodes: int, seconds: float) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -79,8 +80,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def shake(answers: dict[int, Answer], expected: Iterable[str] = (), **more: Any) -> handshake.Federation:
-    return shake_hands(FakeGrid(answers, **more), CONFIG, list(expected))  # type: ignore[arg-type]
+def shake(
+    answers: dict[int, Answer], expected: Iterable[str] = (), quorum: int = 0, **more: Any
+) -> handshake.Federation:
+    config = CONFIG.with_settings({"federation.min_scenarios": quorum}, "test")
+    return shake_hands(FakeGrid(answers, **more), config, list(expected))  # type: ignore[arg-type]
 
 
 def test_scenarios_stand_in_the_order_of_their_names() -> None:
@@ -140,8 +144,37 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
     ({4: hosting()}, [], r"^no node hosts any scenario after 0.05 s \(1 nodes online, hosting nothing\)"),
     ({}, ["NL"], r"^scenario NL is hosted by no node after 0.05 s \(0 nodes online, hosting nothing\)"),
     ({4: "MemoryError: no more"}, ["NL"], r"; a node failed: MemoryError: no more$"),
-    ({4: hosting(version="9.9")}, [], r"^node 4 runs pfmsmtrec-flwr 9.9, the server .*: install the same$"),
-    ({4: hosting(error="no prepared data of 'x' in /y")}, [], "^node 4: no prepared data of 'x' in /y$"),
+    (
+        {4: hosting(version="9.9")},
+        [],
+        r"^no node hosts any scenario .*; left out: node 4 runs pfmsmtrec-flwr 9.9, the server .*: install the same$",
+    ),
+    (
+        {4: hosting(version="9.9", partitions=1)},
+        [],
+        r"^node 4 runs pfmsmtrec-flwr 9.9, the server .*: install the same$",
+    ),
+    (
+        {4: hosting(error="no prepared data of 'x' in /y", partitions=1)},
+        [],
+        "^node 4: no prepared data of 'x' in /y$",
+    ),
+    (
+        {4: hosting("NL", partitions=2), 5: hosting(error="no prepared data of 'x' in /y", partitions=2)},
+        [],
+        "^node 5: no prepared data of 'x' in /y$",
+    ),
+    (
+        {4: hosting("NL", partitions=1, failed={"US": "its rows are damaged"})},
+        [],
+        "^node 4: its rows are damaged$",
+    ),
+    (
+        {4: hosting("NL", failed={"US": "its rows are damaged"})},
+        ["NL", "US"],
+        r"^scenario US is hosted by no node after 0.05 s .*; left out: node 4: its rows are damaged$",
+    ),
+    ({4: {"what": "garbage"}}, ["NL"], r"; left out: node 4: no answer to the handshake \(KeyError\)$"),
     (
         {4: hosting("NL"), 5: hosting(scenarios=[scenario("US", schema_hash="b" * 32)])},
         [],
@@ -172,7 +205,7 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
         [],
         "^scenario NL has no rows for validation: ",
     ),
-    ({4: hosting(scenarios=[scenario("NL", rows="many")])}, [], "^node 4: key 'rows': got 'many'"),
+    ({4: hosting(scenarios=[scenario("NL", rows="many")])}, [], "; left out: node 4: key 'rows': got 'many'"),
 ]
 
 
@@ -181,6 +214,58 @@ def test_what_does_not_fit_is_said_in_one_line(answers: dict[int, Answer], expec
     with pytest.raises(UserError, match=message) as caught:
         shake(answers, expected)
     assert "\n" not in str(caught.value)
+
+
+GARBAGE: dict[str, Answer] = {
+    "another version": hosting("ES", version="9.9"),
+    "an error": hosting("ES", error="no prepared data of 'x' in /y"),
+    "no document": {"what": "garbage"},
+    "a list of numbers": hosting(scenarios=[1, 2]),
+    "text for a number": hosting("ES", partitions="many"),
+    "no description": hosting(scenarios=[{"scenario": "ES"}]),
+}
+
+
+@pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE)
+def test_a_node_that_answers_something_else_is_left_out_and_named(answer: Answer, logged: list[str]) -> None:
+    federation = shake({1: hosting("NL"), 2: answer, 3: hosting("ES")}, ["NL", "ES"])
+    assert (federation.hosts, federation.absent) == ({"ES": 3, "NL": 1}, {})
+    assert [line for line in logged if line.startswith("left out: node 2")] == logged
+
+
+def test_with_a_quorum_a_run_starts_without_those_that_are_missing_when_the_time_is_over(logged: list[str]) -> None:
+    answers: dict[int, Answer] = {
+        1: hosting("NL", failed={"FR": "its rows are damaged"}),
+        2: hosting("ES", version="9.9"),
+        3: hosting(scenarios=[scenario("US"), scenario("IT", schema_hash="b" * 32)]),
+        4: hosting(scenarios=[scenario("BE", train_positives=[0, 1])]),
+    }
+    expected = ["NL", "ES", "FR", "US", "IT", "BE"]
+    federation = shake(answers, expected, quorum=2)
+    assert federation.hosts == {"NL": 1, "US": 3}
+    assert list(federation.absent) == ["BE", "ES", "FR", "IT"]
+    assert federation.absent["FR"] == "node 1: its rows are damaged"
+    assert federation.absent["ES"] == "it is hosted by no node"
+    assert "scenarios BE and IT were prepared with different schemas" in federation.absent["IT"]
+    assert "one class only" in federation.absent["BE"]
+    assert "scenario ES takes no part: it is hosted by no node" in logged
+    with pytest.raises(UserError, match="^scenarios BE and IT were prepared with different schemas"):
+        shake(answers, expected, quorum=3)
+
+
+def test_a_node_leaves_out_what_it_cannot_open(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = node.open_hosted_scenario
+
+    def broken(config: RunConfig, context: Context, name: str) -> ScenarioStore:
+        if name == "NL":
+            raise ZeroDivisionError("a defect")
+        return opened(config, context, name)
+
+    monkeypatch.setattr(node, "open_hosted_scenario", broken)
+    answered = say_hello(tiny, scenarios="NL,XX,US")
+    assert [each["scenario"] for each in answered["scenarios"]] == ["US"]
+    assert answered["failed"]["NL"] == "scenario NL: ZeroDivisionError: a defect"
+    assert re.match(r"scenario XX is not in .*, which has ES, FR, NL, US$", answered["failed"]["XX"])
 
 
 def test_a_mistake_outside_what_takes_part_does_not_matter() -> None:
@@ -220,7 +305,7 @@ def test_a_node_tells_the_labels_of_the_rows_that_are_used(tiny: Tiny) -> None:
 
 
 def test_a_node_says_in_one_line_why_it_cannot_take_part(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "scenario XX is not in " in say_hello(tiny, scenarios="XX")["error"]
+    assert "scenario XX is not in " in say_hello(tiny, scenarios="XX")["failed"]["XX"]
 
     def newer(content: RecordDict) -> None:
         order = json.loads(tiny.config().model_dump_json())

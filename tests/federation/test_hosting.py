@@ -8,7 +8,7 @@ from flwr.app import Context, RecordDict
 
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_scenario
+from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_hosted_scenario, open_scenario
 
 MADE_UP = RunConfig(data=DataSettings(synthetic={"train_rows": {"A": 100, "B": 300, "C": 200, "D": 300}, "ctr": 0.3}))
 
@@ -55,8 +55,11 @@ def test_a_deployed_node_says_what_it_hosts(tiny: Tiny) -> None:
     assert hosted_scenarios(config, deployed(tiny.root, scenarios="US, ES,")) == ["ES", "US"]
     assert hosted_scenarios(config, deployed(tiny.root)) == ["ES", "FR", "NL", "US"]
     assert hosted_scenarios(tiny.config(), deployed(tiny.root, scenarios="US,ES")) == ["US"]
+    both = deployed(tiny.root, scenarios="US,XX")
+    assert hosted_scenarios(config, both) == ["US", "XX"]
+    assert open_hosted_scenario(config, both, "US").scenario == "US"
     with pytest.raises(UserError, match=r"^scenario XX is not in .*, which has ES, FR, NL, US$"):
-        hosted_scenarios(config, deployed(tiny.root, scenarios="US,XX"))
+        open_hosted_scenario(config, both, "XX")
 
 
 def test_made_up_scenarios_are_made_when_they_are_opened(tmp_path: Path) -> None:
