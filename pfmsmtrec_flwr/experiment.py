@@ -23,6 +23,7 @@ from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, feder
 from pfmsmtrec_flwr.methods.configuration import complete, methods_of
 from pfmsmtrec_flwr.methods.starting import require_starting
 from pfmsmtrec_flwr.results.drawn import drawn_differences, with_intervals, write_draws
+from pfmsmtrec_flwr.results.missing import missing_in
 from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, load_predictions, write_predictions
 from pfmsmtrec_flwr.results.rendering import as_text
@@ -262,6 +263,8 @@ def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback
             gates=record.gates or None,
             conflict=None if record.conflict is None else asdict(record.conflict),
             attention={task: asdict(own) for task, own in record.attention.items()} or None,
+            missing=record.missing,
+            unmeasured=record.unmeasured,
         )
 
     return on_round
@@ -310,6 +313,12 @@ def results_of(
         seed=config.seed,
         rounds=sum(record.round > 0 for record in rounds),  # round 0 is the start
         scenarios=scenarios,
+        missing=missing_in(
+            {record.round: record.missing for record in rounds if record.round > 0},
+            scenarios=result.scenarios,
+            tested=result.test,
+            reasons=result.absent,
+        ),
         best_attainable=best or None,
         reference=references or [],
         start_from=start_from,

@@ -56,11 +56,17 @@ def _run_row(run: RunResults, task: str, difference: DrawnDifference | None) -> 
     found = run.macro[task]
     interval = "" if found.interval is None else f"[{found.interval.low:.4f}, {found.interval.high:.4f}]"
     return (
-        Cell(run.method),
+        Cell(f"{run.method}{_over(run)}"),
         figure_cell(found.auc),
         Cell(interval),
         Cell("" if difference is None else drawn_text(difference)),
     )
+
+
+def _over(run: RunResults) -> str:
+    """Say over which share of the scenarios a run's means are; empty if over all."""
+    there = len(run.scenarios)
+    return f" ({there} of {there + len(run.untested)} scenarios)" if run.untested else ""
 
 
 def _row(summary: Summary, line: LineSummary, task: str) -> Row:

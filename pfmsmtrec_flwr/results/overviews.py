@@ -86,8 +86,21 @@ def run_table(runs: Sequence[RunResults]) -> FigureTable:
     figures = Figures({results.method: [results] for results in runs})
     lines = figures.models
     notes = (*notes_of(runs), *_drawn_notes(own), *calibrated_notes(runs))
-    table = scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes)
-    return _with_intervals(table, own) if own.draws else table
+    mean = mean_label(runs)
+    table = scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes, mean=mean)
+    return _with_intervals(table, own, own.macro if mean != "mean" or not own.untested else {}) if own.draws else table
+
+
+def mean_label(runs: Sequence[RunResults]) -> str:
+    """Return the label of means over scenarios: it says so if all runs lack the same ones.
+
+    A run that lacks others than the rest has no mean in a common table.
+    """
+    untested = runs[0].untested
+    if not untested or any(run.untested != untested for run in runs):
+        return "mean"
+    there = len(runs[0].scenarios)
+    return f"mean of {there} of {there + len(untested)}"
 
 
 def _drawn_notes(own: RunResults) -> list[str]:
@@ -108,8 +121,8 @@ def drawn_text(each: DrawnDifference) -> str:
     return f"{each.difference:+.4f} [{each.interval.low:+.4f}, {each.interval.high:+.4f}]"
 
 
-def _with_intervals(table: FigureTable, own: RunResults) -> FigureTable:
-    """Return the table of a run with the intervals of its own method's AUC as a last column."""
+def _with_intervals(table: FigureTable, own: RunResults, macro: Mapping[str, MacroResult]) -> FigureTable:
+    """Return the table of a run with the intervals of its own method's AUC, and of the means, as a last column."""
 
     def with_interval(row: Row, figures: Mapping[str, TaskResult] | Mapping[str, MacroResult]) -> Row:
         known = figures.get(row[1].text)
@@ -120,7 +133,7 @@ def _with_intervals(table: FigureTable, own: RunResults) -> FigureTable:
     tasks = {name: scenario.tasks for name, scenario in own.scenarios.items()}
     groups = [
         Group(scenarios.name, tuple(with_interval(row, tasks.get(row[0].text, {})) for row in scenarios.rows)),
-        *(Group(group.name, tuple(with_interval(row, own.macro) for row in group.rows)) for group in means),
+        *(Group(group.name, tuple(with_interval(row, macro) for row in group.rows)) for group in means),
     ]
     return replace(table, heads=(*table.heads, f"95 % interval\n{own.method}"), groups=tuple(groups))
 
@@ -134,6 +147,7 @@ def scenario_table(
     gap_of: Line | None = None,
     notes: Sequence[str] = (),
     bold: Bold | None = None,
+    mean: str = "mean",
 ) -> FigureTable:
     """Return a row for each scenario and task, then the means over scenarios; lines stand side by side.
 
@@ -151,6 +165,8 @@ def scenario_table(
         Line whose share of the way from `BASELINE` to the best attainable AUC is shown; None: no share.
     bold
         Function that returns which lines are marked; None: the best of them.
+    mean
+        Label of the means.
     """
     baseline = next((line for line in lines if line.variant == BASELINE and line != gap_of), None)
     gap = (gap_of, baseline) if gap_of is not None and baseline is not None and figures.has_best else None
@@ -161,7 +177,7 @@ def scenario_table(
         heads += ["gap\nclosed"] if gap and metric == "auc" else []
 
     def row(task: str, scenario: str) -> Row:
-        cells = [Cell(scenario or "mean"), Cell(task)]
+        cells = [Cell(scenario or mean), Cell(task)]
         for metric in metrics:
             own = [figure_cell(figures.spread(line, metric, task, scenario)) for line in lines]
             cells += marked(own, _BETTER.get(metric, "neither"), None if bold is None else bold(lines, task, scenario))

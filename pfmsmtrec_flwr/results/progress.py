@@ -140,7 +140,7 @@ def run_line(state: RunState) -> str:
     parts = [_where(state)]
     if state.current is not None and state.current.macro:
         figures = " ".join(f"{task} {figure_cell(auc)}" for task, auc in state.current.macro.items())
-        parts.append(f"validation AUC {figures}")
+        parts.append(f"validation AUC {figures}{_over(state.current)}")
     parts.append(_times(state))
     return ", ".join(parts)
 
@@ -162,7 +162,11 @@ def run_drawing(state: RunState) -> RenderableType:
         figures = (scenario.validation.get(task) for task in tasks)
         grid.add_row(name, *(str(figure_cell(None if found is None else found.auc)) for found in figures))
     if state.current.macro:
-        grid.add_row("mean", *(str(figure_cell(state.current.macro.get(task))) for task in tasks), style="bold")
+        grid.add_row(
+            f"mean{_over(state.current)}",
+            *(str(figure_cell(state.current.macro.get(task))) for task in tasks),
+            style="bold",
+        )
     return Group(head, grid)
 
 
@@ -185,6 +189,12 @@ def _times(state: RunState) -> str:
     # Early stopping may end the run earlier, hence "at most".
     left = f", at most {clock_face(state.left)} left" if state.left is not None else ""
     return f"{clock_face(state.elapsed)} elapsed{left}"
+
+
+def _over(current: RoundMetrics) -> str:
+    """Say over which of the scenarios a round's means are; empty if over all."""
+    there, lacking = len(current.scenarios), len(current.unmeasured)
+    return f" ({there} of {there + lacking} scenarios, without {', '.join(current.unmeasured)})" if lacking else ""
 
 
 def _seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:

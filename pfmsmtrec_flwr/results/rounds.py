@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.results.schema import Figure
+from pfmsmtrec_flwr.results.schema import Figure, without_empty
 from pfmsmtrec_flwr.validation import Section, parse
 
 METRICS_NAME = "metrics.jsonl"
@@ -63,7 +63,11 @@ class RoundMetrics(Section):
     """Seconds since the method started."""
     scenarios: dict[str, ScenarioRound]
     macro: dict[str, Figure] = Field(default_factory=dict)
-    """Validation AUC by task, mean over scenarios."""
+    """Validation AUC by task, mean over the scenarios that have measured the round."""
+    missing: list[str] = Field(default_factory=list)
+    """Scenarios without an update in the round."""
+    unmeasured: list[str] = Field(default_factory=list)
+    """Scenarios that have not measured the round, and so do not count in `macro`."""
     up_bytes: int = 0
     down_bytes: int = 0
     alpha: dict[str, dict[str, float]] | None = None
@@ -114,6 +118,8 @@ class MetricsLog:
         gates: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
         conflict: Mapping[str, Any] | None = None,
         attention: Mapping[str, Mapping[str, Any]] | None = None,
+        missing: Iterable[str] = (),
+        unmeasured: Iterable[str] = (),
     ) -> RoundMetrics:
         """Write one round's line and return it.
 
@@ -133,6 +139,8 @@ class MetricsLog:
             Fields of `ConflictRound`.
         attention
             Fields of `AttentionRound`, by task.
+        missing, unmeasured
+            Scenarios without an update in the round, and those that have not measured it.
         """
         source = f"round {round_number}"
         reported = {name: parse(ScenarioRound, scenarios[name], source) for name in sorted(scenarios)}
@@ -143,6 +151,8 @@ class MetricsLog:
             seconds=round(self._clock() - self._origin, 3),
             scenarios=reported,
             macro=_macro(reported),
+            missing=sorted(missing),
+            unmeasured=sorted(unmeasured),
             up_bytes=up_bytes,
             down_bytes=down_bytes,
             alpha=None if alpha is None else {name: dict(own) for name, own in alpha.items()},
@@ -230,4 +240,5 @@ def _line(entry: RoundMetrics) -> str:
     for optional in ("alpha", "gates", "conflict", "attention"):
         if document[optional] is None:
             del document[optional]
+    document = without_empty(document, "missing", "unmeasured")
     return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, SerializerFunctionWrapH
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.results.means import mean
+from pfmsmtrec_flwr.results.missing import MissingResult, missing_notes
 from pfmsmtrec_flwr.validation import Section
 
 RESULTS_NAME = "results.json"
@@ -101,6 +102,12 @@ class MacroResult(Section):
     logloss: Figure
     gauc: Figure = None
     logloss_calibrated: Figure = None
+    note: str = ""
+    """Words that name the scenarios which are missing in the mean; left out where none is."""
+
+    @model_serializer(mode="wrap")
+    def _without_no_note(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(made(self), "note")
 
 
 class DrawnDifference(Section):
@@ -145,6 +152,8 @@ class RunResults(Section):
     rounds: Total
     """Number of rounds run; early stopping may have ended the run before the configured number."""
     scenarios: dict[str, ScenarioResult]
+    missing: dict[str, MissingResult] = Field(default_factory=dict)
+    """Scenarios that missed rounds, or have no test figures; left out where none did."""
     macro: dict[str, MacroResult]
     best_attainable: dict[str, dict[str, AttainableResult | None]] | None = None
     reference: list[str] = Field(default_factory=list)
@@ -160,10 +169,18 @@ class RunResults(Section):
     versions: dict[str, str]
 
     @model_serializer(mode="wrap")
-    def _without_no_start(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave `start_from` out where the scenarios started anew."""
-        document: dict[str, Any] = made(self)
-        return document if self.start_from else {key: value for key, value in document.items() if key != "start_from"}
+    def _without_the_unusual(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(made(self), "start_from", "missing")
+
+    @property
+    def untested(self) -> list[str]:
+        """Scenarios that should have taken part and have no test figures."""
+        return [name for name, own in self.missing.items() if not own.tested]
+
+
+def without_empty(document: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return a document without those of the keys whose values are empty."""
+    return {key: value for key, value in document.items() if key not in keys or value}
 
 
 def results_from(
@@ -173,6 +190,7 @@ def results_from(
     seed: int,
     rounds: int,
     scenarios: Mapping[str, ScenarioResult],
+    missing: Mapping[str, MissingResult] | None = None,
     family: Family = "federated",
     parameters: Parameters = "personalised",
     best_attainable: Mapping[str, Mapping[str, AttainableResult | None]] | None = None,
@@ -189,6 +207,8 @@ def results_from(
         Names of method and data set, the seed, and the number of rounds run.
     scenarios
         Results by scenario; stored in the order of the names.
+    missing
+        Absences by scenario.
     family, parameters
         Kind of method, and whether each scenario ends with parameters of its own.
     best_attainable
@@ -201,6 +221,8 @@ def results_from(
         Costs of the run.
     """
     ordered = {name: scenarios[name] for name in sorted(scenarios)}
+    untested = [name for name, own in (missing or {}).items() if not own.tested]
+    note = f"over {', '.join(ordered) or 'no scenario'}, without {', '.join(untested)}" if untested else ""
     best = {name: dict(best_attainable[name]) for name in sorted(best_attainable)} if best_attainable else None
     return RunResults(
         method=method,
@@ -210,7 +232,8 @@ def results_from(
         seed=seed,
         rounds=rounds,
         scenarios=ordered,
-        macro=macro_of(ordered),
+        missing=dict(missing or {}),
+        macro={task: own.model_copy(update={"note": note}) for task, own in macro_of(ordered).items()},
         best_attainable=best,
         reference=list(reference),
         start_from=start_from,
@@ -243,11 +266,13 @@ def _mean_of_all(losses: Sequence[float | None]) -> float | None:
 
 
 def notes_of(runs: Iterable[RunResults]) -> list[str]:
-    """Return the remarks on the runs' start and on the scenarios' data, each once."""
+    """Return the remarks on the runs' start, on missing scenarios and on the scenarios' data, each once."""
     runs = list(runs)
     starts = [f"Scenarios start from their models of {run.start_from}" for run in runs if run.start_from]
+    missing = [note for run in runs for note in missing_notes(run.method, run.rounds, run.missing)]
+    means = [f"{run.method}: means {own.note}" for run in runs for own in run.macro.values() if own.note]
     notes = [f"{name}: {own.note}" for run in runs for name, own in run.scenarios.items() if own.note]
-    return list(dict.fromkeys(starts + notes))
+    return list(dict.fromkeys(starts + missing + means + notes))
 
 
 def versions() -> dict[str, str]:

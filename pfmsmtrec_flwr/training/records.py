@@ -170,6 +170,8 @@ class TrainingResult:
         The same metrics of the true probabilities, where the data have them.
     scenarios
         Descriptions of the scenarios that took part.
+    absent
+        Reason by name why a scenario that should have taken part did not.
     calibrations
         Calibration of each scenario's predictions; empty where the scenarios keep them, or the run does not calibrate.
     models
@@ -188,6 +190,7 @@ class TrainingResult:
     consensus: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     scenarios: Mapping[str, Description] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     models: dict[str, CentralModel] = field(default_factory=dict)
     predictions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)

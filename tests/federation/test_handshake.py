@@ -249,7 +249,7 @@ def test_with_a_quorum_a_run_starts_without_those_that_are_missing_when_the_time
     assert "scenarios BE and IT were prepared with different schemas" in federation.absent["IT"]
     assert "one class only" in federation.absent["BE"]
     assert "scenario ES takes no part: it is hosted by no node" in logged
-    with pytest.raises(UserError, match="^scenarios BE and IT were prepared with different schemas"):
+    with pytest.raises(UserError, match=r"^scenarios BE and IT were prepared with different schemas"):
         shake(answers, expected, quorum=3)
 
 

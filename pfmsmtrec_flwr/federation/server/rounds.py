@@ -74,7 +74,8 @@ def complete_round(strategy: ScenarioStrategy, number: int, replies: list[Messag
     result.selected = dict(strategy.selection.selected)
     scores = [score for name in record.validation if (score := record.score(name)) is not None]
     mean = f"{sum(scores) / len(scores):.4f}" if scores else "n/a"
-    logger.info("round %d of %d: mean validation AUC %s", number, strategy.config.federation.rounds, mean)
+    over = f" over {', '.join(record.validation)}" if record.unmeasured else ""
+    logger.info("round %d of %d: mean validation AUC %s%s", number, strategy.config.federation.rounds, mean, over)
     if strategy.on_round is not None:
         strategy.on_round(record)
 

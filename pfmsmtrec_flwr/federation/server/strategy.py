@@ -224,7 +224,7 @@ class ScenarioStrategy(MethodSteps):
         self.summary()
         if self.start_from:
             start_from_models(self, grid)
-        result = FederationResult(scenarios=self.federation.scenarios)
+        result = FederationResult(scenarios=self.federation.scenarios, absent=self.federation.absent)
         rounds = num_rounds if num_rounds is not None else self.config.federation.rounds
         run_rounds(self, grid, rounds, result, evaluate_fn)
         measure_selected(self, grid, result)

@@ -1,19 +1,32 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from federated import RecordingGrid, Tiny
-from flwr.app import Message
+from flwr.app import Error, Message
 from flwr.serverapp import Grid
+from torch import Tensor
 
 from client_app import app
+from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.experiment import results_of
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
-from pfmsmtrec_flwr.methods import federated_method
+from pfmsmtrec_flwr.federation.protocol import TEST, TRAIN, VALIDATE, unpack_orders
+from pfmsmtrec_flwr.federation.server.parameters import initial_parameters
+from pfmsmtrec_flwr.methods import federated_method, find_method
+from pfmsmtrec_flwr.results.compact import compact_run_tables
+from pfmsmtrec_flwr.results.missing import MissingResult
+from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.predictions import load_predictions
+from pfmsmtrec_flwr.results.writer import read_results, write_results
 from pfmsmtrec_flwr.training.draws import drawn_auc
 
 pytestmark = pytest.mark.usefixtures("flower_run")
@@ -51,6 +64,93 @@ def test_a_run_ends_well_without_a_scenario_that_never_answers(tiny: Tiny, tmp_p
     assert list(result.test) == list(result.draws) == ["FR"]
     assert result.selected.keys() == {"FR"}
     assert [list(record.validation) for record in result.rounds] == [["FR"], ["FR"]]
+
+
+class Failing(Losing):
+    """Carries messages; in some exchanges a node's answer is an error, as often as the exchange's number says."""
+
+    def __init__(self, grid: Any, node: int, exchanges: dict[int, int], kinds: tuple[str, ...] = (TRAIN,)) -> None:
+        super().__init__(grid, node)
+        self.exchanges, self.kinds = exchanges, kinds
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        return [self._answer(message, timeout) for message in messages]
+
+    def _answer(self, message: Message, timeout: float | None) -> Message:
+        (reply,) = self.grid.send_and_receive([message], timeout=timeout)
+        metadata = message.metadata
+        if metadata.dst_node_id == self.lost and metadata.message_type in self.kinds:
+            number = unpack_orders(message.content)[0].exchange
+            if self.exchanges.get(number, 0) > 0:
+                self.exchanges[number] -= 1
+                return Message(Error(5, "the node is away"), reply_to=message)
+        return reply  # type: ignore[no-any-return]
+
+
+def run_over(tiny: Tiny, output: Path, config: RunConfig, grid: Callable[[Any], Grid]) -> tuple[Any, Any, Any]:
+    inner = RecordingGrid(app, simulated_contexts(1, 2, {"output": str(output), "data": str(tiny.root)}))
+    strategy = federated_method(config.method).strategy(config)
+    return strategy.start(grid(inner)), strategy, inner
+
+
+def test_below_the_quorum_only_those_without_a_reply_are_asked_again_and_the_run_is_the_same(
+    tiny: Tiny, tmp_path: Path, logged: list[str]
+) -> None:
+    config = tiny.config(federation__retries=2)
+    plain = tiny.trained(config)
+    result, strategy, inner = run_over(tiny, tmp_path, config, lambda grid: Failing(grid, 2, {1: 2, 2: 1}))
+    asked = [unpack_orders(message.content) for message in inner.sent if message.metadata.message_type == TRAIN]
+    assert [(order.exchange, names) for order, _, names in asked] == [
+        *((1, [name]) for name in ("FR", "US", "US", "US")),
+        *((2, [name]) for name in ("FR", "US", "US")),
+    ]
+    assert "round 1: nothing usable from US, 2 scenarios are needed: the node is away: asking again, 1 of 2" in logged
+    assert result.test == plain.result.test
+    assert all(torch.equal(one, other) for one, other in tensors_of(strategy, plain.strategy))
+    assert [record.missing for record in result.rounds] == [set(), set()]
+
+
+def tensors_of(one: Any, other: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    for name, own in one.parameters.personal.items():
+        yield from ((tensor, other.parameters.personal[name][key]) for key, tensor in own.items())
+
+
+def test_too_few_answers_in_the_end_leave_the_models_as_they_were(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny.config(federation__rounds=1, federation__retries=1)
+    strategy = federated_method("pf-msmtrec").strategy(config)
+    inner = RecordingGrid(app, simulated_contexts(1, 2, {"output": str(tmp_path), "data": str(tiny.root)}))
+    with pytest.raises(UserError, match=r"^round 1: nothing usable from US, .*: the node is away \(asked 2 times; no"):
+        strategy.start(Failing(inner, 2, {1: 9}))
+    started = initial_parameters(config, strategy.sharing, strategy.federation.scenarios)
+    assert all(torch.equal(one, other) for one, other in tensors_of(strategy, SimpleNamespace(parameters=started)))
+
+
+def test_a_scenario_that_misses_a_round_is_named_and_comes_back(tiny: Tiny, tmp_path: Path, logged: list[str]) -> None:
+    config = tiny.config(federation__rounds=4, federation__min_scenarios=1)
+    result, _, _ = run_over(tiny, tmp_path, config, lambda grid: Failing(grid, 2, {2: 1, 3: 1}))
+    assert [record.missing for record in result.rounds] == [set(), {"US"}, {"US"}, set()]
+    assert [record.unmeasured for record in result.rounds] == [{"US"}, {"US"}, set(), set()]
+    assert result.test.keys() == {"FR", "US"}
+    assert any(line.startswith("round 1 of 4: mean validation AUC") and line.endswith(" over FR") for line in logged)
+    results = results_of(find_method("pf-msmtrec"), config, result)
+    assert results.missing == {"US": MissingResult(rounds=[2, 3], tested=True)}
+    assert "pf-msmtrec: US missed rounds 2 to 3 of 4" in run_table([results]).notes
+    assert "note" not in results.model_dump()["macro"]["click"]
+
+
+def test_a_scenario_that_stays_away_is_named_beside_the_means(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny.config(federation__min_scenarios=1)
+    away = {2: 9, 3: 9, 4: 9}
+    kinds = (TRAIN, VALIDATE, TEST)
+    result, _, _ = run_over(tiny, tmp_path, config, lambda grid: Failing(grid, 2, away, kinds))
+    results = results_of(find_method("pf-msmtrec"), config, result)
+    assert results.missing == {"US": MissingResult(rounds=[2], since=2, tested=False)}
+    assert results.macro["click"].note == "over FR, without US"
+    table = run_table([results])
+    assert "pf-msmtrec: US missing since round 2 of 2, without test figures" in table.notes
+    assert "pf-msmtrec: means over FR, without US" in table.notes
+    assert next(compact_run_tables([results])).rows[0][0].text == "pf-msmtrec (1 of 2 scenarios)"
+    assert read_results(write_results(results, tmp_path).parent) == results
 
 
 @pytest.mark.parametrize("draws", [0, 7])
