@@ -41,6 +41,7 @@ from pfmsmtrec_flwr.results.schema import (
 from pfmsmtrec_flwr.results.writer import write_results
 from pfmsmtrec_flwr.scoring.finished_model import FinishedModel, complete_folder
 from pfmsmtrec_flwr.training.draws import drawn_auc
+from pfmsmtrec_flwr.training.metrics import COUNTS
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
 from pfmsmtrec_flwr.training.selection import choice_without_auc
 from pfmsmtrec_flwr.validation import safe_folder
@@ -337,11 +338,12 @@ def results_of(
 def _scenario_result(result: TrainingResult, name: str, config: RunConfig) -> ScenarioResult:
     description = result.scenarios[name]
     consensus = result.consensus.get(name)
+    counts = {figure: value for figure, value in result.test[name].items() if figure.startswith(COUNTS)}
     return ScenarioResult(
         examples=Examples(**description.examples),
         selected_round=result.selected[name],
         tasks={task: _task_result(result.test[name], task) for task in description.tasks},
-        consensus={task: _task_result(consensus, task) for task in description.tasks} if consensus else {},
+        consensus={task: _task_result(counts | consensus, task) for task in description.tasks} if consensus else {},
         note="; ".join(filter(None, (description.note, _choice_note(result, name, config), _raw_note(result, name)))),
     )
 

@@ -23,6 +23,7 @@ from pfmsmtrec_flwr.cli.data import (
 from pfmsmtrec_flwr.cli.export import export_command
 from pfmsmtrec_flwr.cli.methods import methods_command
 from pfmsmtrec_flwr.cli.predict import predict_command
+from pfmsmtrec_flwr.cli.privacy import privacy_command
 from pfmsmtrec_flwr.cli.results import show_command
 from pfmsmtrec_flwr.cli.run import run_command
 from pfmsmtrec_flwr.cli.settings import config_command, settings_command
@@ -48,6 +49,7 @@ app.command("report")(report_command)
 app.command("methods")(methods_command)
 app.command("settings")(settings_command)
 app.command("config")(config_command)
+app.command("privacy")(privacy_command)
 app.command("prepare")(prepare_command)
 app.command("predict")(predict_command)
 app.command("export")(export_command)

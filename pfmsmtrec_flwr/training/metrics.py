@@ -15,7 +15,7 @@ Only the first user has rows of both classes, so only these two rows count in th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ from pfmsmtrec_flwr.data.store.manifest import NO_USER
 FloatArray = NDArray[np.floating]
 CLIP = 1e-7
 """Distance from 0 and 1 that predictions keep in the log loss."""
+COUNTS = ("positives.", "examples.")
+"""Beginnings of the names of figures that count rows, and so are the same for every model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,25 @@ def predicted_over_observed(labels: NDArray[np.uint8], probabilities: FloatArray
     return float(probabilities.sum(dtype=np.float64)) / positives if positives else None
 
 
-def flat_figures(measured: Mapping[str, TaskMetrics], prefix: str = "") -> dict[str, float]:
-    """Return the metrics of each task as ``<prefix>metric.task``, without those that are not defined."""
+def flat_figures(
+    measured: Mapping[str, TaskMetrics], prefix: str = "", only: Collection[str] | None = None
+) -> dict[str, float]:
+    """Return the metrics of each task as ``<prefix>metric.task``, without those that are not defined.
+
+    Parameters
+    ----------
+    measured
+        Metrics by task.
+    prefix
+        Text before each name.
+    only
+        Names of the metrics to return; None: all.
+    """
     return {
         f"{prefix}{metric}.{task}": float(value)
         for task, metrics in measured.items()
         for metric, value in asdict(metrics).items()
-        if value is not None
+        if value is not None and (only is None or metric in only)
     }
 
 

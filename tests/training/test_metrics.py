@@ -117,3 +117,4 @@ def test_flat_figures_leave_out_what_is_not_defined() -> None:
     assert flat_figures({"a": metrics, "b": metrics}).keys() == {
         f"{figure}.{task}" for figure in ("logloss", "positives", "examples") for task in "ab"
     }
+    assert flat_figures({"a": metrics}, only={"auc", "logloss"}).keys() == {"logloss.a"}

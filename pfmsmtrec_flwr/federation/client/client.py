@@ -200,7 +200,7 @@ class ScenarioClient:
             state = self.predictor.state_dict()
             self.predictor.load_state_dict(state | {name: value for name, value in consensus.items() if name in state})
             self.measurements.refresh_statistics(self.predictor, order)
-            figures |= _below("consensus", self.measurements.test(self.measurements.predict_test(self.predictor)))
+            figures |= _below("consensus", self.measurements.consensus(self.predictor))
         self.state.save_model(tensors, lambda folder: complete_folder(finished, self.store, self.config, folder))
         return Reply(figures, draws=dict(finished.draws))
 

@@ -17,7 +17,10 @@ from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
 from pfmsmtrec_flwr.training.calibration import Calibration, fit_calibration
 from pfmsmtrec_flwr.training.draws import drawn_auc
 from pfmsmtrec_flwr.training.evaluation import Predictions, expert_shares, measure, predict, predictions_of
-from pfmsmtrec_flwr.training.metrics import flat_figures
+from pfmsmtrec_flwr.training.metrics import COUNTS, flat_figures
+
+_READ = frozenset({"auc", "logloss"})
+"""Metrics of validation rows, and of true probabilities, that the server reads; no other one leaves the scenario."""
 
 
 class Measurements:
@@ -58,11 +61,11 @@ class Measurements:
         return exponential_mean(before, model.state_dict(), share, rounds)
 
     def validation(self, model: ScenarioModel) -> dict[str, float]:
-        """Return the figures on validation rows, and the mean share of each expert in each task."""
+        """Return AUC and log loss on validation rows, and the mean share of each expert in each task."""
         split = self.store.splits["validation"]
         probabilities = predict(model, split, self.device)
         shares = expert_shares(model, split, self.device)
-        return flat_figures(measure(probabilities, split, self.store.tasks), "validation.") | {
+        return flat_figures(measure(probabilities, split, self.store.tasks), "validation.", _READ) | {
             f"gate.{task}.{expert}": float(share)
             for task, row in zip(self.store.tasks, shares, strict=False)
             for expert, share in enumerate(row)
@@ -99,9 +102,14 @@ class Measurements:
         figures = flat_figures(measure(predictions.probabilities, split, tasks, grouped=True))
         return figures | ({} if calibration is None else calibration.figures(predictions, split, tasks))
 
+    def consensus(self, model: ScenarioModel) -> dict[str, float]:
+        """Return the test figures of the consensus, without the counts of rows, which those of the own model have."""
+        figures = self.test(self.predict_test(model))
+        return {name: value for name, value in figures.items() if not name.startswith(COUNTS)}
+
     def best_attainable(self) -> dict[str, float]:
-        """Return the test figures of the true probabilities, which only made-up rows have; else nothing."""
+        """Return AUC and log loss of the true probabilities on test rows; nothing without them."""
         split = self.store.splits["test"]
         if split.probabilities is None:
             return {}
-        return flat_figures(measure(np.asarray(split.probabilities), split, self.store.tasks), "best.")
+        return flat_figures(measure(np.asarray(split.probabilities), split, self.store.tasks), "best.", _READ)

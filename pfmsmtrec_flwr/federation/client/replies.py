@@ -41,7 +41,7 @@ def update_reply(
     state = model.state_dict()
     wanted = names_of(slots, parts)
     tables = set(names_of(slots, [Part.FEDERATED_EMBEDDING]))
-    figures = {**measured, "examples": report.examples, "steps": report.steps, "seconds": report.seconds}
+    figures = {**measured, "examples": report.examples}
     figures |= {f"loss.{task}": float(loss) for task, loss in zip(tasks, report.losses, strict=True)}
     rows = {name: _touched(state[name], report) for name in wanted if name in tables}
     return Reply(figures, {name: state[name] for name in wanted if name not in tables}, rows)
