@@ -162,6 +162,10 @@ class TrainSettings(SettingsSection):
     """Whether matrix products are computed in bfloat16."""
 
 
+AverageKind = Literal["mean", "median", "trimmed"]
+"""Kinds of averages over scenarios."""
+
+
 class FederationSettings(SettingsSection):
     """Rounds, their deadlines, embedding tables, and the choice of the round that counts."""
 
@@ -173,6 +177,13 @@ class FederationSettings(SettingsSection):
     """Validation AUC that chooses the round that counts: each scenario's own, or the mean over all scenarios."""
     tables: Literal["rows", "plain", "local"] = "rows"
     """Average of the federated embedding tables: over touched rows, over whole tables, or none, so they stay local."""
+    average: AverageKind = "mean"
+    """Average of what is the same for all scenarios: the mean by training rows; or, with the same weight for each
+    scenario, the median or the mean without the largest and smallest fifth (one at least) of each element. With the
+    latter two, validation figures have their median in the place of their mean."""
+    clip: NotNegative = 2.0
+    """Largest change of a scenario's part of the model in one round, in medians of the scenarios' changes per square
+    root of a step; a longer one counts shortened, so that no scenario moves the others at will; 0 shortens nothing."""
     round_timeout: Positive = 3600.0
     """Seconds to wait for the replies of one exchange."""
     node_timeout: Positive = 120.0

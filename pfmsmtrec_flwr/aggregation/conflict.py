@@ -47,7 +47,7 @@ class Coordination:
     cosines: Tensor
 
 
-def coordinate(updates: Tensor, radius: float) -> Coordination:
+def coordinate(updates: Tensor, radius: float, centre: Tensor | None = None) -> Coordination:
     """Coordinate the scenarios' updates, all experts at once.
 
     For each expert, U maximises the smallest agreement ``min_s <update_s, U>`` subject to
@@ -62,6 +62,8 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
         Change of each expert's parameters in each scenario (K, E, P).
     radius
         c, in [0, 1); at 0, U is the mean update.
+    centre
+        Another average of the updates (E, P), which takes the place of the mean (ours).
 
     References
     ----------
@@ -74,9 +76,17 @@ def coordinate(updates: Tensor, radius: float) -> Coordination:
     scale = squares.mean(dim=1)  # (E,)
     present = scale > 0
     normal = gram / torch.where(present, scale, torch.ones_like(scale))[:, None, None]
-    to_mean = normal.mean(dim=2)  # <update_s, mean>, (E, K)
-    mean_length = to_mean.mean(dim=1).clamp(min=0).sqrt()  # (E,)
+    if centre is None:
+        to_mean = normal.mean(dim=2)  # <update_s, mean>, (E, K)
+        mean_length = to_mean.mean(dim=1).clamp(min=0).sqrt()  # (E,)
+    else:
+        unscaled = torch.where(present, scale, torch.ones_like(scale))
+        to_mean = torch.einsum("kep,ep->ek", updates.double(), centre.double()) / unscaled[:, None]
+        mean_length = centre.double().norm(dim=1) / unscaled.sqrt()
     weights, unit = minimise_on_simplex(to_mean, normal, radius * mean_length)
-    mixture = (1.0 / scenarios + (radius * mean_length)[:, None] * unit) / (1 + radius**2)  # (E, K)
+    of_mean = 1.0 / scenarios if centre is None else 0.0
+    mixture = (of_mean + (radius * mean_length)[:, None] * unit) / (1 + radius**2)  # (E, K)
     direction = torch.einsum("ek,kep->ep", mixture.to(updates.dtype), updates)
+    if centre is not None:
+        direction = direction + centre / (1 + radius**2)
     return Coordination(direction, weights, cosines_of(gram))

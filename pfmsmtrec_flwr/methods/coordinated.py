@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation import conflict, personalized, towers
+from pfmsmtrec_flwr.aggregation.averages import middle
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
 from pfmsmtrec_flwr.aggregation.experts import ExpertLayout
 from pfmsmtrec_flwr.config import RunConfig
@@ -117,8 +118,10 @@ class CoordinatedStrategy(ScenarioStrategy):
         return ExpertLayout.of({name: update.end[name] for name in names_of(update.slots, [Part.EXPERT])})
 
     def coordinate(self, updates: Tensor) -> Coordination:
-        """Coordinate the scenarios' updates (K, E, P) of all experts."""
-        return conflict.coordinate(updates, self.rule.radius)
+        """Coordinate the scenarios' updates (K, E, P) of all experts, around the average that the settings ask for."""
+        kind = self.config.federation.average
+        centre = None if kind == "mean" else middle(updates, kind)
+        return conflict.coordinate(updates, self.rule.radius, centre)
 
     def personalize(self, end: Tensor, direction: Tensor, share: Tensor) -> Tensor:
         """Add to each scenario its share of the coordinated update.

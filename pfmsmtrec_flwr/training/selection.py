@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from statistics import median as median_of
 from typing import Literal, TypeAlias
 
 from pfmsmtrec_flwr.log import logger
@@ -31,23 +32,32 @@ from pfmsmtrec_flwr.log import logger
 Standing: TypeAlias = tuple[bool, float]
 """What rounds are compared by: whether an AUC is defined, then the AUC, or else minus the log loss."""
 
+LARGEST_LOSS = 35.0
+"""Log loss that a larger one counts as in a mean: that of a probability of 6e-16."""
+
 NO_STANDING: Standing = (False, -math.inf)
 """Standing without any figure, below all others."""
 
 
-def standing_of(scores: Iterable[float | None], losses: Iterable[float | None]) -> Standing:
+def standing_of(scores: Iterable[float | None], losses: Iterable[float | None], *, median: bool = False) -> Standing:
     """Return the standing of a round: the mean AUC of those that have one; if none has, minus the mean log loss.
 
     Parameters
     ----------
     scores, losses
         Validation AUC and log loss of each scenario; None where it is not known or not defined.
+    median
+        Whether the median takes the place of the mean.
     """
     defined = [score for score in scores if score is not None]
     if defined:
-        return True, math.fsum(defined) / len(defined)
+        return True, _middle(defined, median)
     known = [loss for loss in losses if loss is not None]
-    return (False, -math.fsum(known) / len(known)) if known else NO_STANDING
+    return (False, -_middle(known, median)) if known else NO_STANDING
+
+
+def _middle(values: list[float], median: bool) -> float:
+    return median_of(values) if median else math.fsum(values) / len(values)
 
 
 class RoundSelection:
@@ -59,10 +69,13 @@ class RoundSelection:
         ``scenario``: each scenario has its own best round; ``macro``: the best mean over scenarios counts for all.
     patience
         Rounds without a better mean before stopping; 0: never.
+    median
+        Whether the median over the scenarios takes the place of their mean.
     """
 
-    def __init__(self, mode: Literal["scenario", "macro"], patience: int) -> None:
+    def __init__(self, mode: Literal["scenario", "macro"], patience: int, *, median: bool = False) -> None:
         self.mode = mode
+        self._median = median
         self.patience = patience
         self.selected: dict[str, int] = {}
         self._scores: dict[str, float] = {}
@@ -78,13 +91,15 @@ class RoundSelection:
         """Take the validation AUC and the validation log loss of each scenario in one round.
 
         A scenario without an AUC chooses by its log loss. One that did not answer keeps its choice, and counts in the
-        mean with its last figures: otherwise means over different scenarios would be compared.
+        mean with its last figures: otherwise means over different scenarios would be compared. In the mean over K
+        scenarios an AUC counts within [0, 1], so none of them moves it by more than 1 / K, and a log loss up to
+        `LARGEST_LOSS`.
         """
         new = sorted(name for name in scores if name not in self.selected)
         self._last_round = round_number
-        self._scores |= {scenario: score for scenario, score in scores.items() if score is not None}
-        self._losses |= losses or {}
-        macro = standing_of(self._scores.values(), self._losses.values())
+        self._scores |= {name: min(1.0, max(0.0, score)) for name, score in scores.items() if score is not None}
+        self._losses |= {name: min(LARGEST_LOSS, max(0.0, loss)) for name, loss in (losses or {}).items()}
+        macro = standing_of(self._scores.values(), self._losses.values(), median=self._median)
         better = macro > self._best_macro
         if better:
             self._best_macro, self._best_macro_round = macro, round_number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,7 +13,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from pfmsmtrec_flwr.aggregation.consensus import mixture_weights, weighted_mean
+from pfmsmtrec_flwr.aggregation.averages import average, robust_rows
+from pfmsmtrec_flwr.aggregation.consensus import mixture_weights
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, average_tables
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
@@ -32,6 +33,7 @@ from pfmsmtrec_flwr.federation.protocol import (
 from pfmsmtrec_flwr.federation.server.admission import ReplyCheck, admit, check_update
 from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
 from pfmsmtrec_flwr.federation.server.figures import gate_shares, mean_loss, validation_metrics
+from pfmsmtrec_flwr.federation.server.influence import bound_updates
 from pfmsmtrec_flwr.federation.server.kept_consensus import KeptConsensus
 from pfmsmtrec_flwr.federation.server.parameters import Parameters, initial_parameters
 from pfmsmtrec_flwr.federation.server.result import FederationResult
@@ -42,6 +44,7 @@ from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate, stack, upda
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.training.description import Description
 from pfmsmtrec_flwr.training.records import Attention, Conflict, RoundCallback, RoundRecord
 from pfmsmtrec_flwr.training.selection import RoundSelection
 
@@ -117,20 +120,27 @@ class MethodSteps(Strategy):
         """Whether the scenarios' consensus is another model than the ones that predict."""
         return bool(self.sharing.personal)
 
+    def bounded(
+        self, updates: Sequence[ScenarioUpdate], scenarios: Mapping[str, Description], stage: Stage
+    ) -> list[ScenarioUpdate]:
+        """Return the updates as they count, see `influence.bound_updates`."""
+        return bound_updates(updates, scenarios, self.config.train, stage, self.config.federation.clip)
+
     def average_common(self, updates: Sequence[ScenarioUpdate]) -> None:
-        """Replace the common parameters by their mean over the scenarios that sent them, weighted by training rows."""
+        """Replace the common parameters by their ``federation.average`` over the scenarios that sent them."""
         common = self.parameters.common
         sent = (name for update in updates for name in names_of(update.slots, self.sharing.common))
         for name in dict.fromkeys(sent):
             if senders := [update for update in updates if name in update.end]:
-                common[name] = weighted_mean(stack(senders, name), mixture_weights([one.examples for one in senders]))
+                weights = mixture_weights([update.examples for update in senders])
+                common[name] = average(stack(senders, name), weights, self.config.federation.average)
         for name in dict.fromkeys(name for update in updates for name in update.rows if name in common):
             senders = [update for update in updates if name in update.rows]
             weights = mixture_weights([update.examples for update in senders])
             common[name] = self.aggregate_embeddings(common[name], [update.rows[name] for update in senders], weights)
 
     def aggregate_embeddings(self, table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
-        """Average one federated embedding table, by the rule of ``federation.tables``.
+        """Average one federated embedding table, by the rules of ``federation.tables`` and ``federation.average``.
 
         Parameters
         ----------
@@ -141,9 +151,10 @@ class MethodSteps(Strategy):
         weights
             Share of each scenario in the training rows (K,), for the plain average.
         """
-        if self.config.federation.tables == "rows":
-            return average_rows(table, updates)
-        return average_tables(table, updates, weights)
+        rows, kind = self.config.federation.tables == "rows", self.config.federation.average
+        if kind != "mean":
+            return robust_rows(table, updates, kind, untouched_count=not rows)
+        return average_rows(table, updates) if rows else average_tables(table, updates, weights)
 
 
 class ScenarioStrategy(MethodSteps):
@@ -176,9 +187,9 @@ class ScenarioStrategy(MethodSteps):
         super().__init__(config)
         self.on_round = on_round
         self.federation = Federation({}, {})
-        self.selection = RoundSelection(config.federation.selection, config.federation.patience)
-        self.stage = Stage.ALL
-        self.timeout = config.federation.round_timeout
+        own = config.federation
+        self.selection = RoundSelection(own.selection, own.patience, median=own.average != "mean")
+        self.stage, self.timeout = Stage.ALL, own.round_timeout
         self.method_file = ""
         self.stale = StaleRows()
         self._records: dict[int, RoundRecord] = {}
@@ -271,7 +282,7 @@ class ScenarioStrategy(MethodSteps):
         started = time.perf_counter()
         updates = [update_of(name, reply, self.parameters) for name, reply in admitted.items()]
         with torch.no_grad():
-            self.aggregate(self.stage, updates)
+            self.aggregate(self.stage, self.bounded(updates, self.federation.scenarios, self.stage))
         self.stale.note(updates, self.parameters)
         record.aggregate_seconds += time.perf_counter() - started
         return None, MetricRecord(dict(record.losses))
