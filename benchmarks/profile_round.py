@@ -27,13 +27,13 @@ from pfmsmtrec_flwr.data.scenarios import known_scenarios
 from pfmsmtrec_flwr.experiment import run_inline
 from pfmsmtrec_flwr.federation import hosting, node
 from pfmsmtrec_flwr.federation.client import client, measurements, state, trainer
-from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.federation.server import admission, exchange
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.model import build_model
+from pfmsmtrec_flwr.training.description import model_spec
 from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
 from pfmsmtrec_flwr.training.process import prepare_process

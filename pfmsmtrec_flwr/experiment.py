@@ -39,7 +39,8 @@ from pfmsmtrec_flwr.results.schema import (
     results_from,
 )
 from pfmsmtrec_flwr.results.writer import write_results
-from pfmsmtrec_flwr.scoring.finished_model import FinishedModel, complete_folder
+from pfmsmtrec_flwr.scoring.finished_model import FinishedModel
+from pfmsmtrec_flwr.scoring.folder_content import complete_folder
 from pfmsmtrec_flwr.training.draws import drawn_auc
 from pfmsmtrec_flwr.training.metrics import COUNTS
 from pfmsmtrec_flwr.training.records import RoundCallback, RoundRecord, TrainingResult
@@ -212,7 +213,7 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int, start_from: str
 
 
 def _save_model(result: TrainingResult, store: ScenarioStore, own: RunConfig, folder: Path) -> None:
-    """Save a scenario's model of a central method as a client saves its own; a method without networks has none."""
+    """Save a scenario's model of a central method as a client saves its own; a method of a plugin may have none."""
     name = store.scenario
     if name not in result.models:
         return
@@ -224,6 +225,7 @@ def _save_model(result: TrainingResult, store: ScenarioStore, own: RunConfig, fo
         result.draws.get(name, {}),
         result.calibrations.get(name),
         scenario_value=model.scenario_value,
+        kind=model.kind,
     )
     state = LocalState(safe_folder(folder, name))
     state.save_predictions(result.predictions[name])

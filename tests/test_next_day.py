@@ -26,7 +26,7 @@ from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods import METHODS, FederatedMethod
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec
 from pfmsmtrec_flwr.methods.starting import check_start
-from pfmsmtrec_flwr.model import Part, build_model, partition
+from pfmsmtrec_flwr.model import Part, ScenarioModel, build_model, partition
 from pfmsmtrec_flwr.results.rounds import read_metrics
 from pfmsmtrec_flwr.results.writer import read_results
 from pfmsmtrec_flwr.scoring.earlier_model import EarlierModel
@@ -163,7 +163,9 @@ def test_known_values_keep_their_embeddings_wherever_they_lie_and_new_ones_are_d
             assert torch.equal(table[row], saved[before] if before else drawn[row])
         # A raw row whose values were all known has yesterday's score.
         scorer = Scorer.load(tmp_path / "next" / "clients" / "pf-msmtrec" / name)
-        scorer._models[name].model.load_state_dict(starts[name])
+        model = scorer._models[name].model
+        assert isinstance(model, ScenarioModel)
+        model.load_state_dict(starts[name])
         sample = raw(yesterday, name)
         sample = sample[sample.user.isin(frequent_users(yesterday, name) & frequent_users(today, name))]
         assert len(sample) > 30

@@ -12,6 +12,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor
 from pfmsmtrec_flwr.data.store.reader import Split
+from pfmsmtrec_flwr.scoring.floor_model import KeptPredictor, Tables
 
 _FOLDS = 5
 """Number of parts of the training rows."""
@@ -76,7 +77,21 @@ def fit_on_rates(example: Example, settings: RateSettings, seed: int, fit: Calla
             fields=_positions([example.fields[column] for column in left] if example.fields else left),
         )
     )
-    return lambda rows: predictor(rates(rows))
+    return _OnRates(predictor, rates, tuple(example.sizes[column] for column in wide))
+
+
+@dataclass(frozen=True, slots=True)
+class _OnRates:
+    predictor: Predictor
+    rates: _Rates
+    sizes: tuple[int, ...]
+    """Number of values of each wide column."""
+
+    def __call__(self, rows: Split) -> NDArray[np.floating]:
+        return self.predictor(self.rates(rows))
+
+    def kept(self) -> KeptPredictor:
+        return self.predictor.kept().on_rates(self.rates.wide, self.rates.tables(self.sizes))
 
 
 def _positions(fields: Sequence[int]) -> tuple[int, ...]:
@@ -91,7 +106,7 @@ class _Rates:
     def __init__(
         self, wide: Sequence[int], smoothing: float, rows: Split, labels: NDArray[np.uint8], parts: StratifiedKFold
     ) -> None:
-        self._wide = wide
+        self.wide = wide
         self._smoothing = smoothing
         values = self._values(rows)
         outside = np.empty(values.shape)
@@ -107,16 +122,25 @@ class _Rates:
         """Return other rows with rates in the place of their wide fields."""
         return self._replace(rows, self._encoder.transform(self._values(rows)))
 
+    def tables(self, sizes: Sequence[int]) -> Tables:
+        """Return the rate of each value of each wide column, of which each has `sizes` values."""
+        values = np.arange(max(sizes), dtype=np.int32)[:, None]
+        rates = self._standardised(self._encoder.transform(np.repeat(values, len(sizes), axis=1)))
+        return tuple(rates[:size, column].astype(np.float64) for column, size in enumerate(sizes))
+
     def _fit(self, values: NDArray[np.int32], labels: NDArray[np.uint8]) -> TargetEncoder:
         return TargetEncoder(target_type="binary", smooth=self._smoothing or "auto").fit(values, labels)
 
     def _values(self, rows: Split) -> NDArray[np.int32]:
-        return np.asarray(rows.categorical[:, self._wide])
+        return np.asarray(rows.categorical[:, self.wide])
 
     def _replace(self, rows: Split, rates: NDArray[np.float64]) -> Split:
-        standardised = ((rates - self._mean) / self._spread).astype(np.float32)
         return replace(
             rows,
-            categorical=np.delete(np.asarray(rows.categorical), self._wide, axis=1),
-            numeric=np.concatenate([standardised, rows.numeric], axis=1),
+            categorical=np.delete(np.asarray(rows.categorical), self.wide, axis=1),
+            numeric=np.concatenate([self._standardised(rates), rows.numeric], axis=1),
         )
+
+    def _standardised(self, rates: NDArray[np.float64]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = ((rates - self._mean) / self._spread).astype(np.float32)
+        return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from pfmsmtrec_flwr.central.floor import Example, Predictor
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.store.reader import Split
-from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.scoring.floor_model import TreePredictor, lightgbm_library
 from pfmsmtrec_flwr.seeds import derive_seed
 
 _TREES = 500
@@ -52,7 +54,7 @@ def fit_trees(config: RunConfig, example: Example, *, num_leaves: int, learning_
     UserError
         LightGBM is not installed.
     """
-    lightgbm = _lightgbm()
+    lightgbm = lightgbm_library()
     parameters = _PARAMETERS | {
         "num_leaves": num_leaves,
         "learning_rate": learning_rate,
@@ -75,24 +77,26 @@ def fit_trees(config: RunConfig, example: Example, *, num_leaves: int, learning_
         valid_sets=[validation],
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
     )
+    return _Trees(booster, example.sizes, config.train.threads)
 
-    def predict(rows: Split) -> NDArray[np.floating]:
-        probabilities: NDArray[np.floating] = booster.predict(
-            _columns(rows), num_iteration=booster.best_iteration, num_threads=config.train.threads
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    booster: Any
+    sizes: Sequence[int]
+    threads: int
+
+    def __call__(self, rows: Split) -> NDArray[np.floating]:
+        probabilities: NDArray[np.floating] = self.booster.predict(
+            _columns(rows), num_iteration=self.booster.best_iteration, num_threads=self.threads
         )
         return probabilities
 
-    return predict
+    def kept(self) -> TreePredictor:
+        text = self.booster.model_to_string(num_iteration=self.booster.best_iteration)
+        return TreePredictor.of_categories(text, self.sizes)
 
 
 def _columns(rows: Split) -> Array:
     """Return all columns (n, F + N), categorical ones first, as doubles, which hold every category exactly."""
     return np.concatenate([rows.categorical, rows.numeric], axis=1, dtype=np.float64)
-
-
-def _lightgbm() -> ModuleType:
-    try:
-        import lightgbm
-    except ImportError:
-        raise UserError("trees need LightGBM, which is not installed: pip install 'pfmsmtrec-flwr[trees]'") from None
-    return lightgbm

@@ -29,17 +29,23 @@ import torch
 from torch import Tensor, nn
 
 from pfmsmtrec_flwr.config import ModelSettings
-from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.base import ModelSpec
 from pfmsmtrec_flwr.model.experts import plain_experts
 from pfmsmtrec_flwr.model.gates import Gates
 from pfmsmtrec_flwr.model.normalization import FewRowsNorm
 from pfmsmtrec_flwr.model.parts import Part
-from pfmsmtrec_flwr.model.scenarios import ScenarioOrder, order_by_scenario, require_scenarios, scenario_columns
+from pfmsmtrec_flwr.model.scenarios import (
+    ScenarioOrder,
+    SortingModel,
+    order_by_scenario,
+    require_scenarios,
+    scenario_columns,
+)
 from pfmsmtrec_flwr.model.star import StarLinear
 from pfmsmtrec_flwr.model.towers import Towers, hidden_layers
 
 
-class M3oE(ScenarioModel):
+class M3oE(SortingModel):
     """Embeddings, a representation by scenario, three groups of experts, a gate and a tower per scenario and task.
 
     A row of scenario s has for task t the sum of three mixtures: the shared experts by the gate of s and t, the
@@ -79,15 +85,8 @@ class M3oE(ScenarioModel):
         """Return the parts of the experts, of which each task has one."""
         return frozenset({Part.EXPERT, Part.NORMALIZATION})
 
-    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """Return the logits (B, T).
-
-        Raises
-        ------
-        ValueError
-            The specification does not have a row's scenario.
-        """
-        rows = order_by_scenario(categorical, self.spec.scenarios)
+    def logits(self, rows: ScenarioOrder, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T) of a batch whose order by scenario is known."""
         z = self._represent(categorical, numeric, rows)  # (B, W)
         outputs = self.experts(z).squeeze(1)  # (B, shared + S + T, H)
         shared, of_scenarios, of_tasks = outputs.split(self._groups, dim=1)
@@ -166,4 +165,4 @@ class ExpertBalance(nn.Module):
 def _by_scenario(modules: Iterable[nn.Module], x: Tensor, counts: Sequence[int]) -> Tensor:
     """Return the outputs (B, ...) of each scenario's module for its rows of ``x``; some scenarios may have no rows."""
     parts = zip(modules, torch.split(x, list(counts)), strict=True)
-    return torch.cat([module(part) for module, part in parts if len(part)])
+    return torch.cat([module(part) for module, part in parts if part.shape[0]])

@@ -26,7 +26,7 @@ class FewRowsNorm(nn.BatchNorm1d):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Normalise ``rows`` (B, D), where B may be 0 or 1."""
-        if not len(rows):
+        if not rows.shape[0]:
             return rows
         if self.training and len(rows) == 1:
             return functional.batch_norm(

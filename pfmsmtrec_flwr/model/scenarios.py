@@ -17,13 +17,14 @@ The last column is the number of the row's scenario.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.model.base import ModelSpec
+from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,59 @@ class ScenarioOrder:
     Attributes
     ----------
     order
-        Positions of the rows in the batch, with those of the first scenario first, (B,) int64.
+        Positions of the rows in the batch, with those of the first scenario first, (B,) int64; or a slice of all rows,
+        if they are in this order.
     counts
         Number of rows of each scenario.
     """
 
-    order: Tensor
+    order: Tensor | slice
     counts: list[int]
 
     def restore(self, x: Tensor) -> Tensor:
         """Return the rows of ``x`` (B, ...), which are in the order of the scenarios, in the order of the batch."""
-        return x[self.order.argsort()]
+        return x if isinstance(self.order, slice) else x[self.order.argsort()]
+
+
+class SortingModel(ScenarioModel):
+    """Model whose layers take the rows of each scenario by themselves."""
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T).
+
+        Raises
+        ------
+        ValueError
+            The specification does not have a row's scenario.
+        """
+        return self.logits(order_by_scenario(categorical, self.spec.scenarios), categorical, numeric)
+
+    @abstractmethod
+    def logits(self, rows: ScenarioOrder, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T) of a batch whose order by scenario is known."""
+
+
+class OneScenario(nn.Module):
+    """A model for batches of one scenario, whose rows need no sorting.
+
+    Parameters
+    ----------
+    model
+        Model of several scenarios.
+    number
+        Number of the scenario of all rows, counted from 1.
+    """
+
+    def __init__(self, model: SortingModel, number: int) -> None:
+        super().__init__()
+        self.model = model
+        self._number = number
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T)."""
+        counts = [0] * self.model.spec.scenarios
+        counts[self._number - 1] = categorical.shape[0]
+        return self.model.logits(ScenarioOrder(slice(None), counts), categorical, numeric)
 
 
 def order_by_scenario(categorical: Tensor, scenarios: int) -> ScenarioOrder:

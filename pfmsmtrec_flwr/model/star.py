@@ -27,16 +27,16 @@ import torch
 from torch import Tensor, nn
 
 from pfmsmtrec_flwr.config import ModelSettings
-from pfmsmtrec_flwr.model.base import ModelSpec, ScenarioModel
+from pfmsmtrec_flwr.model.base import ModelSpec
 from pfmsmtrec_flwr.model.by_task import ModulesByTask
 from pfmsmtrec_flwr.model.dropout import dropout
 from pfmsmtrec_flwr.model.normalization import FewRowsNorm
 from pfmsmtrec_flwr.model.parts import TOWER_PARTS, Part
-from pfmsmtrec_flwr.model.scenarios import order_by_scenario, require_scenarios, scenario_columns
+from pfmsmtrec_flwr.model.scenarios import ScenarioOrder, SortingModel, require_scenarios, scenario_columns
 from pfmsmtrec_flwr.model.towers import Tower
 
 
-class STAR(ScenarioModel):
+class STAR(SortingModel):
     """Embeddings, partitioned normalization, star-topology bottom and towers, and the auxiliary network.
 
     The scenario's embedding is an input of the auxiliary network alone, without dropout. It is constant within a
@@ -70,16 +70,9 @@ class STAR(ScenarioModel):
         """Return the parts of the auxiliary network, which has an output for each task."""
         return TOWER_PARTS
 
-    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """Return the logits (B, T).
-
-        Raises
-        ------
-        ValueError
-            The specification does not have a row's scenario.
-        """
+    def logits(self, rows: ScenarioOrder, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits (B, T) of a batch whose order by scenario is known."""
         x = self.embed(categorical, numeric, kept=self._indicator)  # (B, D)
-        rows = order_by_scenario(categorical, self.spec.scenarios)
         features = torch.cat([x[:, : self._indicator.start], x[:, self._indicator.stop :]], dim=1)
         hidden = self.bottom(self.norm(features[rows.order], rows.counts), rows.counts)
         logits: Tensor = self.auxiliary(x) + rows.restore(self.towers(hidden, rows.counts))

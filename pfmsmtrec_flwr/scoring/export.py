@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.model.scenarios import OneScenario, SortingModel
 from pfmsmtrec_flwr.scoring.curve_layers import curve_layer
+from pfmsmtrec_flwr.scoring.floor_model import FloorModel
+from pfmsmtrec_flwr.scoring.linear_layers import LinearNetwork
 from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, ModelDescription
 from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
 from pfmsmtrec_flwr.training.calibration import Calibration
@@ -37,8 +39,6 @@ ENDINGS: dict[ExportFormat, str] = {"onnx": ".onnx", "torch": ".pt2"}
 METADATA_NAME = "metadata.json"
 """Name of the metadata in a `torch.export` file."""
 
-_SORTING = ("star", "m3oe")
-"""Architectures of pooled rows whose layers take as many rows as a batch has of each scenario."""
 _ROWS = 4  # of the example; any number of rows will do afterwards
 _EXPORTER = "torch.onnx._internal.exporter._registration"
 
@@ -48,22 +48,23 @@ class NamedNetwork(nn.Module):
 
     Parameters
     ----------
-    model
-        Network.
+    network
+        Network from values (n, C) and numbers (n, N) to log odds (n, T).
     description
         Its description.
     calibration
         Calibration of its predictions; None if the run did not calibrate.
     """
 
-    def __init__(self, model: ScenarioModel, description: ModelDescription, calibration: Calibration | None) -> None:
+    def __init__(self, network: nn.Module, description: ModelDescription, calibration: Calibration | None) -> None:
         super().__init__()
-        self.model = model
+        self.network = network
+        self.tasks = description.spec.tasks
         self.fields = tuple(field.name for field in description.row_fields)
         self.numeric = description.numeric
         self.scenario_value = description.scenario_value
         tasks = {} if calibration is None else calibration.tasks
-        curves = (tasks[task].curve if task in tasks else None for task in model.spec.tasks)
+        curves = (tasks[task].curve if task in tasks else None for task in self.tasks)
         self.curves = nn.ModuleList(nn.Sigmoid() if curve is None else curve_layer(curve) for curve in curves)
 
     def forward(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -75,9 +76,9 @@ class NamedNetwork(nn.Module):
             values.append(torch.full((rows, 1), self.scenario_value, dtype=torch.int32))
         numbers = [columns[name].unsqueeze(1) for name in self.numeric]
         numeric = torch.cat(numbers, dim=1) if numbers else torch.zeros(rows, 0)
-        log_odds = self.model(torch.cat(values, dim=1), numeric).unbind(1)
+        log_odds = self.network(torch.cat(values, dim=1), numeric).unbind(1)
         found = [curve(each) for curve, each in zip(self.curves, log_odds, strict=True)]
-        return dict(zip(self.model.spec.tasks, found, strict=True))
+        return dict(zip(self.tasks, found, strict=True))
 
 
 def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
@@ -95,22 +96,17 @@ def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
     Raises
     ------
     UserError
-        A package for ONNX is missing, the architecture cannot be exported, a task and a column have the same name, or
+        A package for ONNX is missing, the model is of trees, a task and a column have the same name, or
         the file cannot be written.
     """
     if missing := [name for name in ("onnx", "onnxscript") if kind == "onnx" and find_spec(name) is None]:
         raise UserError(f"ONNX needs {' and '.join(missing)}: pip install 'pfmsmtrec-flwr[onnx]'")
     scorer = ScenarioScorer.load(folder)
     description = scorer.description
-    if description.settings.architecture in _SORTING:
-        raise UserError(
-            f"the architecture {description.settings.architecture} sorts rows by scenario, which neither format can "
-            "hold: score rows with pfmsmtrec predict"
-        )
     names = [*(field.name for field in description.row_fields), *description.numeric]
     if both := sorted(set(names) & set(description.spec.tasks)):
         raise UserError(f"'{both[0]}' is a column and a task, and an exported model needs names of their own for both")
-    network = NamedNetwork(scorer.model, description, scorer.calibration).eval()
+    network = NamedNetwork(_network(scorer), description, scorer.calibration).eval()
     example = {name: torch.zeros(_ROWS, *shape, dtype=kind_) for name, (shape, kind_) in _columns(description).items()}
     rows = torch.export.Dim("rows")
     program = torch.export.export(network, (example,), dynamic_shapes=({name: {0: rows} for name in example},))
@@ -126,6 +122,14 @@ def export_model(folder: Path, output: Path, kind: ExportFormat) -> None:
         raise UserError(f"cannot write {output}: {error}") from None
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _network(scorer: ScenarioScorer) -> nn.Module:
+    """Return a network from values and numbers to log odds that both formats can hold."""
+    model = scorer.model
+    if isinstance(model, SortingModel):
+        return OneScenario(model, scorer.description.scenario_value)
+    return LinearNetwork(model) if isinstance(model, FloorModel) else model
 
 
 def _columns(description: ModelDescription) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

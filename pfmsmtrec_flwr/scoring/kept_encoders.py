@@ -10,6 +10,8 @@ from pfmsmtrec_flwr.data.prepare.scenario_encoder import ENCODERS_NAME, VOCABULA
 from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 
+ENCODER_FILES = (ENCODERS_NAME, SCHEMA_NAME, VOCABULARIES_NAME)
+"""Names of the files of the encoders; the last one is there only if a field has learned a vocabulary."""
 MADE_UP = "its rows were made up, and made-up data has no raw rows"
 WITHOUT_ENCODERS = (
     "its data was prepared by an earlier version, which kept no encoders: prepare the data anew, and train again"
@@ -40,7 +42,7 @@ def keep_encoders(store: ScenarioStore, folder: Path) -> str:
     OSError
         The folder cannot be written.
     """
-    for name in (ENCODERS_NAME, SCHEMA_NAME, VOCABULARIES_NAME):
+    for name in ENCODER_FILES:
         (folder / name).unlink(missing_ok=True)  # never written over, as it may be a link to a store's file
     if not store.attached:
         return MADE_UP if "synthetic" in store.extra else WITHOUT_ENCODERS

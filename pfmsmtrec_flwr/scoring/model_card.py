@@ -5,30 +5,27 @@ It says what the model was trained on, how good it is, what left the site, and u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig
 from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME, load_schema
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, made_up_rows, unlabelled_rows
 from pfmsmtrec_flwr.results.drawn import drawn_interval
+from pfmsmtrec_flwr.scoring.finished_model import FinishedModel
 from pfmsmtrec_flwr.scoring.kept_encoders import MADE_UP
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
-from pfmsmtrec_flwr.training.calibration import Calibration
 from pfmsmtrec_flwr.validation import dump_yaml
 
 CARD_NAME = "MODEL_CARD.md"
 
 _PAGE = Template("""# $method, $scenario of $dataset
 
-Predicts $tasks. Seed $seed, parameters of round $selected, chosen on validation rows. Written by
+Predicts $tasks. Seed $seed, $selected. Written by
 pfmsmtrec-flwr $version; `pfmsmtrec predict` $use.
 
 ## Data
@@ -69,29 +66,20 @@ class CardContent:
 
     Attributes
     ----------
+    model
+        Finished model.
     description
-        Description of the model.
+        Its description.
     store
         Prepared data on which it was trained.
     config
         Configuration under which its method ran.
-    figures
-        Test figures, from ``metric.task`` to value.
-    draws
-        Test AUC in each draw of users (B,), by task; empty where no users are drawn.
-    calibration
-        Calibration of the predictions; None if the run does not calibrate.
-    travelled
-        Parts of the model that went to the server; None if all rows were in one place.
     """
 
+    model: FinishedModel
     description: ModelDescription
     store: ScenarioStore
     config: RunConfig
-    figures: Mapping[str, float]
-    draws: Mapping[str, NDArray[np.floating]]
-    calibration: Calibration | None
-    travelled: Sequence[str] | None
 
 
 def model_card(content: CardContent, folder: Path) -> str:
@@ -104,16 +92,16 @@ def model_card(content: CardContent, folder: Path) -> str:
     folder
         Folder of the model, which holds the schema of its data if it can score raw rows.
     """
-    description, store = content.description, content.store
+    model, description, store = content.model, content.description, content.store
     unscorable = description.unscorable
-    drawn = any(len(own) for own in content.draws.values())
+    drawn = any(len(own) for own in model.draws.values())
     return _PAGE.substitute(
         method=description.method,
         scenario=description.scenario,
         dataset=description.dataset,
         tasks=", ".join(description.spec.tasks),
         seed=description.seed,
-        selected=description.selected_round,
+        selected=_selected(description),
         version=pfmsmtrec_flwr.__version__,
         use=f"cannot score raw rows: {unscorable}" if unscorable else "scores raw rows with this folder",
         source=_source(folder, unscorable),
@@ -125,9 +113,15 @@ def model_card(content: CardContent, folder: Path) -> str:
         if drawn
         else "The run measured no intervals.",
         calibration=_calibration(content),
-        stayed=_stayed(content.travelled),
+        stayed=_stayed(model),
         settings=dump_yaml(dict(_settings(content.config))),
     )
+
+
+def _selected(description: ModelDescription) -> str:
+    if description.kind == "floor":
+        return "fitted once, without a network"
+    return f"parameters of round {description.selected_round}, chosen on validation rows"
 
 
 def _source(folder: Path, unscorable: str) -> str:
@@ -160,10 +154,10 @@ def _inputs(store: ScenarioStore) -> str:
 
 
 def _figures(content: CardContent) -> str:
-    figures = content.figures
+    figures = content.model.figures
 
     def line(task: str) -> Sequence[str]:
-        interval = drawn_interval(figures.get(f"auc.{task}"), content.draws.get(task))
+        interval = drawn_interval(figures.get(f"auc.{task}"), content.model.draws.get(task))
         return (
             task,
             f"{figures[f'examples.{task}']:,.0f}",
@@ -184,7 +178,7 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 
 def _calibration(content: CardContent) -> str:
-    calibration = content.calibration
+    calibration = content.model.calibration
     if calibration is None:
         return "None: scores are the predictions of the network."
     lines = [
@@ -202,17 +196,19 @@ def _calibration(content: CardContent) -> str:
     )
 
 
-def _stayed(travelled: Sequence[str] | None) -> str:
-    if travelled is None:
+def _stayed(model: FinishedModel) -> str:
+    if model.travelled is None:
+        if not model.scenario_value:
+            return "The model is of this scenario's rows alone, and was fitted where the rows of all scenarios are."
         return (
             "Nothing: the method trained on the rows of all scenarios in one place. Of their tables of local fields, "
             "this folder has the rows of its own scenario."
         )
-    if not travelled:
+    if not model.travelled:
         return "The rows and the whole model. Sizes and figures went to the server."
     return (
         f"Rows, labels, user ids, vocabularies, calibration and all parts of the model but these: "
-        f"{', '.join(travelled)}. Sizes and figures went to the server too."
+        f"{', '.join(model.travelled)}. Sizes and figures went to the server too."
     )
 
 

@@ -35,7 +35,7 @@ def model_folders(folder: Path) -> list[Path]:
     if not methods:
         raise UserError(
             f"no saved model in {folder}: give the output folder of a finished run, or its clients/METHOD/SCENARIO. "
-            "Methods without a network save none"
+            "A run that did not finish has none"
         )
     if len(methods) == 1:
         return _with_models(methods[0])

@@ -17,21 +17,27 @@ from safetensors.torch import load_file
 from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.store.manifest import Field, file_checksum
-from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, make_model
 from pfmsmtrec_flwr.results.schema import versions
-from pfmsmtrec_flwr.scoring.kept_calibration import keep_calibration
-from pfmsmtrec_flwr.scoring.kept_encoders import keep_encoders
+from pfmsmtrec_flwr.scoring.floor_model import FloorModel
+from pfmsmtrec_flwr.scoring.kept_calibration import CALIBRATION_NAME, keep_calibration
+from pfmsmtrec_flwr.scoring.kept_encoders import ENCODER_FILES, keep_encoders
 from pfmsmtrec_flwr.training.calibration import Calibration
-from pfmsmtrec_flwr.training.evaluation import predict
+from pfmsmtrec_flwr.training.evaluation import Predictions, predictions_of
+from pfmsmtrec_flwr.training.records import ModelKind
 from pfmsmtrec_flwr.validation import parse
 
 PARAMETERS_NAME = "model.safetensors"
 DESCRIPTION_NAME = "model.json"
-MODEL_FORMAT = 3
-"""Version of the folder. Format 1, which had no number, has neither encoders nor checksums; format 2 no calibration."""
+MODEL_FORMAT = 4
+"""Version of the folder. Format 1 has no number, encoders or checksums, format 2 no calibration. Up to format 3, every
+model is a network."""
 FIRST_FORMAT = 1
+SavedModel = ScenarioModel | FloorModel
+"""Network of a scenario, or predictors without one."""
+_CHECKED = (PARAMETERS_NAME, *ENCODER_FILES, CALIBRATION_NAME)
 EARLIER = "it was saved by an earlier version, without its encoders: train again"
 
 
@@ -61,6 +67,8 @@ class ModelDescription:
         Checksum of each other file in the folder, by its name; without the model card, which may be edited.
     scenario_value
         Value of the last field, the scenario, in a model of pooled rows, which the rows do not have; 0: no such field.
+    kind
+        Whether the model is a network.
     format
         Version of the folder.
     """
@@ -76,6 +84,7 @@ class ModelDescription:
     unscorable: str = ""
     checksums: Mapping[str, str] = field(default_factory=dict)
     scenario_value: int = 0
+    kind: ModelKind = "network"
     format: int = MODEL_FORMAT
 
     @property
@@ -92,7 +101,7 @@ class ModelDescription:
     def to_json(self) -> str:
         """Return the content of `model.json`."""
         own = ("format", "scenario", "dataset", "method", "seed", "selected_round", "numeric", "unscorable")
-        document = {name: getattr(self, name) for name in (*own, "scenario_value")}
+        document = {name: getattr(self, name) for name in (*own, "scenario_value", "kind")}
         document |= {"spec": asdict(self.spec), "settings": self.settings.model_dump(mode="json")}
         return json.dumps(document | {"checksums": dict(self.checksums), "versions": versions()}, indent=2)
 
@@ -115,6 +124,7 @@ class ModelDescription:
             if document["format"] == FIRST_FORMAT:
                 document["unscorable"] = EARLIER
             document.pop("versions", None)
+            document["checksums"] = dict(document.get("checksums", {}))
             spec = document.pop("spec")
             fields = tuple(FieldSpec(**field) for field in spec["fields"])
             settings = parse(ModelSettings, document.pop("settings"), source)
@@ -191,12 +201,26 @@ def complete_description(
 
 
 def load_model(folder: Path) -> tuple[ScenarioModel, ModelDescription]:
-    """Load the model that a run left in ``clients/METHOD/SCENARIO/``.
+    """Load the network that a run left in ``clients/METHOD/SCENARIO/``.
 
     Returns
     -------
     tuple
-        The model, in evaluation mode on the CPU, and its description.
+        The network, in evaluation mode on the CPU, and its description.
+
+    Raises
+    ------
+    UserError
+        The model is no network, a file is missing or damaged, or the parameters do not fit the description.
+    """
+    model, description = load_any_model(folder)
+    if not isinstance(model, ScenarioModel):
+        raise UserError(f"the model of {description.method} in {folder} is no network: it can only score rows")
+    return model, description
+
+
+def load_any_model(folder: Path) -> tuple[SavedModel, ModelDescription]:
+    """Load the model that a run left in ``clients/METHOD/SCENARIO/``, a network or not; see `load_model`.
 
     Raises
     ------
@@ -205,11 +229,14 @@ def load_model(folder: Path) -> tuple[ScenarioModel, ModelDescription]:
     """
     description = read_description(folder)
     try:
+        tensors = load_file(folder / PARAMETERS_NAME)
+        if description.kind == "floor":
+            return FloorModel.from_tensors(description.spec, tensors), description
         model = make_model(description.spec, description.settings)
-        model.load_state_dict(load_file(folder / PARAMETERS_NAME))
+        model.load_state_dict(tensors)
     except OSError as error:
         raise _no_model(folder, error) from None
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(f"{folder / PARAMETERS_NAME} does not fit its description: {error}") from None
     return model.eval(), description
 
@@ -233,11 +260,21 @@ def read_description(folder: Path) -> ModelDescription:
             raise UserError(f"{file} is missing: copy the whole folder of the model")
         if file_checksum(file) != expected:
             raise UserError(f"{file} is damaged or of another model: its checksum differs from that in {path}")
+    for name in _CHECKED if description.format > FIRST_FORMAT else ():
+        if name not in description.checksums and (folder / name).exists():
+            raise UserError(f"{path} has no checksum of {name}: copy the whole folder of the model, or train again")
     return description
 
 
+def saved_predictions(model: SavedModel, rows: Split) -> Predictions:
+    """Return the predictions of a saved model, before calibration, for rows with all columns of the model."""
+    return (
+        model.predictions(rows) if isinstance(model, FloorModel) else predictions_of(model, rows, torch.device("cpu"))
+    )
+
+
 def predict_prepared(
-    model: ScenarioModel, description: ModelDescription, store: ScenarioStore, split: str = "test"
+    model: SavedModel, description: ModelDescription, store: ScenarioStore, split: str = "test"
 ) -> NDArray[np.float32]:
     """Return the predicted probabilities (n, T) of prepared rows, before calibration.
 
@@ -246,7 +283,7 @@ def predict_prepared(
     Parameters
     ----------
     model, description
-        Model and description, as of `load_model`.
+        Model and description, as of `load_any_model`.
     store
         Prepared rows.
     split
@@ -260,7 +297,7 @@ def predict_prepared(
     description.require(store.fields, store.numeric, store.tasks, f"the store {store.path}")
     rows = store.splits[split]
     rows = replace(rows, categorical=description.with_scenario(rows.categorical))
-    return predict(model, rows, torch.device("cpu"))
+    return saved_predictions(model, rows).probabilities
 
 
 def _require_alike(kind: str, own: Sequence[str], got: Sequence[str], where: str, scenario: str) -> None:

@@ -9,24 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pfmsmtrec_flwr.data.arrays import Array
 from pfmsmtrec_flwr.data.prepare.scenario_encoder import ScenarioEncoder
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.scoring.kept_calibration import CALIBRATION_NAME, load_calibration
-from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, load_model
+from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, SavedModel, load_any_model, saved_predictions
 from pfmsmtrec_flwr.training.calibration import Calibration
-from pfmsmtrec_flwr.training.evaluation import predictions_of
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioScorer:
     """Model, description, encoders and calibration of a scenario, which belong together."""
 
-    model: ScenarioModel
+    model: SavedModel
     description: ModelDescription
     encoder: ScenarioEncoder
     calibration: Calibration | None = None
@@ -41,7 +38,7 @@ class ScenarioScorer:
         UserError
             A file is missing or damaged, the files do not belong together, or the model cannot score raw rows.
         """
-        model, description = load_model(folder)
+        model, description = load_any_model(folder)
         if description.unscorable:
             raise UserError(f"the model in {folder} cannot score raw rows: {description.unscorable}")
         encoder = ScenarioEncoder.load(folder)
@@ -83,5 +80,5 @@ class ScenarioScorer:
             return np.empty((0, len(self.tasks)), np.float32)
         labels = np.zeros((len(categorical), len(self.tasks)), np.uint8)  # batches have some, and nothing reads them
         split = Split(self.description.with_scenario(categorical), numeric, labels, None, None)
-        found = predictions_of(self.model, split, torch.device("cpu"))
+        found = saved_predictions(self.model, split)
         return found.probabilities if raw or self.calibration is None else self.calibration.apply(found, self.tasks)

@@ -97,3 +97,9 @@ def describe(store: ScenarioStore, config: RunConfig) -> Description:
         },
         f"scenario {store.scenario}",
     )
+
+
+def model_spec(store: ScenarioStore) -> ModelSpec:
+    """Return what a prepared store says about the model."""
+    fields = tuple(FieldSpec(field.name, field.size, field.federated, field.most) for field in store.fields)
+    return ModelSpec(fields, len(store.numeric), store.tasks)

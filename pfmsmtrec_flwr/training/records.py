@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,23 +130,30 @@ class RoundRecord:
         self.train_seconds += other.train_seconds
 
 
+ModelKind = Literal["network", "floor"]
+"""Kind of a saved model: a network, or predictors without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class CentralModel:
-    """A scenario's share of a model that was trained on pooled rows.
+    """A scenario's model of a central training, or its share of a model that was trained on pooled rows.
 
     Attributes
     ----------
     spec
-        Inputs and tasks; the last field is the scenario.
+        Inputs and tasks; the last field of a model of pooled rows is the scenario.
     tensors
         State of the model, by name.
     scenario_value
-        Value of the scenario's field.
+        Value of the scenario's field; 0: no such field.
+    kind
+        What the tensors are the state of.
     """
 
     spec: ModelSpec
     tensors: Mapping[str, Tensor]
-    scenario_value: int
+    scenario_value: int = 0
+    kind: ModelKind = "network"
 
 
 RoundCallback = Callable[[RoundRecord], None]

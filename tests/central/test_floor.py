@@ -13,6 +13,7 @@ from pfmsmtrec_flwr.central.floor import Example, Predictor, fit_rate, train_flo
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
+from pfmsmtrec_flwr.scoring.floor_model import KeptPredictor, LinearPredictor
 from pfmsmtrec_flwr.training.records import RoundRecord
 
 ITEM = [Field("item", 3, True), Field("person", 4, False)]
@@ -42,6 +43,16 @@ def test_the_base_rate_of_each_scenario() -> None:
         assert result.test[name]["calibration.click"] == pytest.approx(1.0)
 
 
+class Half:
+    """Predictor of a half for every row."""
+
+    def __call__(self, rows: Split) -> NDArray[np.floating]:
+        return np.full(len(rows), 0.5)
+
+    def kept(self) -> KeptPredictor:
+        return LinearPredictor.constant(0.5)
+
+
 class Recorded:
     """Fit that keeps its arguments and predicts a half."""
 
@@ -51,11 +62,7 @@ class Recorded:
     def __call__(self, config: RunConfig, example: Example) -> Predictor:
         assert config is CONFIG
         self.examples.append(example)
-
-        def predict(rows: Split) -> NDArray[np.floating]:
-            return np.full(len(rows), 0.5)
-
-        return predict
+        return Half()
 
 
 def test_alone_a_predictor_sees_a_scenario_and_pooled_all_of_them() -> None:

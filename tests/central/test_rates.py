@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,9 +9,24 @@ from stores import split_of
 from pfmsmtrec_flwr.central.floor import Example, Predictor
 from pfmsmtrec_flwr.central.rates import RateSettings, fit_on_rates
 from pfmsmtrec_flwr.data.store.reader import Split
+from pfmsmtrec_flwr.scoring.floor_model import KeptPredictor, LinearPredictor
 from pfmsmtrec_flwr.training.metrics import task_metrics
 
 RATES = RateSettings(encode_above=10, smoothing=0.0)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Predictor that keeps the rows it is to predict."""
+
+    predicted: list[Split]
+
+    def __call__(self, rows: Split) -> np.ndarray:
+        self.predicted.append(rows)
+        return np.zeros(len(rows))
+
+    def kept(self) -> KeptPredictor:
+        return LinearPredictor.constant(0.0)
 
 
 def encoded(example: Example, settings: RateSettings = RATES, seed: int = 0) -> tuple[Example, Split]:
@@ -21,12 +36,7 @@ def encoded(example: Example, settings: RateSettings = RATES, seed: int = 0) -> 
 
     def fit(rows: Example) -> Predictor:
         seen.append(rows)
-
-        def predict(split: Split) -> np.ndarray:
-            predicted.append(split)
-            return np.zeros(len(split))
-
-        return predict
+        return Recorded(predicted)
 
     fit_on_rates(example, settings, seed, fit)(example.train)
     return seen[0], predicted[0]

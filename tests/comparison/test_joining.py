@@ -102,7 +102,7 @@ def test_the_scenario_starts_from_the_consensus(tiny: Tiny, kept: dict[str, Path
 
 def test_starting_from_the_usual_start_is_training_alone(tiny: Tiny, tmp_path: Path) -> None:
     from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-    from pfmsmtrec_flwr.federation.client.client import model_spec
+    from pfmsmtrec_flwr.training.description import model_spec
 
     config = tiny.config("alone", federation__scenarios=["US"])
     store = ScenarioStore.open(tiny.root / "tiny" / "US")

@@ -11,11 +11,11 @@ from torch import Tensor
 from pfmsmtrec_flwr.config import Settings, TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.methods.apfl import APFLClient, Mixture, MixtureStep
 from pfmsmtrec_flwr.model import build_model
+from pfmsmtrec_flwr.training.description import model_spec
 from pfmsmtrec_flwr.training.local import backward
 from pfmsmtrec_flwr.training.objective import task_losses
 

@@ -8,15 +8,34 @@ from architectures import DIM, FIELDS, SCENARIOS, make_model, make_rows, make_sp
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec
-from pfmsmtrec_flwr.model.scenarios import order_by_scenario, personal_columns, require_scenarios, scenario_columns
+from pfmsmtrec_flwr.model.scenarios import (
+    OneScenario,
+    SortingModel,
+    order_by_scenario,
+    personal_columns,
+    require_scenarios,
+    scenario_columns,
+)
 
 
 def test_rows_in_the_order_of_scenarios_and_back() -> None:
     categorical = torch.tensor([[7, 3], [8, 1], [9, 3], [5, 1]], dtype=torch.int32)
     ordered = order_by_scenario(categorical, 3)
+    assert isinstance(ordered.order, torch.Tensor)
     assert ordered.order.tolist() == [1, 3, 0, 2]
     assert ordered.counts == [2, 0, 2]
     assert torch.equal(ordered.restore(categorical[ordered.order]), categorical)
+
+
+@pytest.mark.parametrize("architecture", ["star", "m3oe"])
+def test_rows_of_one_scenario_need_no_sorting(architecture: str) -> None:
+    model = make_model(architecture).eval()
+    assert isinstance(model, SortingModel)
+    categorical, numeric = make_rows(model.spec)
+    for number in range(1, SCENARIOS + 1):
+        own = categorical[:, -1] == number
+        found = OneScenario(model, number)(categorical[own], numeric[own])
+        torch.testing.assert_close(found, model(categorical, numeric)[own])
 
 
 @pytest.mark.parametrize(("numbers", "told"), [([0, 1], "0 to 1"), ([2, 4], "2 to 4")])

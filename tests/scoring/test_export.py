@@ -37,7 +37,9 @@ SIZES = (1, 2, 61)
         *((f"alone{name}", {}) for name in ("", "-single-task", "-shared-bottom", "-ple", "-aitm", "-esmm")),
         ("pf-msmtrec", {}),
         ("alone", {"architecture": "stem"}),
-        ("pooled-pepnet", {}),
+        *((f"pooled-{name}", {}) for name in ("pepnet", "star", "m3oe")),
+        ("base-rate", {}),
+        ("logistic-pooled", {}),
     ],
 )
 def test_every_architecture(shop: Path, tmp_path: Path, method: str, settings: dict[str, str]) -> None:
@@ -97,11 +99,9 @@ def test_what_cannot_be_exported_is_one_line(model: Path, tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_architecture_that_sorts_rows_is_refused(shop: Path, tmp_path: Path) -> None:
-    folder = trained_shop(shop, "pooled-star") / "clients" / "pooled-star" / "NL"
-    with pytest.raises(
-        UserError, match=r"^the architecture star sorts rows by scenario, which neither format can hold"
-    ):
+def test_trees_are_refused(shop: Path, tmp_path: Path) -> None:
+    folder = trained_shop(shop, "trees-alone") / "clients" / "trees-alone" / "NL"
+    with pytest.raises(UserError, match=r"^boosted trees cannot be exported: score rows with pfmsmtrec predict$"):
         export_model(folder, tmp_path / "model.pt2", "torch")
 
 

@@ -44,5 +44,5 @@ def test_of_several_methods_the_runs_own_counts(tmp_path: Path) -> None:
 def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is no folder: give the output folder of a run"):
         model_folders(tmp_path / "none")
-    with pytest.raises(UserError, match=r"no saved model in .*Methods without a network save none"):
+    with pytest.raises(UserError, match=r"no saved model in .*A run that did not finish has none"):
         model_folders(tmp_path)

@@ -13,10 +13,17 @@ from stores import split_of, store_of
 from written_stores import written
 
 from pfmsmtrec_flwr.config import ModelSettings
-from pfmsmtrec_flwr.data.store.manifest import Field
+from pfmsmtrec_flwr.data.store.manifest import Field, file_checksum
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
-from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, complete_description, load_model, predict_prepared
+from pfmsmtrec_flwr.scoring.floor_model import FloorModel, LinearPredictor
+from pfmsmtrec_flwr.scoring.saved_model import (
+    ModelDescription,
+    complete_description,
+    load_any_model,
+    load_model,
+    predict_prepared,
+)
 from pfmsmtrec_flwr.scoring.scenario_scorer import ScenarioScorer
 
 SPEC = ModelSpec((FieldSpec("a", 5, True), FieldSpec("b", 3, False)), 2, ("ctr", "ctcvr"))
@@ -27,15 +34,21 @@ DESCRIPTION = ModelDescription("NL", "tiny", "pf-msmtrec", 3, 7, SPEC, SETTINGS)
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, ScenarioModel]:
     model = build_model(SPEC, SETTINGS, seed=1).eval()
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    (tmp_path / "model.json").write_text(DESCRIPTION.to_json())
+    save(model, tmp_path)
     return tmp_path, model
+
+
+def save(model: ScenarioModel, folder: Path) -> ModelDescription:
+    save_file(model.state_dict(), folder / "model.safetensors")
+    description = replace(DESCRIPTION, checksums={"model.safetensors": file_checksum(folder / "model.safetensors")})
+    (folder / "model.json").write_text(description.to_json())
+    return description
 
 
 def test_what_was_saved_predicts_the_same(saved: tuple[Path, ScenarioModel]) -> None:
     folder, model = saved
     loaded, description = load_model(folder)
-    assert description == DESCRIPTION
+    assert replace(description, checksums={}) == DESCRIPTION
     assert not loaded.training
     categorical = torch.tensor([[1, 2], [4, 0]], dtype=torch.int32)
     numeric = torch.tensor([[0.5, -1.0], [2.0, 0.0]])
@@ -56,7 +69,7 @@ def test_a_description_of_something_else_is_refused(saved: tuple[Path, ScenarioM
 
 def test_parameters_of_another_model_are_refused(saved: tuple[Path, ScenarioModel]) -> None:
     other = build_model(SPEC, SETTINGS.model_copy(update={"experts": 3}), seed=1)
-    save_file(other.state_dict(), saved[0] / "model.safetensors")
+    save(other, saved[0])
     with pytest.raises(UserError, match="does not fit its description"):
         load_model(saved[0])
 
@@ -78,9 +91,9 @@ def test_a_model_of_an_earlier_version_loads_and_says_that_it_cannot_score(saved
 
 
 def test_a_model_of_a_later_version_is_refused(saved: tuple[Path, ScenarioModel]) -> None:
-    document = json.loads((saved[0] / "model.json").read_text()) | {"format": 4}
+    document = json.loads((saved[0] / "model.json").read_text()) | {"format": 5}
     (saved[0] / "model.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=r"model\.json has format 4, this version reads up to 3: install the version"):
+    with pytest.raises(UserError, match=r"model\.json has format 5, this version reads up to 4: install the version"):
         load_model(saved[0])
 
 
@@ -96,6 +109,38 @@ def test_a_changed_or_missing_file_is_found(saved: tuple[Path, ScenarioModel], t
         load_model(folder)
     parameters.unlink()
     with pytest.raises(UserError, match=r"model\.safetensors is missing: copy the whole folder of the model"):
+        load_model(folder)
+
+
+def test_a_description_without_its_checksums_is_refused(saved: tuple[Path, ScenarioModel]) -> None:
+    folder, _ = saved
+    for name in ("encoders.json", "vocabularies.safetensors", "schema.yaml", "calibration.json"):
+        (folder / name).write_text("{}")
+        with pytest.raises(UserError, match=rf"model\.json has no checksum of {name}: copy the whole folder of"):
+            load_model(folder)
+        (folder / name).unlink()
+    document = json.loads((folder / "model.json").read_text())
+    for checksums in ("{}", "null", "[]"):
+        (folder / "model.json").write_text(json.dumps(document | {"checksums": json.loads(checksums)}))
+        with pytest.raises(UserError, match=r"has no checksum of model\.safetensors|does not describe a model"):
+            load_model(folder)
+    del document["checksums"]
+    (folder / "model.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"has no checksum of model\.safetensors"):
+        load_model(folder)
+
+
+def test_a_model_that_is_no_network_is_said(saved: tuple[Path, ScenarioModel]) -> None:
+    folder, _ = saved
+    floor = FloorModel(SPEC, (LinearPredictor.constant(0.25), LinearPredictor.constant(0.0)))
+    save_file(floor.tensors(), folder / "model.safetensors")
+    checksums = {"model.safetensors": file_checksum(folder / "model.safetensors")}
+    described = replace(DESCRIPTION, method="base-rate", kind="floor", checksums=checksums)
+    (folder / "model.json").write_text(described.to_json())
+    model, description = load_any_model(folder)
+    assert isinstance(model, FloorModel) and description == described
+    assert model.predictions(split_of([[1, 2]], numeric=[[0, 0]])).probabilities.tolist() == [[0.25, 0.0]]
+    with pytest.raises(UserError, match=r"^the model of base-rate in .* is no network: it can only score rows$"):
         load_model(folder)
 
 

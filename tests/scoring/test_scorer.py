@@ -35,6 +35,7 @@ def held_out(country: str) -> pd.DataFrame:
     return frame[(frame.country == country) & (frame.day == TEST_DAY)]
 
 
+FEW_SCORES = ("base-rate", "trees-alone", "trees-pooled")  # the labels are noise
 ARCHITECTURES = ("single-task", "shared-bottom", "ple", "aitm", "esmm")
 
 
@@ -43,6 +44,7 @@ ARCHITECTURES = ("single-task", "shared-bottom", "ple", "aitm", "esmm")
     [
         ("pf-msmtrec", {}),
         ("pooled-mmoe", {}),
+        *((name, {}) for name in ("base-rate", "logistic-alone", "logistic-pooled", "trees-alone", "trees-pooled")),
         *(pytest.param(f"pooled-{name}", {}, marks=pytest.mark.slow) for name in ("star", "pepnet", "stem", "m3oe")),
         *(pytest.param(f"alone-{name}", {}, marks=pytest.mark.slow) for name in ARCHITECTURES),
         *(pytest.param(method, {}, marks=pytest.mark.slow) for method in ("alone", "apfl", "fedbn")),
@@ -53,7 +55,8 @@ def test_scores_are_those_of_the_test_evaluation(shop: Path, method: str, model:
     output = trained_shop(shop, method, model=model)
     for country in ("NL", "DE"):
         expected = read_predictions(output, country)
-        assert expected is not None and len(np.unique(expected[:, 0])) > 25
+        assert expected is not None
+        assert len(np.unique(expected[:, 0])) > (0 if method in FEW_SCORES else 25)
         raw = held_out(country).drop(columns=["click", "buy", "day"])
         scorer = Scorer.load(output / "clients" / method / country)
         scores = scorer.predict(raw, raw=True)

@@ -20,16 +20,14 @@ from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Te
 from pfmsmtrec_flwr.federation.sharing import names_of, refuse_private
 from pfmsmtrec_flwr.model import (
     HEAD_PARTS,
-    FieldSpec,
-    ModelSpec,
     ScenarioModel,
     draw_parameters,
     make_model,
     output_biases,
     partition,
 )
-from pfmsmtrec_flwr.scoring.finished_model import complete_folder
-from pfmsmtrec_flwr.training.description import training_rows
+from pfmsmtrec_flwr.scoring.folder_content import complete_folder
+from pfmsmtrec_flwr.training.description import model_spec, training_rows
 from pfmsmtrec_flwr.training.devices import resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
 from pfmsmtrec_flwr.training.process import prepare_process
@@ -236,12 +234,6 @@ class ScenarioClient:
         with trained_only(self.model, names_of(self.slots, HEAD_PARTS)):
             fitted = self.trainer.fit(self.model, order, (), ClientMemory(), steps=TOWER_STEPS)
         return Fitted(fitted.report, ClientMemory(optimizer=memory.optimizer))
-
-
-def model_spec(store: ScenarioStore) -> ModelSpec:
-    """Return what a prepared store says about the model."""
-    fields = tuple(FieldSpec(field.name, field.size, field.federated, field.most) for field in store.fields)
-    return ModelSpec(fields, len(store.numeric), store.tasks)
 
 
 def _below(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:

@@ -6,10 +6,10 @@ from federated import Tiny
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.client.installing import install
 from pfmsmtrec_flwr.federation.protocol import Incoming
 from pfmsmtrec_flwr.model import ScenarioModel, build_model
+from pfmsmtrec_flwr.training.description import model_spec
 
 CLICK, LIKE = "gates.of_task.click.weight", "gates.of_task.like.weight"
 

@@ -7,11 +7,11 @@ import torch
 from federated import Tiny
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
 from pfmsmtrec_flwr.federation.protocol import Order
 from pfmsmtrec_flwr.model import ScenarioModel, build_model
+from pfmsmtrec_flwr.training.description import model_spec
 
 
 def trainer_of(tiny: Tiny, **settings: Any) -> LocalTrainer:
