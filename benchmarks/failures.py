@@ -25,21 +25,26 @@ from flwr.clientapp import ClientApp
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.protocol import TRAIN, VALIDATE
-from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import federated_method
 from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.rendering import as_markdown
 from pfmsmtrec_flwr.results.tables import Cell, FigureTable, Group
 
 WORLD = (
-    "{train_rows: {NL: 1500, ES: 900, FR: 600, US: 300}, validation_rows: 500, test_rows: 2000, ctr: 0.3, "
+    "{train_rows: {NL: 1000, ES: 600, FR: 400, US: 200}, validation_rows: 300, test_rows: 1500, ctr: 0.3, "
     "conversions_per_click: 0.4}"
 )
 SETTINGS = (
     f"data.synthetic={WORLD}",
     *("model.embedding_dim=4", "model.experts=2", "model.expert_layers=[16]", "model.tower_layers=[8]"),
     *("train.batch_size=64", "train.lr=0.003", "train.device=cpu"),
-    *("federation.rounds=10", "federation.patience=0", "federation.draws=0", "federation.reference=[]"),
+    *(
+        "evaluation.calibration=none",
+        "federation.rounds=8",
+        "federation.patience=0",
+        "federation.draws=0",
+        "federation.reference=[]",
+    ),
     *("federation.min_scenarios=1", "federation.retries=50"),
 )
 AWAY = 5
@@ -117,27 +122,42 @@ def row_of(method: str, share: float, plain: list[Outcome], failing: list[Outcom
     )
 
 
+def table_of(outcomes: Mapping[tuple[str, float], list[Outcome]], plain: float) -> FigureTable:
+    """Return the table of the seeds that are done.
+
+    Parameters
+    ----------
+    outcomes
+        Outcomes by method and share of failures, in the order of the seeds.
+    plain
+        Share that the others are compared with.
+    """
+    rows = [row_of(method, share, outcomes[method, plain], own) for (method, share), own in outcomes.items()]
+    seeds = len(next(iter(outcomes.values())))
+    heads = ("method", "failing", "updates missed", "test AUC", "AUC lost", "worst scenario", "all tested")
+    title = f"Test AUC under random failures, mean over scenarios and tasks ± sd over {seeds} seeds"
+    return FigureTable("failures", title, heads, 1, (Group("", tuple(rows)),))
+
+
 def main() -> None:
     """Train without and with failures, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default="pf-msmtrec", help="names with commas between")
     parser.add_argument("--shares", default="0,0.1,0.3,0.5", help="probabilities of failure; the first is 0")
     parser.add_argument("--seeds", type=int, default=20, help="number of seeds")
+    parser.add_argument("--output", type=Path, help="file of the table, which grows with each seed")
     arguments = parser.parse_args()
-    logger.setLevel("ERROR")
     shares = [float(share) for share in arguments.shares.split(",")]
-    rows = []
+    outcomes: dict[tuple[str, float], list[Outcome]] = {}
     with TemporaryDirectory() as data:
-        for method in arguments.methods.split(","):
-            configs = [
-                load_config("synthetic", method=method, seed=seed, overrides=SETTINGS)
-                for seed in range(arguments.seeds)
-            ]
-            by_share = {share: [train(config, Path(data), share) for config in configs] for share in shares}
-            rows += [row_of(method, share, by_share[shares[0]], found) for share, found in by_share.items()]
-    heads = ("method", "failing", "updates missed", "test AUC", "AUC lost", "worst scenario", "all tested")
-    title = f"Test AUC under random failures, mean over scenarios and tasks ± sd over {arguments.seeds} seeds"
-    print(as_markdown(FigureTable("failures", title, heads, 1, (Group("", tuple(rows)),))))
+        for seed in range(arguments.seeds):
+            for method in arguments.methods.split(","):
+                config = load_config("synthetic", method=method, seed=seed, overrides=SETTINGS)
+                for share in shares:
+                    outcomes.setdefault((method, share), []).append(train(config, Path(data), share))
+            if arguments.output is not None:
+                arguments.output.write_text(as_markdown(table_of(outcomes, shares[0])), encoding="utf-8")
+    print(as_markdown(table_of(outcomes, shares[0])))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pfmsmtrec_flwr.experiment import run_method
-from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.rounds import METRICS_NAME
 from pfmsmtrec_flwr.training.records import RoundRecord
@@ -38,7 +37,6 @@ def main() -> None:
     parser.add_argument("--method", default="pf-msmtrec")
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
-    logger.setLevel("ERROR")
     overrides = [*SETTINGS, f"federation.rounds={arguments.rounds}"]
     config = load_config("synthetic", method=arguments.method, overrides=overrides)
     print("| round | memory, MB | files, MB | number of files | metrics.jsonl, MB |\n|---:|---:|---:|---:|---:|")

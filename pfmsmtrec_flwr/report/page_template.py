@@ -119,7 +119,7 @@ scenario{{ "s" if study.figures.scenarios | length > 1 }} and {{ study.figures.t
 {{ run_count }} run{{ "s" if run_count > 1 }}.</p>
 <ul class="headlines">
 {% for head in headlines %}
-<li style="border-color: {{ looks[head.line.variant].colour }}"><span>test AUC of {{ head.task }}, mean over scenarios</span> <strong>{{ "%.4f" | format(head.auc.mean) }}{% if head.auc.sd is not none %} ± {{ "%.4f" | format(head.auc.sd) }}{% endif %}</strong> {{ head.line.variant }} <span>({{ head.line.model }}); {{ head.margin }}</span>{% if head.above %} <span>{{ head.above }}</span>{% endif %}</li>
+<li style="border-color: {{ looks[head.line.variant].colour }}"><span>test AUC of {{ head.task }}, mean over {% if study.figures.untested %}{{ study.figures.scenarios | length }} of {{ study.figures.scenarios | length + study.figures.untested | length }} {% endif %}scenarios</span> <strong>{{ "%.4f" | format(head.auc.mean) }}{% if head.auc.sd is not none %} ± {{ "%.4f" | format(head.auc.sd) }}{% endif %}</strong> {{ head.line.variant }} <span>({{ head.line.model }}); {{ head.margin }}</span>{% if head.above %} <span>{{ head.above }}</span>{% endif %}</li>
 {% endfor %}
 </ul>
 <dl>

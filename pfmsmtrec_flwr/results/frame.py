@@ -74,6 +74,8 @@ class Figures:
         run measured it in every scenario.
     has_best
         Whether the figures of the true probabilities are known.
+    untested
+        Scenarios that should have taken part, and of which no run has test figures.
     frame
         Long table with the columns variant, model, seed, metric, task, scenario and value (NaN: missing). Costs of a
         run have neither task nor scenario, sizes of a split no task.
@@ -84,6 +86,7 @@ class Figures:
         rows = [row for line in self.lines for results in runs[line.variant] for row in _rows(line, results)]
         best = _best_rows(runs)
         self.has_best = bool(best)
+        self.untested = _untested(runs)
         self.frame = pd.DataFrame(rows + best, columns=[*_LINE, *_FIGURE, "value"])
         self._wide = self.frame.pivot(index=_LINE, columns=_FIGURE, values="value")
         self._counted: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -100,6 +103,12 @@ class Figures:
     def scenarios(self) -> tuple[str, ...]:
         """All scenarios by name, numbers in a name by their size."""
         return tuple(sorted((name for name in self.frame["scenario"].unique() if name != MEAN), key=_natural))
+
+    @property
+    def mean_label(self) -> str:
+        """Label of means over scenarios; it says so if there should have been more."""
+        there = len(self.scenarios)
+        return f"mean of {there} of {there + len(self.untested)}" if self.untested else "mean"
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -232,6 +241,12 @@ def _best_rows(runs: Mapping[str, Sequence[RunResults]]) -> list[_Row]:
                     if value is not None:
                         found.setdefault((metric, task, scenario), value)
     return [(BEST.variant, BEST.model, results[0].seed, *key, value) for key, value in found.items()]
+
+
+def _untested(runs: Mapping[str, Sequence[RunResults]]) -> tuple[str, ...]:
+    results = [each for own in runs.values() for each in own]
+    tested = {name for each in results for name in each.scenarios}
+    return tuple(sorted({name for each in results for name in each.untested} - tested))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

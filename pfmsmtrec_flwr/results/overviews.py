@@ -86,21 +86,10 @@ def run_table(runs: Sequence[RunResults]) -> FigureTable:
     figures = Figures({results.method: [results] for results in runs})
     lines = figures.models
     notes = (*notes_of(runs), *_drawn_notes(own), *calibrated_notes(runs))
-    mean = mean_label(runs)
-    table = scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes, mean=mean)
-    return _with_intervals(table, own, own.macro if mean != "mean" or not own.untested else {}) if own.draws else table
-
-
-def mean_label(runs: Sequence[RunResults]) -> str:
-    """Return the label of means over scenarios: it says so if all runs lack the same ones.
-
-    A run that lacks others than the rest has no mean in a common table.
-    """
-    untested = runs[0].untested
-    if not untested or any(run.untested != untested for run in runs):
-        return "mean"
-    there = len(runs[0].scenarios)
-    return f"mean of {there} of {there + len(untested)}"
+    table = scenario_table(figures, lines, ("auc", "logloss"), title, gap_of=lines[0], notes=notes)
+    # A mean over fewer scenarios than those of the table is n/a there.
+    means = own.macro if own.scenarios.keys() == set(figures.scenarios) else {}
+    return _with_intervals(table, own, means) if own.draws else table
 
 
 def _drawn_notes(own: RunResults) -> list[str]:
@@ -147,7 +136,6 @@ def scenario_table(
     gap_of: Line | None = None,
     notes: Sequence[str] = (),
     bold: Bold | None = None,
-    mean: str = "mean",
 ) -> FigureTable:
     """Return a row for each scenario and task, then the means over scenarios; lines stand side by side.
 
@@ -165,8 +153,6 @@ def scenario_table(
         Line whose share of the way from `BASELINE` to the best attainable AUC is shown; None: no share.
     bold
         Function that returns which lines are marked; None: the best of them.
-    mean
-        Label of the means.
     """
     baseline = next((line for line in lines if line.variant == BASELINE and line != gap_of), None)
     gap = (gap_of, baseline) if gap_of is not None and baseline is not None and figures.has_best else None
@@ -177,7 +163,7 @@ def scenario_table(
         heads += ["gap\nclosed"] if gap and metric == "auc" else []
 
     def row(task: str, scenario: str) -> Row:
-        cells = [Cell(scenario or mean), Cell(task)]
+        cells = [Cell(scenario or figures.mean_label), Cell(task)]
         for metric in metrics:
             own = [figure_cell(figures.spread(line, metric, task, scenario)) for line in lines]
             cells += marked(own, _BETTER.get(metric, "neither"), None if bold is None else bold(lines, task, scenario))
@@ -406,7 +392,7 @@ def _measure_table(figures: Figures, metric: Metric, task: str, bold: Bold) -> F
     if metric == "gauc":
         covered = [share_cell(figures.fact("gauc_coverage", task, name), 1) if name else Cell("") for name in shown]
         groups.append(Group("coverage", ((Cell("share of impressions that count"), Cell(""), *covered),)))
-    heads = ("method", "model", *(name or "mean" for name in shown))
+    heads = ("method", "model", *(name or figures.mean_label for name in shown))
     return FigureTable(file_name(metric, task), f"{task}: {TITLES[metric]} on test rows", heads, 2, tuple(groups))
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +23,11 @@ from safetensors.torch import load_file
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import load_schema
 from pfmsmtrec_flwr.experiment import run_inline
+from pfmsmtrec_flwr.launch import engine
 from pfmsmtrec_flwr.launch.app import app_folder
 from pfmsmtrec_flwr.launch.engine import run_on_flower
+from pfmsmtrec_flwr.launch.home import private_home
+from pfmsmtrec_flwr.launch.processes import family
 from pfmsmtrec_flwr.methods.configuration import load_config
 
 if TYPE_CHECKING:
@@ -87,11 +96,40 @@ def test_scenarios_with_unlike_tasks_from_their_published_files(flower: Flower, 
     assert "QK-article: click: 2 sampled negatives per positive" in printed
 
 
-def test_our_own_runner_gives_the_same_bits(expected: Expected, tmp_path: Path) -> None:
+def kill_an_actor(homes: list[Path], ready: Path, killed: list[int]) -> None:
+    """Kill a process in which scenarios of the run are trained, as soon as a file is there."""
+    deadline = time.monotonic() + 120
+    while not ready.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    titles = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in sorted(family(str(homes[0])))}
+    actor = next(pid for pid, title in titles.items() if title.startswith(b"ray::") and b"Actor" in title)
+    os.kill(actor, signal.SIGKILL)
+    killed.append(actor)
+
+
+def test_our_own_runner_gives_the_same_bits_though_a_client_process_dies(
+    expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = tmp_path / "out"
     settings = {"conf": str(expected.conf), "output": str(output), "data": str(expected.data)}
     resources = {"num_supernodes": 4, "cpus_per_client": 1, "gpus_per_client": 0}
+    homes: list[Path] = []
+    killed: list[int] = []
+
+    @contextmanager
+    def noted_home() -> Iterator[Path]:
+        with private_home() as home:
+            homes.append(home)
+            yield home
+
+    monkeypatch.setattr(engine, "private_home", noted_home)
+    ready = output / "clients" / "pf-msmtrec" / "NL" / "state-1.safetensors"
+    killer = threading.Thread(target=kill_an_actor, args=(homes, ready, killed))
+    killer.start()
     run_on_flower(app_folder(), settings, **resources, output=output, on_poll=lambda: None)
+    killer.join()
+    assert len(killed) == 1
+    assert f"PID: {killed[0]}" in (output / "flower.log").read_text()  # Ray has noticed it
     assert same(models(output), models(expected.output))
     assert figures(output) == figures(expected.output)
 

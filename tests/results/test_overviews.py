@@ -15,9 +15,11 @@ from reported import RunMaker
 from rich.console import Console
 
 from pfmsmtrec_flwr.results.bootstrap import Bootstrap, Leaders, PairedDifference
+from pfmsmtrec_flwr.results.compact import compact_run_tables
 from pfmsmtrec_flwr.results.drawn import drawn_differences, with_intervals
 from pfmsmtrec_flwr.results.frame import Figures
 from pfmsmtrec_flwr.results.intervals import interval_notes, p_cell
+from pfmsmtrec_flwr.results.missing import MissingResult
 from pfmsmtrec_flwr.results.overviews import (
     comparison_tables,
     cost_table,
@@ -443,3 +445,24 @@ def test_every_line_of_a_table_fills_its_columns(figures: Figures, metric: str) 
 )
 def test_file_names(parts: tuple[str, ...], name: str) -> None:
     assert file_name(*parts) == name
+
+
+def test_means_over_fewer_scenarios_say_so_beside_the_figure() -> None:
+    missing = {"ES": MissingResult(rounds=[2, 3], since=2, tested=False), "FR": MissingResult(rounds=[1], tested=True)}
+    figures: dict[str, TaskFigures] = {"FR": {"ctr": (0.5, 0.3)}, "NL": {"ctr": (0.75, 0.3)}}
+    whole = run("alone", figures | {"ES": {"ctr": (0.25, 0.3)}})
+    fewer = run("fedavg", figures)
+    fewer = results_from(method="fedavg", dataset="made", seed=0, rounds=3, scenarios=fewer.scenarios, missing=missing)
+    assert (fewer.macro["ctr"].auc, fewer.macro["ctr"].note) == (0.625, "over FR, NL, without ES")
+    table = run_table([fewer])
+    assert [cell.text for cell in table.rows[-1]][:3] == ["mean of 2 of 3", "ctr", "0.6250"]
+    assert table.notes == (
+        "fedavg: ES missing since round 2 of 3, without test figures",
+        "fedavg: FR missed round 1 of 3",
+        "fedavg: means over FR, NL, without ES",
+    )
+    beside = run_table([fewer, whole])
+    assert [cell.text for cell in beside.rows[-1]][:4] == ["mean", "ctr", "n/a", "0.5000"]
+    (compact,) = compact_run_tables([fewer])
+    assert compact.rows[0][0].text == "fedavg (2 of 3 scenarios)"
+    assert "missing" not in whole.model_dump() and "note" not in whole.macro["ctr"].model_dump()

@@ -114,3 +114,13 @@ def test_a_growing_log_is_read_when_it_has_changed(tmp_path: Path) -> None:
         log.append(number, {})
         assert [(entry.method, entry.round) for entry in growing.rounds()] == [("fedbn", 1), ("fedbn", 2)][:number]
         assert growing.rounds() is growing.rounds()
+
+
+def test_a_line_names_the_scenarios_that_were_missing_and_none_where_none_was(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, method="fedavg", rounds=2)
+    measured = {"NL": {"validation": {"ctr": {"auc": 0.5}}}}
+    log.append(1, measured, missing={"US", "ES"}, unmeasured={"US"})
+    log.append(2, measured)
+    assert [(line.missing, line.unmeasured) for line in read_metrics(tmp_path)] == [(["ES", "US"], ["US"]), ([], [])]
+    assert "missing" not in (tmp_path / "metrics.jsonl").read_text().splitlines()[1]
+    assert "unmeasured" not in (tmp_path / "metrics.jsonl").read_text().splitlines()[1]
