@@ -187,7 +187,7 @@ class FederationSettings(SettingsSection):
     round_timeout: Positive = 3600.0
     """Seconds to wait for the replies of one exchange."""
     node_timeout: Positive = 120.0
-    """Seconds to wait until every scenario is hosted by a node."""
+    """Seconds to wait until every scenario is hosted by a node, and for lost nodes before they are asked again."""
     min_scenarios: CountOrNone = 0
     """Smallest number of scenarios that must reply for a round to count; 0 requires all of them."""
     retries: CountOrNone = 1

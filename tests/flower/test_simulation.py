@@ -98,7 +98,7 @@ def test_scenarios_with_unlike_tasks_from_their_published_files(flower: Flower, 
 
 def kill_an_actor(homes: list[Path], ready: Path, killed: list[int]) -> None:
     """Kill a process in which scenarios of the run are trained, as soon as a file is there."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not ready.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     titles = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in sorted(family(str(homes[0])))}

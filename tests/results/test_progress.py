@@ -58,6 +58,12 @@ def test_the_time_left_follows_from_the_rounds_after_the_first(
     )
 
 
+def test_a_mean_over_fewer_scenarios_says_so(tmp_path: Path, clock: Clock, log: Callable[[str], MetricsLog]) -> None:
+    watch = RunWatch(tmp_path, "pf-msmtrec", clock=clock)
+    log("pf-msmtrec").append(1, SCENARIOS, unmeasured={"US", "FR"})
+    assert "AUC ctr 0.6250 ctcvr n/a (1 of 3 scenarios, without FR, US), 0:00" in run_line(watch.look())
+
+
 def test_methods_that_are_still_to_come_take_as_long(
     tmp_path: Path, clock: Clock, log: Callable[[str], MetricsLog]
 ) -> None:

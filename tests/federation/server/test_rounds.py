@@ -21,7 +21,7 @@ from pfmsmtrec_flwr.experiment import results_of
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.federation.protocol import TEST, TRAIN, VALIDATE, unpack_orders
 from pfmsmtrec_flwr.federation.server.parameters import initial_parameters
-from pfmsmtrec_flwr.methods import federated_method, find_method
+from pfmsmtrec_flwr.methods import METHODS, FederatedMethod, federated_method, find_method
 from pfmsmtrec_flwr.results.compact import compact_run_tables
 from pfmsmtrec_flwr.results.missing import MissingResult
 from pfmsmtrec_flwr.results.overviews import run_table
@@ -151,6 +151,37 @@ def test_a_scenario_that_stays_away_is_named_beside_the_means(tiny: Tiny, tmp_pa
     assert "pf-msmtrec: means over FR, without US" in table.notes
     assert next(compact_run_tables([results])).rows[0][0].text == "pf-msmtrec (1 of 2 scenarios)"
     assert read_results(write_results(results, tmp_path).parent) == results
+
+
+class Unsteady(Losing):
+    """Carries messages; half of those to train or to measure fail at random."""
+
+    def __init__(self, grid: Any, seed: int) -> None:
+        super().__init__(grid, 0)
+        self.generator = np.random.default_rng(seed)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        fails = [
+            message.metadata.message_type in (TRAIN, VALIDATE) and self.generator.random() < 0.5 for message in messages
+        ]
+        sent = [message for message, failing in zip(messages, fails, strict=True) if not failing]
+        return list(self.grid.send_and_receive(sent, timeout=timeout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(name for name, own in METHODS.items() if isinstance(own, FederatedMethod)))
+def test_every_method_ends_well_where_half_of_the_scenarios_fail_in_every_round(
+    tiny: Tiny, tmp_path: Path, name: str
+) -> None:
+    scenarios = ["ES", "FR", "NL", "US"]
+    short = {"train__max_local_steps": 2, "federation__rounds": 5, "federation__scenarios": scenarios}
+    config = tiny.config(name, federation__min_scenarios=1, federation__retries=20, **short)
+    inner = RecordingGrid(app, simulated_contexts(1, 4, {"output": str(tmp_path), "data": str(tiny.root)}))
+    result = federated_method(name).strategy(config).start(Unsteady(inner, seed=3))
+    assert len(result.rounds) == 5
+    assert any(record.missing for record in result.rounds)
+    assert sorted(result.test) == sorted(result.selected)
+    assert all(np.isfinite(array.numpy()).all() for array in result.arrays.values())
 
 
 @pytest.mark.parametrize("draws", [0, 7])
