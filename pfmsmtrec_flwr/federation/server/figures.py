@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pfmsmtrec_flwr.training.records import TaskValidation
+from pfmsmtrec_flwr.federation.handshake import Federation
+from pfmsmtrec_flwr.federation.protocol import Reply
+from pfmsmtrec_flwr.training.records import RoundRecord, TaskValidation
+
+
+def note_validation(record: RoundRecord, replies: Mapping[str, Reply], federation: Federation) -> None:
+    """Note in a round's record the validation metrics and gates of the scenarios, and who has not measured it."""
+    for name, reply in replies.items():
+        tasks = federation.scenarios[name].tasks
+        record.validation[name] = validation_metrics(reply.figures, tasks)
+        record.gates[name] = gate_shares(reply.figures, tasks)
+    record.unmeasured = federation.names - record.validation.keys()
 
 
 def mean_loss(figures: Mapping[str, float]) -> float:

@@ -75,8 +75,9 @@ def exchange_until_quorum(
                 raise UserError(f"{error}{_how_often(again)}") from None
             logger.warning("%s: asking again, %d of %d", error, again, settings.retries)
             _wait_for({strategy.federation.hosts[name] for name in error.missing}, grid, settings.node_timeout)
+            answered = [reply for reply in replies if reply.has_content()]
             missing = messages_for(messages, error.missing)
-            replies = replies + exchange(grid, missing, strategy.timeout, record, strategy.parameters)
+            replies = answered + exchange(grid, missing, strategy.timeout, record, strategy.parameters)
     return replies
 
 

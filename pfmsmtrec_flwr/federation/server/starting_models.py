@@ -8,6 +8,7 @@ is not known of a scenario that has sent no update yet. Common parts start at th
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,9 @@ from pfmsmtrec_flwr.federation.client.starting import STARTS
 from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
 from pfmsmtrec_flwr.federation.protocol import START, Incoming, Order, Reply, Tensors, check_tensors
 from pfmsmtrec_flwr.federation.server.admission import admit
-from pfmsmtrec_flwr.federation.server.exchange import exchange, messages_to_nodes
+from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
+from pfmsmtrec_flwr.federation.server.quorum import exchange_until_quorum
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.scoring.model_folders import scenarios_with_models
@@ -52,9 +54,9 @@ def start_from_models(strategy: ScenarioStrategy, grid: Grid) -> None:
         file=strategy.method_file,
     )
     messages = messages_to_nodes(strategy.federation, START, order, Incoming({}, {}))
-    answers = exchange(grid, messages, strategy.timeout, strategy.record(0), strategy.parameters)
-    replies = admit(strategy.federation, 0, answers, quorum=0, timeout=strategy.timeout, check=check)
-    started = {name: reply.parameters for name, reply in replies.items() if reply.figures.get(STARTS)}
+    admit_all = partial(admit, strategy.federation, 0, quorum=0, timeout=strategy.timeout, check=check)
+    answers = exchange_until_quorum(strategy, grid, messages, strategy.record(0), admit_all)
+    started = {name: reply.parameters for name, reply in admit_all(answers).items() if reply.figures.get(STARTS)}
     method = strategy.config.method
     if not started:
         raise UserError(f"no scenario has a model of {method} in {strategy.start_from}: start without --start-from")

@@ -32,7 +32,7 @@ from pfmsmtrec_flwr.federation.protocol import (
 )
 from pfmsmtrec_flwr.federation.server.admission import ReplyCheck, admit, check_update
 from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
-from pfmsmtrec_flwr.federation.server.figures import gate_shares, mean_loss, validation_metrics
+from pfmsmtrec_flwr.federation.server.figures import mean_loss, note_validation
 from pfmsmtrec_flwr.federation.server.influence import bound_updates
 from pfmsmtrec_flwr.federation.server.kept_consensus import KeptConsensus
 from pfmsmtrec_flwr.federation.server.parameters import Parameters, initial_parameters
@@ -301,11 +301,7 @@ class ScenarioStrategy(MethodSteps):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
         """Record the validation metrics of a round's parameters; return the score of each scenario."""
         record = self.record(server_round)
-        for name, reply in self.admit(server_round, replies).items():
-            tasks = self.federation.scenarios[name].tasks
-            record.validation[name] = validation_metrics(reply.figures, tasks)
-            record.gates[name] = gate_shares(reply.figures, tasks)
-        record.unmeasured = self.federation.names - record.validation.keys()
+        note_validation(record, self.admit(server_round, replies), self.federation)
         scores = {name: record.score(name) for name in record.validation}
         self.selection.add(server_round, scores, {name: record.loss(name) for name in record.validation})
         if self.config.federation.evaluate_consensus and self.has_consensus:
