@@ -9,6 +9,9 @@ file uses beyond them, and for what:
 - `Metadata._message_id`: Flower's grid numbers messages on their way; the grid of this project does so itself.
 - Code 2 of an error, and node 1 of the server.
 - `flwr.simulation.ray_transport.ray_actor`: the actors of a simulation, which Ray starts anew when their process dies.
+- `flwr.cli.build.build_fab_from_disk`: the bundle that ``flwr run`` sends.
+- `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it fetches a run's bundle, and lets it run or not.
+- `flwr.superlink.extensions.get_middleware`, through which all requests to a SuperLink pass, and its paths.
 - Environment variables of Flower's and Ray's processes, the log file of the local SuperLink, the line in which
   ``flwr run`` reports the number of a run, and the document of ``flwr list --format json``.
 
@@ -22,14 +25,17 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flwr.app import Message
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 MADE_FOR = ("1.41", "1.42")
 """Minor versions of Flower in which these names were seen to work."""
@@ -52,6 +58,9 @@ QUIET_VARIABLES = {
 }
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
 """Log of the local SuperLink, below Flower's home."""
+
+FLEET_PATHS = "/v1/fleet/"
+"""Beginning of the paths by which SuperNodes speak with a SuperLink."""
 
 # Ray's sockets lie some 65 characters below its folder, and the path of a socket may have 107 (104 on macOS).
 _LONGEST_RAY_FOLDER = 38
@@ -124,3 +133,98 @@ def listed_status(listing: str) -> tuple[str, str]:
         return "finished:unknown", str(document.get("error-message", ""))
     run = document["runs"][0]
     return str(run["status"]), str(run["status-details"])
+
+
+def build_bundle(folder: Path) -> bytes:
+    """Return the bundle of an app's folder, byte for byte what ``flwr run`` sends."""
+    from flwr.cli.build import build_fab_from_disk
+
+    return build_fab_from_disk(folder)
+
+
+def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> None:
+    """Run a SuperNode in this process until it ends; a bundle that is not trusted never runs.
+
+    Flower verifies a bundle when a run's first message comes, but only by records of its own registry, which a bundle
+    from a folder lacks. Here the same step asks `trusts`, and the refusal is Flower's.
+
+    Parameters
+    ----------
+    arguments
+        Arguments of ``flower-supernode``.
+    trusts
+        Function that says whether the bytes of a bundle may run.
+    """
+    from flwr.supernode import start_client_internal as supernode
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+
+    pull, verify = supernode._pull_and_store_message, supernode._verify_fab
+
+    def checked_pull(*, get_fab: Callable[[str, int], Any], trusted_entities: Any, **others: Any) -> int | None:
+        def vouched(fab_hash: str, run_id: int) -> Any:
+            bundle = get_fab(fab_hash, run_id)
+            bundle.verifications = {"valid_license": "Valid"} | bundle.verifications
+            return bundle
+
+        return pull(get_fab=vouched, trusted_entities=trusted_entities or {"site": ""}, **others)
+
+    supernode._pull_and_store_message = cast(Any, checked_pull)
+    supernode._verify_fab = lambda fab, trusted_entities: trusts(fab.content)  # noqa: ARG005 - Flower's names
+    sys.argv = ["flower-supernode", *arguments]
+    try:
+        flower_supernode()
+    finally:
+        supernode._pull_and_store_message, supernode._verify_fab = pull, verify
+
+
+def run_superlink(arguments: Sequence[str], admits: Callable[[str], bool]) -> None:
+    """Run a SuperLink in this process until it ends; only admitted addresses reach more than the sites' interface.
+
+    Parameters
+    ----------
+    arguments
+        Arguments of ``flower-superlink``.
+    admits
+        Function that says whether an address may start runs and do all else that SuperNodes do not.
+    """
+    from flwr.superlink import extensions
+    from flwr.superlink.cli.flower_superlink import flower_superlink
+    from starlette.middleware import Middleware
+
+    others = extensions.get_middleware
+    extensions.get_middleware = lambda: (Middleware(SitesOnly, admits=admits), *others())
+    sys.argv = ["flower-superlink", *arguments]
+    try:
+        flower_superlink()
+    finally:
+        extensions.get_middleware = others
+
+
+class SitesOnly:
+    """Gate of a SuperLink: addresses that are not admitted reach the interface of the SuperNodes alone.
+
+    Parameters
+    ----------
+    app
+        Application behind the gate.
+    admits
+        Function that says whether an address is admitted.
+    """
+
+    def __init__(self, app: ASGIApp, admits: Callable[[str], bool]) -> None:
+        self._app = app
+        self._admits = admits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "lifespan" or scope["path"].startswith(FLEET_PATHS) or self._admits(_address(scope)):
+            await self._app(scope, receive, send)
+            return
+        from starlette.responses import PlainTextResponse
+
+        await PlainTextResponse("this address may not use the control interface", status_code=403)(scope, receive, send)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""

@@ -20,6 +20,13 @@ from pfmsmtrec_flwr.cli.data import (
     data_show_command,
     prepare_command,
 )
+from pfmsmtrec_flwr.cli.deploy import (
+    PASSED_ON,
+    deploy_bundle_command,
+    deploy_init_command,
+    deploy_superlink_command,
+    deploy_supernode_command,
+)
 from pfmsmtrec_flwr.cli.export import export_command
 from pfmsmtrec_flwr.cli.methods import methods_command
 from pfmsmtrec_flwr.cli.predict import predict_command
@@ -41,6 +48,7 @@ app = typer.Typer(
 data_app = typer.Typer(
     help="Draft a schema; list schemas, list and check prepared data sets.", invoke_without_command=True
 )
+deploy_app = typer.Typer(help="Write, start and check a deployment on several machines.", invoke_without_command=True)
 
 app.command("run")(run_command)
 app.command("show")(show_command)
@@ -59,6 +67,11 @@ data_app.command("schemas")(data_schemas_command)
 data_app.command("check")(data_check_command)
 data_app.command("list")(data_list_command)
 data_app.command("show")(data_show_command)
+app.add_typer(deploy_app, name="deploy")
+deploy_app.command("init")(deploy_init_command)
+deploy_app.command("bundle")(deploy_bundle_command)
+deploy_app.command("superlink", context_settings=PASSED_ON)(deploy_superlink_command)
+deploy_app.command("supernode", context_settings=PASSED_ON)(deploy_supernode_command)
 
 
 def main() -> None:
@@ -101,6 +114,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 @data_app.callback()
+@deploy_app.callback()
 def _common(
     context: typer.Context,
     _version: Annotated[

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.binding import Binding, Doorkeeper
 from pfmsmtrec_flwr.federation.fitting import unfit_scenarios
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
 from pfmsmtrec_flwr.log import logger
@@ -72,7 +73,8 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
 
     A node that reports an error, runs another version or answers something else is left out, and so is a scenario that
     its node cannot open. Where an expected one is missing when the time is over, the others go on without it if they
-    are `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for.
+    are `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for. Under the server's binding, a node
+    whose key is bound to no scenario is not asked, and one that hosts a scenario of another key is left out.
 
     Parameters
     ----------
@@ -86,19 +88,21 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
     Raises
     ------
     UserError
-        Too few of the scenarios are hosted in time, one is hosted twice, or they do not fit together.
+        Too few of the scenarios are hosted in time, one is hosted twice, or they do not fit together; the server's
+        binding cannot be read.
     """
     settings = config.federation
     deadline = time.monotonic() + settings.node_timeout
     order = Order(config.model_dump_json(), config.method, round=0, exchange=0)
     asked: dict[int, _Answer] = {}
     problem = ""
+    door = Doorkeeper(grid, Binding.of_server())
     while True:
-        online = list(grid.get_node_ids())
+        online = door.online()
         if new := sorted(set(online) - asked.keys()):
             left = max(1.0, deadline - time.monotonic())
             answers, problem = _ask(grid, order, new, left)
-            asked |= answers
+            asked |= {node: _checked(door, node, answer) for node, answer in answers.items()}
         hosted = {node: asked[node] for node in online if node in asked}
         names = {description.scenario for answer in hosted.values() for description in answer.scenarios}
         simulated = any(answer.partitions for answer in hosted.values())
@@ -128,6 +132,12 @@ def _failed(hosted: Mapping[int, _Answer], simulated: bool) -> set[str]:
 
 def _refusals(hosted: Mapping[int, _Answer]) -> list[str]:
     return [answer.refusal for answer in hosted.values() if answer.refusal]
+
+
+def _checked(door: Doorkeeper, node: int, answer: _Answer) -> _Answer:
+    claimed = [description.scenario for description in answer.scenarios]
+    refusal = door.refusal(node, claimed)
+    return _Answer(refusal=refusal) if refusal else answer
 
 
 def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> tuple[dict[int, _Answer], str]:

@@ -1,0 +1,1 @@
+"""A deployment on several machines: its files, its launchers, and checks of both."""
