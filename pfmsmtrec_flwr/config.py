@@ -218,6 +218,20 @@ class EvaluationSettings(SettingsSection):
     (platt), steps that never fall (isotonic; they tie scores), or none; AUC and raw figures do not depend on it."""
 
 
+class PrivacySettings(SettingsSection):
+    """Changes to a scenario's updates before they leave it."""
+
+    row_counts: Literal["exact", "powers"] = "exact"
+    """Numbers of uses of table rows that are sent: exact ones, or the largest powers of two that do not exceed them."""
+    noise: NotNegative = 0.0
+    """Standard deviation of the Gaussian noise in each number of an update, in units of privacy.clip_norm; 0 adds none
+    and clips nothing."""
+    clip_norm: Positive = 1.0
+    """Largest Euclidean norm of a whole update, to which a larger one is scaled down before noise is added."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """Probability δ for which the privacy loss ε of the noised updates is computed."""
+
+
 class DataSettings(SettingsSection):
     """Data that is trained on."""
 
@@ -248,6 +262,8 @@ class RunConfig(SettingsSection):
     """Rounds, their deadlines, embedding tables, and the choice of the round that counts."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Measuring of the chosen models."""
+    privacy: PrivacySettings = PrivacySettings()
+    """Changes to a scenario's updates before they leave it."""
     methods: dict[str, Settings] = Field(default_factory=dict)
     """Settings of single methods by name: an undotted key is the method's own, a dotted one overrides a common setting
     while the method runs."""
@@ -324,7 +340,7 @@ class RunConfig(SettingsSection):
         return dump_yaml(self.model_dump(mode="json"))
 
 
-SECTIONS = ("data", "model", "train", "federation", "evaluation")
+SECTIONS = ("data", "model", "train", "federation", "evaluation", "privacy")
 """Names of the groups of common settings."""
 
 

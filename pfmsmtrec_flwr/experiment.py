@@ -21,6 +21,7 @@ from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME, START_KEY
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import complete, methods_of
+from pfmsmtrec_flwr.methods.noising import noise_spent, require_noise
 from pfmsmtrec_flwr.methods.starting import require_starting
 from pfmsmtrec_flwr.results.drawn import drawn_differences, with_intervals, write_draws
 from pfmsmtrec_flwr.results.missing import missing_in
@@ -133,6 +134,7 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
     method = find_method(config.method)
     write_config(config, output)
     own = method.configure(config.with_settings({"federation.draws": 0}, "run_method"))  # predictions are kept instead
+    require_noise(method, own)
     log = _round_logger(method, own, output)
 
     def log_round(record: RoundRecord) -> None:
@@ -153,11 +155,11 @@ def _compare(
 ) -> list[RunResults]:
     method, *references = methods
     write_config(config, output)
-    result = _train(train, method, config, output)
+    result = _train(train, method, config, output, start_from)
     compared = []
     for reference in references:
         folder = output / reference.name
-        trained = _train(train, reference, config, folder)
+        trained = _train(train, reference, config, folder, start_from)
         other = results_of(reference, config, trained, start_from=start_from)
         write_draws(trained.draws, folder)
         write_results(other, folder)
@@ -180,8 +182,9 @@ def write_config(config: RunConfig, output: Path) -> None:
     (output / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")
 
 
-def _train(train: Train, method: Method, config: RunConfig, folder: Path) -> TrainingResult:
+def _train(train: Train, method: Method, config: RunConfig, folder: Path, start_from: str) -> TrainingResult:
     own = method.configure(config)
+    require_noise(method, own, start_from)
     return train(method, own, _round_logger(method, own, folder))
 
 
@@ -334,6 +337,7 @@ def results_of(
             aggregate=sum(record.aggregate_seconds for record in rounds),
         ),
     )
+    results = results.model_copy(update={"privacy": noise_spent(method, config, rounds)})
     return with_intervals(results, result.draws)
 
 

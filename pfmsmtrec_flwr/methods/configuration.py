@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pfmsmtrec_flwr.config import SECTIONS, RunConfig, find_conf, read_config, source_of
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.methods import KNOWN_METHODS, Method, find_method
+from pfmsmtrec_flwr.methods.noising import require_noise
 from pfmsmtrec_flwr.validation import alternatives, close_keys, nested_keys
 
 
@@ -61,7 +62,9 @@ def check_settings(config: RunConfig, source: str) -> None:
         for key in config.methods.get(method.name, {}):
             _check_key(method, key, source)
         try:
-            method.configure(config)
+            own = method.configure(config)
+            if method in used:
+                require_noise(method, own)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
 

@@ -36,8 +36,8 @@ def privacy_markdown() -> str:
     parts = [
         START_MARK,
         f"{len(DISCLOSED)} things leave a scenario in all methods and settings together; a run sends those whose "
-        "condition holds. Words in capitals stand for names. Exchanges are the handshake, the start from earlier models, the "
-        "training of each round, the last measuring, which trains nothing, and the test.",
+        "condition holds. Words in capitals stand for names. Exchanges are the handshake, the start from earlier "
+        "models, the training of each round, the last measuring, which trains nothing, and the test.",
     ]
     for title, group in _GROUPS:
         parts += [f"### {title}", "\n".join(_table(group))]

@@ -15,7 +15,7 @@ from pfmsmtrec_flwr.methods.reference import yaml_of
 from pfmsmtrec_flwr.report.study import ChangedSetting, Study
 from pfmsmtrec_flwr.results.tables import Cell, FigureTable, Group
 
-_SECTIONS = ("model", "train", "federation")
+_SECTIONS = ("model", "train", "federation", "privacy")
 _LEFT_OUT = frozenset(
     {
         "federation.scenarios",

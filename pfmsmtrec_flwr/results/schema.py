@@ -137,6 +137,21 @@ class Seconds(Section):
     aggregate: float = 0.0
 
 
+class PrivacyResult(Section):
+    """Privacy loss of the noised updates of a scenario; sizes and figures, which are exact, are outside of it."""
+
+    epsilon: Figure
+    """ε for any two sets of training rows of the scenario."""
+    delta: float
+    """δ at which it holds."""
+    noise: float
+    """Standard deviation of the noise, in units of `clip_norm`."""
+    clip_norm: float
+    """Norm to which updates were clipped."""
+    releases: Total
+    """Number of updates that a scenario sent."""
+
+
 class RunResults(Section):
     """Content of `results.json`."""
 
@@ -160,6 +175,8 @@ class RunResults(Section):
     """Methods run beside this one; the results of each lie in a folder of its name beside this file."""
     start_from: str = ""
     """Run from whose models the scenarios started; empty if they started anew."""
+    privacy: PrivacyResult | None = None
+    """Privacy loss of the updates; None where they have no noise."""
     draws: Total = 0
     """Number of draws of test users behind the intervals; the AUC in each draw lies in `draws.json`."""
     differences: list[DrawnDifference] = Field(default_factory=list)
@@ -170,7 +187,7 @@ class RunResults(Section):
 
     @model_serializer(mode="wrap")
     def _without_the_unusual(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_empty(made(self), "start_from", "missing")
+        return without_empty(made(self), "start_from", "missing", "privacy")
 
     @property
     def untested(self) -> list[str]:
@@ -266,13 +283,26 @@ def _mean_of_all(losses: Sequence[float | None]) -> float | None:
 
 
 def notes_of(runs: Iterable[RunResults]) -> list[str]:
-    """Return the remarks on the runs' start, on missing scenarios and on the scenarios' data, each once."""
+    """Return the remarks on the runs' start, on missing scenarios, on noise and on the scenarios' data, each once."""
     runs = list(runs)
     starts = [f"Scenarios start from their models of {run.start_from}" for run in runs if run.start_from]
     missing = [note for run in runs for note in missing_notes(run.method, run.rounds, run.missing)]
     means = [f"{run.method}: means {own.note}" for run in runs for own in run.macro.values() if own.note]
     notes = [f"{name}: {own.note}" for run in runs for name, own in run.scenarios.items() if own.note]
-    return list(dict.fromkeys(starts + missing + means + notes))
+    return list(dict.fromkeys([*starts, *missing, *means, *_noise_notes(runs), *notes]))
+
+
+def _noise_notes(runs: Sequence[RunResults]) -> list[str]:
+    """Return the privacy loss of each method whose updates have noise: the smallest and the largest of its runs."""
+    losses: dict[tuple[str, float], list[float]] = {}
+    for run in runs:
+        if run.privacy is not None and run.privacy.epsilon is not None:
+            losses.setdefault((run.method, run.privacy.delta), []).append(run.privacy.epsilon)
+    return [
+        f"{method}: noise on updates, ε = {' to '.join(dict.fromkeys(f'{each:.3g}' for each in (min(own), max(own))))} "
+        f"at δ = {delta:g} for the training rows of a scenario; sizes and measured figures are exact and not covered"
+        for (method, delta), own in losses.items()
+    ]
 
 
 def versions() -> dict[str, str]:

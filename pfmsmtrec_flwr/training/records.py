@@ -85,6 +85,8 @@ class RoundRecord:
         Scenarios that take part and have not measured the round's parameters.
     up_bytes, down_bytes
         Size of the arrays that the clients sent, and that were sent to them.
+    releases
+        Number of exchanges in which each scenario sent an update.
     train_seconds
         Time spent waiting for the scenarios.
     aggregate_seconds
@@ -106,6 +108,7 @@ class RoundRecord:
     unmeasured: set[str] = field(default_factory=set)
     up_bytes: int = 0
     down_bytes: int = 0
+    releases: int = 0
     train_seconds: float = 0.0
     aggregate_seconds: float = 0.0
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -124,9 +127,10 @@ class RoundRecord:
         return sum(losses) / len(losses)
 
     def add_cost(self, other: RoundRecord) -> None:
-        """Add the traffic and the waiting time of a round that was begun and is not used."""
+        """Add the traffic, the updates and the waiting time of a round that was begun and is not used."""
         self.up_bytes += other.up_bytes
         self.down_bytes += other.down_bytes
+        self.releases += other.releases
         self.train_seconds += other.train_seconds
 
 

@@ -11,13 +11,13 @@ from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.installing import install
 from pfmsmtrec_flwr.federation.client.measurements import Measurements
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
-from pfmsmtrec_flwr.federation.client.replies import update_reply
+from pfmsmtrec_flwr.federation.client.replies import refuse_parts, update_reply
 from pfmsmtrec_flwr.federation.client.starting import restore_statistics, starting_state
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import copies_after, with_whole_tables
 from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors
-from pfmsmtrec_flwr.federation.sharing import names_of, refuse_private
+from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import (
     HEAD_PARTS,
     ScenarioModel,
@@ -147,7 +147,7 @@ class ScenarioClient:
             Received parameters do not fit this scenario's model, changed rows belong to other tables than it holds, or
             training diverged.
         """
-        refuse_private(order.parts, self.store.scenario)  # before anything is done for such an order
+        refuse_parts(self, order)  # before anything is done for such an order
         memory = self.state.load(order.exchange - 1)
         incoming = with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario)
         received = self._install(incoming, memory)
@@ -159,7 +159,7 @@ class ScenarioClient:
             fitted = self._fit_towers(order, memory)
         else:
             fitted = self.fit(order, incoming, memory)
-        reply = update_reply(self.model, self.slots, order.parts, fitted.report, self.store.tasks, measured)
+        reply = update_reply(self, order, incoming, fitted.report, measured)
         # The next message brings the received names again; of tables, the rows in which the copies differ.
         kept = {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
         tables = copies_after(incoming, reply.rows, self.slots, self.store.scenario)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.federation.sharing import names_of, refuse_private
 from pfmsmtrec_flwr.log import logger
@@ -58,9 +59,13 @@ def offer_start(client: ScenarioClient, order: Order, incoming: Incoming) -> Rep
     Raises
     ------
     UserError
-        The order names a private part, or the earlier model does not fit.
+        The order names a private part, updates have noise, or the earlier model does not fit.
     """
     refuse_private(order.parts, client.store.scenario)
+    if client.config.privacy.noise:
+        raise UserError(
+            "an earlier model would leave without noise: start without --start-from, or set privacy.noise=0"
+        )
     state = client.start
     if state:
         logger.info("scenario %s starts from its model in %s", client.store.scenario, client.state.start)

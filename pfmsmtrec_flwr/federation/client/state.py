@@ -25,6 +25,8 @@ from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, save_predictions
 
 GENERATIONS = 2
+NOISE_KEY = "noise.key"
+"""File of the key from which a scenario draws the noise on its updates; it is deleted with the memory in the end."""
 _STATE = re.compile(r"state-(\d+)\.safetensors")
 _EVALUATED = re.compile(r"evaluated-(\d+)\.safetensors")
 
@@ -123,6 +125,7 @@ class LocalState:
             unfinished = description.with_name(f".{description.name}-{os.getpid()}")
             unfinished.write_text(describe(self.folder), encoding="utf-8")
             unfinished.replace(description)
+        (self.folder / NOISE_KEY).unlink(missing_ok=True)
         for pattern, name in ((_STATE, "state"), (_EVALUATED, "evaluated")):
             for number in _numbers(self.folder, pattern):
                 (self.folder / f"{name}-{number}.safetensors").unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.protocol import (
+    TRAIN,
     Incoming,
     Order,
     pack_orders,
@@ -64,7 +65,7 @@ def messages_to_nodes(
 def exchange(
     grid: Grid, messages: Sequence[Message], timeout: float, record: RoundRecord, parameters: Parameters
 ) -> list[Message]:
-    """Send the messages, wait for the replies, and add traffic and waiting time to a round's record.
+    """Send the messages, wait for the replies, and add traffic, updates and waiting time to a round's record.
 
     Scenarios that lack the tables to which changed rows belong are sent whole tables at once.
 
@@ -82,6 +83,7 @@ def exchange(
         Parameters from which the messages were made.
     """
     replies = _send(grid, messages, timeout, record)
+    record.releases += any(_asks_for_update(message) for message in messages[:1])
     lacking = {name for reply in replies if reply.has_content() for name in scenarios_without_tables(reply.content)}
     if not lacking:
         return replies
@@ -97,6 +99,11 @@ def messages_for(messages: Sequence[Message], scenarios: Container[str]) -> list
         if wanted := [name for name in names if name in scenarios]:
             repeated.append(_instead_of(message, pack_orders(order, incoming, wanted)))
     return repeated
+
+
+def _asks_for_update(message: Message) -> bool:
+    order = Order.unpack(message.content.config_records["order"])
+    return message.metadata.message_type == TRAIN and bool(order.parts)
 
 
 def _send(grid: Grid, messages: Sequence[Message], timeout: float, record: RoundRecord) -> list[Message]:
