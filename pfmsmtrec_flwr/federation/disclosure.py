@@ -114,7 +114,9 @@ DESCRIPTION = (
         "refusal of a task of one class",
         "label shares, exactly",
     ),
-    _hello("scenarios/used_rows", "training rows that the run uses", "base rates", "size of the business"),
+    _hello(
+        "scenarios/used_rows", "training rows that the run uses", "base rates, bound on weights", "size of the business"
+    ),
     _hello(
         "scenarios/used_positives",
         "positives among the training rows that the run uses",
@@ -123,13 +125,13 @@ DESCRIPTION = (
     ),
     _hello(
         "scenarios/labelled",
-        "training rows with a label of each task, where some lack one",
-        "refusal of a task of one class",
+        "rows with a label of each task, by split, where some lack one",
+        "refusal of a task of one class, check of the figures that follow",
         "how many labels are missing",
     ),
     _hello(
         "scenarios/used_labelled",
-        "the same among the training rows that the run uses",
+        "training rows with a label of each task that the run uses",
         "base rates",
         "how many labels are missing",
     ),

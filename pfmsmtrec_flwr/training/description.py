@@ -44,7 +44,7 @@ class Description(Section):
     used_positives: list[int]
     """Positives of each task among the training rows that the run uses."""
     labelled: dict[str, list[int]] = Field(default_factory=dict)
-    """Training rows that have a label of each task, where some rows of a split have none."""
+    """Rows that have a label of each task, by split, where some rows have none."""
     used_labelled: list[int] = Field(default_factory=list)
     """Training rows that the run uses and that have a label of each task; empty: all have."""
     most: list[int] = Field(default_factory=list)
@@ -90,7 +90,7 @@ def describe(store: ScenarioStore, config: RunConfig) -> Description:
             "train_positives": list(store.positives("train")),
             "used_rows": len(used),
             "used_positives": used.positives(),
-            "labelled": {name: list(counts) for name, counts in store.labelled_rows.items() if name == "train"},
+            "labelled": {name: list(counts) for name, counts in store.labelled_rows.items()},
             "used_labelled": used.labelled() if used.unlabelled else [],
             "split_rule": split_rule_of(store),
             "note": "; ".join(filter(None, (made_up_rows(store), unlabelled_rows(store)))),

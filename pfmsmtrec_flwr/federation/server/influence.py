@@ -72,6 +72,8 @@ def bound_updates(
     train: TrainSettings,
     stage: Stage,
     multiple: float,
+    *,
+    noisy: bool = False,
 ) -> list[ScenarioUpdate]:
     """Return the updates as they count; an update within its bounds is returned as it is.
 
@@ -87,6 +89,8 @@ def bound_updates(
         Part of the round that the exchange served.
     multiple
         Largest norm, in medians over the scenarios, see `clip_factors`; 0 shortens nothing.
+    noisy
+        Whether updates have noise (``privacy.noise``), whose length does not grow with the number of steps.
     """
     allowances = [Allowance.of(scenarios[update.scenario], train, stage) for update in updates]
     counted = [_capped(update, allowance) for update, allowance in zip(updates, allowances, strict=True)]
@@ -97,7 +101,8 @@ def bound_updates(
     for group in dict.fromkeys(group for own in lengths for group in own):
         owners = [index for index, own in enumerate(lengths) if group in own]
         norms = torch.tensor([lengths[owner][group] for owner in owners], dtype=torch.float64)
-        shortened = clip_factors(norms, [allowances[owner].steps for owner in owners], multiple)
+        steps = [1 if noisy else allowances[owner].steps for owner in owners]
+        shortened = clip_factors(norms, steps, multiple)
         for owner, factor in zip(owners, shortened.tolist(), strict=True):
             if factor < 1.0:
                 factors[owner][group] = factor

@@ -124,7 +124,8 @@ class MethodSteps(Strategy):
         self, updates: Sequence[ScenarioUpdate], scenarios: Mapping[str, Description], stage: Stage
     ) -> list[ScenarioUpdate]:
         """Return the updates as they count, see `influence.bound_updates`."""
-        return bound_updates(updates, scenarios, self.config.train, stage, self.config.federation.clip)
+        multiple, noisy = self.config.federation.clip, bool(self.config.privacy.noise)
+        return bound_updates(updates, scenarios, self.config.train, stage, multiple, noisy=noisy)
 
     def average_common(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Replace the common parameters by their ``federation.average`` over the scenarios that sent them."""

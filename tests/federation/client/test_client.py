@@ -53,6 +53,20 @@ def test_the_parts_that_are_asked_for_come_back_and_no_others(client: ScenarioCl
     assert (list(rows.parameters), list(rows.rows)) == ([], ["federated_embeddings.weight"])
 
 
+def test_counts_of_rows_are_sent_as_powers_of_two_where_the_run_says_so(tiny: Tiny, tmp_path: Path) -> None:
+    counts = {}
+    for form in ("exact", "powers"):
+        config = tiny.config(privacy__row_counts=form)
+        client = ScenarioClient(ScenarioStore.open(tiny.root / "tiny" / "US"), config, LocalState(tmp_path / form))
+        draw_parameters(client.model, 0)
+        reply = client.train(order_of(client, Part.FEDERATED_EMBEDDING), NOTHING)
+        counts[form] = reply.rows["federated_embeddings.weight"]
+    exact, powers = counts["exact"], counts["powers"]
+    assert torch.equal(exact.rows, powers.rows) and torch.equal(exact.values, powers.values)
+    assert powers.counts.tolist() == [2 ** (count.bit_length() - 1) for count in exact.counts.tolist()]
+    assert not torch.equal(exact.counts, powers.counts)
+
+
 def test_parameters_that_do_not_fit_are_refused(client: ScenarioClient) -> None:
     name = next(name for name, slot in client.slots.items() if slot.part is Part.TOWER)
     for tensors, message in (
