@@ -85,10 +85,12 @@ def main() -> None:
     """Run all cases and print their table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/privacy"), help="folder of the runs")
-    output = parser.parse_args().output.resolve()
+    parser.add_argument("--only", default="", help="text that the names of the cases to run contain")
+    arguments = parser.parse_args()
+    output = arguments.output.resolve()
     print("| method | row counts | noise | norm | ε | rounds | AUC ctr | AUC ctcvr |", flush=True)
     print("|---|---|---:|---:|---:|---|---:|---:|", flush=True)
-    for case in CASES:
+    for case in (case for case in CASES if arguments.only in case.name):
         print(line_of(case, [results_of_case(case, seed, output) for seed in case.seeds]), flush=True)
 
 
