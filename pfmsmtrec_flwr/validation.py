@@ -56,6 +56,20 @@ def parse(kind: type[S], document: Mapping[str, Any], source: str, *, prefix: st
         raise UserError(f"{source}: {_first_line(kind, error, prefix)}") from None
 
 
+def parse_json(kind: type[S], text: str, source: str) -> S:
+    """Check the JSON text of a document against `kind`, by a parser that no text makes raise anything else.
+
+    Raises
+    ------
+    UserError
+        The text is not JSON, or not a document of this kind.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_first_line(kind, error, '')}") from None
+
+
 def load_yaml(text: str, *, as_written: bool = False) -> Any:
     """Read YAML text; raise `yaml.YAMLError` if it is none.
 

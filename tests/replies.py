@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.handshake import Federation
-from pfmsmtrec_flwr.federation.protocol import Reply, pack_replies, unpack_orders
+from pfmsmtrec_flwr.federation.protocol import Reply, pack_replies, unpack_orders, unpack_tensors
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods import federated_method
@@ -27,6 +29,29 @@ STEPS = {"A": 0.1, "B": 0.2, "C": 0.3}
 TABLE = "federated_embeddings.weight"
 
 
+def unpack_replies(content: RecordDict) -> dict[str, Reply]:
+    """Read a content that `pack_replies` made, by scenario, without any check."""
+    replies = {}
+    for key, record in content.config_records.items():
+        scenario, _, kind = key.partition("/")
+        if kind != "reply":
+            continue
+        document = json.loads(str(record["reply"]))
+        rows = {
+            name.removeprefix(f"{scenario}/rows/"): RowUpdate(
+                tensors["rows"].long(), tensors["values"], tensors["counts"].long()
+            )
+            for name, arrays in content.array_records.items()
+            if name.startswith(f"{scenario}/rows/") and (tensors := unpack_tensors(arrays))
+        }
+        parameters = unpack_tensors(content.array_records.get(f"{scenario}/parameters"))
+        drawn = content.config_records.get(f"{scenario}/draws", ConfigRecord())
+        draws = {task: np.array(auc, dtype=np.float32) for task, auc in drawn.items()}
+        lacks = bool(record["lacks_tables"])
+        replies[scenario] = Reply(document["figures"], parameters, rows, document["error"], lacks, draws)
+    return replies
+
+
 def described(name: str, *tasks: str) -> Description:
     return Description(
         scenario=name,
@@ -37,6 +62,7 @@ def described(name: str, *tasks: str) -> Description:
         fields=["item", "person"],
         rows=[5, 1],
         federated=[True, False],
+        most=[2, 1],  # a row of the table may be used twice by a training row
         examples={"train": EXAMPLES[name], "validation": 1, "test": 1},
         train_positives=[1] * (len(tasks) or 1),
         used_rows=EXAMPLES[name],
@@ -73,7 +99,7 @@ def moved(
         values = {key: sent[key] + step if sent[key].is_floating_point() else sent[key] + 7 for key in wanted}
         reply = Reply({"examples": EXAMPLES[name], "loss.click": 0.5}, values, rows)
         replies[name] = replace(reply, **changes.get(name, {}))
-    return Message(pack_replies(replies), reply_to=message)
+    return Message(pack_replies(order, replies), reply_to=message)
 
 
 def aggregate(strategy: ScenarioStrategy, *, turned: bool = False, **changes: Any) -> None:

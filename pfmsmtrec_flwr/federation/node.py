@@ -19,6 +19,7 @@ from pfmsmtrec_flwr.federation.client.tables import TablesLackError
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_hosted_scenario, open_scenario, refuse_unlike
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
+from pfmsmtrec_flwr.federation.reasons import reason_for_server
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.description import describe
 from pfmsmtrec_flwr.validation import safe_folder
@@ -48,7 +49,8 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
         client = client_of(_reference(order, context))
         return action(client(store, config, state), order, incoming)
 
-    return pack_replies({name: _reply_or_error(name, carry_out) for name in scenarios})
+    replies = {name: _reply_or_error(name, carry_out) for name in scenarios}
+    return pack_replies(order, replies, keep_paths=is_simulated(context))
 
 
 def _reply_or_error(name: str, carry_out: Callable[[str], Reply]) -> Reply:
@@ -78,7 +80,7 @@ def hello(content: RecordDict, context: Context) -> RecordDict:
             _config(Order.unpack(content.config_records["order"])), context
         )
     except UserError as error:
-        document["error"] = str(error)
+        document["error"] = reason_for_server(str(error), keep_paths=is_simulated(context))
     return RecordDict({"hello": ConfigRecord({"hello": json.dumps(document)})})
 
 
@@ -98,7 +100,7 @@ def _hosted(config: RunConfig, context: Context) -> tuple[list[dict[str, Any]], 
             described.append(describe(store, config).model_dump())
             stores.append(store)
         except Exception as error:  # whatever it is, the node's other scenarios take part
-            failed[name] = _logged(name, error)
+            failed[name] = reason_for_server(_logged(name, error), keep_paths=is_simulated(context))
     refuse_unlike(config, stores)
     return described, failed
 

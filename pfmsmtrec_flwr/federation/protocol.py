@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,11 @@ from torch import Tensor
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+from pfmsmtrec_flwr.federation.reasons import reason_for_server
 from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.validation import Section
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 Tensors = dict[str, Tensor]
 """Tensors by name."""
 
@@ -32,6 +34,13 @@ START = "query.start"
 TRAIN = "train.local"
 VALIDATE = "evaluate.validation"
 TEST = "evaluate.test"
+
+REPLY = "reply"
+"""Kind of the record with a reply's document, and its key."""
+LACKS_TABLES = "lacks_tables"
+PARAMETERS = "parameters"
+ROWS = "rows"
+DRAWS = "draws"
 
 _COMMON = "common"
 _ORDER = "order"
@@ -189,46 +198,52 @@ def unpack_orders(content: RecordDict) -> tuple[Order, Incoming, list[str]]:
     return order, incoming, scenarios
 
 
-def pack_replies(replies: Mapping[str, Reply]) -> RecordDict:
-    """Return the content of a node's answer."""
+class ReplyDocument(Section):
+    """Document of a reply: the order that it answers, its figures, its error."""
+
+    method: str
+    round: int
+    exchange: int
+    stage: Stage
+    figures: dict[str, float]
+    error: str
+
+
+def pack_replies(order: Order, replies: Mapping[str, Reply], *, keep_paths: bool = False) -> RecordDict:
+    """Return the content of a node's answer to an order; `keep_paths` is that of `reason_for_server`."""
     records = RecordDict()
     for scenario, reply in replies.items():
-        document = json.dumps({"figures": reply.figures, "error": reply.error})
-        records[f"{scenario}/reply"] = ConfigRecord({"reply": document, "lacks_tables": reply.lacks_tables})
+        document = {
+            "method": order.method,
+            "round": order.round,
+            "exchange": order.exchange,
+            "stage": order.stage,
+            "figures": reply.figures,
+            "error": reason_for_server(reply.error, keep_paths=keep_paths),
+        }
+        records[f"{scenario}/{REPLY}"] = ConfigRecord({REPLY: json.dumps(document), LACKS_TABLES: reply.lacks_tables})
         if reply.parameters:
-            records[f"{scenario}/parameters"] = pack_tensors(reply.parameters)
+            records[f"{scenario}/{PARAMETERS}"] = pack_tensors(reply.parameters)
         if reply.draws:
-            records[f"{scenario}/draws"] = ConfigRecord({task: drawn.tolist() for task, drawn in reply.draws.items()})
+            drawn = {task: auc.tolist() for task, auc in reply.draws.items()}
+            records[f"{scenario}/{DRAWS}"] = ConfigRecord(drawn)
         for name, update in reply.rows.items():
             tensors = {"rows": update.rows.int(), "values": update.values, "counts": update.counts.int()}
-            records[f"{scenario}/rows/{name}"] = pack_tensors(tensors)
+            records[f"{scenario}/{ROWS}/{name}"] = pack_tensors(tensors)
     return records
 
 
-def unpack_replies(content: RecordDict) -> dict[str, Reply]:
-    """Read a content that `pack_replies` made, by scenario."""
-    replies = {}
-    for key, record in content.config_records.items():
-        scenario, _, kind = key.rpartition("/")
-        if kind != "reply":
-            continue
-        document = json.loads(str(record["reply"]))
-        rows = {
-            name: RowUpdate(tensors["rows"].long(), tensors["values"], tensors["counts"].long())
-            for name, tensors in _unpack_rows(content, scenario).items()
-        }
-        parameters = unpack_tensors(content.array_records.get(f"{scenario}/parameters"))
-        lacks_tables = bool(record["lacks_tables"])
-        drawn = content.config_records.get(f"{scenario}/draws", ConfigRecord())
-        draws = {task: np.array(auc, dtype=np.float32) for task, auc in drawn.items()}
-        replies[scenario] = Reply(document["figures"], parameters, rows, document["error"], lacks_tables, draws)
-    return replies
+def scenarios_with_changed_rows(content: RecordDict) -> list[str]:
+    """Return the scenarios of a message that brings changed rows, whether common or their own."""
+    names = [str(name) for name in cast("list[object]", content.config_records["scenarios"]["names"])]
+    owners = {key.partition("/")[0] for key in content.array_records if key.partition("/")[2].startswith(f"{ROWS}/")}
+    return names if _NOBODY in owners else [name for name in names if name in owners]
 
 
 def scenarios_without_tables(content: RecordDict) -> list[str]:
     """Return the scenarios whose replies in an answer say that they lack the tables to which changed rows belong."""
     records = content.config_records.items()
-    return [key.removesuffix("/reply") for key, record in records if record.get("lacks_tables")]
+    return [key.removesuffix(f"/{REPLY}") for key, record in records if record.get(LACKS_TABLES) is True]
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> ArrayRecord:

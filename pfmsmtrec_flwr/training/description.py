@@ -58,10 +58,13 @@ class Description(Section):
         """Return the number of rows of a split that have a label of each task."""
         return self.labelled.get(split) or [self.examples[split]] * len(self.tasks)
 
+    def columns(self) -> list[int]:
+        """Return the number of columns of each field."""
+        return self.most or [1] * len(self.fields)
+
     def spec(self) -> ModelSpec:
         """Return the specification of the scenario's model, local tables aside."""
-        most = self.most or [1] * len(self.fields)
-        fields = zip(self.fields, self.rows, self.federated, most, strict=True)
+        fields = zip(self.fields, self.rows, self.federated, self.columns(), strict=True)
         return ModelSpec(tuple(FieldSpec(*field) for field in fields), self.numeric, tuple(self.tasks))
 
 

@@ -242,6 +242,28 @@ def local_steps(rows: int, settings: TrainSettings) -> int:
     return min(steps, settings.max_local_steps) if settings.max_local_steps else steps
 
 
+def rows_seen(rows: int, settings: TrainSettings, steps: int | None = None) -> int:
+    """Return the number of training rows that a local training sees, repetitions counted.
+
+    Parameters
+    ----------
+    rows
+        Training rows of the scenario.
+    settings
+        Settings of the training.
+    steps
+        Number of batches; None: as many as the settings' epochs need.
+
+    Examples
+    --------
+    >>> rows_seen(100, TrainSettings(batch_size=32, local_epochs=1.5))  # 4 batches, then 2
+    164
+    """
+    size = local_batch_size(rows, settings)
+    passes, rest = divmod(steps or local_steps(rows, settings), steps_per_epoch(rows, size))
+    return passes * rows + rest * size
+
+
 def local_batch_size(rows: int, settings: TrainSettings) -> int:
     """Return the number of impressions in a batch of a scenario with this number of training rows."""
     if not settings.min_steps:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import ConfigRecord
+from replies import unpack_replies
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
@@ -23,7 +24,6 @@ from pfmsmtrec_flwr.federation.protocol import (
     payload_bytes,
     scenarios_without_tables,
     unpack_orders,
-    unpack_replies,
     unpack_tensors,
 )
 from pfmsmtrec_flwr.model import Part
@@ -45,7 +45,7 @@ def test_an_order_survives_its_journey() -> None:
 
 @pytest.mark.parametrize("record", [ConfigRecord({"version": 1, "order": "{}"}), ConfigRecord({"order": "{}"})])
 def test_another_version_is_refused(record: ConfigRecord) -> None:
-    with pytest.raises(UserError, match="this client speaks 4: install the same version"):
+    with pytest.raises(UserError, match="this client speaks 5: install the same version"):
         Order.unpack(record)
 
 
@@ -75,7 +75,7 @@ def test_changed_rows_survive_their_journey() -> None:
 
 def test_scenarios_that_lack_tables_are_found_without_unpacking() -> None:
     replies = {"NL": Reply(error="none", lacks_tables=True), "US": Reply(error="other"), "FR": Reply({"examples": 1.0})}
-    content = pack_replies(replies)
+    content = pack_replies(ORDER, replies)
     assert scenarios_without_tables(content) == ["NL"]
     assert unpack_replies(content) == replies
 
@@ -93,7 +93,7 @@ def test_replies_survive_their_journey() -> None:
         "NL.2": Reply(error='no rows, "none"'),
         "US": Reply({"test.auc.click": 0.5}, draws={"click": np.array([0.25, math.nan, 1 / 3], np.float32)}),
     }
-    back = unpack_replies(pack_replies(replies))
+    back = unpack_replies(pack_replies(ORDER, replies))
     assert list(back) == ["NL", "NL.2", "US"]
     assert back["NL"].figures == replies["NL"].figures
     assert equal(back["NL"].parameters, replies["NL"].parameters)

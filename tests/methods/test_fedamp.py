@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 from federated import Tiny, same
+from replies import unpack_replies
 from torch import Tensor
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order, Stage, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order, Stage
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.fedamp import METHOD, FedAMP, FedAMPClient

@@ -5,9 +5,10 @@ import torch
 from federated import Tiny
 from flwr.app import MetricRecord, RecordDict
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
+from replies import unpack_replies
 
 from pfmsmtrec_flwr.config import CONF_FOLDER, RunConfig
-from pfmsmtrec_flwr.federation.protocol import TRAIN, pack_tensors, unpack_replies, unpack_tensors
+from pfmsmtrec_flwr.federation.protocol import TRAIN, pack_tensors, unpack_tensors
 from pfmsmtrec_flwr.federation.sharing import PRIVATE
 from pfmsmtrec_flwr.methods import METHODS, FederatedMethod, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import load_config

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from federated import Tiny, same
 from flwr.app import Context, RecordDict
+from replies import unpack_replies
 from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_inline
 from pfmsmtrec_flwr.federation.node import answer
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders
 from pfmsmtrec_flwr.methods import client_of, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import complete, load_config
 

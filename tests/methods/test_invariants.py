@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 from federated import FEDAVG, Tiny, same
+from replies import unpack_replies
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.conflict import Coordination
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, payload_bytes, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, payload_bytes
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec

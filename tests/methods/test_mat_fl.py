@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import torch
 from federated import Tiny, same
-from replies import NODES, TABLE, close, described
+from replies import NODES, TABLE, close, described, unpack_replies
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.federation.handshake import Federation
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Stage
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods.mat_fl import METHOD, MaTFL
 from pfmsmtrec_flwr.model import Part

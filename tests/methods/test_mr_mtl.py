@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 from federated import Tiny, same
+from replies import unpack_replies
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods import client_of
 from pfmsmtrec_flwr.methods.mr_mtl import METHOD, MRMTLClient

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from federated import Tiny, Trained
+from replies import unpack_replies
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import average_rows, use_weights
-from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, Stage, unpack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, Stage, unpack_orders
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import HEAD_PARTS, TOWER_PARTS, Part
 

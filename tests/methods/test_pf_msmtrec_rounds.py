@@ -18,10 +18,10 @@ from replies import (
     close,
     moved,
     strategy_of,
+    unpack_replies,
 )
 from torch import Tensor
 
-from pfmsmtrec_flwr.federation.protocol import unpack_replies
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRec

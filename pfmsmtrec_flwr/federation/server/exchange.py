@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -15,6 +15,7 @@ from pfmsmtrec_flwr.federation.protocol import (
     Order,
     pack_orders,
     payload_bytes,
+    scenarios_with_changed_rows,
     scenarios_without_tables,
     unpack_orders,
 )
@@ -84,7 +85,7 @@ def exchange(
     """
     replies = _send(grid, messages, timeout, record)
     record.releases += any(_asks_for_update(message) for message in messages[:1])
-    lacking = {name for reply in replies if reply.has_content() for name in scenarios_without_tables(reply.content)}
+    lacking = _lacking(messages, replies)
     if not lacking:
         return replies
     logger.warning("%s: no copy of the tables that changed, sending them whole", ", ".join(sorted(lacking)))
@@ -113,6 +114,19 @@ def _send(grid: Grid, messages: Sequence[Message], timeout: float, record: Round
     record.up_bytes += sum(payload_bytes(reply.content) for reply in replies if reply.has_content())
     record.train_seconds += time.perf_counter() - started
     return replies
+
+
+def _lacking(messages: Sequence[Message], replies: Iterable[Message]) -> set[str]:
+    """Return the scenarios that were sent changed rows and say, from the node that was asked, that they lack tables."""
+    shortened: dict[int, set[str]] = {}
+    for message in messages:
+        names = scenarios_with_changed_rows(message.content)
+        shortened.setdefault(message.metadata.dst_node_id, set()).update(names)
+    lacking: set[str] = set()
+    for reply in replies:
+        if reply.has_content():
+            lacking |= shortened.get(reply.metadata.src_node_id, set()) & set(scenarios_without_tables(reply.content))
+    return lacking
 
 
 def _with_whole_tables(messages: Sequence[Message], parameters: Parameters, lacking: Container[str]) -> list[Message]:

@@ -12,7 +12,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Tensors
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
-from pfmsmtrec_flwr.model import ModelSpec, Slot, build_model, output_biases, partition, parts_by_task
+from pfmsmtrec_flwr.model import ModelSpec, ScenarioModel, Slot, build_model, output_biases, partition, parts_by_task
 from pfmsmtrec_flwr.training.description import Description
 
 
@@ -28,11 +28,14 @@ class Parameters:
         Parameters of each scenario, by scenario and name.
     slots
         Part of the model that each tensor belongs to, by scenario and name.
+    experts
+        Number of experts of which the gates report shares, by scenario; 0: the model has no gates.
     """
 
     common: Tensors = field(default_factory=dict)
     personal: dict[str, Tensors] = field(default_factory=dict)
     slots: dict[str, dict[str, Slot]] = field(default_factory=dict)
+    experts: dict[str, int] = field(default_factory=dict)
 
     def of(self, scenario: str) -> Tensors:
         """Return all parameters that a scenario receives."""
@@ -67,13 +70,14 @@ def initial_parameters(config: RunConfig, sharing: Sharing, scenarios: Mapping[s
     described = list(scenarios.values())
     _check_tasks(config, sharing, described)
     parameters = Parameters()
-    drawn: dict[ModelSpec, tuple[dict[str, Slot], Tensors]] = {}
+    drawn: dict[ModelSpec, tuple[dict[str, Slot], Tensors, int]] = {}
     for name, description in scenarios.items():
         spec = description.spec()
         if spec not in drawn:
             model = build_model(spec, config.model, config.seed)
-            drawn[spec] = partition(model), {key: value.clone() for key, value in model.state_dict().items()}
-        slots, state = drawn[spec]
+            tensors = {key: value.clone() for key, value in model.state_dict().items()}
+            drawn[spec] = partition(model), tensors, _experts(model)
+        slots, state, parameters.experts[name] = drawn[spec]
         own = state | _base_rates(config, slots, [description])
         parameters.slots[name] = slots
         parameters.common |= {key: state[key] for key in names_of(slots, sharing.common)}
@@ -82,6 +86,16 @@ def initial_parameters(config: RunConfig, sharing: Sharing, scenarios: Mapping[s
         rates = _base_rates(config, slots, described)
         parameters.common |= {key: value for key, value in rates.items() if key in parameters.common}
     return parameters
+
+
+@torch.no_grad()
+def _experts(model: ScenarioModel) -> int:
+    """Return the number of experts of which the gates of a model give shares; 0 without gates."""
+    model.eval()
+    columns = sum(field.most for field in model.spec.fields)
+    row = torch.zeros(1, columns, dtype=torch.int32), torch.zeros(1, model.spec.numeric)
+    shares = model.expert_shares(*row)  # (1, T, E)
+    return 0 if shares is None else shares.shape[-1]
 
 
 def _check_tasks(config: RunConfig, sharing: Sharing, described: Sequence[Description]) -> None:

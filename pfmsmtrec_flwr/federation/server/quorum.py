@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from flwr.app import Message
@@ -39,7 +39,6 @@ def exchange_until_quorum(
     grid: Grid,
     messages: Sequence[Message],
     record: RoundRecord,
-    admit: Callable[[list[Message]], object],
 ) -> list[Message]:
     """Exchange messages; where fewer scenarios than needed have answered, ask the others again.
 
@@ -56,8 +55,6 @@ def exchange_until_quorum(
         Messages to the nodes.
     record
         Record of the round, to which traffic and waiting time are added.
-    admit
-        Function that raises a `QuorumError` if too few of the replies count.
 
     Raises
     ------
@@ -68,7 +65,7 @@ def exchange_until_quorum(
     replies = exchange(grid, messages, strategy.timeout, record, strategy.parameters)
     for again in range(1, settings.retries + 2):
         try:
-            admit(replies)
+            strategy.admission.of(replies)
             break
         except QuorumError as error:
             if again > settings.retries:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 
-from pfmsmtrec_flwr.federation.protocol import Reply, pack_tensors
-from pfmsmtrec_flwr.federation.server.admission import check_draws
+from pfmsmtrec_flwr.federation.protocol import pack_tensors
 from pfmsmtrec_flwr.federation.server.figures import below
 from pfmsmtrec_flwr.federation.server.quorum import exchange_until_quorum
 from pfmsmtrec_flwr.federation.server.result import FederationResult
@@ -37,8 +35,7 @@ def run_rounds(
             strategy.stage = stage
             # 1. Every scenario receives its parameters, measures them, trains on, and sends its update back.
             messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), grid)
-            admit = partial(strategy.admit_updates, number)
-            replies = exchange_until_quorum(strategy, grid, messages, strategy.record(number), admit)
+            replies = exchange_until_quorum(strategy, grid, messages, strategy.record(number))
             # 2. The first replies of a round measure the round before, which is now complete.
             if number > strategy.first_measured and stage is first:
                 complete_round(strategy, number - 1, replies, result)
@@ -59,8 +56,7 @@ def run_rounds(
     # 5. No message follows the last round: it is measured by one that trains nothing.
     strategy.stage = first
     messages = strategy.configure_evaluate(rounds, ArrayRecord(), ConfigRecord(), grid)
-    admit = partial(strategy.admit, rounds)
-    replies = exchange_until_quorum(strategy, grid, messages, strategy.record(rounds), admit)
+    replies = exchange_until_quorum(strategy, grid, messages, strategy.record(rounds))
     complete_round(strategy, rounds, replies, result)
 
 
@@ -83,14 +79,8 @@ def complete_round(strategy: ScenarioStrategy, number: int, replies: list[Messag
 def measure_selected(strategy: ScenarioStrategy, grid: Grid, result: FederationResult) -> None:
     """Have the scenarios measure their selected models on test rows, and save them where they are."""
     last = result.rounds[-1]
-
-    def check(name: str, reply: Reply) -> None:
-        tasks = strategy.federation.scenarios[name].tasks
-        check_draws(name, reply, draws=strategy.config.federation.draws, tasks=tasks)
-
-    admit = partial(strategy.admit, last.round, check=check)
-    replies = exchange_until_quorum(strategy, grid, strategy.test_messages(last.round), last, admit)
-    for name, reply in admit(replies).items():
+    replies = exchange_until_quorum(strategy, grid, strategy.test_messages(last.round), last)
+    for name, reply in strategy.admission.of(replies).items():
         result.test[name] = below("test.", reply.figures)
         result.consensus[name] = below("consensus.", reply.figures)
         result.best[name] = below("best.", reply.figures)

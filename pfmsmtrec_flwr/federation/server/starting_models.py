@@ -8,7 +8,6 @@ is not known of a scenario that has sent no update yet. Common parts start at th
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,10 @@ from flwr.serverapp import Grid
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.starting import STARTS
 from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
-from pfmsmtrec_flwr.federation.protocol import START, Incoming, Order, Reply, Tensors, check_tensors
-from pfmsmtrec_flwr.federation.server.admission import admit
+from pfmsmtrec_flwr.federation.protocol import START, Incoming, Order, Tensors
 from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.server.quorum import exchange_until_quorum
-from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.scoring.model_folders import scenarios_with_models
 
@@ -38,13 +35,6 @@ def start_from_models(strategy: ScenarioStrategy, grid: Grid) -> None:
     UserError
         A scenario does not answer, its model does not fit, or no scenario has one.
     """
-
-    def check(name: str, reply: Reply) -> None:
-        if reply.figures.get(STARTS):
-            sent, slots = strategy.parameters.of(name), strategy.parameters.slots[name]
-            wanted = {key: sent[key] for key in names_of(slots, strategy.sharing.parts)}
-            check_tensors(reply.parameters, wanted, f"earlier model of scenario {name}")
-
     order = Order(
         config=strategy.config.model_dump_json(),
         method=strategy.config.method,
@@ -53,10 +43,10 @@ def start_from_models(strategy: ScenarioStrategy, grid: Grid) -> None:
         parts=tuple(sorted(strategy.sharing.parts)),
         file=strategy.method_file,
     )
-    messages = messages_to_nodes(strategy.federation, START, order, Incoming({}, {}))
-    admit_all = partial(admit, strategy.federation, 0, quorum=0, timeout=strategy.timeout, check=check)
-    answers = exchange_until_quorum(strategy, grid, messages, strategy.record(0), admit_all)
-    started = {name: reply.parameters for name, reply in admit_all(answers).items() if reply.figures.get(STARTS)}
+    messages = messages_to_nodes(strategy.federation, START, strategy.admission.ask(START, order), Incoming({}, {}))
+    answers = exchange_until_quorum(strategy, grid, messages, strategy.record(0))
+    replies = strategy.admission.of(answers)
+    started = {name: reply.parameters for name, reply in replies.items() if reply.figures[STARTS]}
     method = strategy.config.method
     if not started:
         raise UserError(f"no scenario has a model of {method} in {strategy.start_from}: start without --start-from")

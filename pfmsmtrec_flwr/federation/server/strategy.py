@@ -18,6 +18,7 @@ from pfmsmtrec_flwr.aggregation.consensus import mixture_weights
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, average_tables
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.client.client import TOWER_STEPS
 from pfmsmtrec_flwr.federation.handshake import Federation, shake_hands
 from pfmsmtrec_flwr.federation.protocol import (
     TEST,
@@ -25,12 +26,11 @@ from pfmsmtrec_flwr.federation.protocol import (
     VALIDATE,
     Incoming,
     Order,
-    Reply,
     Stage,
     Tensors,
     pack_tensors,
 )
-from pfmsmtrec_flwr.federation.server.admission import ReplyCheck, admit, check_update
+from pfmsmtrec_flwr.federation.server.admission import Admission
 from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
 from pfmsmtrec_flwr.federation.server.figures import mean_loss, note_validation
 from pfmsmtrec_flwr.federation.server.influence import bound_updates
@@ -45,6 +45,7 @@ from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.training.description import Description
+from pfmsmtrec_flwr.training.local import rows_seen
 from pfmsmtrec_flwr.training.records import Attention, Conflict, RoundCallback, RoundRecord
 from pfmsmtrec_flwr.training.selection import RoundSelection
 
@@ -127,6 +128,20 @@ class MethodSteps(Strategy):
         multiple, noisy = self.config.federation.clip, bool(self.config.privacy.noise)
         return bound_updates(updates, scenarios, self.config.train, stage, multiple, noisy=noisy)
 
+    def most_rows(self, stage: Stage, rows: int) -> int:
+        """Return the largest number of training rows, repetitions counted, that a scenario may report at a stage.
+
+        A method whose clients report on a longer training than ``train.local_epochs`` overrides it.
+
+        Parameters
+        ----------
+        stage
+            Exchange of the round.
+        rows
+            Training rows that the scenario has registered.
+        """
+        return rows_seen(rows, self.config.train, TOWER_STEPS if stage is Stage.TOWERS else None)
+
     def average_common(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Replace the common parameters by their ``federation.average`` over the scenarios that sent them."""
         common = self.parameters.common
@@ -182,6 +197,8 @@ class ScenarioStrategy(MethodSteps):
         File that defines the method, for the clients; empty for a method of the package.
     stale
         Rows of the tables in which each scenario's copy differs.
+    admission
+        Reading of the replies: those that count are aggregated.
     """
 
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
@@ -193,6 +210,7 @@ class ScenarioStrategy(MethodSteps):
         self.stage, self.timeout = Stage.ALL, own.round_timeout
         self.method_file = ""
         self.stale = StaleRows()
+        self.admission = Admission(self)
         self._records: dict[int, RoundRecord] = {}
         self._kept_consensus = KeptConsensus()
         self._config_json = config.model_dump_json()
@@ -269,14 +287,14 @@ class ScenarioStrategy(MethodSteps):
     ) -> list[Message]:
         """Return one message per node: measure the parameters that it brings, if they are of a round, and train on."""
         measured = server_round > self.first_measured and self.stage is self.stages()[0]
-        order = self._order(server_round, evaluate=measured)
+        order = self.admission.ask(TRAIN, self._order(server_round, evaluate=measured))
         return messages_to_nodes(self.federation, TRAIN, order, self._present(), stale=self.stale)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the updates in the replies into `parameters`; return no arrays, but the mean training losses."""
-        admitted = self.admit_updates(server_round, replies)
+        admitted = self.admission.of(replies)
         record = self.record(server_round)
         record.missing |= self.federation.names - admitted.keys()
         record.losses |= {name: mean_loss(reply.figures) for name, reply in admitted.items()}
@@ -296,13 +314,13 @@ class ScenarioStrategy(MethodSteps):
         grid: Grid,  # noqa: ARG002
     ) -> list[Message]:
         """Return one message per node: measure the round's parameters, and train nothing."""
-        order = self._order(server_round + 1, evaluate=True)
+        order = self.admission.ask(VALIDATE, self._order(server_round + 1, evaluate=True))
         return messages_to_nodes(self.federation, VALIDATE, order, self._present(), stale=self.stale)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
         """Record the validation metrics of a round's parameters; return the score of each scenario."""
         record = self.record(server_round)
-        note_validation(record, self.admit(server_round, replies), self.federation)
+        note_validation(record, self.admission.of(replies), self.federation)
         scores = {name: record.score(name) for name in record.validation}
         self.selection.add(server_round, scores, {name: record.loss(name) for name in record.validation})
         if self.config.federation.evaluate_consensus and self.has_consensus:
@@ -314,6 +332,8 @@ class ScenarioStrategy(MethodSteps):
         selected = self.selection.selected  # with a quorum, a scenario may never have been measured and has none
         kept = Incoming({}, self._kept_consensus.by_scenario(selected))
         order = replace(self._order(server_round, evaluate=False), parts=tuple(sorted(self.sharing.parts)))
+        measured_too = [name for name, tensors in kept.personal.items() if tensors]
+        self.admission.ask(TEST, order, only=selected, consensus=measured_too)
         return messages_to_nodes(self.federation, TEST, order, kept, selected)
 
     def consensus(self) -> Tensors:
@@ -323,15 +343,6 @@ class ScenarioStrategy(MethodSteps):
     def record(self, server_round: int) -> RoundRecord:
         """Return the record of a round, which begins when it is first asked for."""
         return self._records.setdefault(server_round, RoundRecord(server_round))
-
-    def admit(self, server_round: int, replies: Iterable[Message], check: ReplyCheck | None = None) -> dict[str, Reply]:
-        """Return the replies that count, by scenario; see `admission.admit`."""
-        quorum = self.config.federation.min_scenarios
-        return admit(self.federation, server_round, replies, quorum=quorum, timeout=self.timeout, check=check)
-
-    def admit_updates(self, server_round: int, replies: Iterable[Message]) -> dict[str, Reply]:
-        """Return the replies to an order to train that count, by scenario."""
-        return self.admit(server_round, replies, self._check_update)
 
     def _order(self, number: int, *, evaluate: bool) -> Order:
         self._exchanges += 1
@@ -350,8 +361,3 @@ class ScenarioStrategy(MethodSteps):
     def _present(self) -> Incoming:
         """Return the current parameters of all scenarios."""
         return Incoming(self.parameters.common, self.parameters.personal)
-
-    def _check_update(self, name: str, reply: Reply) -> None:
-        sent, slots = self.parameters.of(name), self.parameters.slots[name]
-        tasks = self.federation.scenarios[name].tasks
-        check_update(name, reply, sent=sent, slots=slots, parts=self.sharing.parts_at(self.stage), tasks=tasks)

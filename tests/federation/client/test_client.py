@@ -9,6 +9,7 @@ import pytest
 import torch
 from federated import Tiny
 from flwr.app import Context, RecordDict
+from replies import unpack_replies
 
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
@@ -17,7 +18,7 @@ from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.node import answer
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, pack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, pack_orders
 from pfmsmtrec_flwr.methods import client_of, federated_method
 from pfmsmtrec_flwr.model import Part, draw_parameters
 from pfmsmtrec_flwr.training.description import describe

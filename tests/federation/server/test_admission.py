@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from federated import Tiny
@@ -13,8 +11,6 @@ from replies import TABLE, aggregate, ask, close, moved, strategy_of
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.protocol import Reply
-from pfmsmtrec_flwr.federation.server.admission import check_draws
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import Part
 
@@ -61,25 +57,6 @@ def test_an_unusable_reply_ends_the_round_or_is_done_without(tiny: Tiny, change:
     aggregate(relaxed, B=change)
     gate = names_of(relaxed.parameters.slots["A"], [Part.GATE])[0]
     close(relaxed.parameters.common[gate], start[gate] + (30 * 0.1 + 60 * 0.3) / 90)
-
-
-@pytest.mark.parametrize(
-    ("drawn", "draws", "said"),
-    [
-        ({"click": [0.5, math.nan], "like": [0.0, 1.0]}, 2, ""),
-        ({}, 0, ""),
-        ({}, 2, r"got draws of shape \{\}, expected 2 for click, like"),
-        ({"click": [0.5, 0.5]}, 2, "expected 2 for click, like"),
-        ({"click": [0.5], "like": [0.5]}, 2, "expected 2 for"),
-        ({"click": [0.5], "like": [0.5]}, 0, "expected 0 for"),
-        ({"click": [[0.5]], "like": [[0.5]]}, 1, "expected 1 for"),
-        ({"click": [0.5, 1.5], "like": [0.5, 0.5]}, 2, "its draws of click reach from 0.5 to 1.5, no AUC does"),
-    ],
-)
-def test_draws_are_of_each_task_and_as_many_as_ordered(drawn: dict[str, Any], draws: int, said: str) -> None:
-    reply = Reply(draws={task: np.array(auc, dtype=np.float32) for task, auc in drawn.items()})
-    with pytest.raises(UserError, match=f"^scenario B: .*{said}") if said else nullcontext():
-        check_draws("B", reply, draws=draws, tasks=("click", "like"))
 
 
 def test_a_node_that_fails_takes_its_scenarios_with_it(tiny: Tiny) -> None:
