@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,16 @@ from dataclasses import dataclass, field
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.binding import Binding, Doorkeeper
 from pfmsmtrec_flwr.federation.fitting import unfit_scenarios
+from pfmsmtrec_flwr.federation.hello_document import partitions_of, read_hello
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
+from pfmsmtrec_flwr.federation.reasons import failure_reason, readable_reason
+from pfmsmtrec_flwr.federation.registered_sizes import odd_sizes
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.description import Description
-from pfmsmtrec_flwr.validation import parse
 
 _RETRY_SECONDS = 1.0
 
@@ -111,11 +111,11 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
         if names and all_there and not wanted - names and not (simulated and _refusals(hosted) and not expected):
             if not expected and not simulated:
                 logger.warning("federation.scenarios names none: going on with those that are hosted by now")
-            return _federation(hosted, expected, settings.min_scenarios)
+            return _federation(hosted, expected, config)
         over = time.monotonic() >= deadline
         if over or (simulated and all_there):
             if 0 < min(settings.min_scenarios, len(wanted)) <= len(names & wanted):
-                return _federation(hosted, expected, settings.min_scenarios)
+                return _federation(hosted, expected, config)
             reasons = [*_refusals(hosted), *(reason for answer in hosted.values() for reason in answer.failed.values())]
             if not over and reasons:
                 raise UserError(reasons[0])
@@ -146,8 +146,8 @@ def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> tupl
     answers = {}
     problem = ""
     for reply in grid.send_and_receive(messages, timeout=timeout):
-        if reply.has_error():
-            problem = reply.error.reason or f"error {reply.error.code}"
+        if not reply.has_content():
+            problem = failure_reason(reply)
             logger.warning("a node did not answer the handshake: %s", problem)
             continue
         answer = _read_or_refuse(reply)
@@ -162,32 +162,18 @@ def _read_or_refuse(reply: Message) -> _Answer:
     try:
         return _read(reply)
     except UserError as error:
-        return _Answer(partitions=_partitions(reply), refusal=str(error))
-    except Exception as error:
-        reason = f"node {reply.metadata.src_node_id}: no answer to the handshake ({type(error).__name__})"
-        return _Answer(refusal=reason)
-
-
-def _partitions(reply: Message) -> int:
-    return int(json.loads(str(reply.content.config_records["hello"]["hello"]))["partitions"])
+        return _Answer(partitions=partitions_of(reply.content), refusal=str(error))
 
 
 def _read(reply: Message) -> _Answer:
-    document = json.loads(str(reply.content.config_records["hello"]["hello"]))
     node = f"node {reply.metadata.src_node_id}"
-    if document["error"]:
-        raise UserError(f"{node}: {document['error']}")
-    if document["version"] != pfmsmtrec_flwr.__version__:
-        raise UserError(
-            f"{node} runs pfmsmtrec-flwr {document['version']}, the server {pfmsmtrec_flwr.__version__}: "
-            "install the same"
-        )
-    described = [parse(Description, description, node) for description in document["scenarios"]]
-    failed = {str(name): f"{node}: {reason}" for name, reason in document.get("failed", {}).items()}
-    return _Answer(described, int(document["partitions"]), failed)
+    document = read_hello(reply.content, node)
+    failed = {name: readable_reason(f"{node}: {reason}") for name, reason in document.failed.items()}
+    return _Answer(document.scenarios, document.partitions, failed)
 
 
-def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str], quorum: int) -> Federation:
+def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str], config: RunConfig) -> Federation:
+    quorum = config.federation.min_scenarios
     hosts: dict[str, int] = {}
     scenarios: dict[str, Description] = {}
     for node, answer in hosted.items():
@@ -201,7 +187,8 @@ def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str], quorum: 
                     "give each node its own with --node-config 'scenarios=\"NAME\"'"
                 )
             hosts[name], scenarios[name] = node, description
-    unfit = unfit_scenarios([scenarios[name] for name in sorted(scenarios)])
+    described = [scenarios[name] for name in sorted(scenarios)]
+    unfit = odd_sizes(described, config.model) | unfit_scenarios(described)
     fitting = {name: scenarios[name] for name in sorted(scenarios) if name not in unfit}
     if unfit and not 0 < quorum <= len(fitting):
         raise UserError(next(iter(unfit.values())))

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 
+from flwr.app import Message
+
 LONGEST_REASON = 300
 """Number of characters to which the text of an error is cut."""
 
@@ -49,3 +51,10 @@ def reason_for_server(text: str, *, keep_paths: bool) -> str:
         Whether paths stay, as in a simulation, where all nodes are on the server's machine.
     """
     return readable_reason(text if keep_paths else without_paths(text))
+
+
+def failure_reason(message: Message) -> str:
+    """Return the reason why a message has no content, which Flower took from an exception of the node's client."""
+    if not message.has_error():
+        return "an answer without content"
+    return readable_reason(without_paths(message.error.reason or "")) or f"error {message.error.code}"

@@ -174,7 +174,7 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
         ["NL", "US"],
         r"^scenario US is hosted by no node after 0.05 s .*; left out: node 4: its rows are damaged$",
     ),
-    ({4: {"what": "garbage"}}, ["NL"], r"; left out: node 4: no answer to the handshake \(KeyError\)$"),
+    ({4: {"what": "garbage"}}, ["NL"], "; left out: node 4: key 'version' is missing$"),
     (
         {4: hosting("NL"), 5: hosting(scenarios=[scenario("US", schema_hash="b" * 32)])},
         [],
@@ -205,7 +205,11 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
         [],
         "^scenario NL has no rows for validation: ",
     ),
-    ({4: hosting(scenarios=[scenario("NL", rows="many")])}, [], "; left out: node 4: key 'rows': got 'many'"),
+    (
+        {4: hosting(scenarios=[scenario("NL", rows="many")])},
+        [],
+        "left out: node 4: key 'scenarios.0.rows': got 'many'",
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ from flwr.app import Message, RecordDict
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.protocol import Order, Reply
-from pfmsmtrec_flwr.federation.reasons import readable_reason, without_paths
+from pfmsmtrec_flwr.federation.reasons import failure_reason, readable_reason
 from pfmsmtrec_flwr.federation.server.expected_reply import Asked, ExpectedReply, expected_reply
 from pfmsmtrec_flwr.federation.server.quorum import QuorumError
 from pfmsmtrec_flwr.federation.server.reading import Records, read_reply
@@ -108,7 +108,7 @@ def admit(
     for message in messages:
         node = message.metadata.src_node_id
         if not message.has_content():
-            problems[f"node {node}"] = _error_of(message)
+            problems[f"node {node}"] = failure_reason(message)
             continue
         for name, records in _by_scenario(message.content):
             if federation.hosts.get(name) != node:
@@ -140,10 +140,3 @@ def _by_scenario(content: RecordDict) -> Iterator[tuple[str, Records]]:
         scenario, _, kind = key.partition("/")
         found.setdefault(scenario, {})[kind] = record
     yield from found.items()
-
-
-def _error_of(message: Message) -> str:
-    """Return the reason why a node's client failed, which Flower took from the exception."""
-    if not message.has_error():
-        return "an answer without content"
-    return readable_reason(without_paths(message.error.reason or "")) or f"error {message.error.code}"

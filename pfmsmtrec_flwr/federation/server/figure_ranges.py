@@ -6,7 +6,8 @@ An AUC of test rows must be there where rows of both classes are, and only there
 
 >>> from pfmsmtrec_flwr.federation.server.figure_ranges import check_figures, final_ranges
 >>> ranges = final_ranges(["ctr"], rows=10, calibrated=False, consensus=False)
->>> figures = {"test.logloss.ctr": 0.2, "test.positives.ctr": 4.0, "test.examples.ctr": 10.0, "test.calibration.ctr": 1.1}
+>>> figures = {"test.positives.ctr": 4.0, "test.examples.ctr": 10.0, "test.logloss.ctr": 0.2,
+...            "test.calibration.ctr": 1.1}
 >>> check_figures(figures, ranges)
 Traceback (most recent call last):
 pfmsmtrec_flwr.errors.UserError: the figure test.auc.ctr is missing

@@ -1,0 +1,74 @@
+"""Malformed replies of `benchmarks/malformed_replies.py`: each is refused, and nobody else notices it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "malformed_replies.py"
+SEVERAL = (
+    "reply missing",
+    "round -1",
+    "figure loss.ctr missing",
+    "figure examples 1e+18",
+    "figure validation.auc.ctr 1.01",
+    'document \'{"a":{"a":{\' of 500000 characters',
+    "an error",
+    "with nan",
+    "with 1e+30",
+    "of another byte order",
+    "of type f8",
+    "turned",
+    "compressed",
+    "a byte short",
+    "an array is missing",
+    "a row beyond the table",
+    "all counts 2**31 - 1",
+    "above one",
+    "the answer to an earlier exchange",
+)
+"""Ends of the labels of changes of several kinds."""
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("malformed_replies", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["malformed_replies"] = module  # its data classes look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg"])
+def test_the_others_get_what_they_get_without_the_scenario(script: Any, tmp_path: Path, method: str) -> None:
+    federations = script.Federations(method, tmp_path / "data", tmp_path / method)
+    outcomes = [federations.honest, *federations.absent.values()]
+    assert all(outcome.fingerprint for outcome in outcomes)
+    assert len({outcome.fingerprint for outcome in outcomes}) == len(outcomes)  # an absence shows
+    kinds = ["query.hello", "train.local", "train.local", "evaluate.validation", "evaluate.test"]
+    assert [kind for _, kind in federations.exchanges()] == kinds
+    sent = set()
+    for number, _ in federations.exchanges():
+        stale = federations.kept.exchanges[number - 1] if number > 1 else None
+        changes = script.changes_of(federations.kept.exchanges[number], stale)
+        for label, change in changes:
+            if ends := [end for end in SEVERAL if label.endswith(end) and (number, end) not in sent]:
+                sent |= {(number, end) for end in ends}
+                assert federations.verdict(number, change) == "refused", label
+    assert {end for _, end in sent} == set(SEVERAL)
+    assert federations.verdict(1, lambda _: None) == "accepted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["pf-msmtrec", "bottom-up", "from-earlier", "fedavg", "fedhca2", "fedamp"])
+def test_a_tenth_of_all_malformed_replies_is_refused(script: Any, tmp_path: Path, method: str) -> None:
+    found = script.examine(method, tmp_path / "data", tmp_path / method, share=0.1)
+    assert [line for *_, odd in found for line in odd] == []
+    assert sum(verdicts["refused"] for *_, verdicts, _ in found) > 100
