@@ -375,11 +375,11 @@ class FaultyGrid(InProcessGrid):
     contexts
         Contexts of the nodes, one for each scenario.
     kept
-        Honest answers; new ones are added where clients may be called.
+        Honest answers.
     fault
         Number of the exchange, from 0, and the change of its answer; a change of None loses it. None: no fault.
     calls
-        Whether clients may be called for messages without a kept answer.
+        Whether clients are called, and their answers kept; otherwise only kept answers are sent.
     """
 
     def __init__(
@@ -388,28 +388,26 @@ class FaultyGrid(InProcessGrid):
         super().__init__(own_client_app(), contexts)
         self.kept, self.fault, self.calls = kept, fault, calls
         self.victim = 0
-        self.exchange = -1
+        self.exchange = 0
         self.strayed = False
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Answer messages with kept or new answers."""
         del timeout
-        self.exchange += 1
+        messages = list(messages)
+        greeting = all(message.metadata.message_type == HELLO for message in messages)
+        self.exchange = 0 if greeting else self.exchange + 1  # a node that did not answer is greeted again
         return [self._answer(message) for message in messages]
 
     def _answer(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
         key = _digest(message)
-        if key not in self.kept.answers:
-            if not self.calls:
-                self.strayed |= node != self.victim
-                return Message(Error(8, "no kept answer"), reply_to=message)
+        if self.calls:
             (reply,) = super().send_and_receive([message])
-            if reply.has_error():
-                return reply
-            self.kept.answers[key] = reply.content
-            if message.metadata.message_type == HELLO and _hosts_victim(reply.content):
-                self.victim = node
+            self.kept.answers.setdefault(key, reply.content)
+        if key not in self.kept.answers:
+            self.strayed |= node != self.victim
+            return Message(Error(8, "no kept answer"), reply_to=message)
         honest = self.kept.answers[key]
         if message.metadata.message_type == HELLO and _hosts_victim(honest):
             self.victim = node
@@ -451,6 +449,25 @@ class Outcome:
     strayed: bool = False
     """Whether an honest scenario was sent something that it is not sent otherwise."""
     seconds: float = 0.0
+
+
+@dataclass
+class Examined:
+    """What came of the malformed replies to one exchange.
+
+    Attributes
+    ----------
+    exchange
+        Number and kind of the exchange.
+    verdicts
+        Number of replies by verdict.
+    odd
+        Replies that were not refused, and why not.
+    """
+
+    exchange: str
+    verdicts: Counter[str] = field(default_factory=Counter)
+    odd: list[str] = field(default_factory=list)
 
 
 class _Warnings(logging.Handler):
@@ -557,24 +574,19 @@ def sample(changes: list[tuple[str, Change]], share: float, seed: int) -> list[t
     return [change for change in changes if generator.random() < share]
 
 
-def examine(
-    method: str, data: Path, output: Path, share: float = 1.0
-) -> list[tuple[str, str, Counter[str], list[str]]]:
-    """Return number, kind, counts of verdicts, and what was not refused, of each exchange of a method."""
+def examine(method: str, data: Path, output: Path, share: float = 1.0) -> Iterator[Examined]:
+    """Send malformed replies to a method, and yield what came of them by exchange."""
     federations = Federations(method, data, output)
-    found = []
     for number, kind in federations.exchanges():
         content = federations.kept.exchanges[number]
         stale = federations.kept.exchanges[number - 1] if number > 1 else None
-        verdicts: Counter[str] = Counter()
-        odd = []
+        found = Examined(f"{number} {kind}")
         for label, change in sample(list(changes_of(content, stale)), share, seed=number):
             verdict = federations.verdict(number, change)
-            verdicts[verdict.partition(":")[0]] += 1
+            found.verdicts[verdict.partition(":")[0]] += 1
             if verdict != "refused":
-                odd.append(f"{label}: {verdict}")
-        found.append((f"{number}", kind, verdicts, odd))
-    return found
+                found.odd.append(f"{label}: {verdict}")
+        yield found
 
 
 def main() -> None:
@@ -592,12 +604,10 @@ def main() -> None:
     )
     with TemporaryDirectory() as folder:
         for method in arguments.methods:
-            for number, kind, verdicts, odd in examine(
-                method, Path(folder) / "data", Path(folder) / method, arguments.share
-            ):
-                total += verdicts
-                _print_line(method, f"{number} {kind}", verdicts)
-                for line in odd:
+            for found in examine(method, Path(folder) / "data", Path(folder) / method, arguments.share):
+                total += found.verdicts
+                _print_line(method, found.exchange, found.verdicts)
+                for line in found.odd:
                     print(f"    {line}")
     _print_line("all", "", total)
     sys.exit(0 if total.total() == total["refused"] else 1)
