@@ -31,13 +31,13 @@ from pfmsmtrec_flwr.results.rendering import as_markdown
 from pfmsmtrec_flwr.results.tables import Cell, FigureTable, Group
 
 WORLD = (
-    "{train_rows: {NL: 1000, ES: 600, FR: 400, US: 200}, validation_rows: 300, test_rows: 1500, ctr: 0.3, "
+    "{train_rows: {NL: 600, ES: 450, FR: 300, US: 150}, validation_rows: 200, test_rows: 800, ctr: 0.3, "
     "conversions_per_click: 0.4}"
 )
 SETTINGS = (
     f"data.synthetic={WORLD}",
-    *("model.embedding_dim=4", "model.experts=2", "model.expert_layers=[16]", "model.tower_layers=[8]"),
-    *("train.batch_size=64", "train.lr=0.003", "train.device=cpu"),
+    *("model.embedding_dim=2", "model.experts=2", "model.expert_layers=[8]", "model.tower_layers=[4]"),
+    *("train.batch_size=64", "train.lr=0.01", "train.device=cpu"),
     *(
         "evaluation.calibration=none",
         "federation.rounds=8",
