@@ -15,6 +15,7 @@ from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation import handshake, node, protocol
 from pfmsmtrec_flwr.federation.handshake import shake_hands
+from pfmsmtrec_flwr.federation.hosting import open_hosted_scenario
 from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
 from pfmsmtrec_flwr.training.description import describe, training_rows
@@ -258,12 +259,10 @@ def test_with_a_quorum_a_run_starts_without_those_that_are_missing_when_the_time
 
 
 def test_a_node_leaves_out_what_it_cannot_open(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = node.open_hosted_scenario
-
     def broken(config: RunConfig, context: Context, name: str) -> ScenarioStore:
         if name == "NL":
             raise ZeroDivisionError("a defect")
-        return opened(config, context, name)
+        return open_hosted_scenario(config, context, name)
 
     monkeypatch.setattr(node, "open_hosted_scenario", broken)
     answered = say_hello(tiny, scenarios="NL,XX,US")
