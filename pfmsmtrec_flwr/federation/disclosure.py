@@ -84,6 +84,12 @@ NODE = (
     _hello("version", "version of this package", "refusal of another version", "nothing of rows"),
     _hello("partitions", "number of nodes of a simulation; 0 deployed", "wait for all of them", "nothing of rows"),
     _hello("error", "reason why the node cannot take part", "the user's message", "what the message says"),
+    _hello(
+        "failed",
+        "reason why a scenario of the node cannot take part, by name; empty",
+        "the user's message",
+        "what the message says",
+    ),
 )
 """Said of a node."""
 
