@@ -8,8 +8,8 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.experiment import run_experiment
-from pfmsmtrec_flwr.federation.locations import START_KEY, output_folder
+from pfmsmtrec_flwr.experiment import CONFIG_NAME, run_experiment
+from pfmsmtrec_flwr.federation.locations import RESUME_KEY, START_KEY, output_folder
 from pfmsmtrec_flwr.log import log_to_stderr, logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 
@@ -22,14 +22,16 @@ def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run config describes; the last log line says how it ended, as Flower's do not."""
     options = context.run_config
     try:
+        output = output_folder(context)
+        resume = bool(options.get(RESUME_KEY, ""))
         config = load_config(
-            str(options["conf"]),
+            str(output / CONFIG_NAME) if resume else str(options["conf"]),
             method=str(options["method"]),
             seed=int(options["seed"]),
             overrides=_words(str(options["set"])),
         )
-        output = output_folder(context)
-        run_experiment(grid, config, output, str(options.get(START_KEY, "")))
+        start, data = str(options.get(START_KEY, "")), str(options.get("data", ""))
+        run_experiment(grid, config, output, start, data=data, resume=resume)
     except Exception as error:
         logger.error("RUN FAILED: %s: %s", type(error).__name__, " ".join(str(error).split()))
         raise

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import chosen_scenarios, open_checked_store
+from pfmsmtrec_flwr.data.store.disk import sync_file
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME, START_KEY
+from pfmsmtrec_flwr.federation.resume.checkpoints import clear_write_errors, write_whole
+from pfmsmtrec_flwr.federation.resume.run_checkpoints import RunBeginning, RunCheckpoints, run_checkpoints
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import CentralMethod, FederatedMethod, Method, federated_method, find_method
 from pfmsmtrec_flwr.methods.configuration import complete, methods_of
@@ -28,7 +31,7 @@ from pfmsmtrec_flwr.results.missing import missing_in
 from pfmsmtrec_flwr.results.overviews import run_table
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, load_predictions, write_predictions
 from pfmsmtrec_flwr.results.rendering import as_text
-from pfmsmtrec_flwr.results.rounds import MetricsLog
+from pfmsmtrec_flwr.results.rounds import METRICS_NAME, MetricsLog
 from pfmsmtrec_flwr.results.schema import (
     AttainableResult,
     Examples,
@@ -54,8 +57,12 @@ Train = Callable[[Method, RunConfig, RoundCallback], TrainingResult]
 """Function that trains a method under its own configuration."""
 
 
-def run_experiment(grid: Grid, config: RunConfig, output: Path, start_from: str = "") -> list[RunResults]:
+def run_experiment(
+    grid: Grid, config: RunConfig, output: Path, start_from: str = "", *, data: str = "", resume: bool = False
+) -> list[RunResults]:
     """Run the configured method, then its reference methods, over a grid, and write their results.
+
+    Until the end the output folder holds checkpoints, from which a run that was broken off can be resumed.
 
     Parameters
     ----------
@@ -68,25 +75,38 @@ def run_experiment(grid: Grid, config: RunConfig, output: Path, start_from: str 
         below.
     start_from
         Run from whose models the scenarios start, each method from its own; empty if they start anew.
+    data
+        Folder of prepared data as the run names it, for whoever resumes it.
+    resume
+        Whether the run in the output folder, which was broken off, goes on.
 
     Raises
     ------
     UserError
         A method is unknown, needs the rows of all scenarios in one place, or cannot start from saved models, the
-        scenarios do not match, or too few of them answer.
+        scenarios do not match, or too few of them answer; there is nothing to resume, or something else.
     """
     methods = [federated_method(method.file or method.name) for method in methods_of(config)]
     if start_from:
         require_starting(methods)
 
-    def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
-        return _train_over(grid, method, own, on_round, start_from)
+    beginning = RunBeginning.of(complete(config), run=grid.run.run_id, data=data, start_from=start_from)
+    with run_checkpoints(output, beginning, resume=resume) as checkpoints:
 
-    return _compare(methods, config, output, train, start_from)
+        def train(method: Method, own: RunConfig, on_round: RoundCallback) -> TrainingResult:
+            return _train_over(grid, method, own, on_round, start_from, checkpoints)
+
+        return _compare(methods, config, output, train, start_from, checkpoints)
 
 
 def run_inline(
-    config: RunConfig, *, data: Path, output: Path, num_supernodes: int = 2, start_from: str = ""
+    config: RunConfig,
+    *,
+    data: Path,
+    output: Path,
+    num_supernodes: int = 2,
+    start_from: str = "",
+    resume: bool = False,
 ) -> list[RunResults]:
     """Run an experiment in this process: direct calls carry the messages of the same apps.
 
@@ -100,17 +120,24 @@ def run_inline(
         Number of nodes that host the scenarios; the parameters do not depend on it, bit for bit.
     start_from
         Absolute output folder of the run from whose models the scenarios start; empty if they start anew.
+    resume
+        Whether the run in the output folder, which was broken off, goes on.
 
     Raises
     ------
     UserError
-        A method is unknown or cannot start from saved models, or the scenarios do not fit together.
+        A method is unknown or cannot start from saved models, or the scenarios do not fit together; there is nothing
+        to resume, or something else.
     """
     methods = methods_of(config)
     if start_from:
         require_starting(methods)
-    with _trainer_here(data, output, num_supernodes, start_from) as train:
-        return _compare(methods, config, output, train, start_from)
+    beginning = RunBeginning.of(complete(config), run=secrets.randbits(31), data=str(data), start_from=start_from)
+    with (
+        run_checkpoints(output, beginning, resume=resume) as checkpoints,
+        _trainer_here(data, output, num_supernodes, start_from, checkpoints) as train,
+    ):
+        return _compare(methods, config, output, train, start_from, checkpoints)
 
 
 def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCallback | None = None) -> RunResults:
@@ -142,7 +169,7 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
         if on_round is not None:
             on_round(record)
 
-    with _trainer_here(data, output, num_supernodes=1) as train:
+    with _trainer_here(data, output, 1) as train:
         result = train(method, own, log_round)
     write_predictions(result.predictions, output)
     results = results_of(method, config, result)
@@ -151,15 +178,20 @@ def run_method(config: RunConfig, *, data: Path, output: Path, on_round: RoundCa
 
 
 def _compare(
-    methods: Sequence[Method], config: RunConfig, output: Path, train: Train, start_from: str
+    methods: Sequence[Method],
+    config: RunConfig,
+    output: Path,
+    train: Train,
+    start_from: str,
+    checkpoints: RunCheckpoints,
 ) -> list[RunResults]:
     method, *references = methods
     write_config(config, output)
-    result = _train(train, method, config, output, start_from)
+    result = _train_once(train, method, config, output, start_from, checkpoints)
     compared = []
     for reference in references:
         folder = output / reference.name
-        trained = _train(train, reference, config, folder, start_from)
+        trained = _train_once(train, reference, config, folder, start_from, checkpoints)
         other = results_of(reference, config, trained, start_from=start_from)
         write_draws(trained.draws, folder)
         write_results(other, folder)
@@ -177,19 +209,40 @@ def _compare(
 
 
 def write_config(config: RunConfig, output: Path) -> None:
-    """Write the whole configuration into the folder of a run, which is made."""
-    output.mkdir(parents=True, exist_ok=True)
-    (output / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")
+    """Write the whole configuration into the folder of a run, which is made.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be written to.
+    """
+    path = output / CONFIG_NAME
+    with clear_write_errors(path):
+        output.mkdir(parents=True, exist_ok=True)
+        write_whole(path, complete(config).to_yaml().encode())
 
 
-def _train(train: Train, method: Method, config: RunConfig, folder: Path, start_from: str) -> TrainingResult:
+def _train_once(
+    train: Train, method: Method, config: RunConfig, folder: Path, start_from: str, checkpoints: RunCheckpoints
+) -> TrainingResult:
+    """Train a method, unless it had finished when the run was broken off."""
+    result = checkpoints.finished(method.name)
+    if result is not None:
+        logger.info("%s has finished its training already", method.name)
+        return result
     own = method.configure(config)
     require_noise(method, own, start_from)
-    return train(method, own, _round_logger(method, own, folder))
+    result = train(method, own, _round_logger(method, own, folder))
+    with clear_write_errors(folder / METRICS_NAME):
+        sync_file(folder / METRICS_NAME)  # the rounds are not reported again
+    checkpoints.finish(method.name, result)
+    return result
 
 
 @contextmanager
-def _trainer_here(data: Path, output: Path, num_supernodes: int, start_from: str = "") -> Iterator[Train]:
+def _trainer_here(
+    data: Path, output: Path, num_supernodes: int, start_from: str = "", checkpoints: RunCheckpoints | None = None
+) -> Iterator[Train]:
     """Open a function that trains methods of any family in this process."""
     run_id = secrets.randbits(31)
     run_config = {"output": str(output), "data": str(data), START_KEY: start_from}
@@ -207,7 +260,7 @@ def _trainer_here(data: Path, output: Path, num_supernodes: int, start_from: str
             for store in stores:
                 _save_model(result, store, own, output / CLIENTS_NAME / method.name)
             return result
-        result = _train_over(grid, method, own, on_round, start_from)
+        result = _train_over(grid, method, own, on_round, start_from, checkpoints)
         result.predictions = _kept_predictions(output / CLIENTS_NAME / method.name, list(result.test))
         return result
 
@@ -241,10 +294,21 @@ def _kept_predictions(folder: Path, scenarios: Sequence[str]) -> dict[str, NDArr
     return {name: predictions for name, predictions in found.items() if predictions is not None}
 
 
-def _train_over(grid: Grid, method: Method, own: RunConfig, on_round: RoundCallback, start_from: str) -> TrainingResult:
+def _train_over(
+    grid: Grid,
+    method: Method,
+    own: RunConfig,
+    on_round: RoundCallback,
+    start_from: str,
+    checkpoints: RunCheckpoints | None,
+) -> TrainingResult:
     if not isinstance(method, FederatedMethod):
         raise TypeError(f"method {method.name} exchanges no messages")
-    return method.make_strategy(own, on_round, start_from).start(grid)
+    strategy = method.make_strategy(own, on_round, start_from)
+    if checkpoints is not None:
+        strategy.checkpoints = checkpoints.of(method.name)
+        strategy.first_run = checkpoints.run
+    return strategy.start(grid)
 
 
 def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback:
@@ -271,6 +335,7 @@ def _round_logger(method: Method, own: RunConfig, folder: Path) -> RoundCallback
             attention={task: asdict(own) for task, own in record.attention.items()} or None,
             missing=record.missing,
             unmeasured=record.unmeasured,
+            seconds=record.elapsed,
         )
 
     return on_round

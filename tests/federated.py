@@ -19,6 +19,7 @@ from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.writer import StoreWriter
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.resume.checkpoints import CheckpointFolder
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.methods import federated_method, find_method
@@ -133,6 +134,7 @@ class Tiny:
         nodes: int = 2,
         turned: bool = False,
         strategy: type[ScenarioStrategy] | None = None,
+        checkpoints: CheckpointFolder | None = None,
     ) -> Trained:
         """Train one method over the in-process grid."""
         from client_app import app
@@ -140,6 +142,7 @@ class Tiny:
         run_config = {"output": str(output), "data": str(self.root)}
         grid = RecordingGrid(app, simulated_contexts(7, nodes, run_config), turned=turned)
         made = (strategy or federated_method(config.method).strategy)(config)
+        made.checkpoints = checkpoints
         with run_identity(7):
             result = made.start(grid)
         folder = output / "clients" / config.method

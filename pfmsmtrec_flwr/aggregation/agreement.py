@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -135,6 +136,17 @@ class Agreement:
         attainable = (reliability[:, None] * reliability).sqrt()
         found = torch.where(beyond > 0, beyond / attainable, 0.0).clamp(0.0, 1.0)
         return found[places[:, None], places].fill_diagonal_(1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that was learned so far, as plain values and tensors."""
+        means = {name: getattr(self, name) for name in ("_pairs", "_repeats")}
+        plain = {name: getattr(self, name) for name in ("_places", "_last", "_rounds", "_variance")}
+        return plain | {name: (mean.sums, mean.weights, mean.squares) for name, mean in means.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        means = {name: _Mean(*state[name]) for name in ("_pairs", "_repeats")}
+        vars(self).update({**state, **means})
 
     def _compare_with_last(self, updates: Mapping[str, Tensor], weight: float) -> None:
         """Add the cosine between each scenario's update (E, P) and its last one, and keep the update."""

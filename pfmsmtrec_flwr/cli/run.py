@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -29,6 +31,7 @@ from pfmsmtrec_flwr.tracking import TrackerName, check_tracker
 if TYPE_CHECKING:
     from pfmsmtrec_flwr.config import RunConfig
 
+DEFAULT_CONF = "synthetic"
 RUNS_FOLDER = Path("runs")
 CONFIG_NAME = "config.yaml"
 INLINE_LOG_NAME = "inline.log"
@@ -38,8 +41,13 @@ Engine = Literal["flower", "inline"]
 
 def run_command(
     conf: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Name of a file conf/NAME.yaml, or path of a YAML file.")
-    ] = "synthetic",
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Name of a file conf/NAME.yaml, or path of a YAML file.",
+            show_default=DEFAULT_CONF,
+        ),
+    ] = None,
     method: MethodOption = "",
     seed: SeedOption = None,
     settings: SettingsOption = None,
@@ -70,6 +78,12 @@ def run_command(
             show_default="none",
         ),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Output folder of a run that was broken off, which goes on.", show_default="none"
+        ),
+    ] = None,
     track: Annotated[
         TrackerName | None, typer.Option(help="Experiment tracker that follows the run.", show_default="none")
     ] = None,
@@ -78,6 +92,9 @@ def run_command(
     from pfmsmtrec_flwr.methods.configuration import load_config
     from pfmsmtrec_flwr.results.folders import claimed, unused
 
+    if resume is not None:
+        conf, output, data, start_from = _broken_off(absolute(resume), conf, output, data, start_from)
+    conf = conf or DEFAULT_CONF
     config = load_config(conf, method=method_name(method), seed=-1 if seed is None else seed, overrides=settings or ())
     name = _check_methods(config, engine)
     data = absolute(data)
@@ -88,15 +105,16 @@ def run_command(
     _check_machine(config, cpus_per_client or 1, gpus_per_client)
     folder = unused(absolute(RUNS_FOLDER / _run_name(conf, name, config.seed))) if output is None else absolute(output)
     console = Console()
-    with claimed(folder):
-        _begin(folder, config)
+    with claimed(folder), _resumable(folder, console):
+        if resume is None:
+            _begin(folder, config)
         for line in (f"{name} on {config.data.name}, results in {folder}", *remarks):
             console.print(Text(line), soft_wrap=True)
         if engine == "inline":
-            _run_inline(config, data, folder, num_supernodes, console, track, start)
+            _run_inline(config, data, folder, num_supernodes, console, track, start, resume is not None)
         else:
             resources = (cpus_per_client, gpus_per_client)
-            _run_on_flower(config, data, folder, num_supernodes, resources, console, track, start)
+            _run_on_flower(config, data, folder, num_supernodes, resources, console, track, start, resume is not None)
     print_run_table(folder, console)
     console.print(Text(f"results: {folder}"), soft_wrap=True)
 
@@ -110,6 +128,7 @@ def _run_on_flower(
     console: Console,
     track: TrackerName | None,
     start: str,
+    resume: bool,
 ) -> None:
     from pfmsmtrec_flwr.launch.app import app_folder
     from pfmsmtrec_flwr.launch.engine import run_on_flower
@@ -125,6 +144,7 @@ def _run_on_flower(
     # Flower gets the checked configuration as a file, so that no option can be read differently a second time.
     run_config = {"conf": str(folder / CONFIG_NAME), "output": str(folder), "data": str(data)}
     run_config |= {"start-from": start} if start else {}
+    run_config |= {"resume": str(folder)} if resume else {}
     with watched(config, folder, console, phase, track) as update:
         run_on_flower(
             app_folder(),
@@ -145,6 +165,7 @@ def _run_inline(
     console: Console,
     track: TrackerName | None,
     start: str,
+    resume: bool,
 ) -> None:
     from pfmsmtrec_flwr.experiment import run_inline
 
@@ -153,7 +174,7 @@ def _run_inline(
         watched(config, folder, console, lambda: "starting", track) as update,
         polled(update),
     ):
-        run_inline(config, data=data, output=folder, num_supernodes=num_supernodes, start_from=start)
+        run_inline(config, data=data, output=folder, num_supernodes=num_supernodes, start_from=start, resume=resume)
 
 
 def _check_methods(config: RunConfig, engine: Engine) -> str:
@@ -189,15 +210,48 @@ def _check_machine(config: RunConfig, cpus_per_client: float, gpus_per_client: f
 
 
 def _begin(folder: Path, config: RunConfig) -> None:
-    """Write the configuration into the folder of a run, which must hold no results yet."""
+    """Write the configuration into the folder of a run, which must hold no results and no checkpoints yet."""
+    from pfmsmtrec_flwr.federation.resume.run_checkpoints import refuse_broken_off
     from pfmsmtrec_flwr.methods.configuration import complete
 
     if (folder / "results.json").exists():
         raise UserError(f"{folder} holds the results of a run already: name another --output, or remove it")
+    refuse_broken_off(folder)
     try:
         (folder / CONFIG_NAME).write_text(complete(config).to_yaml(), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _broken_off(
+    run: Path, conf: str | None, output: Path | None, data: Path, start_from: Path | None
+) -> tuple[str, Path, Path, Path | None]:
+    """Return configuration, output, data and earlier run with which a run that was broken off goes on."""
+    from pfmsmtrec_flwr.federation.resume.run_checkpoints import read_beginning
+
+    begun = read_beginning(run)
+    if conf is not None:
+        raise UserError(f"--resume goes on with the run's own {run / CONFIG_NAME}: leave out --conf")
+    if output is not None and absolute(output) != run:
+        raise UserError(f"--resume goes on in the run's own folder {run}: leave out --output")
+    if data == DATA_FOLDER and begun.data:
+        data = Path(begun.data)
+    if start_from is None and begun.start_from:
+        start_from = Path(begun.start_from)
+    return str(run / CONFIG_NAME), run, data, start_from
+
+
+@contextmanager
+def _resumable(folder: Path, console: Console) -> Iterator[None]:
+    """Say how to go on with a run that is broken off."""
+    try:
+        yield
+    except BaseException:
+        from pfmsmtrec_flwr.federation.resume.run_checkpoints import is_broken_off
+
+        if is_broken_off(folder):
+            console.print(Text(f"broken off: pfmsmtrec run --resume {folder} goes on"), soft_wrap=True)
+        raise
 
 
 def _run_name(conf: str, method: str, seed: int) -> str:

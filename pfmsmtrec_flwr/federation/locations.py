@@ -7,8 +7,11 @@ from pathlib import Path
 from flwr.app import Context, UserConfig
 
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.validation import safe_folder
 
 HOME = Path("~/.pfmsmtrec")
+RESUME_KEY = "resume"
+"""Key of a run's configuration that names the output folder of the run that goes on."""
 START_KEY = "start-from"
 """Key of a run's configuration that names the run from whose models the scenarios start."""
 CLIENTS_NAME = "clients"
@@ -26,19 +29,35 @@ def data_root(context: Context) -> Path:
 
 
 def output_folder(context: Context) -> Path:
-    """Return the folder of a run's results on the server."""
-    return _absolute(context.run_config, "output") or _home() / "runs" / str(context.run_id)
+    """Return the folder of a run's results on the server, which is that of the run that it resumes, if it does.
+
+    Raises
+    ------
+    UserError
+        The folder is not absolute, or is another one than that of the run that is resumed.
+    """
+    resumed, output = _absolute(context.run_config, RESUME_KEY), _absolute(context.run_config, "output")
+    if resumed and output and resumed != output:
+        raise UserError(f"output is '{output}', but a resumed run writes to the folder of its run, '{resumed}'")
+    return resumed or output or _home() / "runs" / str(context.run_id)
 
 
-def client_root(context: Context) -> Path:
+def client_root(context: Context, first_run: int = 0) -> Path:
     """Return the folder of the files that a client keeps of this run.
 
     In a simulation it lies with the results. A deployed node declares it (``--node-config 'state="/path"'``) or uses
     the default; it never writes to a path that the server names.
+
+    Parameters
+    ----------
+    context
+        Context of the node.
+    first_run
+        Number of the run that this one resumes; 0: it is a new run.
     """
     if is_simulated(context):
         return output_folder(context) / CLIENTS_NAME
-    return _kept_runs(context) / str(context.run_id)
+    return safe_folder(_kept_runs(context), str(first_run or context.run_id))
 
 
 def start_root(context: Context) -> Path | None:

@@ -45,7 +45,7 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
         store = open_scenario(config, context, name)
         earlier = start_root(context)
         start = None if earlier is None else safe_folder(earlier, order.method, name)
-        state = LocalState(safe_folder(client_root(context), order.method, name), start)
+        state = LocalState(safe_folder(client_root(context, order.run), order.method, name), start)
         client = client_of(_reference(order, context))
         return action(client(store, config, state), order, incoming)
 

@@ -80,6 +80,10 @@ class Order:
         Whether to measure the received parameters on validation rows before training.
     selected
         Round of each scenario whose parameters are the best so far; 0 stands for none yet.
+    counted
+        Last exchange of each scenario whose update counted at the server; 0 or absent: none has.
+    run
+        Number of the run that this one resumes, under which a deployed node keeps its files; 0: it is a new run.
     file
         File that defines the method; empty for a method of the package.
     """
@@ -92,6 +96,8 @@ class Order:
     parts: tuple[Part, ...] = ()
     evaluate: bool = False
     selected: Mapping[str, int] = field(default_factory=dict)
+    counted: Mapping[str, int] = field(default_factory=dict)
+    run: int = 0
     file: str = ""
 
     def pack(self) -> ConfigRecord:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -81,6 +81,22 @@ class Memory:
     conflict: Conflict | None = None
     attention: TowerAttention = field(default_factory=TowerAttention)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it, for a checkpoint."""
+        conflict = None if self.conflict is None else asdict(self.conflict)
+        kept = {name: getattr(self, name) for name in _LEARNED}
+        return kept | {"conflict": conflict, "attention": self.attention.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        for name in _LEARNED:
+            setattr(self, name, dict(state[name]))
+        self.conflict = None if state["conflict"] is None else Conflict(**state["conflict"])
+        self.attention.load_state_dict(state["attention"])
+
+
+_LEARNED = ("alpha", "beta", "received_experts", "received_towers")
+
 
 class CoordinatedStrategy(ScenarioStrategy):
     """The server's side of a method that coordinates experts, attends across towers and learns the shares of both.
@@ -93,10 +109,11 @@ class CoordinatedStrategy(ScenarioStrategy):
         State from one round to the next.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("memory",)
+
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
-        self.rule = self.rule_of(config)
-        self.memory = Memory()
+        self.rule, self.memory = self.rule_of(config), Memory()
 
     @classmethod
     @abstractmethod

@@ -59,6 +59,8 @@ class FedAMP(ScenarioStrategy):
         w_k by scenario.
     """
 
+    remembers = ("models",)
+
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
         self.settings = config.own(FedAMPSettings)

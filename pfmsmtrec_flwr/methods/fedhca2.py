@@ -58,6 +58,8 @@ class FedHCA2(CoordinatedStrategy):
         Velocity of each share, by the share's key.
     """
 
+    remembers = (*CoordinatedStrategy.remembers, "velocity")
+
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
         self.settings = config.own(FedHCA2Settings)

@@ -102,6 +102,7 @@ class PFMSMTRec(CoordinatedStrategy):
 
     settings_type: type[PFMSMTRecSettings] = PFMSMTRecSettings
     """Class of the method's settings; a subclass that adds settings names its own, here and in its client."""
+    remembers = (*CoordinatedStrategy.remembers, "agreement")
 
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,14 @@ class TowerAttention:
             Weight of each scenario's update in each scenario's mixture.
         """
         self._layers[layer] = tuple(scenarios), weights
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights, for a checkpoint."""
+        return {"layers": self._layers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._layers = dict(state["layers"])
 
     def by_task(self) -> dict[str, Attention]:
         """Return the mean weights over each task's layers, of tasks that have no more than 16 scenarios."""

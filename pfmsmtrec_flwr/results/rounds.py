@@ -99,13 +99,16 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, *, method: str, rounds: int, clock: Callable[[], float] = time.monotonic) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_NAME
         self._method = method
         self._rounds = rounds
         self._clock = clock
         self._origin = clock()
-        self.path.write_text("", encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path.write_text("", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
 
     def append(
         self,
@@ -120,6 +123,7 @@ class MetricsLog:
         attention: Mapping[str, Mapping[str, Any]] | None = None,
         missing: Iterable[str] = (),
         unmeasured: Iterable[str] = (),
+        seconds: float | None = None,
     ) -> RoundMetrics:
         """Write one round's line and return it.
 
@@ -141,6 +145,13 @@ class MetricsLog:
             Fields of `AttentionRound`, by task.
         missing, unmeasured
             Scenarios without an update in the round, and those that have not measured it.
+        seconds
+            Seconds since the method started; None: since this log was begun.
+
+        Raises
+        ------
+        UserError
+            The line cannot be written.
         """
         source = f"round {round_number}"
         reported = {name: parse(ScenarioRound, scenarios[name], source) for name in sorted(scenarios)}
@@ -148,7 +159,7 @@ class MetricsLog:
             method=self._method,
             round=round_number,
             rounds=self._rounds,
-            seconds=round(self._clock() - self._origin, 3),
+            seconds=round(self._clock() - self._origin if seconds is None else seconds, 3),
             scenarios=reported,
             macro=_macro(reported),
             missing=sorted(missing),
@@ -162,8 +173,11 @@ class MetricsLog:
             if attention is None
             else {task: parse(AttentionRound, _rounded(own), source) for task, own in attention.items()},
         )
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(_line(entry))
+        try:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(_line(entry))
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
         return entry
 
 

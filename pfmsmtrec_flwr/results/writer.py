@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME, RunResults
@@ -24,16 +23,15 @@ def write_results(results: RunResults, folder: Path) -> Path:
     text = json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=f".{RESULTS_NAME}-", delete=False) as stream:
-            temporary = Path(stream.name)
-            try:
+        temporary = folder / f".{RESULTS_NAME}"  # one process writes to a folder
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
                 stream.write(text + "\n")
                 stream.flush()
                 os.fsync(stream.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
     return path

@@ -99,6 +99,9 @@ class RoundRecord:
         Disagreement between the updates that made the round's parameters; None where the method does not measure it.
     attention
         Attention between the updates of the towers, by task; empty where the method has none.
+    elapsed
+        Seconds from the start of the training to the end of the round, those of a broken-off run included; None where
+        they are not measured.
     """
 
     round: int
@@ -115,6 +118,7 @@ class RoundRecord:
     gates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     conflict: Conflict | None = None
     attention: dict[str, Attention] = field(default_factory=dict)
+    elapsed: float | None = None
 
     def score(self, scenario: str) -> float | None:
         """Return the mean validation AUC over the scenario's tasks in which it is defined."""

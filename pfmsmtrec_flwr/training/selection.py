@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from statistics import median as median_of
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pfmsmtrec_flwr.log import logger
 
@@ -110,6 +110,14 @@ class RoundSelection:
                 self.selected[scenario] = round_number
                 self._best[scenario] = own
         self._report([name for name in new if name not in self._scores and name in self._losses])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what later rounds are compared with, for a checkpoint."""
+        return {name: value for name, value in vars(self).items() if name not in ("mode", "patience", "median")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        vars(self).update(state)
 
     @property
     def exhausted(self) -> bool:

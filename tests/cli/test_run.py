@@ -3,13 +3,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faked_flower import FakeFlower
 from tracked import KeptTracker
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.methods.configuration import load_config
+from pfmsmtrec_flwr.federation.resume.run_checkpoints import RunBeginning, run_checkpoints
+from pfmsmtrec_flwr.methods.configuration import complete, load_config
 from pfmsmtrec_flwr.results.folders import claimed
 
 Command = Callable[..., int]
@@ -210,6 +212,68 @@ def test_a_run_says_from_which_models_it_starts_and_passes_them_on(
     run = tmp_path / "here" / "yesterday"
     assert capsys.readouterr().out.splitlines()[1] == f"NL: from {run}"
     assert flower.calls[0]["run_config"]["start-from"] == str(run)
+
+
+def broken_off(output: Path, data: str = "/prepared") -> None:
+    config = complete(load_config(str(output / "config.yaml")))
+    beginning = RunBeginning.of(config, run=7, data=data, start_from="")
+    with pytest.raises(KeyboardInterrupt), run_checkpoints(output, beginning, resume=False):
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_broken_off_says_how_to_go_on_and_does_so(
+    pfmsmtrec: Command,
+    flower: FakeFlower,
+    tiny_conf: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "here" / "out"
+    monkeypatch.setattr("pfmsmtrec_flwr.cli.run.check_data", lambda _config, _data: None)
+
+    def fail(*_: object, **_options: Any) -> None:
+        broken_off(output)
+        raise UserError("a client was killed")
+
+    monkeypatch.setattr("pfmsmtrec_flwr.launch.engine.run_on_flower", fail)
+    assert pfmsmtrec("run", "--conf", tiny_conf, "--seed", "5", "--output", "out") == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == f"broken off: pfmsmtrec run --resume {output} goes on"
+    assert said.err == "error: a client was killed\n"
+    assert pfmsmtrec("run", "--conf", tiny_conf, "--output", "out") == 1
+    assert "out holds a run that was broken off: resume it (pfmsmtrec run --resume " in capsys.readouterr().err
+    before = (output / "config.yaml").read_text()
+    monkeypatch.setattr("pfmsmtrec_flwr.launch.engine.run_on_flower", flower)
+    assert pfmsmtrec("run", "--resume", "out") == 0
+    (call,) = flower.calls
+    named = {"conf": str(output / "config.yaml"), "output": str(output), "resume": str(output)}
+    assert call["run_config"] == named | {"data": "/prepared"}
+    assert (output / "config.yaml").read_text() == before
+
+
+@pytest.mark.usefixtures("flower")
+def test_what_cannot_be_resumed_ends_the_command_with_a_line(
+    pfmsmtrec: Command, tiny_conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "here" / "out"
+    output.mkdir(parents=True)
+    (output / "config.yaml").write_text(tiny_conf.read_text())
+    assert pfmsmtrec("run", "--resume", "out") == 1
+    broken_off(output)
+    assert pfmsmtrec("run", "--resume", "out", "--conf", tiny_conf) == 1
+    assert pfmsmtrec("run", "--resume", "out", "--output", "other") == 1
+    (output / "results.json").write_text("{}")
+    assert pfmsmtrec("run", "--resume", "out") == 1
+    patterns = [
+        r"error: no checkpoints in .*/out: there is nothing to resume, start the run anew",
+        r"error: --resume goes on with the run's own .*/out/config.yaml: leave out --conf",
+        r"error: --resume goes on in the run's own folder .*/out: leave out --output",
+        r"error: .*/out holds the results of a finished run: there is nothing to resume",
+    ]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(patterns)
+    assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, lines, strict=True)), lines
 
 
 def test_a_comparison_does_not_start_from_models(

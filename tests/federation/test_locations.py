@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
@@ -58,3 +59,16 @@ def test_a_run_starts_from_a_folder_in_a_simulation_and_from_a_number_on_a_deplo
         start_root(context(SIMULATED, {"start-from": "first"}))
     with pytest.raises(UserError, match=r"^start-from is '/of/the/server', expected the number of an earlier run"):
         start_root(context({}, {"start-from": "/of/the/server"}))
+
+
+def test_a_resumed_run_goes_on_in_the_folders_of_the_first() -> None:
+    resumed = context(SIMULATED, {"resume": "/runs/first", "output": "/runs/first"})
+    assert (output_folder(resumed), client_root(resumed, 11)) == (Path("/runs/first"), Path("/runs/first/clients"))
+    assert output_folder(context({}, {"resume": "/runs/first"})) == Path("/runs/first")
+    with pytest.raises(UserError, match=r"^output is '/runs/new', but a resumed run writes to the folder of its run"):
+        output_folder(context({}, {"resume": "/runs/first", "output": "/runs/new"}))
+    deployed = context({"state": "/kept"}, {"resume": "/of/the/server"})
+    assert client_root(deployed, 11) == Path("/kept/11")
+    odd: Any = "../11"  # an order may hold anything
+    with pytest.raises(UserError, match=r"^got the name '../11', expected letters"):
+        client_root(deployed, odd)

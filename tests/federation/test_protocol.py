@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.federation.protocol import (
 )
 from pfmsmtrec_flwr.model import Part
 
-ORDER = Order("{}", "fedbn", 3, 5, Stage.TOWERS, (Part.TOWER, Part.GATE), True, {"NL": 2}, "own.py")
+ORDER = Order("{}", "fedbn", 3, 5, Stage.TOWERS, (Part.TOWER, Part.GATE), True, {"NL": 2}, {"NL": 4}, 17, "own.py")
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -9,10 +9,10 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import layouts
 import numpy as np
@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import load_schema
 from pfmsmtrec_flwr.experiment import run_inline
+from pfmsmtrec_flwr.federation.resume.checkpoints import Checkpoint, CheckpointFolder
 from pfmsmtrec_flwr.launch import engine
 from pfmsmtrec_flwr.launch.app import app_folder
 from pfmsmtrec_flwr.launch.engine import run_on_flower
@@ -47,12 +48,28 @@ def figures(output: Path) -> dict[str, object]:
     return {key: results[key] for key in ("scenarios", "macro", "rounds", "draws", "differences")}
 
 
+def break_off(expected: Expected, output: Path) -> None:
+    """Begin the run in this process, and end when the first exchange has been kept."""
+    write = CheckpointFolder.write
+
+    def write_and_end(folder: CheckpointFolder, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:
+        write(folder, checkpoint, about)
+        if checkpoint.number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CheckpointFolder, "write", write_and_end)
+        run_inline(expected.config, data=expected.data, output=output)
+
+
 def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: Expected, tmp_path: Path) -> None:
     settings = {"conf": str(expected.conf), "data": str(tmp_path / "data")}
     resources = "num-supernodes=6 client-resources-num-cpus=1"
-    for folder, more in (("two nodes", ()), ("six nodes", ("--federation-config", resources))):
+    break_off(expected, tmp_path / "six nodes")
+    runs = (("output", "two nodes", ()), ("resume", "six nodes", ("--federation-config", resources)))
+    for key, folder, more in runs:
         output = tmp_path / folder
-        status, printed = flower.run(settings | {"output": str(output)}, *more)
+        status, printed = flower.run(settings | {key: str(output)}, *more)
         assert status == "finished:completed", printed
         assert len(models(output)) == 4
         assert same(models(output), models(expected.output))

@@ -26,6 +26,8 @@ class FedAvgMSettings(MethodSettings):
 class FedAvgM(FedAvg):
     """The server of FedAvgM; statistics of normalization have no momentum, as a variance must not fall below zero."""
 
+    remembers = ("velocity",)
+
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
         super().__init__(config, on_round=on_round)
         self.beta = config.own(FedAvgMSettings).beta

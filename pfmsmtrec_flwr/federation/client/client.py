@@ -148,7 +148,7 @@ class ScenarioClient:
             training diverged.
         """
         refuse_parts(self, order)  # before anything is done for such an order
-        memory = self.state.load(order.exchange - 1)
+        memory = self.state.load(order.exchange - 1, order.counted.get(self.store.scenario, 0))
         incoming = with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario)
         received = self._install(incoming, memory)
         average = self.measurements.average(self.predictor, order, memory)
@@ -168,7 +168,7 @@ class ScenarioClient:
 
     def validate(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings and measure it on validation rows; nothing is trained."""
-        memory = self.state.load(order.exchange - 1)
+        memory = self.state.load(order.exchange - 1, order.counted.get(self.store.scenario, 0))
         self._install(with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario), memory)
         return Reply(self._measure(order, self.measurements.average(self.predictor, order, memory)))
 

@@ -1,8 +1,9 @@
 """Files of a scenario on its own disk.
 
 Its memory (local parameters, batch normalization, optimiser state) lies in one file per exchange. A file appears whole
-or not at all, and the last two are kept, so that a repeated exchange starts from the same memory. Flower's own client
-state is lost at a restart and travels with every message.
+or not at all, and the last two are kept, so that a repeated exchange starts from the same memory: the scenario may be
+one exchange ahead of a server that goes on from a checkpoint. Flower's own client state is lost at a restart and
+travels with every message.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pfmsmtrec_flwr.data.store.disk import sync_folder
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, save_predictions
+from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, PARAMETERS_NAME, read_description
 
 GENERATIONS = 2
 NOISE_KEY = "noise.key"
@@ -46,8 +49,15 @@ class LocalState:
         self.folder = folder
         self.start = start
 
-    def load(self, exchange: int) -> ClientMemory:
+    def load(self, exchange: int, counted: int = 0) -> ClientMemory:
         """Return the memory that an exchange left; an exchange that this scenario missed changed nothing.
+
+        Parameters
+        ----------
+        exchange
+            Number of the exchange.
+        counted
+            Last exchange of this scenario whose update counted at the server; 0: none has.
 
         Returns
         -------
@@ -57,12 +67,13 @@ class LocalState:
         Raises
         ------
         UserError
-            The file is damaged.
+            The file is damaged, or the memory of an exchange that counted is not there.
         """
-        done = [number for number in _numbers(self.folder, _STATE) if number <= exchange]
-        return (
-            ClientMemory.from_tensors(_load(self.folder / f"state-{max(done)}.safetensors")) if done else ClientMemory()
-        )
+        numbers = _numbers(self.folder, _STATE)
+        last = max((number for number in numbers if number <= exchange), default=0)
+        if last < counted:
+            raise UserError(_no_memory(self.folder.name, exchange, counted, numbers))
+        return ClientMemory.from_tensors(_load(self.folder / f"state-{last}.safetensors")) if last else ClientMemory()
 
     def save(self, exchange: int, memory: ClientMemory) -> None:
         """Keep the memory that an exchange left and the one before it; drop all others.
@@ -74,6 +85,7 @@ class LocalState:
         kept = [number for number in numbers if number <= exchange][-GENERATIONS:]
         for number in set(numbers) - set(kept):
             (self.folder / f"state-{number}.safetensors").unlink(missing_ok=True)
+        self._drop_unfinished()
 
     def save_evaluated(self, round_number: int, tensors: Mapping[str, Tensor], selected: int) -> None:
         """Keep the whole model that was measured after a round, and drop all others but the selected round's."""
@@ -83,7 +95,7 @@ class LocalState:
                 (self.folder / f"evaluated-{number}.safetensors").unlink(missing_ok=True)
 
     def load_evaluated(self, round_number: int) -> dict[str, Tensor]:
-        """Return the whole model that was measured after a round.
+        """Return the whole model that was measured after a round; an order to test that is repeated finds it saved.
 
         Raises
         ------
@@ -91,6 +103,8 @@ class LocalState:
             The model is missing or damaged.
         """
         path = self.folder / f"evaluated-{round_number}.safetensors"
+        if not path.exists() and self._saved_round() == round_number:
+            _save(path, _load(self.folder / PARAMETERS_NAME))  # the final model is about to be written once more
         if not path.exists():
             raise UserError(
                 f"the model of round {round_number} is not in {self.folder}: was the folder emptied meanwhile?"
@@ -117,10 +131,10 @@ class LocalState:
         Path
             File of the parameters.
         """
-        path = self.folder / "model.safetensors"
+        path = self.folder / PARAMETERS_NAME
         _save(path, tensors)
         with _clear_errors(path):
-            description = path.with_suffix(".json")
+            description = path.with_name(DESCRIPTION_NAME)
             description.unlink(missing_ok=True)  # one of a run before, which does not fit the new parameters
             unfinished = description.with_name(f".{description.name}-{os.getpid()}")
             unfinished.write_text(describe(self.folder), encoding="utf-8")
@@ -129,7 +143,34 @@ class LocalState:
         for pattern, name in ((_STATE, "state"), (_EVALUATED, "evaluated")):
             for number in _numbers(self.folder, pattern):
                 (self.folder / f"{name}-{number}.safetensors").unlink(missing_ok=True)
+        self._drop_unfinished()
         return path
+
+    def _saved_round(self) -> int | None:
+        """Return the round of the final model; None if there is none, or it is not complete."""
+        try:
+            return read_description(self.folder).selected_round
+        except UserError:
+            return None
+
+    def _drop_unfinished(self) -> None:
+        """Remove what processes that were killed have left of files that they were writing."""
+        for pattern in (".*.safetensors-*", ".*.json-*"):
+            for file in self.folder.glob(pattern):
+                file.unlink(missing_ok=True)
+
+
+def _no_memory(scenario: str, exchange: int, counted: int, kept: Sequence[int]) -> str:
+    """Say why a scenario cannot go on."""
+    if later := [number for number in kept if number > exchange]:
+        return (
+            f"scenario {scenario} cannot go back to exchange {counted}, which the server goes on from: it keeps the "
+            f"memory of exchange {later[0]} and of none before; nothing was changed: start a new run"
+        )
+    return (
+        f"the memory of scenario {scenario} after exchange {counted} is gone, and the server counts on it: bring its "
+        "files back, or start a new run"
+    )
 
 
 def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
@@ -154,6 +195,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from pfmsmtrec_flwr.federation.protocol import Tensors
 
@@ -28,6 +29,14 @@ class KeptConsensus:
         rounds = set(selected.values())
         known = self._of_round | ({number: consensus()} if number in rounds else {})
         self._of_round = {round_: known[round_] for round_ in rounds if round_ in known}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept, for a checkpoint."""
+        return {"of_round": self._of_round}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._of_round = dict(state["of_round"])
 
     def by_scenario(self, selected: Mapping[str, int]) -> dict[str, Tensors]:
         """Return the consensus of each scenario's selected round; empty where none was kept."""

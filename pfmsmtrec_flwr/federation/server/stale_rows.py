@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,14 @@ class StaleRows:
             self._rows[update.scenario] = {
                 name: _stale(update.start[name], update.rows.get(name), now[name]) for name in tables
             }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the stale rows, for a checkpoint; checksums are computed again."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._rows, self._checksums = dict(state["rows"]), {}
 
     def shorten(self, incoming: Incoming, scenarios: Sequence[str]) -> Incoming:
         """Return the parameters for scenarios of one node, with changed rows in place of tables where that is less."""

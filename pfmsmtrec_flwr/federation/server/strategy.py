@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -19,7 +20,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows, avera
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import TOWER_STEPS
-from pfmsmtrec_flwr.federation.handshake import Federation, shake_hands
+from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.protocol import (
     TEST,
     TRAIN,
@@ -28,8 +29,8 @@ from pfmsmtrec_flwr.federation.protocol import (
     Order,
     Stage,
     Tensors,
-    pack_tensors,
 )
+from pfmsmtrec_flwr.federation.resume.checkpoints import CheckpointFolder
 from pfmsmtrec_flwr.federation.server.admission import Admission
 from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
 from pfmsmtrec_flwr.federation.server.figures import mean_loss, note_validation
@@ -37,10 +38,11 @@ from pfmsmtrec_flwr.federation.server.influence import bound_updates
 from pfmsmtrec_flwr.federation.server.kept_consensus import KeptConsensus
 from pfmsmtrec_flwr.federation.server.parameters import Parameters, initial_parameters
 from pfmsmtrec_flwr.federation.server.result import FederationResult
-from pfmsmtrec_flwr.federation.server.rounds import EvaluateFunction, measure_selected, run_rounds
+from pfmsmtrec_flwr.federation.server.rounds import EvaluateFunction
 from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
-from pfmsmtrec_flwr.federation.server.starting_models import start_from_models
+from pfmsmtrec_flwr.federation.server.training_progress import TrainingProgress
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate, stack, update_of
+from pfmsmtrec_flwr.federation.server.whole_run import run_federation
 from pfmsmtrec_flwr.federation.sharing import Sharing, names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import Part
@@ -69,6 +71,10 @@ class MethodSteps(Strategy):
     start_from
         Run from whose models the scenarios start; empty if they start anew.
     """
+
+    remembers: ClassVar[tuple[str, ...]] = ()
+    """Attributes that hold what the method has learned beside the parameters, which checkpoints keep: trees of plain
+    values and tensors, or objects with `state_dict` and `load_state_dict`."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -142,6 +148,24 @@ class MethodSteps(Strategy):
         """
         return rows_seen(rows, self.config.train, TOWER_STEPS if stage is Stage.TOWERS else None)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the parameters and what the method remembers, as plain values and tensors, for a checkpoint."""
+        parameters = {"common": self.parameters.common, "personal": self.parameters.personal}
+        owns = {name: getattr(self, name) for name in self.remembers}
+        return parameters | {
+            name: own.state_dict() if hasattr(own, "state_dict") else own for name, own in owns.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.parameters.common, self.parameters.personal = state["common"], state["personal"]
+        for name in self.remembers:
+            own = getattr(self, name)
+            if hasattr(own, "load_state_dict"):
+                own.load_state_dict(state[name])
+            else:
+                setattr(self, name, state[name])
+
     def average_common(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Replace the common parameters by their ``federation.average`` over the scenarios that sent them."""
         common = self.parameters.common
@@ -199,6 +223,14 @@ class ScenarioStrategy(MethodSteps):
         Rows of the tables in which each scenario's copy differs.
     admission
         Reading of the replies: those that count are aggregated.
+    records, kept_consensus
+        Records of the rounds by number, and the consensus of those that are selected.
+    checkpoints
+        Checkpoints from which a run that was broken off goes on; None: none are kept.
+    first_run
+        Number of the run that this one resumes, under which deployed nodes keep its files; 0: it is a new one.
+    progress
+        How far the training has come.
     """
 
     def __init__(self, config: RunConfig, *, on_round: RoundCallback | None = None) -> None:
@@ -208,13 +240,14 @@ class ScenarioStrategy(MethodSteps):
         own = config.federation
         self.selection = RoundSelection(own.selection, own.patience, median=own.average != "mean")
         self.stage, self.timeout = Stage.ALL, own.round_timeout
-        self.method_file = ""
+        self.method_file, self.first_run = "", 0
         self.stale = StaleRows()
         self.admission = Admission(self)
-        self._records: dict[int, RoundRecord] = {}
-        self._kept_consensus = KeptConsensus()
+        self.records: dict[int, RoundRecord] = {}
+        self.kept_consensus = KeptConsensus()
+        self.checkpoints: CheckpointFolder | None = None
+        self.progress = TrainingProgress()
         self._config_json = config.model_dump_json()
-        self._exchanges = 0
 
     def start(
         self,
@@ -248,19 +281,9 @@ class ScenarioStrategy(MethodSteps):
         """
         if initial_arrays or train_config or evaluate_config:
             raise UserError("initial arrays and train or evaluate configs are not used: change the run's configuration")
-        started = time.perf_counter()
         self.timeout = timeout if timeout is not None else self.timeout
-        self.begin(shake_hands(grid, self.config, self.config.federation.scenarios))
-        self.summary()
-        if self.start_from:
-            start_from_models(self, grid)
-        result = FederationResult(scenarios=self.federation.scenarios, absent=self.federation.absent)
         rounds = num_rounds if num_rounds is not None else self.config.federation.rounds
-        run_rounds(self, grid, rounds, result, evaluate_fn)
-        measure_selected(self, grid, result)
-        result.arrays = pack_tensors(self.consensus())
-        result.seconds = time.perf_counter() - started
-        return result
+        return run_federation(self, grid, rounds, evaluate_fn)
 
     def begin(self, federation: Federation) -> None:
         """Draw the initial parameters of the scenarios.
@@ -303,6 +326,7 @@ class ScenarioStrategy(MethodSteps):
         with torch.no_grad():
             self.aggregate(self.stage, self.bounded(updates, self.federation.scenarios, self.stage))
         self.stale.note(updates, self.parameters)
+        self.progress.counted |= dict.fromkeys(admitted, self.progress.exchanges)
         record.aggregate_seconds += time.perf_counter() - started
         return None, MetricRecord(dict(record.losses))
 
@@ -324,13 +348,13 @@ class ScenarioStrategy(MethodSteps):
         scores = {name: record.score(name) for name in record.validation}
         self.selection.add(server_round, scores, {name: record.loss(name) for name in record.validation})
         if self.config.federation.evaluate_consensus and self.has_consensus:
-            self._kept_consensus.keep(server_round, self.selection.selected, self.consensus)
+            self.kept_consensus.keep(server_round, self.selection.selected, self.consensus)
         return MetricRecord({name: score for name, score in scores.items() if score is not None})
 
     def test_messages(self, server_round: int) -> list[Message]:
         """Return one message per node: measure the selected models on test rows, and save them."""
         selected = self.selection.selected  # with a quorum, a scenario may never have been measured and has none
-        kept = Incoming({}, self._kept_consensus.by_scenario(selected))
+        kept = Incoming({}, self.kept_consensus.by_scenario(selected))
         order = replace(self._order(server_round, evaluate=False), parts=tuple(sorted(self.sharing.parts)))
         measured_too = [name for name, tensors in kept.personal.items() if tensors]
         self.admission.ask(TEST, order, only=selected, consensus=measured_too)
@@ -342,19 +366,21 @@ class ScenarioStrategy(MethodSteps):
 
     def record(self, server_round: int) -> RoundRecord:
         """Return the record of a round, which begins when it is first asked for."""
-        return self._records.setdefault(server_round, RoundRecord(server_round))
+        return self.records.setdefault(server_round, RoundRecord(server_round))
 
     def _order(self, number: int, *, evaluate: bool) -> Order:
-        self._exchanges += 1
+        self.progress.exchanges += 1
         return Order(
             config=self._config_json,
             method=self.config.method,
             round=number,
-            exchange=self._exchanges,
+            exchange=self.progress.exchanges,
             stage=self.stage,
             parts=tuple(sorted(self.sharing.parts_at(self.stage))),
             evaluate=evaluate,
             selected=dict(self.selection.selected),
+            counted=dict(self.progress.counted),
+            run=self.first_run,
             file=self.method_file,
         )
 

@@ -60,6 +60,26 @@ def test_later_exchanges_of_a_broken_off_run_go(kept: LocalState) -> None:
     assert kept.load(1).model["w"].tolist() == [1]
 
 
+def test_memory_on_which_the_server_counts_is_there_or_missed(kept: LocalState) -> None:
+    for exchange in (1, 2, 3):
+        kept.save(exchange, memory_of(exchange))
+    assert kept.load(2, 2).model["w"].tolist() == [2]  # the server repeats exchange 3
+    assert kept.load(4, 2).model["w"].tolist() == [3]  # exchange 3 came too late to count
+    with pytest.raises(UserError, match=r"^scenario NL cannot go back to exchange 1, .* it keeps the memory of exch"):
+        kept.load(1, 1)
+    assert files(kept.folder) == ["state-2.safetensors", "state-3.safetensors"]
+    with pytest.raises(UserError, match=r"^the memory of scenario NL after exchange 5 is gone, and the server counts"):
+        kept.load(5, 5)
+
+
+def test_what_a_killed_process_was_writing_goes(kept: LocalState) -> None:
+    kept.save(1, memory_of(1))
+    for name in (".state-2.safetensors-77", ".model.json-77"):
+        (kept.folder / name).write_bytes(b"half a fi")
+    kept.save(2, memory_of(2))
+    assert files(kept.folder) == ["state-1.safetensors", "state-2.safetensors"]
+
+
 def test_a_failure_while_writing_leaves_the_old_state(kept: LocalState, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.save(1, memory_of(1))
 
