@@ -44,6 +44,7 @@ CASES = (
     Case("pf-msmtrec-exact", "pf-msmtrec", {}, COUNT_SEEDS),
     Case("pf-msmtrec-powers", "pf-msmtrec", {"privacy.row_counts": "powers"}, COUNT_SEEDS),
     noisy("pf-msmtrec", 3.0, 1.0),
+    noisy("pf-msmtrec", 3.0, 0.01),
     noisy("pf-msmtrec", 0.1, 1.0),
     noisy("pf-msmtrec", 0.01, 1.0),
     noisy("pf-msmtrec", 0.001, 1.0),
