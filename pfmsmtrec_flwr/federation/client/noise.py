@@ -65,7 +65,8 @@ class GaussianStream:
         count = shape.numel()
         stream = np.frombuffer(self._cipher.update(bytes(8 * count)), dtype="<u8")
         uniform = ((stream >> np.uint64(64 - _FRACTION_BITS)).astype(np.float64) + 0.5) / 2.0**_FRACTION_BITS
-        return torch.special.ndtri(torch.from_numpy(uniform)).view(shape)
+        normal: Tensor = torch.special.ndtri(torch.from_numpy(uniform))
+        return normal.view(shape)
 
 
 def noised(
