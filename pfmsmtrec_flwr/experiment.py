@@ -432,7 +432,7 @@ def _raw_note(result: TrainingResult, name: str) -> str:
     """Name the tasks that a run which calibrates could not calibrate in a scenario; empty if there are none."""
     figures = result.test[name]
     raw = [task for task in result.scenarios[name].tasks if figures.get(f"calibrated.{task}") == 0]
-    return f"not calibrated, as validation rows have one class: {', '.join(raw)}" if raw else ""
+    return f"not calibrated, as too few validation rows are positive, or negative: {', '.join(raw)}" if raw else ""
 
 
 def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:

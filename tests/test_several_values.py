@@ -73,6 +73,17 @@ def test_values_become_padded_rows(stores: list[ScenarioStore]) -> None:
     assert sorted(map(tuple, found.tolist())) == wanted
 
 
+def test_a_point_between_digits_separates_values(stores: list[ScenarioStore], tmp_path: Path) -> None:
+    (tmp_path / "points").mkdir()
+    frame = joined(rows(), ".")
+    assert (frame["history"] == "1.0").any()  # two values, not the number 1
+    frame.to_csv(tmp_path / "points" / "log.csv", index=False)
+    for one, other in zip(stores, prepare(schema("."), tmp_path / "points", tmp_path / "other"), strict=True):
+        assert [each.size for each in one.fields] == [each.size for each in other.fields]
+        for name, split in one.splits.items():
+            np.testing.assert_array_equal(split.categorical, other.splits[name].categorical)
+
+
 def test_values_without_a_place_are_counted_and_reported(
     stores: list[ScenarioStore], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,14 +13,17 @@ from pfmsmtrec_flwr.tracking.tracker import Tracker
 class KeptTracker(Tracker):
     """Keeps what it gets."""
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(self, *, fails: bool = False, refuses: bool = False) -> None:
         self.settings: dict[str, Value] = {}
         self.figures: list[tuple[int, dict[str, float]]] = []
         self.files: list[str] = []
         self.failed: bool | None = None
         self.fails = fails
+        self.refuses = refuses
 
     def log_settings(self, settings: Mapping[str, Value]) -> None:
+        if self.refuses:
+            raise UserError("no settings")
         self.settings = dict(settings)
 
     def log_figures(self, figures: Mapping[str, float], step: int) -> None:

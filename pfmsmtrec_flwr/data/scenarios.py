@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from pfmsmtrec_flwr.config import DataSettings, RunConfig
 from pfmsmtrec_flwr.data.rules import refuse_other_rules, rules_of
-from pfmsmtrec_flwr.data.store.listing import list_scenarios, stored_names
+from pfmsmtrec_flwr.data.store.listing import list_scenarios, not_prepared, stored_names
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.data.store.versions import current_version
 from pfmsmtrec_flwr.data.synthetic.made_stores import ensure_synthetic
@@ -110,10 +110,7 @@ def _stores(data: DataSettings, root: Path) -> list[ScenarioStore]:
 
 
 def _nothing_prepared(data: DataSettings, root: Path) -> NoReturn:
-    raise UserError(
-        f"no prepared data of '{data.name}' in {root}: run `pfmsmtrec prepare {data.name} --source DIR`, "
-        "or give its folder with --data"
-    )
+    raise not_prepared(root, data.name)  # without the names of others, as the message may leave the site
 
 
 def _sizes(stores: list[ScenarioStore]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from pfmsmtrec_flwr.results.drawn import drawn_interval
 from pfmsmtrec_flwr.scoring.finished_model import FinishedModel
 from pfmsmtrec_flwr.scoring.kept_encoders import MADE_UP
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
+from pfmsmtrec_flwr.training.calibration import FEWEST_LABELS
 from pfmsmtrec_flwr.validation import dump_yaml
 
 CARD_NAME = "MODEL_CARD.md"
@@ -191,9 +192,14 @@ def _calibration(content: CardContent) -> str:
         [
             f"A curve for each task ({calibration.kind}), fitted on validation rows. `--raw` gives scores without it.",
             *([_table(heads, lines)] if lines else []),
-            *([f"Not calibrated, as its validation rows have one class: {', '.join(without)}."] if without else []),
+            *([_too_few(without)] if without else []),
         ]
     )
+
+
+def _too_few(tasks: Sequence[str]) -> str:
+    few = f"fewer than {FEWEST_LABELS} validation rows are positive, or negative"
+    return f"Not calibrated, as {few}: {', '.join(tasks)}."
 
 
 def _stayed(model: FinishedModel) -> str:

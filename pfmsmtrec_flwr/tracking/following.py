@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pfmsmtrec_flwr.config import RunConfig, Value
@@ -37,7 +38,12 @@ class RunFollower:
         self._logs = {"": GrowingLog(folder), **{f"{name}/": GrowingLog(folder / name) for name in references}}
         self._passed = dict.fromkeys(self._logs, 0)
         self._lost = False
-        tracker.log_settings(flat_settings(config))
+        try:
+            tracker.log_settings(flat_settings(config))
+        except BaseException:
+            with suppress(UserError, OSError):  # the first error is the one to raise
+                tracker.close(failed=True)
+            raise
 
     def update(self) -> None:
         """Pass the rounds that are new. A tracker that no longer answers is left alone: the run goes on."""

@@ -67,10 +67,12 @@ def test_a_result_has_what_a_federation_tells() -> None:
 
 
 def test_a_result_has_the_figures_after_calibration() -> None:
-    stores = [store_of("US", ITEM, ROWS)]
-    result = result_of(stores, CONFIG, [RoundRecord(1)], {"US": 1}, PREDICTIONS, PREDICTIONS)
+    many = np.tile(np.arange(4), 50)
+    stores = [store_of("US", ITEM, ROWS.take(many))]
+    predictions = {"US": Predictions.of(PREDICTIONS["US"].probabilities[many])}
+    result = result_of(stores, CONFIG, [RoundRecord(1)], {"US": 1}, predictions, predictions)
     assert list(result.calibrations["US"].tasks) == ["click"]  # no validation row likes
-    assert result.predictions["US"] is PREDICTIONS["US"].probabilities
+    assert result.predictions["US"] is predictions["US"].probabilities
     figures = result.test["US"]
     assert figures["calibration.click"] == 0.5
     assert figures["logloss.like"] == pytest.approx(-math.log(0.75))

@@ -57,4 +57,4 @@ def test_a_leak_is_shown_by_prepare_and_is_the_exit_status_of_the_check(
     assert pfmsmtrec("data", "check", "shop", "--data", data_root) == 0
     assert capsys.readouterr().out == "check of shop: no leak, no remark\n"
     assert pfmsmtrec("data", "check", "nope", "--data", data_root) == 1
-    assert "no prepared data set 'nope'" in capsys.readouterr().err
+    assert "no prepared data of 'nope'" in capsys.readouterr().err

@@ -85,6 +85,13 @@ def test_a_tracker_that_no_longer_answers_does_not_end_the_run(
     ]
 
 
+def test_a_run_whose_settings_are_refused_has_failed(tmp_path: Path) -> None:
+    kept = KeptTracker(refuses=True)
+    with pytest.raises(UserError, match=r"^no settings$"):
+        RunFollower(kept, RunConfig(), tmp_path)
+    assert kept.failed is True
+
+
 def test_mlflow_keeps_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = pytest.importorskip("mlflow.tracking")
     monkeypatch.chdir(tmp_path)

@@ -64,32 +64,31 @@ def test_predictions_worse_than_chance_or_all_alike_are_shifted_only(log_odds: l
     assert curve.apply(np.array(log_odds)).sum() == pytest.approx(targets)
 
 
-def test_a_task_whose_validation_rows_are_alike_keeps_its_predictions(logged: list[str]) -> None:
-    rows = split_of([[1]] * 4, [[0, 0, 1], [1, 0, 1], [0, 0, 1], [1, 0, 1]])
-    predictions = Predictions.of(np.full((4, 3), 0.25, np.float32))
+def test_a_task_with_few_positives_or_negatives_keeps_its_predictions(logged: list[str]) -> None:
+    rows = split_of([[1]] * 200, [[row % 2, 0, row > 98] for row in range(200)])  # 99 negatives of c
+    predictions = Predictions.of(np.full((200, 3), 0.25, np.float32))
     calibration = fit_calibration("platt", predictions, rows, ["a", "b", "c"], "NL")
     assert logged == [
-        "NL: b is not calibrated, as no validation row is positive",
-        "NL: c is not calibrated, as no validation row is negative",
+        "NL: not calibrated, as fewer than 100 validation rows are positive, or negative: b (0 of 200), c (101 of 200)",
     ]
     assert calibration is not None and list(calibration.tasks) == ["a"]
     found = calibration.apply(predictions, ["a", "b", "c"])
-    np.testing.assert_allclose(found, [[0.5, 0.25, 0.25]] * 4)
+    np.testing.assert_allclose(found, [[0.5, 0.25, 0.25]] * 200, atol=1e-6)
     figures = calibration.figures(predictions, rows, ["a", "b", "c"], "test.")
     assert figures["test.calibration_calibrated.a"] == pytest.approx(1)
-    assert figures["test.calibration_calibrated.c"] == 0.25
+    assert figures["test.calibration_calibrated.c"] == pytest.approx(0.25 * 200 / 101)
     assert "test.calibration_calibrated.b" not in figures
     assert [figures[f"test.calibrated.{task}"] for task in "abc"] == [1, 0, 0]
 
 
 def test_rows_without_a_label_do_not_count() -> None:
-    rows = replace(split_of([[1]] * 6, [[0], [1], [0], [1], [255], [255]]), unlabelled=True)
-    labelled = rows.take(np.arange(4))
-    values = np.array([[0.1], [0.4], [0.2], [0.3], [0.9], [0.9]], np.float32)
+    rows = replace(split_of([[1]] * 600, [[0], [1], [0], [1]] * 100 + [[255], [255]] * 100), unlabelled=True)
+    labelled = rows.take(np.arange(400))
+    values = np.array([[0.1], [0.4], [0.2], [0.3]] * 100 + [[0.9], [0.9]] * 100, np.float32)
     found = fit_calibration("platt", Predictions.of(values), rows, ["a"], "NL")
-    alone = fit_calibration("platt", Predictions.of(values[:4]), labelled, ["a"], "NL")
+    alone = fit_calibration("platt", Predictions.of(values[:400]), labelled, ["a"], "NL")
     assert found == alone
-    assert found is not None and (found.tasks["a"].rows, found.tasks["a"].positives) == (4, 2)
+    assert found is not None and (found.tasks["a"].rows, found.tasks["a"].positives) == (400, 200)
 
 
 @pytest.mark.parametrize("kind", ["platt", "isotonic"])

@@ -26,6 +26,7 @@ _YEAR, _TWO = r"((?:19|20)\d{2})", r"(\d{2})"
 _TIME = r"([T ]\d{2}(?::\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)?)?"
 _ZONE = r" ?(Z|UTC|[-+]\d{2}(?::?\d{2})?)"
 _COUNT = r"^\d{1,18}$"
+_NANOSECONDS = r"^\d{18,19}$"
 _ENDS_IN_YEAR = r"^\d{3,4}(?:19|20)\d{2}$"
 
 _PER_SECOND = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
@@ -162,7 +163,11 @@ def _since_1970(texts: Texts, form: TimeForm) -> pd.DatetimeIndex:
     numbers = np.asarray(pd.to_numeric(texts, errors="coerce"), dtype=np.float64)
     there = is_since_1970(numbers, form)
     microseconds = np.where(there, numbers, 0.0) * (1e6 / _PER_SECOND[form])
-    points = np.floor(microseconds).astype(np.int64).astype("datetime64[us]")
+    points = np.floor(microseconds).astype(np.int64)
+    if form == "nanoseconds":  # a 64-bit float has steps of 256 nanoseconds there
+        whole = there & matching(texts, _NANOSECONDS)
+        points[whole] = texts[whole].astype(np.int64) // 1000
+    points = points.astype("datetime64[us]")
     points[~there] = np.datetime64("NaT")
     return pd.DatetimeIndex(points).tz_localize("UTC")
 

@@ -284,7 +284,8 @@ def _coded_lists(chunk: Chunk, name: str, spec: FieldSection, several: SeveralSe
         return gathered_values([chunk.coded(column) for column in columns], spec, several.most, form)
     if several.separator is None and chunk.source.ending not in LIST_ENDINGS:
         raise UserError(f"{chunk.source}: field '{name}' needs several.separator: only Parquet files have lists")
-    return split_values(chunk.coded(columns[0]), spec, several, form)
+    texts = chunk.coded(columns[0]) if several.separator is None else chunk.written(columns[0])
+    return split_values(texts, spec, several, form)
 
 
 def _flagged(chunk: Chunk, column: str) -> CodedColumn:

@@ -83,6 +83,18 @@ class Chunk:
             raise self.error(name, column.lookup(wrong, False), f"expected a number such as {form.example}")
         return of_texts(pc.if_else(plain.is_null(), distinct, plain), column.index, PLAIN)
 
+    def written(self, name: str) -> CodedColumn:
+        """Return a column with its texts as they are written, for texts that hold several values.
+
+        Missing values are those of `coded`, which would take ``1.10`` for a number, 1.1.
+        """
+        column = self.coded(name)
+        distinct, index = self._distinct[name]
+        if not pa.types.is_string(distinct.type):
+            return column
+        texts = np.asarray(distinct.to_numpy(zero_copy_only=False), dtype=object)
+        return CodedColumn(texts, np.where(column.index < 0, -1, index))
+
     def lists(self, name: str, make: Callable[[], CodedLists]) -> CodedLists:
         """Return the lists of a field, which are made once."""
         if name not in self._lists:

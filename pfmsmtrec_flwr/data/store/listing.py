@@ -39,11 +39,16 @@ def prepared_scenarios(data_root: Path, dataset: str) -> list[ScenarioStore]:
     stores = list_scenarios(data_root, dataset)
     if not stores:
         known = ", ".join(dataset_names(data_root)) or "nothing yet"
-        raise UserError(
-            f"no prepared data set '{dataset}' in {data_root} (prepared: {known}): "
-            f"run `pfmsmtrec prepare {dataset} --source DIR`"
-        )
+        raise not_prepared(data_root, dataset, f" (prepared: {known})")
     return stores
+
+
+def not_prepared(data_root: Path, dataset: str, remark: str = "") -> UserError:
+    """Return the error for a data set of which nothing is prepared; `remark` comes after the folder."""
+    return UserError(
+        f"no prepared data of '{dataset}' in {data_root}{remark}: run `pfmsmtrec prepare {dataset} --source DIR`, "
+        "or give its folder with --data"
+    )
 
 
 def dataset_names(data_root: Path) -> list[str]:

@@ -58,6 +58,7 @@ def points(form: TimeForm, *values: str, zone: str | None = None) -> list[str]:
         ("milliseconds", "1700000000500", "2023-11-14T22:13:20.500"),
         ("microseconds", "1700000000500000", "2023-11-14T22:13:20.500"),
         ("nanoseconds", "1700000000500000000", "2023-11-14T22:13:20.500"),
+        ("nanoseconds", "1700006399999999999", "2023-11-14T23:59:59.999"),
     ],
 )
 def test_a_time_of_each_form(form: TimeForm, text: str, expected: str) -> None:

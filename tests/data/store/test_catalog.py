@@ -86,7 +86,5 @@ def test_show_counts_the_rows_with_a_label(root: Path) -> None:
 
 
 def test_show_of_what_is_not_prepared(root: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"no prepared data set 'kuairand' .*prepared: shop.*pfmsmtrec prepare kuairand"
-    ):
+    with pytest.raises(UserError, match=r"no prepared data of 'kuairand' .*prepared: shop.*pfmsmtrec prepare kuairand"):
         dataset_tables(root, "kuairand")
