@@ -20,13 +20,13 @@ def calibrated_notes(runs: Sequence[RunResults]) -> list[str]:
     Returns
     -------
     list of str
-        One note; none if no method is calibrated.
+        One note; none if no method is calibrated, or no task has validation rows enough.
     """
     losses = [
         f"of {own.method} "
         + ", ".join(f"{task} {loss:.4f}" for task, mean in own.macro.items() if (loss := mean.logloss_calibrated))
         for own in runs
-        if any(mean.logloss_calibrated for mean in own.macro.values())
+        if _has_curve(own)
     ]
     if not losses:
         return []
@@ -39,6 +39,15 @@ def calibrated_notes(runs: Sequence[RunResults]) -> list[str]:
         f"calibrated on validation rows: log loss {'; '.join(losses)}; "
         f"predicted over observed by scenario, {first.method}: {', '.join(ratios)}"
     ]
+
+
+def _has_curve(own: RunResults) -> bool:
+    tasks = (task for scenario in own.scenarios.values() for task in scenario.tasks.values())
+    return any(
+        task.logloss_calibrated is not None
+        and (task.logloss_calibrated, task.calibration_calibrated) != (task.logloss, task.calibration)
+        for task in tasks
+    )
 
 
 def _range(own: RunResults, task: str, metric: Metric) -> str:

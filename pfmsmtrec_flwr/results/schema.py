@@ -288,8 +288,17 @@ def notes_of(runs: Iterable[RunResults]) -> list[str]:
     starts = [f"Scenarios start from their models of {run.start_from}" for run in runs if run.start_from]
     missing = [note for run in runs for note in missing_notes(run.method, run.rounds, run.missing)]
     means = [f"{run.method}: means {own.note}" for run in runs for own in run.macro.values() if own.note]
-    notes = [f"{name}: {own.note}" for run in runs for name, own in run.scenarios.items() if own.note]
-    return list(dict.fromkeys([*starts, *missing, *means, *_noise_notes(runs), *notes]))
+    return list(dict.fromkeys([*starts, *missing, *means, *_noise_notes(runs), *_data_notes(runs)]))
+
+
+def _data_notes(runs: Sequence[RunResults]) -> list[str]:
+    """Return each remark on a scenario's data, with the names of the scenarios that have it."""
+    names: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, own in run.scenarios.items():
+            if own.note:
+                names.setdefault(own.note, {})[name] = None
+    return [f"{', '.join(own)}: {note}" for note, own in names.items()]
 
 
 def _noise_notes(runs: Sequence[RunResults]) -> list[str]:
