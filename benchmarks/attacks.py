@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,7 +32,7 @@ from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 
-SCENARIOS = {"NL": 5000, "ES": 4000, "FR": 3000, "US": 2000}
+SCENARIOS = {"NL": 6000, "ES": 4500, "FR": 3500, "US": 2500}
 """Training rows of the made-up scenarios."""
 WORLD = (
     f"data.synthetic={{train_rows: {SCENARIOS}, validation_rows: 2000, test_rows: 10000, ctr: 0.2}}",
@@ -38,7 +40,10 @@ WORLD = (
     "federation.patience=0",
     "federation.reference=[]",
     "train.lr=0.004",
-    "train.batch_size=128",
+    "train.batch_size=256",
+    "model.embedding_dim=4",
+    "model.expert_layers=[32, 16]",
+    "model.tower_layers=[16]",
 )
 COLUMNS = {
     "pf-msmtrec": ("pf-msmtrec", "mean"),
@@ -134,6 +139,7 @@ def column(config: RunConfig, attacker: str, seeds: int) -> list[float]:
     honest = [name for name in SCENARIOS if name != attacker]
     found: list[list[float]] = []
     for seed in range(seeds):
+        started = time.process_time()
         seeded = config.with_settings({"seed": seed, "federation.min_scenarios": len(honest)}, "attacks")
         without = seeded.with_settings({"federation.scenarios": honest}, "attacks")
         row = [honest_auc(without, honest), honest_auc(seeded, honest)]
@@ -141,6 +147,9 @@ def column(config: RunConfig, attacker: str, seeds: int) -> list[float]:
             with attacked(attacker, attack):
                 row.append(honest_auc(seeded, honest))
         found.append(row)
+        figures = " ".join(f"{auc:.4f}" for auc in row)
+        spent = time.process_time() - started
+        print(f"{config.method} {config.federation.average} seed {seed}: {figures}, {spent:.0f} s", file=sys.stderr)
     return [fmean(values) for values in zip(*found, strict=True)]
 
 

@@ -39,8 +39,8 @@ ROWS_AT_ONCE = 65_536
 def average(values: Tensor, weights: Tensor, kind: AverageKind) -> Tensor:
     """Return the average over the scenarios of ``values`` (K, ...).
 
-    ``mean`` is weighted by ``weights`` (K,), which sum to one. The others are those of `middle`. The average of integers
-    is rounded.
+    ``mean`` is weighted by ``weights`` (K,), which sum to one; the others are those of `middle`. The average of
+    integers is rounded.
     """
     if kind == "mean":
         return weighted_mean(values, weights)

@@ -170,7 +170,7 @@ class PFMSMTRec(CoordinatedStrategy):
 
     def aggregate_embeddings(self, table: Tensor, updates: Sequence[RowUpdate], weights: Tensor) -> Tensor:
         """Average one table that all scenarios share; `_aggregate_tables` averages each scenario's own."""
-        if self.config.federation.tables == "rows":
+        if self.config.federation.tables == "rows" and self.config.federation.average == "mean":
             return average_rows(table, updates, use_weights(updates, self.settings.row_balance))
         return super().aggregate_embeddings(table, updates, weights)
 

@@ -123,7 +123,7 @@ def _capped(update: ScenarioUpdate, allowance: Allowance) -> ScenarioUpdate:
 
 
 def _groups(update: ScenarioUpdate) -> dict[str, Group]:
-    """Return the group of each tensor that is not a table; for experts, the first axis of a tensor is added to it."""
+    """Return the group of each tensor that is not a table; the first axis of experts' tensors tells these apart."""
     groups: dict[str, Group] = {}
     for name, value in update.end.items():
         slot = update.slots[name]
@@ -164,7 +164,7 @@ def _lengths(update: ScenarioUpdate) -> dict[Group, float]:
 def _shortened(update: ScenarioUpdate, factors: Mapping[Group, float]) -> ScenarioUpdate:
     """Return an update of which some groups' changes are multiplied by a factor below 1."""
     logger.warning(
-        "%s moved much farther than others: %d of its parts count with %.2g to %.2g of their change",
+        "%s: %d parts of its update are longer than federation.clip allows, and count with %.2g to %.2g of it",
         update.scenario,
         len(factors),
         min(factors.values()),

@@ -1,0 +1,173 @@
+"""What a scenario's update counts for, and how far one scenario can move the others."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from federated import Tiny, same
+from hypothesis import given
+from hypothesis import strategies as st
+from replies import EXAMPLES, NODES, TABLE, aggregate, ask, described, moved, strategy_of
+from torch import Tensor
+
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.config import RunConfig, TrainSettings
+from pfmsmtrec_flwr.federation.protocol import Stage, unpack_replies
+from pfmsmtrec_flwr.federation.server.influence import Allowance, bound_updates
+from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
+from pfmsmtrec_flwr.model import Part, Slot
+
+TRAIN = TrainSettings(batch_size=16)
+SCENARIOS = {name: described(name) for name in NODES}
+EXPERTS, TOWER, VARIANCE, COUNTER = "experts.weight", "tower.weight", "norm.running_var", "norm.num_batches_tracked"
+SLOTS = {
+    EXPERTS: Slot(EXPERTS, Part.EXPERT),
+    TOWER: Slot(TOWER, Part.TOWER, task="click"),
+    VARIANCE: Slot(VARIANCE, Part.NORMALIZATION, statistic=True),
+    COUNTER: Slot(COUNTER, Part.NORMALIZATION, statistic=True),
+    TABLE: Slot(TABLE, Part.FEDERATED_EMBEDDING),
+}
+START = {
+    EXPERTS: torch.zeros(2, 3, 4),
+    TOWER: torch.ones(2, 2),
+    VARIANCE: torch.full((4,), 0.25),
+    COUNTER: torch.tensor(3),
+    TABLE: torch.zeros(5, 2),
+}
+
+
+def update(name: str, step: float, **changed: Tensor) -> ScenarioUpdate:
+    """Return an update that moves all by a step, but for the changed values."""
+    end = {key: value + step if value.is_floating_point() else value + 1 for key, value in START.items()} | changed
+    rows = RowUpdate(torch.tensor([1, 2]), end.pop(TABLE)[[1, 2]], torch.tensor([4, 2]))
+    return ScenarioUpdate(name, EXAMPLES[name], START, end, {TABLE: rows}, SLOTS)
+
+
+def bounded(*updates: ScenarioUpdate, multiple: float = 2.0) -> list[ScenarioUpdate]:
+    # one step for everyone, so that lengths are compared as they are
+    return bound_updates(updates, SCENARIOS, TRAIN.model_copy(update={"max_local_steps": 1}), Stage.ALL, multiple)
+
+
+def length(one: ScenarioUpdate, name: str) -> float:
+    return float((one.end[name].double() - one.start[name].double()).norm())
+
+
+def test_updates_within_their_bounds_keep_every_bit() -> None:
+    updates = [update("A", 0.1), update("B", -0.2), update("C", 0.15)]
+    for before, after in zip(updates, bounded(*updates), strict=True):
+        assert after.examples == before.examples
+        assert all(torch.equal(after.end[name], value) for name, value in before.end.items())
+        assert after.rows[TABLE].counts is before.rows[TABLE].counts
+        assert torch.equal(after.rows[TABLE].values, before.rows[TABLE].values)
+
+
+@pytest.mark.parametrize("factor", [10.0, -1000.0])
+def test_every_part_of_a_long_update_is_shortened(factor: float) -> None:
+    _, _, hostile = bounded(update("A", 0.1), update("B", 0.1), update("C", 0.1 * factor))
+    share = (2.0 / factor) ** 2
+    for name in (EXPERTS, TOWER):
+        torch.testing.assert_close(hostile.end[name], START[name] + share * 0.1 * factor)
+    torch.testing.assert_close(hostile.rows[TABLE].values, torch.full((2, 2), share * 0.1 * factor))
+    assert hostile.end[COUNTER].item() == 4
+
+
+def test_each_expert_has_a_bound_of_its_own() -> None:
+    spoiled = START[EXPERTS] + 0.1
+    spoiled[1, 0, 0] = 1e30
+    _, hostile, _ = bounded(update("A", 0.1), update("B", 0.1, **{EXPERTS: spoiled}), update("C", 0.1))
+    assert torch.equal(hostile.end[EXPERTS][0], spoiled[0])
+    torch.testing.assert_close(hostile.end[EXPERTS][1], torch.zeros(3, 4), atol=1e-6, rtol=0)
+    assert torch.equal(hostile.end[TOWER], START[TOWER] + 0.1)
+
+
+def test_the_ends_of_what_a_number_can_hold_are_shortened_to_finite_values() -> None:
+    spoiled = torch.full((2, 3, 4), torch.finfo(torch.float32).max)
+    _, hostile, _ = bounded(update("A", 0.1), update("B", 0.1, **{EXPERTS: spoiled}), update("C", 0.1))
+    assert length(hostile, EXPERTS) < 1e-6
+
+
+def test_a_variance_is_never_negative() -> None:
+    spoiled = torch.tensor([-5.0, 0.35, 0.35, 0.35])
+    for multiple in (0.0, 2.0):
+        hostile = bounded(update("A", 0.1), update("B", 0.1, **{VARIANCE: spoiled}), multiple=multiple)[1]
+        assert bool((hostile.end[VARIANCE] >= 0).all())
+
+
+def test_a_scenario_alone_is_untouched() -> None:
+    (alone,) = bounded(update("A", 1e9))
+    assert torch.equal(alone.end[EXPERTS], START[EXPERTS] + 1e9)
+
+
+def test_examples_count_up_to_the_registered_rows() -> None:
+    claims = {"A": 10**18, "B": EXAMPLES["B"], "C": 1}
+    updates = [replace(update(name, 0.1), examples=claim) for name, claim in claims.items()]
+    assert [one.examples for one in bounded(*updates, multiple=0.0)] == [EXAMPLES["A"], EXAMPLES["B"], 1]
+
+
+def test_uses_of_rows_count_up_to_the_registered_rows() -> None:
+    honest = update("A", 0.1)
+    many = replace(honest.rows[TABLE], counts=torch.tensor([2**31 - 1, 2]))
+    claimed = replace(honest, rows={TABLE: many})
+    (found,) = bounded(claimed)
+    assert found.rows[TABLE].counts.tolist() == [EXAMPLES["A"], 2]  # one row of each field
+
+
+@pytest.mark.parametrize(("epochs", "passes"), [(0.5, 1), (1.0, 1), (1.5, 2), (3.0, 3)])
+def test_an_honest_scenario_reaches_its_allowance_at_most(epochs: float, passes: int) -> None:
+    train = TrainSettings(batch_size=16, local_epochs=epochs)
+    allowance = Allowance.of(SCENARIOS["A"], train, Stage.ALL)
+    assert allowance.examples == 30 * passes
+    assert allowance.row_ends.tolist() == [2, 5]
+    assert allowance.uses.tolist() == [30 * passes] * 2
+    assert Allowance.of(SCENARIOS["A"], train, Stage.TOWERS).examples == 10 * 17
+
+
+@pytest.mark.parametrize("settings", [{}, {"train__local_epochs": 1.6}, {"pf_msmtrec__schedule": "bottom-up"}])
+def test_no_figure_of_a_run_changes_while_nobody_exceeds_a_bound(tiny: Tiny, settings: dict[str, float | str]) -> None:
+    runs = [tiny.trained(tiny.config("pf-msmtrec", federation__clip=clip, **settings)) for clip in (0.0, 10.0)]
+    assert same(runs[0].models, runs[1].models)
+    assert runs[0].result.test == runs[1].result.test
+
+
+def vector(strategy: ScenarioStrategy) -> dict[str, Tensor]:
+    return {name: value.double().clone() for name, value in strategy.parameters.common.items()}
+
+
+@pytest.mark.usefixtures("flower_run")
+@given(step=st.floats(-1e30, 1e30), examples=st.sampled_from([1, 60, 10**18]))
+def test_the_mean_moves_no_farther_than_the_stated_bound(step: float, examples: int) -> None:
+    document = {"model": {"embedding_dim": 2, "experts": 2, "expert_layers": [3], "tower_layers": [2]}}
+    config = RunConfig.model_validate({"method": "fedavg-rows", **document})
+    strategy = strategy_of(config)
+    start = vector(strategy)
+    steps = {"A": 0.1, "B": 0.2, "C": 0.15}
+    replies = [moved(strategy, message, steps | {"C": step}) for message in ask(strategy)]
+    hostile = unpack_replies(replies[0].content)["C"]
+    figures = hostile.figures | {"examples": examples}
+    replies = [moved(strategy, message, steps | {"C": step}, C={"figures": figures}) for message in ask(strategy)]
+    strategy.aggregate_train(1, replies)
+    share = 60 / (30 + 10 + 60)
+    for name, value in strategy.parameters.common.items():
+        slot = strategy.parameters.slots["A"][name]
+        if slot.part not in {Part.EXPERT, Part.GATE}:
+            continue
+        moved_by = float((value.double() - start[name]).norm())
+        size = math.sqrt(value.numel())
+        honest = max(steps["A"], steps["B"]) * size
+        assert moved_by <= (honest + share * config.federation.clip * honest) * (1 + 1e-5)
+
+
+@pytest.mark.usefixtures("flower_run")
+@pytest.mark.parametrize("average", ["median", "trimmed"])
+def test_a_robust_average_stays_within_the_honest_values(tiny: Tiny, average: str) -> None:
+    strategy = strategy_of(tiny.config("fedavg-rows", federation__average=average, federation__clip=0.0))
+    start = vector(strategy)
+    aggregate(strategy, steps={"A": 0.1, "B": 0.2, "C": -1e20})
+    for name, value in strategy.parameters.common.items():
+        if value.is_floating_point() and name != TABLE and not name.endswith("running_var"):
+            torch.testing.assert_close(value.double(), start[name] + 0.1, rtol=0, atol=1e-6)
+    torch.testing.assert_close(strategy.parameters.common[TABLE][1].double(), start[TABLE][1] + 0.1, rtol=0, atol=1e-6)
