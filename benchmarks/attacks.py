@@ -14,7 +14,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -134,11 +134,11 @@ def honest_auc(config: RunConfig, honest: Sequence[str]) -> float:
     return fmean(fmean(task.auc or 0.0 for task in results.scenarios[name].tasks.values()) for name in honest)
 
 
-def column(config: RunConfig, attacker: str, seeds: int) -> list[float]:
+def column(config: RunConfig, attacker: str, seeds: Iterable[int]) -> list[float]:
     """Return the mean AUC over the seeds without the attacker, with its honest replies, and under each attack."""
     honest = [name for name in SCENARIOS if name != attacker]
     found: list[list[float]] = []
-    for seed in range(seeds):
+    for seed in seeds:
         started = time.process_time()
         seeded = config.with_settings({"seed": seed, "federation.min_scenarios": len(honest)}, "attacks")
         without = seeded.with_settings({"federation.scenarios": honest}, "attacks")
@@ -168,7 +168,7 @@ def main() -> None:
     for name in chosen:
         method, average = COLUMNS[name]
         config = base.with_settings({"method": method, "federation.average": average}, "attacks")
-        columns.append(column(config, given.attacker, given.seeds))
+        columns.append(column(config, given.attacker, range(given.seeds)))
     print("| " + " | ".join(["attack", *chosen]) + " |")
     print("|---|" + "---:|" * len(chosen))
     for place, name in enumerate(["none, the attacker is absent", "none, it is honest", *ATTACKS]):

@@ -1,22 +1,23 @@
-"""Limits of what one scenario's update, counts and examples may do to the others.
+"""Lengths of the scenarios' updates relative to each other, and the limits that follow for each of them.
 
 Examples
 --------
-The third update is ten times as long as the others, and counts with 0.04 of its length: 0.4, below their double. The
-fourth comes of four times as many steps, so it may be twice as long as an update of few steps.
+The third update is ten times as long as the others. The fourth comes of four times as many steps, so it is not long.
 
 >>> import torch
->>> from pfmsmtrec_flwr.aggregation.clipping import clip_factors
+>>> from pfmsmtrec_flwr.aggregation.clipping import clip_factors, relative_lengths
 >>> norms, steps = torch.tensor([1.0, 1.0, 10.0, 3.0]), [10, 10, 10, 40]
->>> [round(factor, 3) for factor in clip_factors(norms, steps, multiple=2.0).tolist()]
-[1.0, 1.0, 0.04, 1.0]
+>>> relative = relative_lengths(norms, steps)
+>>> relative.tolist()
+[1.0, 1.0, 10.0, 1.5]
+>>> clip_factors(relative, multiple=2.0).tolist()
+[1.0, 1.0, 0.2, 1.0]
 
-A scenario of 10 rows cannot have used the two rows of one field more than 10 times.
+A scenario of 10 rows cannot have used the two rows of one field 80 times.
 
->>> from pfmsmtrec_flwr.aggregation.clipping import capped_counts
->>> rows, counts = torch.tensor([0, 1]), torch.tensor([60, 20])
->>> capped_counts(rows, counts, ends=torch.tensor([2]), most=torch.tensor([10])).tolist()
-[7, 2]
+>>> from pfmsmtrec_flwr.aggregation.clipping import uses_fit
+>>> uses_fit(torch.tensor([0, 1]), torch.tensor([60, 20]), ends=torch.tensor([2]), most=torch.tensor([10]))
+False
 """
 
 from __future__ import annotations
@@ -27,18 +28,15 @@ import torch
 from torch import Tensor
 
 
-def clip_factors(norms: Tensor, steps: Sequence[int], multiple: float) -> Tensor:
-    """Return the factor in [0, 1] by which each scenario's update of one part of the model is shortened.
+def relative_lengths(norms: Tensor, steps: Sequence[int]) -> Tensor:
+    """Return the length of each scenario's update of one part of the model, relative to the median.
 
-    An update of τ steps of training is some sqrt(τ) long, as its steps are mostly noise. So the norms are compared
-    per square root of a step: with ``m = median_j(norm_j / sqrt(steps_j))`` and
-    ``longest_s = multiple * m * sqrt(steps_s)``, an update that is longer counts with ``longest_s^2 / norm_s`` of
-    length. That is at most ``longest_s``, and the less, the more an update exceeds it (our construction): one that is a
-    thousand times too long is an error or an attack, and hardly counts.
+    An update of q steps of training is some sqrt(q) long, as its steps are mostly noise. So the norms are compared per
+    square root of a step: ``(norm_s / sqrt(q_s)) / median_j(norm_j / sqrt(q_j))`` (our construction).
 
     The median is over the scenarios that moved at all; of an even number of them it is the lower one of the two in the
-    middle. Fewer than half of them cannot move m beyond the smallest and largest value of the others. Of two scenarios,
-    neither moves farther than a multiple of what the other one does.
+    middle. Fewer than half of them cannot move it beyond the smallest and largest value of the others. Of two
+    scenarios, the one that moved less is the measure.
 
     Parameters
     ----------
@@ -46,30 +44,34 @@ def clip_factors(norms: Tensor, steps: Sequence[int], multiple: float) -> Tensor
         Euclidean norm of each scenario's update (K,).
     steps
         Number of steps of training that each scenario was asked for.
-    multiple
-        Largest norm, in medians.
 
     Returns
     -------
     Tensor
-        Factors (K,) float64; exactly 1 for an update that is short enough, and where one scenario alone moved.
+        Relative lengths (K,) float64; 0 for a scenario that did not move, 1 where one alone did.
 
     References
     ----------
-    Norm thresholding: Sun et al., "Can You Really Backdoor Federated Learning?", arXiv 1911.07963. The median of the
-    norms as the bound: Andrew et al., "Differentially Private Learning with Adaptive Clipping", NeurIPS 2021.
+    The median of the norms as a bound: Andrew et al., "Differentially Private Learning with Adaptive Clipping",
+    NeurIPS 2021.
     """
-    lengths = norms.double()
-    moved = lengths > 0
-    if moved.sum() < 2:
-        return torch.ones_like(lengths)
-    scale = torch.tensor(steps, dtype=torch.float64).sqrt()
-    longest = multiple * (lengths / scale)[moved].median() * scale
-    return torch.where(lengths > longest, (longest / torch.where(moved, lengths, 1.0)).square(), 1.0)
+    pace = norms.double() / torch.tensor(steps, dtype=torch.float64).sqrt()
+    moved = pace > 0
+    return pace / pace[moved].median() if moved.any() else pace
 
 
-def capped_counts(rows: Tensor, counts: Tensor, ends: Tensor, most: Tensor) -> Tensor:
-    """Return the numbers of uses of a table's rows, scaled down where a field has more than its largest number.
+def clip_factors(relative: Tensor, multiple: float) -> Tensor:
+    """Return the factors in [0, 1] that shorten updates of some relative lengths (K,) to a multiple of the median.
+
+    References
+    ----------
+    Norm thresholding: Sun et al., "Can You Really Backdoor Federated Learning?", arXiv 1911.07963.
+    """
+    return torch.where(relative > multiple, multiple / relative.clamp(min=1e-300), 1.0)
+
+
+def uses_fit(rows: Tensor, counts: Tensor, ends: Tensor, most: Tensor) -> bool:
+    """Return whether no field has more uses of its rows than its largest number.
 
     Parameters
     ----------
@@ -81,15 +83,7 @@ def capped_counts(rows: Tensor, counts: Tensor, ends: Tensor, most: Tensor) -> T
         End of each field's rows in the stacked table (F,) int64.
     most
         Largest number of uses of all rows of a field (F,) int64.
-
-    Returns
-    -------
-    Tensor
-        Counts (n,) int64, each at least 1; the very argument if no field has too many.
     """
     fields = torch.searchsorted(ends, rows, right=True)
     sums = torch.zeros(len(ends), dtype=torch.float64).index_add_(0, fields, counts.double())
-    excess = sums / most.double().clamp(min=1.0)
-    if not (excess > 1.0).any():
-        return counts
-    return (counts.double() / excess.clamp(min=1.0)[fields]).floor().clamp(min=1.0).long()
+    return bool((sums <= most).all())

@@ -1,8 +1,8 @@
 """The bound on one scenario's influence: what a reply counts for once it has been admitted.
 
-Each part of a scenario's update is shortened to a multiple of the median length, and what weights the update, its
-examples and its uses of rows, counts up to what the scenario registered at the start. docs/method.md, 3.0, states what
-follows for the others.
+Each part of a scenario's update is shortened to a multiple of the median length; a scenario whose update is far longer,
+or claims more uses of rows than it has rows, is left out of the exchange. docs/method.md, 3.7, states what follows for
+the others.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from pfmsmtrec_flwr.aggregation.clipping import capped_counts, clip_factors
+from pfmsmtrec_flwr.aggregation.clipping import clip_factors, relative_lengths, uses_fit
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import TrainSettings
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import TOWER_STEPS
 from pfmsmtrec_flwr.federation.protocol import Stage, Tensors
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -29,6 +30,8 @@ from pfmsmtrec_flwr.training.local import local_batch_size, local_steps
 
 Group = tuple[Hashable, ...]
 """Name of a part of the model that is shortened by one factor: an expert, a tower, a table, the running means."""
+LEFT_OUT = 3.0
+"""Multiple of the largest length that counts beyond which an update is left out: it is no result of training."""
 _VARIANCE = "running_var"
 
 
@@ -72,10 +75,8 @@ def bound_updates(
     train: TrainSettings,
     stage: Stage,
     multiple: float,
-    *,
-    noisy: bool = False,
 ) -> list[ScenarioUpdate]:
-    """Return the updates as they count; an update within its bounds is returned as it is.
+    """Return the updates that count, as they count; an update within its bounds is returned as it is.
 
     Parameters
     ----------
@@ -88,38 +89,56 @@ def bound_updates(
     stage
         Part of the round that the exchange served.
     multiple
-        Largest norm, in medians over the scenarios, see `clip_factors`; 0 shortens nothing.
-    noisy
-        Whether updates have noise (``privacy.noise``), whose length does not grow with the number of steps.
+        Largest relative length of a part of an update, see `relative_lengths`; 0 shortens nothing and leaves nobody
+        out for a length.
+
+    Raises
+    ------
+    UserError
+        No update counts.
     """
     allowances = [Allowance.of(scenarios[update.scenario], train, stage) for update in updates]
-    counted = [_capped(update, allowance) for update, allowance in zip(updates, allowances, strict=True)]
-    if not multiple or len(updates) < 2:
-        return counted
-    lengths = [_lengths(update) for update in counted]
-    factors: list[dict[Group, float]] = [{} for _ in counted]
+    relative = _relative(updates, [allowance.steps for allowance in allowances])
+    counting = []
+    for update, allowance, (lengths, longest) in zip(updates, allowances, relative, strict=True):
+        if not all(uses_fit(own.rows, own.counts, allowance.row_ends, allowance.uses) for own in update.rows.values()):
+            logger.warning("%s is left out: more uses of rows than it has rows to train on", update.scenario)
+        elif multiple and longest > LEFT_OUT * max(1.0, multiple):
+            logger.warning("%s is left out: its update is %.3g times as long as others", update.scenario, longest)
+        else:
+            capped = _capped(update, allowance)
+            counting.append(_shortened(capped, lengths, multiple) if multiple else capped)
+    if updates and not counting:
+        raise UserError("no scenario's update can be used: all of them are left out")
+    return counting
+
+
+def _relative(updates: Sequence[ScenarioUpdate], steps: Sequence[int]) -> list[tuple[dict[Group, float], float]]:
+    """Return the relative length of each part of each update, and the largest one that others can judge.
+
+    Of two scenarios that moved, nobody can say which one moved as it should: their lengths are not judged.
+    """
+    lengths = [_lengths(update) for update in updates]
+    relative: list[dict[Group, float]] = [{} for _ in updates]
+    longest = [0.0 for _ in updates]
     for group in dict.fromkeys(group for own in lengths for group in own):
         owners = [index for index, own in enumerate(lengths) if group in own]
         norms = torch.tensor([lengths[owner][group] for owner in owners], dtype=torch.float64)
-        steps = [1 if noisy else allowances[owner].steps for owner in owners]
-        shortened = clip_factors(norms, steps, multiple)
-        for owner, factor in zip(owners, shortened.tolist(), strict=True):
-            if factor < 1.0:
-                factors[owner][group] = factor
-    return [_shortened(update, own) if own else update for update, own in zip(counted, factors, strict=True)]
+        found = relative_lengths(norms, [steps[owner] for owner in owners])
+        for owner, length in zip(owners, found.tolist(), strict=True):
+            relative[owner][group] = length
+            if (norms > 0).sum() > 2:
+                longest[owner] = max(longest[owner], length)
+    return list(zip(relative, longest, strict=True))
 
 
 def _capped(update: ScenarioUpdate, allowance: Allowance) -> ScenarioUpdate:
-    """Return an update whose examples and uses of rows are within its allowance, and whose variances are not negative.
+    """Return an update whose examples are within its allowance, and whose variances are not negative.
 
     The variances of a mean are then not negative either, and nobody's normalization takes the root of one that is.
     """
-    rows = {}
-    for name, own in update.rows.items():
-        counts = capped_counts(own.rows, own.counts, allowance.row_ends, allowance.uses)
-        rows[name] = replace(own, counts=counts)
     end = {name: value.clamp(min=0) if name.endswith(_VARIANCE) else value for name, value in update.end.items()}
-    return replace(update, examples=min(update.examples, allowance.examples), end=end, rows=rows)
+    return replace(update, examples=min(update.examples, allowance.examples), end=end)
 
 
 def _groups(update: ScenarioUpdate) -> dict[str, Group]:
@@ -161,15 +180,14 @@ def _lengths(update: ScenarioUpdate) -> dict[Group, float]:
     return {group: math.sqrt(square) for group, square in squares.items()}
 
 
-def _shortened(update: ScenarioUpdate, factors: Mapping[Group, float]) -> ScenarioUpdate:
-    """Return an update of which some groups' changes are multiplied by a factor below 1."""
-    logger.warning(
-        "%s: %d parts of its update are longer than federation.clip allows, and count with %.2g to %.2g of it",
-        update.scenario,
-        len(factors),
-        min(factors.values()),
-        max(factors.values()),
-    )
+def _shortened(update: ScenarioUpdate, lengths: Mapping[Group, float], multiple: float) -> ScenarioUpdate:
+    """Return an update of which no part is relatively longer than the multiple."""
+    groups = list(lengths)
+    clipped = clip_factors(torch.tensor([lengths[group] for group in groups], dtype=torch.float64), multiple)
+    factors = {group: factor for group, factor in zip(groups, clipped.tolist(), strict=True) if factor < 1.0}
+    if not factors:
+        return update
+    logger.warning("%s: %d parts of its update are cut to the length that may count", update.scenario, len(factors))
     end: Tensors = dict(update.end)
     experts = _experts(update)
     for name, group in _groups(update).items():
@@ -177,18 +195,26 @@ def _shortened(update: ScenarioUpdate, factors: Mapping[Group, float]) -> Scenar
             own = [factors.get((*group, expert), 1.0) for expert in range(experts)]
         else:
             own = [factors.get(group, 1.0)]
-        if min(own) < 1.0:
-            scale = torch.tensor(own, dtype=torch.float64).view(-1, *[1] * (end[name].dim() - 1))
-            end[name] = _toward(update.start[name], end[name], scale)
+        end[name] = _toward(update.start[name], end[name], own)
     rows: dict[str, RowUpdate] = {}
     for name, table in update.rows.items():
-        scale = torch.tensor(factors.get(("table", name), 1.0), dtype=torch.float64)
-        values = _toward(update.start[name][table.rows], table.values, scale) if scale < 1.0 else table.values
-        rows[name] = replace(table, values=values)
+        own = [factors.get(("table", name), 1.0)]
+        rows[name] = replace(table, values=_toward(update.start[name][table.rows], table.values, own))
     return replace(update, end=end, rows=rows)
 
 
-def _toward(start: Tensor, end: Tensor, factor: Tensor) -> Tensor:
-    """Return the value a part of the way from the start to the end; elements on a way of factor 1 keep every bit."""
-    between = start.double() + factor * (end.double() - start.double())
-    return torch.where(factor < 1.0, between.to(end.dtype), end)
+def _toward(start: Tensor, end: Tensor, factors: Sequence[float]) -> Tensor:
+    """Return the value a part of the way from the start to the end; a way of factor 1 keeps every bit.
+
+    Parameters
+    ----------
+    start, end
+        Values (E, ...).
+    factors
+        Factor of each element of the first axis, or one for all.
+    """
+    if min(factors) == 1.0:
+        return end
+    scale = torch.tensor(factors, dtype=torch.float64).view(-1, *[1] * (end.dim() - 1))
+    between = start.double() + scale * (end.double() - start.double())
+    return torch.where(scale < 1.0, between.to(end.dtype), end)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig, TrainSettings
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.protocol import Stage, unpack_replies
 from pfmsmtrec_flwr.federation.server.influence import Allowance, bound_updates
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
@@ -65,29 +66,43 @@ def test_updates_within_their_bounds_keep_every_bit() -> None:
         assert torch.equal(after.rows[TABLE].values, before.rows[TABLE].values)
 
 
-@pytest.mark.parametrize("factor", [10.0, -1000.0])
-def test_every_part_of_a_long_update_is_shortened(factor: float) -> None:
+@pytest.mark.parametrize("factor", [2.5, -5.5])
+def test_every_part_of_a_long_update_is_shortened_to_the_multiple(factor: float) -> None:
     _, _, hostile = bounded(update("A", 0.1), update("B", 0.1), update("C", 0.1 * factor))
-    share = (2.0 / factor) ** 2
+    step = 0.2 if factor > 0 else -0.2
     for name in (EXPERTS, TOWER):
-        torch.testing.assert_close(hostile.end[name], START[name] + share * 0.1 * factor)
-    torch.testing.assert_close(hostile.rows[TABLE].values, torch.full((2, 2), share * 0.1 * factor))
+        torch.testing.assert_close(hostile.end[name], START[name] + step)
+    torch.testing.assert_close(hostile.rows[TABLE].values, torch.full((2, 2), step))
     assert hostile.end[COUNTER].item() == 4
+    assert hostile.examples == EXAMPLES["C"]
 
 
 def test_each_expert_has_a_bound_of_its_own() -> None:
     spoiled = START[EXPERTS] + 0.1
-    spoiled[1, 0, 0] = 1e30
+    spoiled[1] *= 4
     _, hostile, _ = bounded(update("A", 0.1), update("B", 0.1, **{EXPERTS: spoiled}), update("C", 0.1))
     assert torch.equal(hostile.end[EXPERTS][0], spoiled[0])
-    torch.testing.assert_close(hostile.end[EXPERTS][1], torch.zeros(3, 4), atol=1e-6, rtol=0)
+    torch.testing.assert_close(hostile.end[EXPERTS][1], torch.full((3, 4), 0.2))
     assert torch.equal(hostile.end[TOWER], START[TOWER] + 0.1)
 
 
-def test_the_ends_of_what_a_number_can_hold_are_shortened_to_finite_values() -> None:
-    spoiled = torch.full((2, 3, 4), torch.finfo(torch.float32).max)
-    _, hostile, _ = bounded(update("A", 0.1), update("B", 0.1, **{EXPERTS: spoiled}), update("C", 0.1))
-    assert length(hostile, EXPERTS) < 1e-6
+@pytest.mark.parametrize("value", [0.7, -1e3, 1e30, torch.finfo(torch.float32).max])
+@pytest.mark.parametrize("part", [EXPERTS, TOWER, TABLE, VARIANCE])
+def test_a_scenario_is_left_out_if_one_part_is_far_too_long(part: str, value: float, logged: list[str]) -> None:
+    hostile = update("B", 0.1, **{part: torch.full_like(START[part], value) + START[part]})
+    assert [one.scenario for one in bounded(update("A", 0.1), hostile, update("C", 0.1))] == ["A", "C"]
+    assert "B is left out: its update is" in "".join(logged)
+
+
+def test_of_two_scenarios_nobody_is_left_out() -> None:
+    one, other = bounded(update("A", 0.1), update("B", 1e6))
+    assert length(one, EXPERTS) == pytest.approx(length(update("A", 0.1), EXPERTS))
+    assert length(other, EXPERTS) == pytest.approx(2 * length(one, EXPERTS))
+
+
+def test_without_a_multiple_no_length_counts() -> None:
+    (_, hostile, _) = updates = [update("A", 0.1), update("B", 1e6), update("C", 0.1)]
+    assert torch.equal(bounded(*updates, multiple=0.0)[1].end[EXPERTS], hostile.end[EXPERTS])
 
 
 def test_a_variance_is_never_negative() -> None:
@@ -108,12 +123,15 @@ def test_examples_count_up_to_the_registered_rows() -> None:
     assert [one.examples for one in bounded(*updates, multiple=0.0)] == [EXAMPLES["A"], EXAMPLES["B"], 1]
 
 
-def test_uses_of_rows_count_up_to_the_registered_rows() -> None:
+@pytest.mark.parametrize(("counts", "fit"), [([30, 30], True), ([31, 2], False), ([2, 2**31 - 1], False)])
+def test_a_scenario_with_more_uses_of_rows_than_it_registered_is_left_out(counts: list[int], fit: bool) -> None:
     honest = update("A", 0.1)
-    many = replace(honest.rows[TABLE], counts=torch.tensor([2**31 - 1, 2]))
-    claimed = replace(honest, rows={TABLE: many})
-    (found,) = bounded(claimed)
-    assert found.rows[TABLE].counts.tolist() == [EXAMPLES["A"], 2]  # one row of each field
+    claimed = replace(honest, rows={TABLE: replace(honest.rows[TABLE], counts=torch.tensor(counts))})
+    found = bounded(claimed, update("B", 0.1))
+    assert [one.scenario for one in found] == (["A", "B"] if fit else ["B"])  # one row of each field
+    if not fit:
+        with pytest.raises(UserError, match="all of them are left out"):
+            bounded(claimed)
 
 
 @pytest.mark.parametrize(("epochs", "passes"), [(0.5, 1), (1.0, 1), (1.5, 2), (3.0, 3)])
