@@ -32,15 +32,15 @@ from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 
-SCENARIOS = {"NL": 6000, "ES": 4500, "FR": 3500, "US": 2500}
+SCENARIOS = {"NL": 3200, "ES": 2400, "FR": 2000, "US": 1600}
 """Training rows of the made-up scenarios."""
 WORLD = (
-    f"data.synthetic={{train_rows: {SCENARIOS}, validation_rows: 2000, test_rows: 10000, ctr: 0.2}}",
+    f"data.synthetic={{train_rows: {SCENARIOS}, validation_rows: 1000, test_rows: 5000, ctr: 0.2}}",
     "federation.rounds=8",
     "federation.patience=0",
     "federation.reference=[]",
     "train.lr=0.004",
-    "train.batch_size=256",
+    "train.batch_size=128",
     "model.embedding_dim=4",
     "model.expert_layers=[32, 16]",
     "model.tower_layers=[16]",

@@ -182,8 +182,8 @@ class FederationSettings(SettingsSection):
     scenario, the median or the mean without the largest and smallest fifth (one at least) of each element. With the
     latter two, validation figures have their median in the place of their mean."""
     clip: NotNegative = 2.0
-    """Largest change of a scenario's part of the model in one round, in medians of the scenarios' changes per square
-    root of a step; a longer one counts shortened, so that no scenario moves the others at will; 0 shortens nothing."""
+    """Largest length of a part of a scenario's update, in medians over the scenarios, per square root of a step: what
+    is longer is shortened, and a scenario of which a part is three times as long still is left out; 0: no bound."""
     round_timeout: Positive = 3600.0
     """Seconds to wait for the replies of one exchange."""
     node_timeout: Positive = 120.0

@@ -263,3 +263,19 @@ def test_cosines_by_hand() -> None:
     half = math.sqrt(0.5)
     expected = torch.tensor([[1.0, half, 0.0], [half, 1.0, -half], [0.0, -half, 1.0]], dtype=torch.float64)
     torch.testing.assert_close(outcome.cosines[0], expected)
+
+
+@pytest.mark.parametrize("radius", [0.0, RADIUS])
+def test_another_centre_takes_the_place_of_the_mean(radius: float) -> None:
+    updates = random_updates(4, 3, 12, seed=14)
+    mean = updates.mean(dim=0)
+    around = coordinate(updates, radius, mean)
+    torch.testing.assert_close(around.direction, direction(updates, radius), atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(around.weights, coordinate(updates, radius).weights, atol=1e-6, rtol=0)
+    centre = mean + 0.5 * random_updates(1, 3, 12, seed=15)[0]
+    moved = coordinate(updates, radius, centre).direction
+    distance = ((1 + radius**2) * moved - centre).norm(dim=1)
+    assert bool((distance <= radius * centre.norm(dim=1) * (1 + 1e-9)).all())
+    if radius:  # the worst-off scenario is no worse off than at the centre
+        worst = torch.einsum("kep,ep->ke", updates, (1 + radius**2) * moved).amin(dim=0)
+        assert bool((worst >= torch.einsum("kep,ep->ke", updates, centre).amin(dim=0) - 1e-9).all())

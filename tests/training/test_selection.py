@@ -109,3 +109,29 @@ def test_an_auc_stands_above_any_log_loss() -> None:
     assert standing_of([None, 0.5, 0.75], [0.1, 0.1, 0.1]) == (True, 0.625)
     assert standing_of([None, None], [0.25, None]) == (False, -0.25)
     assert standing_of([], []) == NO_STANDING < standing_of([None], [9.0]) < standing_of([0.0], [])
+
+
+@pytest.mark.parametrize("odd", [1.0, 7.0, 1e300])
+def test_an_auc_outside_its_range_has_no_more_to_say_than_one_at_its_end(odd: float) -> None:
+    better: list[dict[str, float | None]] = [{"A": 0.5, "B": 0.5, "D": odd}, {"A": 0.9, "B": 0.9, "D": 0.25}]
+    assert follow(RoundSelection("macro", 0), better).selected["A"] == 2
+    worse: list[dict[str, float | None]] = [{"A": 0.9, "B": 0.9, "D": 0.25}, {"A": 0.5, "B": 0.5, "D": odd}]
+    assert follow(RoundSelection("macro", 0), worse).selected["A"] == 1
+
+
+def test_a_log_loss_below_zero_counts_as_zero_and_a_huge_one_as_the_largest() -> None:
+    selection = RoundSelection("macro", 0)
+    selection.add(1, {"A": None, "B": None}, {"A": -1e300, "B": 0.9})
+    selection.add(2, {"A": None, "B": None}, {"A": 0.0, "B": 0.5})
+    assert selection.selected["B"] == 2
+    selection.add(3, {"A": None, "B": None}, {"A": 1e300, "B": 0.1})
+    assert selection.selected["B"] == 2
+
+
+def test_a_median_lets_no_minority_choose_the_round() -> None:
+    rounds: list[dict[str, float | None]] = [
+        {"A": 0.60, "B": 0.61, "C": 0.62, "D": 1.0},
+        {"A": 0.70, "B": 0.71, "C": 0.72, "D": 0.0},
+    ]
+    assert follow(RoundSelection("macro", 0), rounds).selected["A"] == 1
+    assert follow(RoundSelection("macro", 0, median=True), rounds).selected["A"] == 2

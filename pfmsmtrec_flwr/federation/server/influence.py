@@ -99,18 +99,22 @@ def bound_updates(
     """
     allowances = [Allowance.of(scenarios[update.scenario], train, stage) for update in updates]
     relative = _relative(updates, [allowance.steps for allowance in allowances])
-    counting = []
-    for update, allowance, (lengths, longest) in zip(updates, allowances, relative, strict=True):
+    counting: list[int] = []
+    for index, (update, allowance, (_, longest)) in enumerate(zip(updates, allowances, relative, strict=True)):
         if not all(uses_fit(own.rows, own.counts, allowance.row_ends, allowance.uses) for own in update.rows.values()):
             logger.warning("%s is left out: more uses of rows than it has rows to train on", update.scenario)
         elif multiple and longest > LEFT_OUT * max(1.0, multiple):
             logger.warning("%s is left out: its update is %.3g times as long as others", update.scenario, longest)
         else:
-            capped = _capped(update, allowance)
-            counting.append(_shortened(capped, lengths, multiple) if multiple else capped)
+            counting.append(index)
     if updates and not counting:
         raise UserError("no scenario's update can be used: all of them are left out")
-    return counting
+    if len(counting) < len(updates):  # the others are measured by each other, as if those left out were absent
+        return bound_updates([updates[index] for index in counting], scenarios, train, stage, multiple)
+    capped = [_capped(update, allowance) for update, allowance in zip(updates, allowances, strict=True)]
+    if not multiple:
+        return capped
+    return [_shortened(update, lengths, multiple) for update, (lengths, _) in zip(capped, relative, strict=True)]
 
 
 def _relative(updates: Sequence[ScenarioUpdate], steps: Sequence[int]) -> list[tuple[dict[Group, float], float]]:

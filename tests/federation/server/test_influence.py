@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from federated import Tiny, same
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from replies import EXAMPLES, NODES, TABLE, aggregate, ask, described, moved, strategy_of
 from torch import Tensor
@@ -144,11 +144,24 @@ def test_an_honest_scenario_reaches_its_allowance_at_most(epochs: float, passes:
     assert Allowance.of(SCENARIOS["A"], train, Stage.TOWERS).examples == 10 * 17
 
 
-@pytest.mark.parametrize("settings", [{}, {"train__local_epochs": 1.6}, {"pf_msmtrec__schedule": "bottom-up"}])
-def test_no_figure_of_a_run_changes_while_nobody_exceeds_a_bound(tiny: Tiny, settings: dict[str, float | str]) -> None:
-    runs = [tiny.trained(tiny.config("pf-msmtrec", federation__clip=clip, **settings)) for clip in (0.0, 10.0)]
+@pytest.mark.parametrize("changed", [{}, {"train__local_epochs": 1.6, "pf_msmtrec__schedule": "bottom-up"}])
+def test_no_figure_of_a_run_changes_while_nobody_exceeds_a_bound(tiny: Tiny, changed: dict[str, float | str]) -> None:
+    runs = [tiny.trained(tiny.config("pf-msmtrec", federation__clip=clip, **changed)) for clip in (0.0, 10.0)]
     assert same(runs[0].models, runs[1].models)
     assert runs[0].result.test == runs[1].result.test
+
+
+@pytest.mark.usefixtures("flower_run")
+@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg", "fedavg-rows", "fedhca2", "mat-fl", "fedamp"])
+def test_who_is_left_out_is_absent_to_the_bit(tiny: Tiny, method: str) -> None:
+    attacked, without = (strategy_of(tiny.config(method, federation__min_scenarios=2)) for _ in range(2))
+    for _ in range(2):
+        aggregate(attacked, steps={"A": 0.1, "B": 0.2, "C": -1e6})
+        aggregate(without, C={"error": "away"})
+        for name in NODES:
+            expected = without.parameters.of(name)
+            assert expected
+            assert all(torch.equal(value, expected[key]) for key, value in attacked.parameters.of(name).items())
 
 
 def vector(strategy: ScenarioStrategy) -> dict[str, Tensor]:
@@ -156,6 +169,7 @@ def vector(strategy: ScenarioStrategy) -> dict[str, Tensor]:
 
 
 @pytest.mark.usefixtures("flower_run")
+@settings(max_examples=20)
 @given(step=st.floats(-1e30, 1e30), examples=st.sampled_from([1, 60, 10**18]))
 def test_the_mean_moves_no_farther_than_the_stated_bound(step: float, examples: int) -> None:
     document = {"model": {"embedding_dim": 2, "experts": 2, "expert_layers": [3], "tower_layers": [2]}}
