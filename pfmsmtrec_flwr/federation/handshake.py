@@ -203,7 +203,8 @@ def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str], config: 
 
 def _missing(expected: Sequence[str], names: Sequence[str], nodes: int, seconds: float) -> str:
     missing = sorted(set(expected) - set(names))
-    what = f"scenario {', '.join(missing)} is hosted by no node" if missing else "no node hosts any scenario"
+    nobody = "not every node has answered" if names else "no node hosts any scenario"
+    what = f"scenario {', '.join(missing)} is hosted by no node" if missing else nobody
     hosting = ", ".join(sorted(names)) or "nothing"
     return (
         f"{what} after {seconds:g} s ({nodes} nodes online, hosting {hosting}): "

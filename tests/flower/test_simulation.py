@@ -129,6 +129,7 @@ def test_our_own_runner_gives_the_same_bits_though_a_client_process_dies(
 ) -> None:
     output = tmp_path / "out"
     settings = {"conf": str(expected.conf), "output": str(output), "data": str(expected.data)}
+    settings["set"] = "federation.node_timeout=300"  # for a machine that has other things to do
     resources = {"num_supernodes": 4, "cpus_per_client": 1, "gpus_per_client": 0}
     homes: list[Path] = []
     killed: list[int] = []
