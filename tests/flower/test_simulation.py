@@ -142,7 +142,7 @@ def test_our_own_runner_gives_the_same_bits_though_a_client_process_dies(
 
     monkeypatch.setattr(engine, "private_home", noted_home)
     ready = output / "clients" / "pf-msmtrec" / "NL" / "state-1.safetensors"
-    killer = threading.Thread(target=kill_an_actor, args=(homes, ready, killed))
+    killer = threading.Thread(target=kill_an_actor, args=(homes, ready, killed), daemon=True)
     killer.start()
     run_on_flower(app_folder(), settings, **resources, output=output, on_poll=lambda: None)
     killer.join()
