@@ -23,11 +23,10 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import SYNTHETIC, synthetic_settings
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client.client import model_spec
 from pfmsmtrec_flwr.federation.locations import is_simulated
 from pfmsmtrec_flwr.federation.protocol import Order
 from pfmsmtrec_flwr.model import Part, make_model, partition
-from pfmsmtrec_flwr.training.description import training_rows
+from pfmsmtrec_flwr.training.description import model_spec, training_rows
 from pfmsmtrec_flwr.validation import Section, parse, read_yaml
 
 LIMITS_KEY = "limits"
