@@ -1,17 +1,17 @@
 """Break a run off at every operation on its files, resume it, and compare with a run that was never broken off.
 
-A run on tiny made-up data, server and clients in one process, is repeated in a forked process that is broken off
-before its k-th operation on a file of the run, for every k. It is then resumed in another process. Parameters,
-predictions, `metrics.jsonl` and `results.json`, times left out, must be equal to the bit, and no other file may be
-left.
+A run on tiny made-up data, server and clients in one process, is broken off before its k-th operation on a file of the
+run, for every k, and resumed in another process. Parameters, predictions, `metrics.jsonl` and `results.json`, times
+left out, must be equal to the bit, and no other file may be left.
 
     python benchmarks/kill_points.py            # every mode, every operation: some minutes
     python benchmarks/kill_points.py --every 9 --mode kill
 
 Modes:
 
-- kill: the process is killed (SIGKILL); a file that is being brought to disk has half of its content.
-- twice: the same, and the process that resumes is killed as well.
+- kill: a run goes on from a copy of the files as they are before the operation, which is what a killed process leaves;
+  a file that is being brought to disk has half of its content.
+- twice: the process is killed (SIGKILL) in the same way, and so is the one that resumes.
 - client: a client raises at an operation on its own files, and the server goes on to its end.
 - full, read-only: from the k-th operation on, the disk is full, or cannot be written.
 """
@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pfmsmtrec_flwr import experiment
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_inline
@@ -77,9 +78,12 @@ class Saboteur:
         Number of the operation, from 1; 0: none, they are only counted.
     mode
         One of `MODES`.
+    copies
+        Folder of copies of the files as they are before every operation; None: none are made.
     """
 
-    def __init__(self, folder: Path, at: int, mode: str) -> None:
+    def __init__(self, folder: Path, at: int, mode: str, copies: Path | None = None) -> None:
+        self.copies = copies
         self.folder = str(folder / "clients" if mode == "client" else folder)
         self.at = at
         self.mode = mode
@@ -111,6 +115,11 @@ class Saboteur:
         if not os.fsdecode(path).startswith(self.folder):
             return
         self.count += 1
+        if self.copies is not None:
+            copy = self.copies / str(self.count)
+            shutil.copytree(self.folder, copy)
+            if synced:
+                cut(copy / Path(os.fsdecode(path)).relative_to(self.folder))
         if not self.at or self.count < self.at:
             return
         if self.mode in ERRORS:
@@ -119,8 +128,8 @@ class Saboteur:
             return
         if self.mode == "client":
             raise RuntimeError("the client is killed")
-        if synced and Path(os.fsdecode(path)).is_file():
-            os.truncate(path, Path(os.fsdecode(path)).stat().st_size // 2)
+        if synced:
+            cut(Path(os.fsdecode(path)))
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -140,10 +149,11 @@ class World:
         run_inline(world.config, data=root / "data", output=root / "whole")
         return world
 
-    def operations(self, mode: str) -> int:
-        """Return the number of operations of a whole run that a mode counts."""
+    def operations(self, mode: str, copies: Path | None = None) -> int:
+        """Return the number of operations of a whole run that a mode counts, and copy what is there before each."""
         output, counted = self.root / "counted", self.root / "count"
-        saboteur = Saboteur(output, 0, mode)
+        output.mkdir()
+        saboteur = Saboteur(output, 0, mode, copies)
 
         def run() -> None:
             saboteur.install()
@@ -162,6 +172,10 @@ class World:
             return f"ended with {first}"
         if mode == "twice":
             self._broken(output, "kill", 1 + at * 7 % 60)
+        return self.differs_resumed(output)
+
+    def differs_resumed(self, output: Path) -> str:
+        """Resume a run that was broken off, unless it had finished, and return what differs from the whole run."""
         if not (output / "results.json").exists() and (status := in_child(lambda: self._go_on(output))):
             return f"cannot be resumed, status {status}"
         found, whole = contents(output), contents(self.root / "whole")
@@ -181,6 +195,12 @@ class World:
         run_inline(self.config, data=self.root / "data", output=output, resume=is_broken_off(output))
 
 
+def cut(file: Path) -> None:
+    """Cut a file to half of its length; a folder stays."""
+    if file.is_file():
+        os.truncate(file, file.stat().st_size // 2)
+
+
 def in_child(action: Callable[[], None]) -> int:
     """Run a function in a forked process, and return its exit status, or minus the signal that ended it."""
     with warnings.catch_warnings():
@@ -191,6 +211,7 @@ def in_child(action: Callable[[], None]) -> int:
     status = 4
     try:
         logger.setLevel(logging.CRITICAL)
+        vars(experiment).update(run_table=lambda _: None, as_text=lambda _: "")  # the table takes long, and is not read
         action()
         status = 0
     except UserError:
@@ -233,11 +254,16 @@ def main() -> int:
     failures = 0
     with temporary_world() as world:
         for mode in [options.mode] if options.mode else MODES:
-            points = range(1, world.operations(mode) + 1, options.every)
-            wrong = {at: found for at in points if (found := world.differs(mode, at))}
+            copies = world.root / "copies" if mode == "kill" else None
+            points = range(1, world.operations(mode, copies) + 1, options.every)
+            if copies is None:
+                found = {at: world.differs(mode, at) for at in points}
+            else:
+                found = {at: world.differs_resumed(copies / str(at)) for at in points}
+            wrong = {at: names for at, names in found.items() if names}
             print(f"{mode}: {len(points) - len(wrong)} of {len(points)} equal to the bit", flush=True)
-            for at, found in wrong.items():
-                print(f"  operation {at}: {found}")
+            for at, names in wrong.items():
+                print(f"  operation {at}: {names}")
             failures += len(wrong)
     return min(failures, 1)
 

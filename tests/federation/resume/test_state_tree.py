@@ -66,7 +66,7 @@ def test_what_is_no_plain_value_is_refused_with_its_place(value: object) -> None
         split_state({"memory": [value]})
 
 
-@pytest.mark.parametrize("document", [{"tensor": "gone"}, {"set": []}, {"tuple": 1}, [1], {}])
+@pytest.mark.parametrize("document", [{"tensor": "gone"}, {"bag": []}, {"tuple": 1}, [1], {}])
 def test_a_document_that_is_none_is_refused(document: object) -> None:
     with pytest.raises(ValueError, match="is no part of a state"):
         join_state(document, {})
