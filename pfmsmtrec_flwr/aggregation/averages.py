@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 65_536
 def average(values: Tensor, weights: Tensor, kind: AverageKind) -> Tensor:
     """Return the average over the scenarios of ``values`` (K, ...).
 
-    ``mean`` is weighted by ``weights`` (K,), which sum to one; the others are those of `middle`. The average of
+    ``mean`` is weighted by ``weights`` (K,), which sum to one. The others are those of `middle`. The average of
     integers is rounded.
     """
     if kind == "mean":

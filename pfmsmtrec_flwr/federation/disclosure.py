@@ -157,6 +157,15 @@ DESCRIPTION = (
 """Said of each scenario at the start of a run."""
 
 STATE = (
+    *(
+        Disclosed(name, what, _ANSWERS, "refusal of an answer to another order", "nothing of rows")
+        for name, what in (
+            ("method", "method of the order that is answered"),
+            ("round", "its round"),
+            ("exchange", "its exchange"),
+            ("stage", "its part of the round"),
+        )
+    ),
     Disclosed("error", "reason of a failure in one line; empty", _ANSWERS, "log, decision on the round", "its text"),
     Disclosed("lacks_tables", "whether tables must be sent whole", _ANSWERS, "repeats the message", "nothing of rows"),
 )

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from federated import Tiny
 from flwr.app import Context, RecordDict
+from replies import unpack_replies
 
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.node import answer
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders
 from pfmsmtrec_flwr.methods import client_of
 
 

@@ -33,7 +33,7 @@ def start_from_models(strategy: ScenarioStrategy, grid: Grid) -> None:
     Raises
     ------
     UserError
-        A scenario does not answer, its model does not fit, or no scenario has one.
+        Fewer scenarios than the quorum answer with what fits, or no scenario has a model.
     """
     order = Order(
         config=strategy.config.model_dump_json(),
@@ -51,7 +51,8 @@ def start_from_models(strategy: ScenarioStrategy, grid: Grid) -> None:
     if not started:
         raise UserError(f"no scenario has a model of {method} in {strategy.start_from}: start without --start-from")
     put_into(strategy.parameters, started, strategy.federation.train_rows())
-    _report(method, Path(strategy.start_from), list(started), list(strategy.federation.scenarios))
+    new = [name for name, reply in replies.items() if not reply.figures[STARTS]]
+    _report(method, Path(strategy.start_from), list(started), new, list(strategy.federation.scenarios))
 
 
 def put_into(parameters: Parameters, started: dict[str, Tensors], train_rows: dict[str, int]) -> None:
@@ -74,10 +75,11 @@ def put_into(parameters: Parameters, started: dict[str, Tensors], train_rows: di
         own |= {key: known[key].clone() for key in own if key in known}
 
 
-def _report(method: str, run: Path, started: list[str], scenarios: list[str]) -> None:
+def _report(method: str, run: Path, started: list[str], new: list[str], scenarios: list[str]) -> None:
     for name in scenarios:
         if name not in started:
-            logger.info("scenario %s is new: it starts from the consensus of %s", name, ", ".join(started))
+            why = "is new" if name in new else "has sent no model"
+            logger.info("scenario %s %s: it starts from the consensus of %s", name, why, ", ".join(started))
     for name in scenarios_with_models(run / CLIENTS_NAME / method):
         if name not in scenarios:
             logger.info("scenario %s has a model in %s, and takes no part", name, run)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from federated import Tiny, Trained, same
+from replies import unpack_replies
 from torch import Tensor
 
 from pfmsmtrec_flwr.config import PrivacySettings
@@ -20,7 +21,7 @@ from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.noise import GaussianStream, noised, site_key
 from pfmsmtrec_flwr.federation.client.starting import offer_start
 from pfmsmtrec_flwr.federation.client.state import NOISE_KEY, LocalState
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply
 from pfmsmtrec_flwr.model import Part
 
 KEY = bytes(range(32))
