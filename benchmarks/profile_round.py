@@ -102,9 +102,9 @@ def profile_rounds(config: RunConfig, data: Path) -> None:
         (node, "unpack_orders"),
         (node, "pack_replies"),
         (exchange, "pack_orders"),
-        (admission, "unpack_replies"),
     ):
         timed(owner, name, "overhead: messages")
+    timed(admission.Admission, "of", "overhead: reading and checking replies")
     timed(PFMSMTRec, "aggregate", "overhead: aggregation")
     with TemporaryDirectory() as output:
         started = time.perf_counter()

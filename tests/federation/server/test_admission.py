@@ -7,10 +7,13 @@ import pytest
 import torch
 from federated import Tiny
 from flwr.app import Error, Message
-from replies import TABLE, aggregate, ask, close, moved, strategy_of
+from replies import EXAMPLES, NODES, TABLE, aggregate, ask, close, moved, strategy_of
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.protocol import TRAIN, unpack_orders
+from pfmsmtrec_flwr.federation.server import admission
+from pfmsmtrec_flwr.federation.server.reading import read_reply
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import Part
 
@@ -52,7 +55,7 @@ def test_an_unusable_reply_ends_the_round_or_is_done_without(tiny: Tiny, change:
         aggregate(strict, B=change)
     assert "\n" not in str(caught.value)
 
-    relaxed = strategy_of(tiny.config("fedavg", federation__min_scenarios=2))
+    relaxed = strategy_of(tiny.config("fedavg", federation__min_scenarios=2, federation__clip=0))
     start = {name: tensor.clone() for name, tensor in relaxed.parameters.common.items()}
     aggregate(relaxed, B=change)
     gate = names_of(relaxed.parameters.slots["A"], [Part.GATE])[0]
@@ -79,3 +82,33 @@ def test_a_node_answers_for_its_own_scenarios_only(tiny: Tiny) -> None:
     swapped = Message(moved(strategy, first).content, reply_to=second)  # node 12 answers for A and C
     with pytest.raises(UserError, match=r"nothing usable from A, B, C, .*: node 12 answers for A, which it does"):
         strategy.aggregate_train(1, [swapped])
+
+
+def test_a_scenario_that_was_not_asked_has_no_say(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg", federation__min_scenarios=2))
+    messages = ask(strategy)
+    strategy.admission.ask(TRAIN, unpack_orders(messages[0].content)[0], only=["A", "B"])
+    replies = [moved(strategy, message) for message in messages]
+    assert list(strategy.admission.of(replies)) == ["A", "B"]
+
+
+def test_replies_are_read_once_for_all_that_comes_of_them(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(admission, "read_reply", lambda *given: read.append(given) or read_reply(*given))
+    strategy = strategy_of(tiny.config("fedavg"))
+    replies = [moved(strategy, message) for message in ask(strategy)]
+    assert strategy.admission.of(replies) is strategy.admission.of(replies)
+    assert len(read) == 3
+    assert strategy.admission.of(list(replies)) is not strategy.admission.of(replies)
+
+
+def test_validation_figures_of_a_refused_update_do_not_count(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg", federation__min_scenarios=2))
+    aggregate(strategy)
+    validated = {"validation.auc.click": 0.5, "validation.logloss.click": 0.3, "gate.click.0": 0.4, "gate.click.1": 0.6}
+    figures = {name: {"figures": {"examples": EXAMPLES[name], "loss.click": 0.5, **validated}} for name in NODES}
+    figures["B"]["figures"] |= {"validation.auc.click": 1.0, "loss.click": -1.0}
+    replies = [moved(strategy, message, **figures) for message in ask(strategy, 2)]
+    strategy.aggregate_evaluate(1, replies)
+    assert list(strategy.record(1).validation) == list(strategy.record(1).gates) == ["A", "C"]
+    assert "B" not in strategy.selection.selected

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 from federated import Tiny
-from flwr.app import Error, Message
+from flwr.app import ConfigRecord, Error, Message
 from replies import ask, moved, strategy_of
 
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid
@@ -64,3 +64,27 @@ def test_messages_may_be_for_some_scenarios_only(tiny: Tiny) -> None:
     assert message.metadata.dst_node_id == 11
     assert unpack_orders(message.content)[2] == ["C"]
     assert list(message.content.array_records) == ["C/parameters"]
+
+
+class Claiming(Answering):
+    """Answers as `Answering` does; node 12 says that a scenario lacks tables which it was not sent in part."""
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        replies = super().send_and_receive(messages, timeout=timeout)
+        self.sent = [*getattr(self, "sent", []), *messages]
+        for reply in replies:
+            if reply.metadata.src_node_id == 12:
+                reply.content["A/reply"] = ConfigRecord({"reply": "{}", "lacks_tables": True})
+                reply.content["B/reply"]["lacks_tables"] = "yes"  # type: ignore[call-overload]
+        return replies
+
+
+def test_only_scenarios_that_were_sent_changed_rows_can_lack_the_tables(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg-rows", model__embedding_dim=8))
+    for number in (1, 2):  # whole tables, then changed rows
+        messages = ask(strategy, number)
+        grid = Claiming(strategy, failing=0)
+        replies = exchange(grid, messages, 7.0, RoundRecord(number), strategy.parameters)
+        assert len(replies) == len(grid.sent) == 2
+        if number == 1:
+            strategy.aggregate_train(1, [moved(strategy, message) for message in messages])

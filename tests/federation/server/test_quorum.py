@@ -46,12 +46,10 @@ def test_a_node_that_comes_back_in_time_is_asked_again(tiny: Tiny, monkeypatch: 
     strategy = strategy_of(tiny.config("fedavg", federation__node_timeout=60))
     grid = Returning(strategy, looks=3)
     record = RoundRecord(1)
-    replies = exchange_until_quorum(
-        strategy, grid, ask(strategy), record, lambda replies: strategy.admit_updates(1, replies)
-    )
+    replies = exchange_until_quorum(strategy, grid, ask(strategy), record)
     assert grid.asked == [["A", "C"], ["B"], ["B"]]
     assert not any(reply.has_error() for reply in replies)
-    assert list(strategy.admit_updates(1, replies)) == ["A", "B", "C"]
+    assert list(strategy.admission.of(replies)) == ["A", "B", "C"]
 
 
 def test_a_node_that_does_not_come_back_is_waited_for_as_long_as_set(
@@ -63,9 +61,7 @@ def test_a_node_that_does_not_come_back_is_waited_for_as_long_as_set(
     with pytest.raises(
         UserError, match=r"nothing usable from B, .*: away \(asked 3 times; no model has changed"
     ) as caught:
-        exchange_until_quorum(
-            strategy, grid, ask(strategy), RoundRecord(1), lambda replies: strategy.admit_updates(1, replies)
-        )
+        exchange_until_quorum(strategy, grid, ask(strategy), RoundRecord(1))
     assert type(caught.value) is UserError  # by this name the log of a run is searched
     assert grid.asked == [["A", "C"], ["B"], ["B"], ["B"]]
 
@@ -84,5 +80,5 @@ def test_messages_to_some_scenarios_bring_what_they_brought_before(tiny: Tiny) -
 def test_too_few_replies_name_those_that_are_missing(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config("fedavg"))
     with pytest.raises(QuorumError) as caught:
-        strategy.admit_updates(1, [moved(strategy, ask(strategy)[0])])
+        strategy.admission.of([moved(strategy, ask(strategy)[0])])
     assert caught.value.missing == ["B"]
