@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.scoring.floor_model import LinearPredictor
+
+if TYPE_CHECKING:
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
 
 _ITERATIONS = 1000
 """Largest number of iterations of the solver."""
@@ -23,6 +25,9 @@ _ITERATIONS = 1000
 
 def fit_logistic(example: Example, inverse: float) -> Predictor:
     """Fit a logistic regression with an L2 penalty of 1 / C, where C is `inverse`."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=inverse, max_iter=_ITERATIONS)
     labels = np.asarray(example.train.labels[:, example.task])
     with warnings.catch_warnings():
@@ -70,6 +75,8 @@ def indicators(rows: Split, sizes: Sequence[int], fields: Sequence[int] = ()) ->
     known = values > 0
     columns = (values + starts[places] - 1)[known]
     ends = np.concatenate(([0], np.cumsum(known.sum(axis=1))))
+    from scipy import sparse
+
     one_hot = sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(values), int(starts[-1])))
     return sparse.hstack([one_hot, sparse.csr_matrix(np.asarray(rows.numeric, dtype=np.float64))], format="csr")
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import TargetEncoder
 
 from pfmsmtrec_flwr.central.floor import Example, Predictor
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.scoring.floor_model import KeptPredictor, Tables
+
+if TYPE_CHECKING:
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.preprocessing import TargetEncoder
 
 _FOLDS = 5
 """Number of parts of the training rows."""
@@ -65,6 +68,8 @@ def fit_on_rates(example: Example, settings: RateSettings, seed: int, fit: Calla
     folds = min(_FOLDS, int(labels.sum()), len(labels) - int(labels.sum()))
     if not wide or folds < 2:
         return fit(example)
+    from sklearn.model_selection import StratifiedKFold
+
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed % _SEEDS)
     rates = _Rates(wide, settings.smoothing, example.train, labels, parts)
     left = [column for column in range(len(example.sizes)) if column not in wide]
@@ -129,6 +134,8 @@ class _Rates:
         return tuple(rates[:size, column].astype(np.float64) for column, size in enumerate(sizes))
 
     def _fit(self, values: NDArray[np.int32], labels: NDArray[np.uint8]) -> TargetEncoder:
+        from sklearn.preprocessing import TargetEncoder
+
         return TargetEncoder(target_type="binary", smooth=self._smoothing or "auto").fit(values, labels)
 
     def _values(self, rows: Split) -> NDArray[np.int32]:

@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.data.scenarios import (
     scenario_names,
 )
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.federation.limits import enforce_limits
 from pfmsmtrec_flwr.federation.locations import data_root, is_simulated
 
 
@@ -35,7 +36,14 @@ def hosted_scenarios(config: RunConfig, context: Context) -> list[str]:
 
 
 def open_scenario(config: RunConfig, context: Context, scenario: str) -> ScenarioStore:
-    """Open a scenario's prepared store on its node; made-up rows are made first."""
+    """Open a scenario's prepared store on its node; made-up rows are made first.
+
+    Raises
+    ------
+    UserError
+        The configuration asks for more than the site's limits give, or there is no such store.
+    """
+    enforce_limits(context, config)
     return open_store(config.data, data_root(context), scenario)
 
 
@@ -45,8 +53,10 @@ def open_hosted_scenario(config: RunConfig, context: Context, scenario: str) -> 
     Raises
     ------
     UserError
-        The scenario is not in the node's data folder, or its rows are damaged.
+        The scenario is not in the node's data folder, its rows are damaged, or the configuration asks for more than the
+        site's limits give.
     """
+    enforce_limits(context, config)
     root = data_root(context)
     require_known([scenario], scenario_names(config.data, root), f"{root}")
     return open_checked_store(config.data, root, scenario)

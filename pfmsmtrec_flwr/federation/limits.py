@@ -106,9 +106,6 @@ class SiteLimits(Section):
             )
 
 
-NO_LIMITS = SiteLimits(parts=tuple(Part), fewest_rows=0, most_parameters=0, most_made_up_rows=0)
-"""Limits of a simulation, whose scenarios belong to whoever starts it."""
-
 _ADDABLE = ", ".join(f"'{part}'" for part in sorted(PRIVATE_BY_DEFAULT - {Part.LOCAL_EMBEDDING}))
 LIMITS_TEXT = f"""\
 # Limits of this site. No server can lift them; a ceiling of 0 sets no bound.
@@ -128,8 +125,33 @@ most_made_up_rows: 1000000
 """
 
 
-def node_limits(context: Context) -> SiteLimits:
-    """Return the limits of a node: those of its file, or the defaults; none in a simulation.
+def enforce_limits(context: Context, config: RunConfig) -> None:
+    """Bound the process's memory, and refuse a configuration that asks for more than the node's site gives.
+
+    Raises
+    ------
+    UserError
+        The configuration exceeds a limit, or the site's file is missing or wrong.
+    """
+    if limits := node_limits(context):
+        limits.bound_memory()
+        limits.refuse_settings(config)
+
+
+def refuse_order(context: Context, order: Order, config: RunConfig, store: ScenarioStore) -> None:
+    """Refuse an order that the node's site does not allow.
+
+    Raises
+    ------
+    UserError
+        The order exceeds a limit.
+    """
+    if limits := node_limits(context):
+        limits.refuse_order(order, config, store)
+
+
+def node_limits(context: Context) -> SiteLimits | None:
+    """Return the limits of a node: those of its file, or the defaults; None in a simulation, which is one owner's.
 
     Raises
     ------
@@ -137,7 +159,7 @@ def node_limits(context: Context) -> SiteLimits:
         The file is missing or wrong.
     """
     if is_simulated(context):
-        return NO_LIMITS
+        return None
     named = str(context.node_config.get(LIMITS_KEY, ""))
     return read_limits(Path(named)) if named else SiteLimits()
 

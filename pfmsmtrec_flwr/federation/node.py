@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_hosted_scenario, open_scenario, refuse_unlike
+from pfmsmtrec_flwr.federation.limits import refuse_order
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
 from pfmsmtrec_flwr.federation.reasons import reason_for_server
@@ -43,6 +44,7 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
         if name not in hosted:
             raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
         store = open_scenario(config, context, name)
+        refuse_order(context, order, config, store)
         earlier = start_root(context)
         start = None if earlier is None else safe_folder(earlier, order.method, name)
         state = LocalState(safe_folder(client_root(context, order.run), order.method, name), start)

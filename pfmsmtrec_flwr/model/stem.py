@@ -59,7 +59,7 @@ class STEM(ScenarioModel):
         self.towers = Towers(spec.tasks, settings.expert_layers[-1], settings.tower_layers, settings.dropout)
         # Not persistent: they follow from the settings, so they need not be saved or sent.
         sources = torch.arange(counts.tasks + 1).repeat_interleave(
-            torch.tensor([counts.specific] * counts.tasks + [counts.shared])
+            torch.tensor([counts.specific] * counts.tasks + [counts.shared]), output_size=counts.total
         )
         self.register_buffer("sources", sources, persistent=False)  # (E,), T stands for the shared input
         trained = torch.zeros(counts.tasks, counts.total).scatter(1, counts.visible, 1.0)

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 FloatMatrix = NDArray[np.float32]
 
@@ -97,6 +96,8 @@ def _sums(
     weights: FloatMatrix,
 ) -> FloatMatrix:
     """Return the sum of the weights of the rows of each group (count, B); no row counts in a group past them."""
+    from scipy.sparse import csr_array
+
     known = groups < count
     shape = (count, len(weights))
     matrix = csr_array((factors[known].astype(np.float32), (groups[known], units[known])), shape=shape)

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 from torch import Tensor
 
 from pfmsmtrec_flwr.data.arrays import Array
@@ -58,6 +57,8 @@ class LinearPredictor:
     @classmethod
     def constant(cls, rate: float) -> LinearPredictor:
         """Return a predictor of the same probability for every row; 0 and 1 are allowed."""
+        from scipy.special import logit
+
         return cls((), np.empty(0), float(logit(rate)))
 
     def probabilities(self, rows: Split) -> NDArray[np.float64]:
@@ -67,6 +68,8 @@ class LinearPredictor:
             log_odds += table[rows.categorical[:, column]]
         if len(self.numeric):
             log_odds += np.asarray(rows.numeric, dtype=np.float64) @ self.numeric
+        from scipy.special import expit
+
         found: NDArray[np.float64] = expit(log_odds)
         return found
 

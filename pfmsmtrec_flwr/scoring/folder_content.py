@@ -7,7 +7,6 @@ from pathlib import Path
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.scoring.finished_model import FinishedModel
-from pfmsmtrec_flwr.scoring.model_card import CARD_NAME, CardContent, model_card
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription, complete_description
 
 
@@ -30,6 +29,8 @@ def complete_folder(model: FinishedModel, store: ScenarioStore, config: RunConfi
     OSError
         The folder cannot be written.
     """
+    from pfmsmtrec_flwr.scoring.model_card import CARD_NAME, CardContent, model_card  # draws on scipy and pandas
+
     description = ModelDescription(
         scenario=store.scenario,
         dataset=store.dataset,

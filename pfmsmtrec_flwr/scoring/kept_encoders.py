@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from pfmsmtrec_flwr.data.prepare.scenario_encoder import ENCODERS_NAME, VOCABULARIES_NAME
 from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME
+from pfmsmtrec_flwr.data.store.manifest import ENCODERS_NAME, VOCABULARIES_NAME
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 
 ENCODER_FILES = (ENCODERS_NAME, SCHEMA_NAME, VOCABULARIES_NAME)

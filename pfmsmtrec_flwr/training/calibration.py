@@ -27,11 +27,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.optimize import brentq
-from scipy.special import expit
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.log import logger
@@ -69,6 +64,8 @@ class PlattCurve(Section):
 
     def apply(self, log_odds: _Array) -> NDArray[np.float64]:
         """Return the probabilities (n,) for log odds (n,)."""
+        from scipy.special import expit
+
         found: NDArray[np.float64] = expit(self.slope * log_odds.astype(np.float64) + self.intercept)
         return found
 
@@ -259,6 +256,8 @@ def fit_isotonic(log_odds: _Array, labels: NDArray[np.uint8]) -> IsotonicCurve:
     labels
         Labels (n,), 0 or 1, of which both occur.
     """
+    from sklearn.isotonic import IsotonicRegression
+
     low, high = _bounds(labels)
     model = IsotonicRegression(y_min=low, y_max=high).fit(log_odds.astype(np.float64), labels)
     return IsotonicCurve(log_odds=model.X_thresholds_.tolist(), probabilities=model.y_thresholds_.tolist())
@@ -272,6 +271,9 @@ def _bounds(labels: NDArray[np.uint8]) -> tuple[float, float]:
 
 def _logistic(values: NDArray[np.float64], targets: NDArray[np.float64]) -> tuple[float, float]:
     """Return slope and intercept of the logistic regression of targets between 0 and 1 on values (n,)."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last step may be too small to count
@@ -285,5 +287,8 @@ def _logistic(values: NDArray[np.float64], targets: NDArray[np.float64]) -> tupl
 
 def _shift(values: NDArray[np.float64], mean: float) -> float:
     """Return the intercept with which the probabilities of values (n,), log odds, have a mean."""
+    from scipy.optimize import brentq
+    from scipy.special import expit
+
     far = float(np.abs(values).max()) + 40.0
     return float(brentq(lambda intercept: float(expit(values + intercept).mean()) - mean, -far, far))

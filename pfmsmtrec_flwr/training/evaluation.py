@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from pfmsmtrec_flwr.data.batches import batches
 from pfmsmtrec_flwr.data.store.reader import Split
@@ -49,6 +48,8 @@ class Predictions:
     @classmethod
     def of(cls, probabilities: NDArray[np.float32]) -> Predictions:
         """Return probabilities (n, T) of a predictor that has no log odds of its own."""
+        from scipy.special import logit
+
         return cls(probabilities, logit(np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)))
 
 

@@ -19,9 +19,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss, roc_auc_score
 
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
 
@@ -66,6 +64,8 @@ def task_metrics(
     labels: NDArray[np.uint8], probabilities: FloatArray, users: NDArray[np.int64] | None = None
 ) -> TaskMetrics:
     """Return the metrics of ``probabilities`` (n,) for 0/1 ``labels`` (n,), and those within ``users`` (n,) if any."""
+    from sklearn.metrics import roc_auc_score
+
     positives = int(labels.sum())
     both = 0 < positives < len(labels)
     grouped = grouped_auc(labels, probabilities, users) if users is not None else None
@@ -82,6 +82,8 @@ def task_metrics(
 
 def mean_log_loss(labels: NDArray[np.uint8], probabilities: FloatArray) -> float:
     """Return the mean negative log-likelihood in nats of 0/1 labels (n,) under probabilities (n,)."""
+    from sklearn.metrics import log_loss
+
     clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
     return float(log_loss(labels, clipped, labels=[0, 1]))
 
@@ -139,6 +141,8 @@ def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDA
     ----------
     Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017, section 5.1.
     """
+    import pandas as pd
+
     frame = pd.DataFrame({"user": users, "positive": labels.astype(np.int64), "score": probabilities})[users != NO_USER]
     frame["rank"] = frame.groupby("user")["score"].rank()  # equal scores share a mean rank, as in the Mann-Whitney U
     frame["positive_rank"] = frame["rank"] * frame["positive"]

@@ -28,12 +28,10 @@ from pfmsmtrec_flwr.data.prepare.moments import Standardiser
 from pfmsmtrec_flwr.data.prepare.scenario_rows import columns_of_field
 from pfmsmtrec_flwr.data.schema.document import SCHEMA_NAME, DatasetSchema, has, load_schema
 from pfmsmtrec_flwr.data.schema.feature_sections import FieldSection
-from pfmsmtrec_flwr.data.store.manifest import Field
+from pfmsmtrec_flwr.data.store.manifest import ENCODERS_NAME, VOCABULARIES_NAME, Field
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.validation import dump_yaml
 
-ENCODERS_NAME = "encoders.json"
-VOCABULARIES_NAME = "vocabularies.safetensors"
 ENCODERS_FORMAT = 1
 """Version of the files; a higher one is refused."""
 

@@ -9,13 +9,15 @@ values. A column may keep its leading zeros (`ColumnForm`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pfmsmtrec_flwr.data.schema.column_form import PLAIN, ColumnForm
 from pfmsmtrec_flwr.data.schema.values import Scalar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _EXACT_INTEGERS = 2.0**63  # whole numbers below it are integers of 64 bits
 _TRUTH = "^(?i:true|false)$"
@@ -24,12 +26,17 @@ _INTEGER = {"drop": r"^\+?(-?)0*(\d+)(?:\.0*)?$", "keep": r"^\+?(-?)(\d+)(?:\.0*
 
 def canonical(value: Scalar, form: ColumnForm = PLAIN) -> str:
     """Return the canonical text of a value in a schema; an empty text for white space."""
+    import pyarrow as pa
+
     plain = pa.array([str(value)]) if isinstance(value, int) else pa.array([value])
     return canonical_texts(plain, form)[0].as_py() or ""
 
 
 def canonical_texts(values: pa.Array, form: ColumnForm = PLAIN) -> pa.Array:
     """Return the canonical texts of distinct values; null for white space, not-a-number and null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if pa.types.is_floating(values.type):
         values = _float_texts(values)
     elif not pa.types.is_string(values.type):
@@ -57,6 +64,8 @@ def written_twice(values: Iterable[Scalar], form: ColumnForm = PLAIN) -> tuple[S
 
 def _float_texts(values: pa.Array) -> pa.Array:
     """Return the shortest texts that no other number of the same type has: 0.1 is ``0.1`` with 32 bits too."""
+    import pyarrow as pa
+
     own = values.to_numpy(zero_copy_only=False)
     numbers = own.astype(np.float64)
     with np.errstate(invalid="ignore"):

@@ -24,6 +24,9 @@ NO_USER = -1
 MISSING_LABEL = 255
 """Label of a row without one, in a task whose labels may be missing."""
 MANIFEST = "manifest.json"
+ENCODERS_NAME = "encoders.json"
+VOCABULARIES_NAME = "vocabularies.safetensors"
+"""Name of the learned vocabularies, which are there only if a field has one."""
 DTYPES = {"categorical": "<i4", "numeric": "<f4", "labels": "|u1", "users": "<i8", "probabilities": "<f4"}
 """Type of each array's elements, by the name of the array."""
 

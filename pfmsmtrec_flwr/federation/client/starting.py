@@ -9,7 +9,6 @@ from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.federation.sharing import names_of, refuse_private
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import ScenarioModel, draw_parameters
-from pfmsmtrec_flwr.scoring.earlier_model import EarlierModel, has_model
 
 if TYPE_CHECKING:
     from pfmsmtrec_flwr.federation.client.client import ScenarioClient
@@ -27,7 +26,11 @@ def starting_state(client: ScenarioClient) -> Tensors:
         The earlier model does not fit the store or the configuration, or is damaged.
     """
     folder = client.state.start
-    if folder is None or not has_model(folder):
+    if folder is None:
+        return {}
+    from pfmsmtrec_flwr.scoring.earlier_model import EarlierModel, has_model  # pandas: a second of a process
+
+    if not has_model(folder):
         return {}
     earlier = EarlierModel.open(folder, client.store, client.config.model)
     fresh = client.make_model().cpu()
