@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pfmsmtrec_flwr.cli.options import absolute
+from pfmsmtrec_flwr.errors import UserError
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Settings of a command whose arguments after ``--`` are those of a command of Flower."""
@@ -86,3 +87,42 @@ def deploy_supernode_command(
     path = absolute(apps)
     read_approved(path)
     run_supernode(context.args, lambda content: bundle_hash(content) in read_approved(path))
+
+
+def deploy_check_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of one machine: DIR/server or DIR/sites/NL.")],
+    conf: Annotated[str, typer.Option(metavar="NAME|FILE", help="Configuration of the run that is planned.")] = "",
+) -> None:
+    """Say whether certificate, key, data, limits, app and versions of this machine fit, without starting a run."""
+    from pfmsmtrec_flwr.deploy.checking import check_machine
+    from pfmsmtrec_flwr.methods.configuration import load_config
+
+    lines = check_machine(absolute(folder), load_config(conf) if conf else None)
+    console = Console()
+    for line in lines:
+        mark = Text("fits  ", style="green") if line.fits else Text("WRONG ", style="red")
+        console.print(mark + Text(f"{line.what:12}{line.detail}"), soft_wrap=True)
+    if wrong := [line.what for line in lines if not line.fits]:
+        raise UserError(f"{', '.join(wrong)} of {folder} would keep this machine from a run")
+
+
+def deploy_clean_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a site: DIR/sites/NL.")],
+    idle_days: Annotated[
+        float, typer.Option(metavar="DAYS", help="Age below which nothing of a run is touched, 1 at least.")
+    ] = 7.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name the files, and remove none.")] = False,
+) -> None:
+    """Remove what ended runs left at a site; finished models stay."""
+    from pfmsmtrec_flwr.deploy.cleaning import leftovers
+
+    console = Console()
+    found = leftovers(absolute(folder), idle_days)
+    for left in found:
+        console.print(
+            Text(f"{'would remove' if dry_run else 'removed'} {left.path} ({left.size} bytes)"), soft_wrap=True
+        )
+        if not dry_run:
+            left.remove()
+    total = sum(left.size for left in found)
+    console.print(Text(f"{len(found)} leftovers, {total} bytes"), soft_wrap=True)

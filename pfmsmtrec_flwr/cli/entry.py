@@ -23,6 +23,8 @@ from pfmsmtrec_flwr.cli.data import (
 from pfmsmtrec_flwr.cli.deploy import (
     PASSED_ON,
     deploy_bundle_command,
+    deploy_check_command,
+    deploy_clean_command,
     deploy_init_command,
     deploy_superlink_command,
     deploy_supernode_command,
@@ -70,6 +72,8 @@ data_app.command("show")(data_show_command)
 app.add_typer(deploy_app, name="deploy")
 deploy_app.command("init")(deploy_init_command)
 deploy_app.command("bundle")(deploy_bundle_command)
+deploy_app.command("check")(deploy_check_command)
+deploy_app.command("clean")(deploy_clean_command)
 deploy_app.command("superlink", context_settings=PASSED_ON)(deploy_superlink_command)
 deploy_app.command("supernode", context_settings=PASSED_ON)(deploy_supernode_command)
 

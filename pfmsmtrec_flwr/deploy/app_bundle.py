@@ -35,7 +35,7 @@ def approved_text() -> str:
     """Return the text of a list that holds the bundle of this installation alone."""
     return (
         "# SHA-256 of the app bundles that may run at this site; `pfmsmtrec deploy bundle` prints that of a checkout.\n"
-        f"- {own_bundle_hash()}  # pfmsmtrec-flwr {pfmsmtrec_flwr.__version__}\n"
+        f'- "{own_bundle_hash()}"  # pfmsmtrec-flwr {pfmsmtrec_flwr.__version__}\n'
     )
 
 

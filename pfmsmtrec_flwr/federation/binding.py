@@ -122,18 +122,31 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:_FINGERPRINT_SIGNS]
 
 
-def _bound_key(path: Path, scenario: str, line: object) -> bytes:
+def key_bytes(line: str) -> bytes:
+    """Return the DER bytes of a public key in the format of SSH.
+
+    Raises
+    ------
+    ValueError
+        The line is none.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     try:
-        key = serialization.load_ssh_public_key(str(line).encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key = serialization.load_ssh_public_key(line.encode())
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _bound_key(path: Path, scenario: str, line: object) -> bytes:
+    try:
+        return key_bytes(str(line))
+    except ValueError as error:
         raise UserError(
             f"{path}: the key of scenario {scenario} is no public key in the format of SSH: {error}"
         ) from None
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(serialization.Encoding.DER, form)
 
 
 def _held_key(key: bytes) -> bytes:

@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_hosted_scenario, open_scenario, refuse_unlike
+from pfmsmtrec_flwr.federation.installed import refuse_other_code
 from pfmsmtrec_flwr.federation.limits import refuse_order
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
@@ -78,6 +79,8 @@ def hello(content: RecordDict, context: Context) -> RecordDict:
     partitions = int(context.node_config.get("num-partitions", 0))
     document = {"version": pfmsmtrec_flwr.__version__, "partitions": partitions, "scenarios": [], "error": ""}
     try:
+        if not is_simulated(context):
+            refuse_other_code()
         document["scenarios"], document["failed"] = _hosted(
             _config(Order.unpack(content.config_records["order"])), context
         )

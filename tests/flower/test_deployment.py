@@ -1,13 +1,17 @@
-"""The same app on a SuperLink and SuperNodes, each a process of its own, over loopback."""
+"""The same app on a SuperLink and SuperNodes with TLS and keys, each a process of its own, over loopback."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import time
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +19,21 @@ import pytest
 from federated import same
 from safetensors.torch import load_file
 
+from pfmsmtrec_flwr.deploy import commands
+from pfmsmtrec_flwr.deploy.initializing import write_deployment
+from pfmsmtrec_flwr.deploy.layout import CONNECTION, Deployment
+from pfmsmtrec_flwr.deploy.new_keys import node_key_at, public_line
+from pfmsmtrec_flwr.federation.binding import binding_text
+
 if TYPE_CHECKING:
     from real_flower import Expected, Flower
 
-pytestmark = [pytest.mark.slow, pytest.mark.flower]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.flower,
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),  # of Flower
+]
 
 
 def free_ports(count: int) -> list[int]:
@@ -29,22 +44,7 @@ def free_ports(count: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
-def launch(flower: Flower, name: str, *arguments: str) -> None:
-    """Start a process that the end of `flower` ends."""
-    log = (flower.home / f"{name}-{time.monotonic_ns()}.log").open("w")
-    with log:
-        subprocess.Popen(
-            flower.command(name, *arguments),
-            cwd=flower.home,
-            env=flower.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def wait_for(port: int, seconds: float = 40.0) -> None:
+def wait_for(port: int, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -55,48 +55,136 @@ def wait_for(port: int, seconds: float = 40.0) -> None:
             time.sleep(0.2)
 
 
-@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-def test_two_nodes_and_their_mistakes(flower: Flower, expected: Expected, tmp_path: Path) -> None:
-    link, *ports = free_ports(4)
-    launch(flower, "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(link))
-    wait_for(link)
-    address = f"127.0.0.1:{link}"
-    (flower.home / "config.toml").write_text(f'[superlink.loopback]\naddress = "{address}"\ninsecure = true\n')
+class Machines:
+    """The files of `deploy init`, and the processes of its start scripts; the end of `flower` ends them."""
 
-    def start_node(number: int, scenarios: str) -> None:
-        own = f'scenarios="{scenarios}" data="{tmp_path / f"data {number}"}" state="{tmp_path / f"state {number}"}"'
-        where = ("--superlink", address, "--port", str(ports[number]))
-        launch(flower, "flower-supernode", "--insecure", *where, "--node-config", own)
+    def __init__(self, flower: Flower, sites: Mapping[str, Sequence[str]]) -> None:
+        self.flower = flower
+        self.folder = flower.home / "deployment"
+        link, *self.ports = free_ports(1 + len(sites))
+        programs = Path(flower.command("pfmsmtrec")[0]).parent
+        self.deployment = Deployment(tuple(sites), "127.0.0.1", link, self.folder, "nobody", programs)
+        write_deployment(self.deployment, self.folder)
+        for number, (site, scenarios) in enumerate(sites.items()):
+            script = self.folder / "sites" / site / "start.sh"
+            text = script.read_text().replace(f'scenarios=\\"{site}\\"', f'scenarios=\\"{",".join(scenarios)}\\"')
+            port = f"--port {commands.FIRST_NODE_PORT + number}"
+            assert port in text
+            script.write_text(text.replace(port, f"--port {self.ports[number]}"))
+        shutil.copy(self.folder / "server/flower/config.toml", flower.home / "config.toml")
+
+    def bind(self, owners: Mapping[str, str]) -> None:
+        """Bind each scenario to the key of a site."""
+        lines = {name: self.line(site) for name, site in owners.items()}
+        (self.folder / "server/binding.yaml").write_text(binding_text(lines))
+
+    def line(self, site: str) -> str:
+        return public_line(node_key_at(self.folder / "sites" / site / "node.key"))
+
+    def start(self, script: str) -> None:
+        log = (self.flower.home / f"{script.replace('/', '-')}.log").open("w")
+        with log:
+            subprocess.Popen(
+                ["sh", str(self.folder / script)],
+                cwd=self.flower.home,
+                env=self.flower.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def start_server(self) -> None:
+        self.start("server/start.sh")
+        wait_for(self.deployment.port)
+        registered = subprocess.run(
+            ["sh", str(self.folder / "server/register.sh")],
+            env=self.flower.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert registered.stdout.count("registered successfully") == len(self.ports), registered.stderr
+
+    def run(self, settings: dict[str, str], app: Path | None = None) -> tuple[str, str]:
+        return self.flower.run(settings, CONNECTION, app=app)
+
+    def models(self, site: str) -> dict[str, dict[str, Any]]:
+        """The models that the last run left at a site, by scenario."""
+        *_, run = sorted((self.folder / "sites" / site / "state").iterdir(), key=lambda path: path.stat().st_mtime)
+        folders = (run / "pf-msmtrec").iterdir()
+        return {folder.name: load_file(folder / "model.safetensors") for folder in folders}
+
+    def status_of_list(self, source: str) -> int:
+        """HTTP status of a request of the control interface from an address of this machine."""
+        trust = ssl.create_default_context(cafile=self.folder / "server/ca.pem")
+        link = HTTPSConnection("127.0.0.1", self.deployment.port, source_address=(source, 0), context=trust)
+        with closing(link):
+            link.request("POST", "/v1/control/list-runs")
+            return link.getresponse().status
+
+
+def test_two_sites_a_stranger_and_an_app_that_nobody_approved(
+    flower: Flower, expected: Expected, tmp_path: Path
+) -> None:
+    machines = Machines(flower, {"NL": ["NL", "ES"], "FR": ["FR", "US"], "stranger": ["ES"]})
+    owners = {"NL": "NL", "ES": "NL", "FR": "FR", "US": "FR"}
+    machines.bind(owners)
+    machines.start_server()
+    assert machines.status_of_list("127.0.0.2") == 403  # an address that may start no runs
+    assert machines.status_of_list("127.0.0.1") not in (200, 403)  # let in; the request itself is empty
+    machines.start("sites/NL/start.sh")
+    machines.start("sites/stranger/start.sh")
+    for port in (machines.ports[0], machines.ports[2]):
+        wait_for(port)
 
     wanted = "federation.scenarios=[NL,ES,FR,US]"
     output = tmp_path / "out"
     settings = {"conf": str(expected.conf), "output": str(output)}
-    start_node(0, "NL,ES")
     missing = {"set": f"{wanted} federation.node_timeout=12", "output": str(tmp_path / "missing")}
-    status, printed = flower.run(settings | missing, "loopback")
+    status, printed = machines.run(settings | missing)
     assert status.startswith("finished:failed"), printed
     # A slow machine's node may not have answered at all by then.
-    assert re.search(r"UserError: scenario (ES, FR, NL|FR), US is hosted by no node after 12 s \(", printed), printed
+    assert re.search(r"UserError: scenario (ES, FR, NL|FR), US is hosted by no node after 12 s \(1 ", printed), printed
+    assert re.search(r"left out: node \d+ \(stranger\), its key \w{12} is bound to no scenario", printed), printed
 
-    start_node(1, "FR,US")
-    status, printed = flower.run(settings | {"set": wanted}, "loopback")
+    machines.bind(owners | {"XX": "stranger"})  # now it is asked
+    machines.start("sites/FR/start.sh")
+    wait_for(machines.ports[1])
+    status, printed = machines.run(settings | {"set": f"{wanted} federation.node_timeout=120"})
     assert status == "finished:completed", printed
-    found: dict[str, Any] = {}
-    for number, scenarios in ((0, {"NL", "ES"}), (1, {"FR", "US"})):
-        (run,) = (tmp_path / f"state {number}").iterdir()
-        folders = list((run / "pf-msmtrec").iterdir())
-        assert {folder.name for folder in folders} == scenarios
-        found |= {folder.name: load_file(folder / "model.safetensors") for folder in folders}
-        assert len(list((tmp_path / f"data {number}").glob("*/*/*/manifest.json"))) == 2
+    if "claims" in printed:  # a slow machine's stranger may not have answered before the others began
+        assert re.search(r"left out: node \d+ claims scenario ES, and its key is bound to XX", printed), printed
+    found = machines.models("NL") | machines.models("FR")
+    assert {name: set(machines.models(name)) for name in ("NL", "FR")} == {"NL": {"NL", "ES"}, "FR": {"FR", "US"}}
+    for site in ("NL", "FR"):
+        assert len(list((machines.folder / "sites" / site / "data").glob("*/*/*/manifest.json"))) == 2
+    assert not list((machines.folder / "sites/stranger/state").iterdir())
     inline = expected.output / "clients" / "pf-msmtrec"
     assert same(found, {folder.name: load_file(folder / "model.safetensors") for folder in inline.iterdir()})
     assert json.loads((output / "results.json").read_text())["scenarios"].keys() == {"ES", "FR", "NL", "US"}
     assert not (output / "clients").exists()
     assert not (flower.home / ".pfmsmtrec").exists()
 
-    start_node(2, "NL")
-    twice = {"set": "federation.scenarios=[NL,FR,US] federation.rounds=1", "output": str(tmp_path / "twice")}
-    wait_for(ports[2])  # it listens once it is known to the SuperLink, or a moment before
-    status, printed = flower.run(settings | twice, "loopback")
+    foreign = other_app(tmp_path / "foreign")
+    status, printed = machines.run(settings | {"set": f"{wanted} federation.node_timeout=4"}, app=foreign)
     assert status.startswith("finished:failed"), printed
-    assert "UserError: scenario NL is hosted by two nodes" in printed
+    assert "the FAB could not be verified" in printed.lower()
+    for site in ("NL", "FR"):
+        apps = [path.name for path in (machines.folder / "sites" / site / "flower/apps").iterdir()]
+        assert len(apps) == 1, apps  # the other one was not even unpacked
+
+
+def other_app(folder: Path) -> Path:
+    """A copy of the app's own files with one line more: somebody else's app, as far as a site can know."""
+    from pfmsmtrec_flwr.launch.app import app_folder
+
+    folder.mkdir()
+    for name in ("client_app.py", "server_app.py", "pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(app_folder() / name, folder / name)
+    for name in ("conf", "datasets"):
+        shutil.copytree(app_folder() / name, folder / name)
+    with (folder / "client_app.py").open("a") as file:
+        file.write("\n# and something else\n")
+    return folder
