@@ -46,6 +46,7 @@ CASES = (
     noisy("pf-msmtrec", 3.0, 1.0),
     noisy("pf-msmtrec", 3.0, 0.01),
     noisy("pf-msmtrec", 0.1, 1.0),
+    noisy("pf-msmtrec", 0.1, 0.1),
     noisy("pf-msmtrec", 0.01, 1.0),
     noisy("pf-msmtrec", 0.001, 1.0),
     Case("ditto-exact", "ditto", {}, NOISE_SEEDS),
