@@ -213,6 +213,7 @@ FIGURES = (
         (TRAIN,),
         "mean over tasks in `metrics.jsonl`; refusal of an update that diverged",
         "fit to the training rows, an input of membership attacks",
+        "without `privacy.noise`",
     ),
     Disclosed(
         "figures/validation.auc.TASK",
@@ -234,7 +235,7 @@ FIGURES = (
         (TRAIN, VALIDATE),
         "gates in the report",
         "little: use of the experts",
-        "by models with gates",
+        "by models with gates, without `privacy.noise`",
     ),
     *_MEASURED,
     *(

@@ -63,11 +63,11 @@ def update_reply(
     wanted = names_of(client.slots, order.parts)
     tables = set(names_of(client.slots, [Part.FEDERATED_EMBEDDING])) & set(wanted)
     figures = {**measured, "examples": report.examples}
-    figures |= {f"loss.{task}": float(loss) for task, loss in zip(client.store.tasks, report.losses, strict=True)}
-    if client.config.privacy.noise and wanted:
+    if client.config.privacy.noise:  # losses, which are exact, stay
         sent = _with_noise(client, incoming, {name: state[name] for name in wanted})
         rows = {name: _whole(sent[name]) for name in tables}
         return Reply(figures, {name: sent[name] for name in wanted if name not in tables}, rows)
+    figures |= {f"loss.{task}": float(loss) for task, loss in zip(client.store.tasks, report.losses, strict=True)}
     counts = report.row_counts
     if client.config.privacy.row_counts == "powers" and counts is not None:
         counts = powers_of_two(counts)
@@ -89,6 +89,8 @@ def _with_noise(client: ScenarioClient, incoming: Incoming, trained: Tensors) ->
     """Return tensors with noise; statistics, which are estimated anew where they serve, go back as they came."""
     from pfmsmtrec_flwr.federation.client.noise import noised, site_key  # a client process starts without a cipher
 
+    if not trained:
+        return {}
     came = incoming.common | incoming.personal.get(client.store.scenario, {})
     if missing := sorted(trained.keys() - came.keys()):
         raise UserError(f"scenario {client.store.scenario}: {missing[:3]} did not come, so no change of it gets noise")

@@ -114,7 +114,9 @@ def _update(strategy: ScenarioStrategy, order: Order, description: Description) 
     forms = _forms(strategy, order, description.scenario)
     slots = strategy.parameters.slots[description.scenario]
     tables = set(names_of(slots, [Part.FEDERATED_EMBEDDING]))
-    figures = training_ranges(description.tasks, strategy.most_rows(order.stage, description.used_rows))
+    noisy = bool(strategy.config.privacy.noise)
+    losses = [] if noisy else description.tasks
+    figures = training_ranges(losses, strategy.most_rows(order.stage, description.used_rows))
     if order.evaluate:
         figures |= _validation(strategy, description)
     return ExpectedReply(
@@ -124,7 +126,7 @@ def _update(strategy: ScenarioStrategy, order: Order, description: Description) 
         parameters={name: form for name, form in forms.items() if name not in tables},
         tables={name: form for name, form in forms.items() if name in tables},
         uses=sum(most for most, there in zip(description.columns(), description.federated, strict=True) if there),
-        every_row=bool(strategy.config.privacy.noise),
+        every_row=noisy,
     )
 
 
@@ -141,7 +143,10 @@ def _test(strategy: ScenarioStrategy, asked: Asked, description: Description) ->
 
 
 def _validation(strategy: ScenarioStrategy, description: Description) -> FigureRanges:
-    return validation_ranges(description.tasks, strategy.parameters.experts.get(description.scenario, 0))
+    gates = not strategy.config.privacy.noise  # with it, their shares stay in the scenario
+    return validation_ranges(
+        description.tasks, strategy.parameters.experts.get(description.scenario, 0) if gates else 0
+    )
 
 
 def _forms(strategy: ScenarioStrategy, order: Order, scenario: str) -> dict[str, ArrayForm]:

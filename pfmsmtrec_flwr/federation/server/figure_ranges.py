@@ -127,7 +127,7 @@ def training_ranges(tasks: Iterable[str], most_rows: int) -> FigureRanges:
     Parameters
     ----------
     tasks
-        Tasks of the scenario.
+        Tasks whose training losses are sent.
     most_rows
         Largest number of training rows that the scenario may see in the exchange.
     """
@@ -143,7 +143,7 @@ def validation_ranges(tasks: Iterable[str], experts: int) -> FigureRanges:
     tasks
         Tasks of the scenario; the AUC of a task is not defined where validation rows have one class.
     experts
-        Number of experts of which the gates report shares; 0: the model has no gates.
+        Number of experts of which the gates report shares; 0: the model has no gates, or shares stay.
     """
     names = list(tasks)
     measured = {f"validation.auc.{task}": FigureRange(high=_ONE, presence=optional) for task in names}

@@ -8,6 +8,8 @@ from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.protocol import Reply
 from pfmsmtrec_flwr.training.records import RoundRecord, TaskValidation
 
+_LOSS = "loss."
+
 
 def note_validation(record: RoundRecord, replies: Mapping[str, Reply], federation: Federation) -> None:
     """Note in a round's record the validation metrics and gates of the scenarios, and who has not measured it."""
@@ -18,9 +20,15 @@ def note_validation(record: RoundRecord, replies: Mapping[str, Reply], federatio
     record.unmeasured = federation.names - record.validation.keys()
 
 
+def note_losses(record: RoundRecord, replies: Mapping[str, Reply]) -> None:
+    """Note in a round's record the mean training losses of the scenarios; with noise on updates they send none."""
+    sent = {name: reply.figures for name, reply in replies.items() if below(_LOSS, reply.figures)}
+    record.losses |= {name: mean_loss(figures) for name, figures in sent.items()}
+
+
 def mean_loss(figures: Mapping[str, float]) -> float:
     """Return the mean training loss over the tasks."""
-    losses = [value for key, value in figures.items() if key.startswith("loss.")]
+    losses = list(below(_LOSS, figures).values())
     return sum(losses) / len(losses)
 
 

@@ -33,7 +33,7 @@ from pfmsmtrec_flwr.federation.protocol import (
 from pfmsmtrec_flwr.federation.resume.checkpoints import CheckpointFolder
 from pfmsmtrec_flwr.federation.server.admission import Admission
 from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
-from pfmsmtrec_flwr.federation.server.figures import mean_loss, note_validation
+from pfmsmtrec_flwr.federation.server.figures import note_losses, note_validation
 from pfmsmtrec_flwr.federation.server.influence import bound_updates
 from pfmsmtrec_flwr.federation.server.kept_consensus import KeptConsensus
 from pfmsmtrec_flwr.federation.server.parameters import Parameters, initial_parameters
@@ -320,7 +320,7 @@ class ScenarioStrategy(MethodSteps):
         admitted = self.admission.of(replies)
         record = self.record(server_round)
         record.missing |= self.federation.names - admitted.keys()
-        record.losses |= {name: mean_loss(reply.figures) for name, reply in admitted.items()}
+        note_losses(record, admitted)
         started = time.perf_counter()
         updates = [update_of(name, reply, self.parameters) for name, reply in admitted.items()]
         with torch.no_grad():
