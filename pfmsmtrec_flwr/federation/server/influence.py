@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 
 import torch
@@ -26,7 +26,7 @@ from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.model import HEAD_PARTS, Part
 from pfmsmtrec_flwr.training.description import Description
-from pfmsmtrec_flwr.training.local import local_batch_size, local_steps
+from pfmsmtrec_flwr.training.local import local_steps
 
 Group = tuple[Hashable, ...]
 """Name of a part of the model that is shortened by one factor: an expert, a tower, a table, the running means."""
@@ -35,46 +35,14 @@ LEFT_OUT = 3.0
 _VARIANCE = "running_var"
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """Largest numbers that a scenario's update may count for in one exchange, by what it registered.
-
-    Attributes
-    ----------
-    steps
-        Number of steps of training.
-    examples
-        Largest number of training rows.
-    row_ends
-        End of each federated field's rows in the stacked table (F,).
-    uses
-        Largest number of uses of each federated field's rows (F,).
-    """
-
-    steps: int
-    examples: int
-    row_ends: Tensor
-    uses: Tensor
-
-    @classmethod
-    def of(cls, description: Description, train: TrainSettings, stage: Stage) -> Allowance:
-        """Return what a described scenario may count for at a stage."""
-        rows = description.used_rows
-        passes = max(1, math.ceil(train.local_epochs))
-        steps, examples = local_steps(rows, train), rows * passes
-        if stage is Stage.TOWERS:
-            steps, examples = TOWER_STEPS, TOWER_STEPS * (local_batch_size(rows, train) + 1)
-        fields = [field for field in description.spec().fields if field.federated]
-        ends = list(accumulate(field.rows for field in fields))
-        return cls(steps, examples, torch.tensor(ends), torch.tensor([field.most * examples for field in fields]))
-
-
 def bound_updates(
     updates: Sequence[ScenarioUpdate],
     scenarios: Mapping[str, Description],
     train: TrainSettings,
     stage: Stage,
     multiple: float,
+    *,
+    noisy: bool = False,
 ) -> list[ScenarioUpdate]:
     """Return the updates that count, as they count; an update within its bounds is returned as it is.
 
@@ -91,30 +59,56 @@ def bound_updates(
     multiple
         Largest relative length of a part of an update, see `relative_lengths`; 0 shortens nothing and leaves nobody
         out for a length.
+    noisy
+        Whether updates have noise (``privacy.noise``), whose length does not grow with the number of steps.
 
     Raises
     ------
     UserError
         No update counts.
     """
-    allowances = [Allowance.of(scenarios[update.scenario], train, stage) for update in updates]
-    relative = _relative(updates, [allowance.steps for allowance in allowances])
-    counting: list[int] = []
-    for index, (update, allowance, (_, longest)) in enumerate(zip(updates, allowances, relative, strict=True)):
-        if not all(uses_fit(own.rows, own.counts, allowance.row_ends, allowance.uses) for own in update.rows.values()):
-            logger.warning("%s is left out: more uses of rows than it has rows to train on", update.scenario)
+    described = [scenarios[update.scenario] for update in updates]
+    steps = [1 if noisy else _steps(description, train, stage) for description in described]
+    relative = _relative(updates, steps)
+    counting = []
+    for update, description, (_, longest) in zip(updates, described, relative, strict=True):
+        if not _fits(update, description, every_row=noisy):
+            logger.warning("%s is left out: more uses of a field's rows than its training rows have", update.scenario)
         elif multiple and longest > LEFT_OUT * max(1.0, multiple):
             logger.warning("%s is left out: its update is %.3g times as long as others", update.scenario, longest)
         else:
-            counting.append(index)
+            counting.append(update)
     if updates and not counting:
         raise UserError("no scenario's update can be used: all of them are left out")
     if len(counting) < len(updates):  # the others are measured by each other, as if those left out were absent
-        return bound_updates([updates[index] for index in counting], scenarios, train, stage, multiple)
-    capped = [_capped(update, allowance) for update, allowance in zip(updates, allowances, strict=True)]
+        return bound_updates(counting, scenarios, train, stage, multiple, noisy=noisy)
+    positive = [_with_variances(update) for update in updates]
     if not multiple:
-        return capped
-    return [_shortened(update, lengths, multiple) for update, (lengths, _) in zip(capped, relative, strict=True)]
+        return positive
+    return [_shortened(update, lengths, multiple) for update, (lengths, _) in zip(positive, relative, strict=True)]
+
+
+def _steps(description: Description, train: TrainSettings, stage: Stage) -> int:
+    """Return the number of steps of training that a scenario is asked for at a stage."""
+    return TOWER_STEPS if stage is Stage.TOWERS else local_steps(description.used_rows, train)
+
+
+def _fits(update: ScenarioUpdate, description: Description, *, every_row: bool) -> bool:
+    """Return whether no field's rows have more uses than its columns in the training rows.
+
+    Parameters
+    ----------
+    update
+        Update whose number of training rows was checked.
+    description
+        Description of its scenario.
+    every_row
+        Whether each row counts as used once, whatever was used.
+    """
+    fields = [field for field in description.spec().fields if field.federated]
+    ends = torch.tensor(list(accumulate(field.rows for field in fields)))
+    most = torch.tensor([max(field.most * update.examples, every_row * field.rows) for field in fields])
+    return all(uses_fit(table.rows, table.counts, ends, most) for table in update.rows.values())
 
 
 def _relative(updates: Sequence[ScenarioUpdate], steps: Sequence[int]) -> list[tuple[dict[Group, float], float]]:
@@ -136,13 +130,10 @@ def _relative(updates: Sequence[ScenarioUpdate], steps: Sequence[int]) -> list[t
     return list(zip(relative, longest, strict=True))
 
 
-def _capped(update: ScenarioUpdate, allowance: Allowance) -> ScenarioUpdate:
-    """Return an update whose examples are within its allowance, and whose variances are not negative.
-
-    The variances of a mean are then not negative either, and nobody's normalization takes the root of one that is.
-    """
+def _with_variances(update: ScenarioUpdate) -> ScenarioUpdate:
+    """Return an update whose running variances are not negative, so that their mean has a root."""
     end = {name: value.clamp(min=0) if name.endswith(_VARIANCE) else value for name, value in update.end.items()}
-    return replace(update, examples=min(update.examples, allowance.examples), end=end)
+    return replace(update, end=end)
 
 
 def _groups(update: ScenarioUpdate) -> dict[str, Group]:

@@ -324,7 +324,9 @@ class ScenarioStrategy(MethodSteps):
         started = time.perf_counter()
         updates = [update_of(name, reply, self.parameters) for name, reply in admitted.items()]
         with torch.no_grad():
-            self.aggregate(self.stage, self.bounded(updates, self.federation.scenarios, self.stage))
+            bounded = self.bounded(updates, self.federation.scenarios, self.stage)
+            self.aggregate(self.stage, bounded)
+        record.missing |= admitted.keys() - {update.scenario for update in bounded}
         self.stale.note(updates, self.parameters)
         self.progress.counted |= dict.fromkeys(admitted, self.progress.exchanges)
         record.aggregate_seconds += time.perf_counter() - started

@@ -10,20 +10,21 @@ import torch
 from federated import Tiny, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replies import EXAMPLES, NODES, TABLE, aggregate, ask, described, moved, strategy_of
+from replies import EXAMPLES, NODES, TABLE, aggregate, described, strategy_of
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig, TrainSettings
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.protocol import Stage, unpack_replies
-from pfmsmtrec_flwr.federation.server.influence import Allowance, bound_updates
+from pfmsmtrec_flwr.federation.protocol import Stage
+from pfmsmtrec_flwr.federation.server.influence import bound_updates
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.model import Part, Slot
 
 TRAIN = TrainSettings(batch_size=16)
-SCENARIOS = {name: described(name) for name in NODES}
+FIELDS = {"fields": ["item", "tab", "person"], "rows": [2, 3, 1], "federated": [True, True, False], "most": [1, 1, 1]}
+SCENARIOS = {name: described(name).model_copy(update=FIELDS) for name in NODES}
 EXPERTS, TOWER, VARIANCE, COUNTER = "experts.weight", "tower.weight", "norm.running_var", "norm.num_batches_tracked"
 SLOTS = {
     EXPERTS: Slot(EXPERTS, Part.EXPERT),
@@ -117,12 +118,6 @@ def test_a_scenario_alone_is_untouched() -> None:
     assert torch.equal(alone.end[EXPERTS], START[EXPERTS] + 1e9)
 
 
-def test_examples_count_up_to_the_registered_rows() -> None:
-    claims = {"A": 10**18, "B": EXAMPLES["B"], "C": 1}
-    updates = [replace(update(name, 0.1), examples=claim) for name, claim in claims.items()]
-    assert [one.examples for one in bounded(*updates, multiple=0.0)] == [EXAMPLES["A"], EXAMPLES["B"], 1]
-
-
 @pytest.mark.parametrize(("counts", "fit"), [([30, 30], True), ([31, 2], False), ([2, 2**31 - 1], False)])
 def test_a_scenario_with_more_uses_of_rows_than_it_registered_is_left_out(counts: list[int], fit: bool) -> None:
     honest = update("A", 0.1)
@@ -134,14 +129,24 @@ def test_a_scenario_with_more_uses_of_rows_than_it_registered_is_left_out(counts
             bounded(claimed)
 
 
-@pytest.mark.parametrize(("epochs", "passes"), [(0.5, 1), (1.0, 1), (1.5, 2), (3.0, 3)])
-def test_an_honest_scenario_reaches_its_allowance_at_most(epochs: float, passes: int) -> None:
-    train = TrainSettings(batch_size=16, local_epochs=epochs)
-    allowance = Allowance.of(SCENARIOS["A"], train, Stage.ALL)
-    assert allowance.examples == 30 * passes
-    assert allowance.row_ends.tolist() == [2, 5]
-    assert allowance.uses.tolist() == [30 * passes] * 2
-    assert Allowance.of(SCENARIOS["A"], train, Stage.TOWERS).examples == 10 * 17
+def test_with_noise_each_row_may_count_once(logged: list[str]) -> None:
+    few = replace(update("A", 0.1), examples=1)
+    every = replace(few, rows={TABLE: RowUpdate(torch.arange(5), START[TABLE] + 0.1, torch.ones(5, dtype=torch.int64))})
+    updates = [every, update("B", 0.1)]
+    assert [one.scenario for one in bound_updates(updates, SCENARIOS, TRAIN, Stage.ALL, 2.0)] == ["B"]
+    assert len(bound_updates(updates, SCENARIOS, TRAIN, Stage.ALL, 2.0, noisy=True)) == 2
+    assert len(logged) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "noisy", "share"), [(Stage.ALL, False, 1.0), (Stage.TOWERS, False, 2 / 3), (Stage.ALL, True, 2 / 3)]
+)
+def test_lengths_are_compared_per_square_root_of_a_step(stage: Stage, noisy: bool, share: float) -> None:
+    # of 30, 10 and 60 rows in batches of 10: three steps, one and six
+    updates = [update("A", 0.1), update("B", 0.1), update("C", 0.3)]
+    train = TrainSettings(batch_size=10)
+    *_, last = bound_updates(updates, SCENARIOS, train, stage, 2.0, noisy=noisy)
+    assert length(last, EXPERTS) == pytest.approx(share * length(updates[2], EXPERTS))
 
 
 @pytest.mark.parametrize("changed", [{}, {"train__local_epochs": 1.6, "pf_msmtrec__schedule": "bottom-up"}])
@@ -170,18 +175,14 @@ def vector(strategy: ScenarioStrategy) -> dict[str, Tensor]:
 
 @pytest.mark.usefixtures("flower_run")
 @settings(max_examples=20)
-@given(step=st.floats(-1e30, 1e30), examples=st.sampled_from([1, 60, 10**18]))
-def test_the_mean_moves_no_farther_than_the_stated_bound(step: float, examples: int) -> None:
+@given(step=st.floats(-1e30, 1e30))
+def test_the_mean_moves_no_farther_than_the_stated_bound(step: float) -> None:
     document = {"model": {"embedding_dim": 2, "experts": 2, "expert_layers": [3], "tower_layers": [2]}}
     config = RunConfig.model_validate({"method": "fedavg-rows", **document})
     strategy = strategy_of(config)
     start = vector(strategy)
     steps = {"A": 0.1, "B": 0.2, "C": 0.15}
-    replies = [moved(strategy, message, steps | {"C": step}) for message in ask(strategy)]
-    hostile = unpack_replies(replies[0].content)["C"]
-    figures = hostile.figures | {"examples": examples}
-    replies = [moved(strategy, message, steps | {"C": step}, C={"figures": figures}) for message in ask(strategy)]
-    strategy.aggregate_train(1, replies)
+    aggregate(strategy, steps=steps | {"C": step})
     share = 60 / (30 + 10 + 60)
     for name, value in strategy.parameters.common.items():
         slot = strategy.parameters.slots["A"][name]
