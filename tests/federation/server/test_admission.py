@@ -11,9 +11,10 @@ from replies import EXAMPLES, NODES, TABLE, aggregate, ask, close, moved, strate
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.protocol import TRAIN, unpack_orders
+from pfmsmtrec_flwr.federation.protocol import TRAIN, Reply, unpack_orders
 from pfmsmtrec_flwr.federation.server import admission
-from pfmsmtrec_flwr.federation.server.reading import read_reply
+from pfmsmtrec_flwr.federation.server.expected_reply import ExpectedReply
+from pfmsmtrec_flwr.federation.server.reading import Records, read_reply
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import Part
 
@@ -93,12 +94,17 @@ def test_a_scenario_that_was_not_asked_has_no_say(tiny: Tiny) -> None:
 
 
 def test_replies_are_read_once_for_all_that_comes_of_them(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = []
-    monkeypatch.setattr(admission, "read_reply", lambda *given: read.append(given) or read_reply(*given))
+    read: list[str] = []
+
+    def counted(records: Records, expected: ExpectedReply) -> Reply:
+        read.append(expected.scenario)
+        return read_reply(records, expected)
+
+    monkeypatch.setattr(admission, "read_reply", counted)
     strategy = strategy_of(tiny.config("fedavg"))
     replies = [moved(strategy, message) for message in ask(strategy)]
     assert strategy.admission.of(replies) is strategy.admission.of(replies)
-    assert len(read) == 3
+    assert sorted(read) == ["A", "B", "C"]
     assert strategy.admission.of(list(replies)) is not strategy.admission.of(replies)
 
 
@@ -106,9 +112,11 @@ def test_validation_figures_of_a_refused_update_do_not_count(tiny: Tiny) -> None
     strategy = strategy_of(tiny.config("fedavg", federation__min_scenarios=2))
     aggregate(strategy)
     validated = {"validation.auc.click": 0.5, "validation.logloss.click": 0.3, "gate.click.0": 0.4, "gate.click.1": 0.6}
-    figures = {name: {"figures": {"examples": EXAMPLES[name], "loss.click": 0.5, **validated}} for name in NODES}
-    figures["B"]["figures"] |= {"validation.auc.click": 1.0, "loss.click": -1.0}
-    replies = [moved(strategy, message, **figures) for message in ask(strategy, 2)]
+    changes: dict[str, Any] = {
+        name: {"figures": {"examples": EXAMPLES[name], "loss.click": 0.5, **validated}} for name in NODES
+    }
+    changes["B"]["figures"] |= {"validation.auc.click": 1.0, "loss.click": -1.0}
+    replies = [moved(strategy, message, **changes) for message in ask(strategy, 2)]
     strategy.aggregate_evaluate(1, replies)
     assert list(strategy.record(1).validation) == list(strategy.record(1).gates) == ["A", "C"]
     assert "B" not in strategy.selection.selected

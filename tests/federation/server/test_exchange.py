@@ -75,7 +75,7 @@ class Claiming(Answering):
         for reply in replies:
             if reply.metadata.src_node_id == 12:
                 reply.content["A/reply"] = ConfigRecord({"reply": "{}", "lacks_tables": True})
-                reply.content["B/reply"]["lacks_tables"] = "yes"  # type: ignore[call-overload]
+                reply.content.config_records["B/reply"]["lacks_tables"] = "yes"
         return replies
 
 
