@@ -128,7 +128,8 @@ def _changes_of_document(content: RecordDict) -> Iterator[tuple[str, Change]]:
         yield f"document {value!r}", as_text(value)
     for name, value in document.items():
         yield f"{name} missing", as_text(json.dumps({other: document[other] for other in document if other != name}))
-        for wrong in (None, [], {"a": "b"}, True, -1, 10**30, 0.5, math.nan, "\x1b]0;x\x07" * 10**4):
+        others: list[Any] = [None, [], {"a": "b"}, True, -1, 10**30, 0.5, math.nan, "\x1b]0;x\x07" * 10**4]
+        for wrong in others:
             if wrong != value:
                 yield f"{name} {str(wrong)[:12]!r}", as_document(**{name: wrong})
     for name in ("round", "exchange"):
@@ -302,7 +303,8 @@ def _changes_of_hello(content: RecordDict) -> Iterator[tuple[str, Change]]:
     for name in ("version", "partitions", "scenarios"):
         yield f"{name} missing", as_text(json.dumps({key: document[key] for key in document if key != name}))
     for name in ("version", "partitions", "scenarios", "error"):
-        for wrong in (None, {"a": 1}, True, -1, 10**30, 0.5, "\x1b[31m" * 10**4, [[]]):
+        others: list[Any] = [None, {"a": 1}, True, -1, 10**30, 0.5, "\x1b[31m" * 10**4, [[]]]
+        for wrong in others:
             yield f"{name} {str(wrong)[:12]!r}", as_document(**{name: wrong})
     for name, value in described.items():
         if name not in ("note", "split_rule", "labelled", "used_labelled", "most"):

@@ -76,7 +76,7 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
         are `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for. Under the
     server's binding, a node whose key is bound to no scenario is not asked, and one that hosts a scenario of another
     key is left out.
-    
+
     Parameters
     ----------
     grid

@@ -35,6 +35,7 @@ class HelloDocument(HelloHead):
 
     model_config = ConfigDict(extra="forbid")
 
+    partitions: Annotated[int, Field(ge=0, le=1_000_000)]
     scenarios: Annotated[list[Description], Field(max_length=100_000)]
     failed: Annotated[dict[ScenarioName, str], Field(max_length=100_000)] = Field(default_factory=dict)
     """Reason by name why a scenario that the node should host cannot take part."""

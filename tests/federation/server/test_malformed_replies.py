@@ -17,7 +17,7 @@ SEVERAL = (
     "figure loss.ctr missing",
     "figure examples 1e+18",
     "figure validation.auc.ctr 1.01",
-    'document \'{"a":{"a":{\' of 500000 characters',
+    "of 500000 characters",
     "an error",
     "with nan",
     "with 1e+30",
