@@ -63,7 +63,7 @@ class Flower:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=150,
+            timeout=400,
         )
         return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
 

@@ -45,7 +45,8 @@ RUN_FILES = {
     "model.onnx",
     "summary.json",
     "tuned.yaml",
-}  # written by a run, or Flower's
+    *("apps.yaml", "binding.yaml", "compose.yaml", "limits.yaml"),
+}  # written by a run or for a deployment, or Flower's
 PLACEHOLDERS = {"shared_towers.py", "my_method.py", "NAME.yaml"}
 PAGES_METHODS = ("shared-towers", "my-method")  # methods that a page writes
 
@@ -142,11 +143,12 @@ def parse(words: list[str]) -> None:
 @pages
 def test_options_that_are_named_exist(page: Path) -> None:
     known = {option for command in walk(get_command(app)) for parameter in command.params for option in parameter.opts}
-    others = {  # those of Flower, pip and pytest
+    others = {  # those of Flower, pip, pytest and systemctl
         *("--dist", "--no-deps"),
         *("--stream", "--run-config", "--federation-config", "--node-config", "--insecure", "--superlink", "--port"),
         *("--host", "--enable-supernode-auth", "--root-certificates", "--auth-supernode-private-key"),
         *("--ssl-ca-certfile", "--ssl-certfile", "--ssl-keyfile", "--disable-runtime-dependency-installation"),
+        *("--control-api-address", "--trusted-entities", "--now"),
     }
     benchmarks = "".join(script.read_text() for script in (ROOT / "benchmarks").glob("*.py"))
     known = known | set(re.findall(r'add_argument\("(--[a-z-]+)"', benchmarks))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import flwr
 import pytest
@@ -15,10 +17,12 @@ import pfmsmtrec_flwr
 from pfmsmtrec_flwr import flower_internals
 from pfmsmtrec_flwr.flower_internals import (
     CLIENT_RAISED,
+    FLEET_PATHS,
     HOME_VARIABLE,
     MADE_FOR,
     PORT_VARIABLE,
     QUIET_VARIABLES,
+    SitesOnly,
     empty_run,
     number_message,
     run_id_in,
@@ -106,7 +110,56 @@ def test_no_other_file_uses_private_names(path: Path) -> None:
 
 def test_private_names_are_noticed(tmp_path: Path) -> None:
     modules = {"flwr.supercore.run", "flwr.supercore.task_identity", "flwr.simulation.ray_transport"}
+    modules |= {"flwr.cli.build", "flwr.superlink", "flwr.superlink.cli.flower_superlink"}
+    modules |= {"flwr.supernode", "flwr.supernode.cli.flower_supernode"}
     assert {*modules, "FLWR_", "_message_id"} == set(private_names(INTERNALS))
     file = tmp_path / "x.py"
     file.write_text("import flwr\nimport flwr.common as c\nfrom flwr.app import Message\n")
     assert list(private_names(file)) == ["flwr", "flwr.common"]
+
+
+def test_launchers_hold_on_to_functions_that_flower_calls() -> None:
+    """A gate beside the way would let everybody through, without a word."""
+    root = Path(flwr.__file__).parent
+    node = (root / "supernode" / "start_client_internal.py").read_text()
+    assert "run_id = _pull_and_store_message(\n" in node
+    assert "fab_verified = _verify_fab(fab, trusted_entities)\n" in node
+    assert "fab = get_fab(run_info.fab_hash, run_id)\n" in node
+    assert "*extensions.get_middleware(),\n" in (root / "superlink" / "main.py").read_text()
+    for router in ("fleet", "control"):
+        source = (root / "superlink" / "routers" / router / "router.py").read_text()
+        assert f'prefix="/v1/{router}"' in source
+    assert FLEET_PATHS == "/v1/fleet/"
+
+
+@pytest.mark.parametrize(
+    ("path", "address", "passed"),
+    [
+        ("/v1/fleet/pull-messages", "10.0.0.9", True),
+        ("/v1/control/start-run", "10.0.0.9", False),
+        ("/v1/runtime/push", "10.0.0.9", False),
+        ("/v1/fleetcontrol", "10.0.0.9", False),
+        ("/v1/control/start-run", "127.0.0.1", True),
+        ("/docs", "", False),
+    ],
+)
+def test_other_addresses_reach_the_interface_of_the_nodes_alone(path: str, address: str, passed: bool) -> None:
+    reached: list[str] = []
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 - the form of ASGI
+        reached.append(scope["path"])
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    gate = SitesOnly(app, admits=lambda found: found == "127.0.0.1")
+    scope: Any = {"type": "http", "path": path, "method": "POST", "headers": []}
+    if address:
+        scope["client"] = (address, 5)
+    asyncio.run(gate(scope, receive, send))
+    assert reached == ([path] if passed else [])
+    assert [message.get("status") for message in sent[:1]] == ([] if passed else [403])

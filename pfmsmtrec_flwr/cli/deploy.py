@@ -70,9 +70,11 @@ def deploy_superlink_command(
     ] = "127.0.0.1",
 ) -> None:
     """Run `flower-superlink`, with the arguments after `--`; other addresses reach the sites' interface alone."""
+    from pfmsmtrec_flwr.deploy.known_flower import known_flower
     from pfmsmtrec_flwr.deploy.networks import admission_from
     from pfmsmtrec_flwr.flower_internals import run_superlink
 
+    known_flower()
     run_superlink(context.args, admission_from(control_from))
 
 
@@ -82,8 +84,10 @@ def deploy_supernode_command(
 ) -> None:
     """Run `flower-supernode`, with the arguments after `--`; app bundles that are not in the list do not run."""
     from pfmsmtrec_flwr.deploy.app_bundle import bundle_hash, read_approved
+    from pfmsmtrec_flwr.deploy.known_flower import known_flower
     from pfmsmtrec_flwr.flower_internals import run_supernode
 
+    known_flower()
     path = absolute(apps)
     read_approved(path)
     run_supernode(context.args, lambda content: bundle_hash(content) in read_approved(path))

@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -18,13 +17,13 @@ from pfmsmtrec_flwr.data.scenarios import SYNTHETIC
 from pfmsmtrec_flwr.data.store.listing import dataset_names, list_scenarios
 from pfmsmtrec_flwr.deploy.app_bundle import own_bundle_hash, read_approved
 from pfmsmtrec_flwr.deploy.certificates import hosts_of, read_certificate
+from pfmsmtrec_flwr.deploy.known_flower import known_flower
 from pfmsmtrec_flwr.deploy.new_keys import public_line, read_node_key
 from pfmsmtrec_flwr.deploy.started import Started
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.binding import fingerprint, key_bytes, read_binding
 from pfmsmtrec_flwr.federation.installed import installed_version
 from pfmsmtrec_flwr.federation.limits import read_limits
-from pfmsmtrec_flwr.flower_internals import MADE_FOR
 from pfmsmtrec_flwr.private_files import FILE_MODE
 
 _SECONDS = 5.0
@@ -67,7 +66,8 @@ def check_machine(folder: Path, config: RunConfig | None) -> list[CheckLine]:
     """
     started = Started.of(folder)
     checks = _server_checks(started) if started.kind == "superlink" else _site_checks(started, config)
-    return [*_versions(), *(_outcome(what, check) for what, check in checks)]
+    versions: list[tuple[str, Callable[[], str]]] = [("Flower", known_flower), ("package", _package)]
+    return [_outcome(what, check) for what, check in (*versions, *checks)]
 
 
 def _outcome(what: str, check: Callable[[], str]) -> CheckLine:
@@ -77,13 +77,11 @@ def _outcome(what: str, check: Callable[[], str]) -> CheckLine:
         return CheckLine(what, str(error), fits=False)
 
 
-def _versions() -> Iterator[CheckLine]:
-    flower, own = version("flwr"), installed_version()
-    known = flower.rpartition(".")[0] in MADE_FOR
-    yield CheckLine("Flower", flower if known else f"{flower}, made for {', '.join(MADE_FOR)}", known)
-    same = own == pfmsmtrec_flwr.__version__
-    detail = own if same else f"installed is {own or 'none'}, and the code is {pfmsmtrec_flwr.__version__}"
-    yield CheckLine("package", detail, same)
+def _package() -> str:
+    own = installed_version()
+    if own != pfmsmtrec_flwr.__version__:
+        raise UserError(f"installed is {own or 'none'}, and the code is {pfmsmtrec_flwr.__version__}")
+    return own
 
 
 def _server_checks(started: Started) -> Iterator[tuple[str, Callable[[], str]]]:

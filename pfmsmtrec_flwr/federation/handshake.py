@@ -73,7 +73,7 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
 
     A node that reports an error, runs another version or answers something else is left out, and so is a scenario that
     its node cannot open. Where an expected one is missing when the time is over, the others go on without it if they
-        are `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for. Under the
+    are `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for. Under the
     server's binding, a node whose key is bound to no scenario is not asked, and one that hosts a scenario of another
     key is left out.
 

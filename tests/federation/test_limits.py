@@ -10,13 +10,14 @@ import pytest
 from architectures import POOLED
 from federated import Tiny
 from flwr.app import Context, RecordDict
+from replies import unpack_replies
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.limits import LIMITS_TEXT, SiteLimits, read_limits, rows_of_update
 from pfmsmtrec_flwr.federation.node import answer
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders, unpack_replies
+from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders
 from pfmsmtrec_flwr.methods import client_of, federated_method
 from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.model.build import ARCHITECTURES
