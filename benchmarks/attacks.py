@@ -112,12 +112,12 @@ def attacked(attacker: str, attack: Attack) -> Iterator[None]:
     """Let the attacker change its replies to orders to train."""
     honest = ScenarioClient.train
 
-    def train(client: ScenarioClient, order: Order, incoming: Incoming) -> Reply:
-        reply = honest(client, order, incoming)
-        name = client.store.scenario
+    def train(self: ScenarioClient, order: Order, incoming: Incoming) -> Reply:
+        reply = honest(self, order, incoming)
+        name = self.store.scenario
         if name != attacker:
             return reply
-        came = with_whole_tables(incoming, client.state.load(order.exchange - 1).tables, client.slots, name)
+        came = with_whole_tables(incoming, self.state.load(order.exchange - 1).tables, self.slots, name)
         return attack(reply, came.common | came.personal.get(name, {}))
 
     ScenarioClient.train = train  # type: ignore[method-assign]
@@ -141,7 +141,8 @@ def column(config: RunConfig, attacker: str, seeds: Iterable[int]) -> list[float
     for seed in seeds:
         started = time.process_time()
         seeded = config.with_settings({"seed": seed, "federation.min_scenarios": len(honest)}, "attacks")
-        without = seeded.with_settings({"federation.scenarios": honest}, "attacks")
+        alone = seeded.federation.model_copy(update={"scenarios": tuple(honest)})
+        without = seeded.model_copy(update={"federation": alone})
         row = [honest_auc(without, honest), honest_auc(seeded, honest)]
         for attack in ATTACKS.values():
             with attacked(attacker, attack):

@@ -25,9 +25,9 @@ def flowers(strategy: FedMedian | FedTrimmedAvg, values: Tensor) -> Tensor:
     """Return what one of Flower's strategies makes of the scenarios' values (K, ...)."""
     replies = []
     for value in values:
-        content = {"arrays": pack_tensors({"value": value}), "metrics": MetricRecord({"num-examples": 1})}
+        content = RecordDict({"arrays": pack_tensors({"value": value}), "metrics": MetricRecord({"num-examples": 1})})
         asked = Message(RecordDict({"config": ConfigRecord()}), 1, "train")
-        replies.append(Message(RecordDict(content), reply_to=asked))
+        replies.append(Message(content, reply_to=asked))
     arrays, _ = strategy.aggregate_train(1, replies)
     return unpack_tensors(arrays)["value"]
 

@@ -33,7 +33,9 @@ class Site:
 
     def train(self, config: RunConfig, parts: tuple[Part, ...], *, simulated: bool = False) -> Reply:
         node = {"partition-id": 0, "num-partitions": 1} if simulated else self.node
-        run_config = {"data": str(self.tiny.root), "output": self.output} if simulated else {}
+        run_config: dict[str, bool | float | int | str] = (
+            {"data": str(self.tiny.root), "output": self.output} if simulated else {}
+        )
         context = Context(run_id=1, node_id=2, node_config=dict(node), state=RecordDict(), run_config=run_config)
         order = Order(config.model_dump_json(), config.method, 1, 1, parts=parts)
         content = pack_orders(order, Incoming({}, {}), ["US"])
@@ -76,7 +78,7 @@ def test_a_method_is_refused_by_the_part_that_it_needs(site: Site) -> None:
 
 
 def test_an_update_of_few_rows_is_refused(site: Site, tmp_path: Path) -> None:
-    few = {"federation__scenarios": []}
+    few: dict[str, Any] = {"federation__scenarios": []}
     for settings, rows in (
         ({"data__train_fraction": 1e-9}, 2),
         ({"train__max_local_steps": 1}, 16),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
@@ -67,8 +70,7 @@ class Measurements:
         """
         split = self.store.splits["validation"]
         probabilities = predict(model, split, self.device)
-        stay = bool(self.config.privacy.noise)
-        shares = [] if stay else expert_shares(model, split, self.device)
+        shares: Iterable[Tensor] = () if self.config.privacy.noise else expert_shares(model, split, self.device)
         return flat_figures(measure(probabilities, split, self.store.tasks), "validation.", _READ) | {
             f"gate.{task}.{expert}": float(share)
             for task, row in zip(self.store.tasks, shares, strict=False)
