@@ -187,11 +187,11 @@ def server_context(change: dict[str, str]) -> Context:
 def test_the_server_app_ends_with_a_line_that_says_how(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a tensor of\nsome size")
 
     with caplog.at_level("INFO"):
-        monkeypatch.setattr("server_app.run_experiment", lambda *_: None)
+        monkeypatch.setattr("server_app.run_experiment", lambda *_, **__: None)
         main(None, server_context({"output": "/results/first"}))  # type: ignore[arg-type]
         monkeypatch.setattr("server_app.run_experiment", fail)
         with pytest.raises(RuntimeError):

@@ -36,7 +36,9 @@ class Site:
         run_config: dict[str, bool | float | int | str] = (
             {"data": str(self.tiny.root), "output": self.output} if simulated else {}
         )
-        context = Context(run_id=1, node_id=2, node_config=dict(node), state=RecordDict(), run_config=run_config)
+        context = Context(
+            run_id=1, node_id=2, node_config=dict(node), state=RecordDict(), run_config=folders if simulated else {}
+        )
         order = Order(config.model_dump_json(), config.method, 1, 1, parts=parts)
         content = pack_orders(order, Incoming({}, {}), ["US"])
 
