@@ -33,12 +33,9 @@ class Site:
 
     def train(self, config: RunConfig, parts: tuple[Part, ...], *, simulated: bool = False) -> Reply:
         node = {"partition-id": 0, "num-partitions": 1} if simulated else self.node
-        run_config: dict[str, bool | float | int | str] = (
-            {"data": str(self.tiny.root), "output": self.output} if simulated else {}
-        )
-        context = Context(
-            run_id=1, node_id=2, node_config=dict(node), state=RecordDict(), run_config=folders if simulated else {}
-        )
+        folders: dict[str, bool | float | int | str] = {"data": str(self.tiny.root), "output": self.output}
+        chosen = folders if simulated else {}
+        context = Context(run_id=1, node_id=2, node_config=dict(node), state=RecordDict(), run_config=chosen)
         order = Order(config.model_dump_json(), config.method, 1, 1, parts=parts)
         content = pack_orders(order, Incoming({}, {}), ["US"])
 
