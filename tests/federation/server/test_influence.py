@@ -175,7 +175,7 @@ def vector(strategy: ScenarioStrategy) -> dict[str, Tensor]:
 
 @pytest.mark.usefixtures("flower_run")
 @settings(max_examples=20)
-@given(step=st.floats(-1e30, 1e30))
+@given(step=st.floats(-1e14, 1e14))  # admission refuses more
 def test_the_mean_moves_no_farther_than_the_stated_bound(step: float) -> None:
     document = {"model": {"embedding_dim": 2, "experts": 2, "expert_layers": [3], "tower_layers": [2]}}
     config = RunConfig.model_validate({"method": "fedavg-rows", **document})
@@ -199,7 +199,7 @@ def test_the_mean_moves_no_farther_than_the_stated_bound(step: float) -> None:
 def test_a_robust_average_stays_within_the_honest_values(tiny: Tiny, average: str) -> None:
     strategy = strategy_of(tiny.config("fedavg-rows", federation__average=average, federation__clip=0.0))
     start = vector(strategy)
-    aggregate(strategy, steps={"A": 0.1, "B": 0.2, "C": -1e20})
+    aggregate(strategy, steps={"A": 0.1, "B": 0.2, "C": -1e12})
     for name, value in strategy.parameters.common.items():
         if value.is_floating_point() and name != TABLE and not name.endswith("running_var"):
             torch.testing.assert_close(value.double(), start[name] + 0.1, rtol=0, atol=1e-6)
