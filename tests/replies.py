@@ -97,7 +97,12 @@ def moved(
             touched = torch.tensor([1, 1 + "ABC".index(name) + 1])
             rows[TABLE] = RowUpdate(touched, table[touched] + step, torch.tensor([EXAMPLES[name], 2]))
         values = {key: sent[key] + step if sent[key].is_floating_point() else sent[key] + 7 for key in wanted}
-        reply = Reply({"examples": EXAMPLES[name], "loss.click": 0.5}, values, rows)
+        figures = {"examples": EXAMPLES[name], "loss.click": 0.5}
+        if order.evaluate:
+            experts = strategy.parameters.experts[name]
+            figures |= {"validation.auc.click": 0.5, "validation.logloss.click": 0.5}
+            figures |= {f"gate.click.{expert}": 1 / experts for expert in range(experts)}
+        reply = Reply(figures, values, rows)
         replies[name] = replace(reply, **changes.get(name, {}))
     return Message(pack_replies(order, replies), reply_to=message)
 
