@@ -83,9 +83,6 @@ def _hello(field: str, what: str, use: str, reveals: str) -> Disclosed:
 NODE = (
     _hello("version", "version of this package", "refusal of another version", "nothing of rows"),
     _hello("partitions", "number of nodes of a simulation; 0 deployed", "wait for all of them", "nothing of rows"),
-    _hello(
-        "failed", "reasons why it cannot open scenarios that it hosts", "the user's message", "what the reasons say"
-    ),
     _hello("error", "reason why the node cannot take part", "the user's message", "what the message says"),
     _hello(
         "failed",
@@ -170,12 +167,6 @@ STATE = (
         )
     ),
     Disclosed("error", "reason of a failure in one line; empty", _ANSWERS, "log, decision on the round", "its text"),
-    *(
-        Disclosed(
-            name, f"{name} of the order that is answered", _ANSWERS, "refusal of a late answer", "nothing of rows"
-        )
-        for name in ("method", "round", "exchange", "stage")
-    ),
     Disclosed("lacks_tables", "whether tables must be sent whole", _ANSWERS, "repeats the message", "nothing of rows"),
 )
 """Said of each answer."""
