@@ -60,7 +60,8 @@ data:
     conversions_per_click: 0.4
 model: {embedding_dim: 2, experts: 2, expert_layers: [4], tower_layers: [3]}
 train: {batch_size: 32, device: cpu}
-federation: {rounds: 2, patience: 0, node_timeout: 1, draws: 3, evaluate_consensus: true, reference: [alone]}
+federation:
+  {rounds: 2, retries: 0, patience: 0, node_timeout: 1, draws: 3, evaluate_consensus: true, reference: [alone]}
 """
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from kill_points import CONF, contents
 
+from pfmsmtrec_flwr.federation.resume.run_checkpoints import is_broken_off
 from pfmsmtrec_flwr.launch.processes import end_family, family
 
 VICTIMS = {"all": "", "server": "flwr-simulation", "client": "ray::ClientAppActor"}
@@ -52,10 +53,6 @@ class Runs:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         return process, marker
 
-    def whole(self, output: Path) -> None:
-        """Run from beginning to end."""
-        self.finish(*self.start(*self._new(output)))
-
     def finish(self, process: subprocess.Popen[bytes], marker: str) -> int:
         """Wait for the end of a run, and of whatever it has started."""
         try:
@@ -64,12 +61,17 @@ class Runs:
             end_family(marker)
 
     def broken_off(self, output: Path, victim: str) -> str:
-        """Start a run, kill one of its processes, wait for its end, and return the moment in words."""
-        process, marker = self.start(*self._new(output))
+        """Start a run, kill one of its processes, wait for its end, and return the moment in words.
+
+        A run that ends before the moment, because Flower did not start in time, is started again.
+        """
         exchange, pause = self.random.randrange(ROUNDS + 2), self.random.uniform(0.0, 1.0)
         awaited = output / "checkpoints" / "pf-msmtrec" / f"checkpoint-{exchange:06d}"
-        while process.poll() is None and not awaited.exists():
-            time.sleep(0.005)
+        while not awaited.exists():
+            shutil.rmtree(output, ignore_errors=True)
+            process, marker = self.start(*self._new(output))
+            while process.poll() is None and not awaited.exists():
+                time.sleep(0.005)
         time.sleep(pause)
         killed = [pid for pid in family(marker) if VICTIMS[victim] in command_line(pid)]
         for pid in killed if victim != "client" else killed[:1]:
@@ -79,8 +81,10 @@ class Runs:
         return f"{victim}: {len(killed)} processes, {pause:.2f} s after checkpoint {exchange}"
 
     def resume(self, output: Path) -> None:
-        """Go on with a run that was broken off."""
-        self.finish(*self.start("--resume", str(output)))
+        """Go on with a run that was broken off, or begin it where nothing was kept yet, until Flower starts in time."""
+        while not (output / "results.json").exists():
+            arguments = ["--resume", str(output)] if is_broken_off(output) else self._new(output)
+            self.finish(*self.start(*arguments))
 
     def _new(self, output: Path) -> list[str]:
         return ["--conf", str(self.root / "conf.yaml"), "--data", str(self.root / "data"), "--output", str(output)]
@@ -104,9 +108,10 @@ def main() -> int:
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="kp-")).resolve()
     runs = Runs(root, options.engine, random.Random(options.seed))
-    (root / "conf.yaml").write_text(CONF.replace("rounds: 2", f"rounds: {ROUNDS}"))
+    conf = CONF.replace("rounds: 2", f"rounds: {ROUNDS}").replace("node_timeout: 1,", "node_timeout: 120,")
+    (root / "conf.yaml").write_text(conf)
     whole = root / "whole"
-    runs.whole(whole)
+    runs.resume(whole)
     expected = {name: content for name, content in contents(whole).items() if name not in _LOGS}
     outcomes = []
     for victim in options.victims.split(","):
