@@ -11,7 +11,7 @@ from pfmsmtrec_flwr.training.description import Description
 def unfit_scenarios(descriptions: Sequence[Description]) -> dict[str, str]:
     """Return the reason by name of each scenario that does not fit.
 
-    Of several schemas or split rules the one that most scenarios have counts; of equally many, that of the first.
+    The schema that most scenarios have counts, and so does the split rule; where two have equally many, the first.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class MissingResult(Section):
     since: int | None = None
     """Round from which on it was missing to the end; null where it came back."""
     tested: bool
-    """Whether it has test figures; without them it counts in no mean."""
+    """True if it has test figures; without them it counts in no mean."""
     reason: str = ""
     """Reason why it took no part at all; empty if it took part at the start."""
 

@@ -17,6 +17,7 @@ from replies import TABLE, aggregate, ask, moved, strategy_of
 from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.protocol import TRAIN, VALIDATE, Incoming, unpack_orders
 from pfmsmtrec_flwr.federation.server.result import FederationResult
@@ -201,11 +202,14 @@ def test_changed_rows_and_whole_tables_are_the_same_run(
 
 @pytest.mark.parametrize("fault", ["all files are lost", "the last file is lost"])
 @pytest.mark.parametrize("method", ["fedper", "pf-msmtrec"])
-def test_a_node_that_lost_its_files_is_sent_whole_tables_in_the_same_exchange(
+def test_a_node_that_lost_its_files_says_so_and_does_not_start_anew(
     tiny: Tiny, tmp_path: Path, method: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tiny.config(method, model__embedding_dim=4, train__max_local_steps=1, train__batch_size=4)
-    run = run_with(tiny, config, {(2, "US"): fault}, tmp_path, None)
-    assert run.grid.repeated == 1
-    assert "US: no copy of the tables that changed, sending them whole" in caplog.text
-    assert set(run.result.rounds[1].losses) == {"FR", "US"}  # nobody is left out of the round
+    gone = "the memory of scenario US after exchange 1 is gone"
+    with pytest.raises(UserError, match=f"round 2: nothing usable from US.*{gone}"):
+        run_with(tiny, config, {(2, "US"): fault}, tmp_path / "strict", None)
+    quorum = config.with_settings({"federation.min_scenarios": 1}, "test")
+    run = run_with(tiny, quorum, {(2, "US"): fault}, tmp_path / "quorum", None)
+    assert f"round 2 goes on without US: {gone}" in caplog.text
+    assert set(run.result.rounds[1].losses) == {"FR"}
