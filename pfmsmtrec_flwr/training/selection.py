@@ -83,6 +83,7 @@ class RoundSelection:
         self._best: dict[str, Standing] = {}
         self._best_macro = NO_STANDING
         self._best_macro_round = 0
+        self._best_of: list[str] = []  # scenarios with a figure in the best round
         self._last_round = 0
 
     def add(
@@ -91,7 +92,8 @@ class RoundSelection:
         """Take the validation AUC and the validation log loss of each scenario in one round.
 
         A scenario without an AUC chooses by its log loss. One that did not answer keeps its choice, and counts in the
-        mean with its last figures: otherwise means over different scenarios would be compared. In the mean over K
+        mean with its last figures: otherwise means over different scenarios would be compared. One that answers for
+        the first time counts once the others' mean has become better without it. In the mean over K
         scenarios an AUC counts within [0, 1], so none of them moves it by more than 1 / K, and a log loss up to
         `LARGEST_LOSS`.
         """
@@ -99,10 +101,10 @@ class RoundSelection:
         self._last_round = round_number
         self._scores |= {name: min(1.0, max(0.0, score)) for name, score in scores.items() if score is not None}
         self._losses |= {name: min(LARGEST_LOSS, max(0.0, loss)) for name, loss in (losses or {}).items()}
-        macro = standing_of(self._scores.values(), self._losses.values(), median=self._median)
-        better = macro > self._best_macro
+        better = self._macro(self._best_of or list(self._losses | self._scores)) > self._best_macro
         if better:
-            self._best_macro, self._best_macro_round = macro, round_number
+            self._best_of = list(self._losses | self._scores)
+            self._best_macro, self._best_macro_round = self._macro(self._best_of), round_number
         for scenario, score in scores.items():
             own = standing_of([score], [(losses or {}).get(scenario)])
             improved = better if self.mode == "macro" else own > self._best.get(scenario, NO_STANDING)
@@ -130,6 +132,12 @@ class RoundSelection:
     def figure(self) -> str:
         """Name of the figure whose mean is followed."""
         return "AUC" if self._scores else "log loss"
+
+    def _macro(self, scenarios: Iterable[str]) -> Standing:
+        """Return the standing of the last figures of some scenarios."""
+        names = list(scenarios)
+        scores, losses = map(self._scores.get, names), map(self._losses.get, names)
+        return standing_of(scores, losses, median=self._median)
 
     def _report(self, scenarios: list[str]) -> None:
         if not scenarios:
