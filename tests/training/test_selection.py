@@ -140,7 +140,10 @@ def test_a_median_lets_no_minority_choose_the_round() -> None:
 def test_a_scenario_that_is_measured_late_does_not_make_the_others_choose_an_early_round() -> None:
     rounds: list[dict[str, float | None]] = [{"A": 0.6, "B": 0.6}, {"A": 0.7, "B": 0.7, "D": 0.1}]
     assert follow(RoundSelection("macro", 0), rounds).selected == {"A": 2, "B": 2, "D": 2}
-    later = [*rounds, {"A": 0.69, "B": 0.69, "D": 0.3}]  # from then on it counts as any other
+    later: list[dict[str, float | None]] = [
+        *rounds,
+        {"A": 0.69, "B": 0.69, "D": 0.3},
+    ]  # from then on it counts as any other
     assert follow(RoundSelection("macro", 0), later).selected == {"A": 3, "B": 3, "D": 3}
     high: list[dict[str, float | None]] = [{"A": 0.6, "B": 0.6}, {"A": 0.5, "B": 0.5, "D": 1.0}]
     assert follow(RoundSelection("macro", 0), high).selected == {"A": 1, "B": 1, "D": 2}
