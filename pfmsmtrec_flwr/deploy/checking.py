@@ -183,15 +183,13 @@ def _data(started: Started, config: RunConfig | None) -> str:
     if config is not None and config.data.name == SYNTHETIC:
         return "made up by the node"
     names = [config.data.name] if config is not None else dataset_names(root)
+    stores = [store for name in names for store in list_scenarios(root, name)]
+    if (stores or config is not None) and (lacking := sorted(set(hosted) - {store.scenario for store in stores})):
+        raise UserError(f"scenario {', '.join(lacking)} of {' and '.join(names)} is not prepared in {root}")
     found = []
-    for name in names:
-        stores = {store.scenario: store for store in list_scenarios(root, name)}
-        if lacking := sorted(set(hosted) - stores.keys()):
-            raise UserError(f"{name}: scenario {', '.join(lacking)} is not prepared in {root}")
-        for scenario in hosted or sorted(stores):
-            stores[scenario].verify()
-            found.append(
-                f"{name} {scenario}: {len(stores[scenario].splits['train'])} training rows, "
-                f"schema {stores[scenario].schema_hash[:8]}"
-            )
+    for store in stores:
+        if not hosted or store.scenario in hosted:
+            store.verify()
+            rows, schema = len(store.splits["train"]), store.schema_hash[:8]
+            found.append(f"{store.dataset} {store.scenario}: {rows} training rows, schema {schema}")
     return "; ".join(found) or f"nothing is prepared in {root}: made-up scenarios only"

@@ -92,11 +92,11 @@ def test_an_update_of_few_rows_is_refused(site: Site, tmp_path: Path) -> None:
     assert site.error(site.tiny.config(**few, data__train_fraction=1e-9), Part.EXPERT)
 
 
-def test_the_rows_of_an_update_are_all_that_a_round_passes_over(tiny: Tiny) -> None:
+def test_the_rows_of_an_update_are_all_that_a_round_passes_over(tiny: Tiny, tmp_path: Path) -> None:
     client = client_of("alone")
     assert client is ScenarioClient
     config = tiny.config(federation__scenarios=[], train__local_epochs=3, train__max_local_steps=100)
-    store = tiny.write("rows", "A", rows=48, seed=1)
+    store = Tiny(tmp_path).write("rows", "A", rows=48, seed=1)
     assert rows_of_update(config, store) == 48
 
 
@@ -124,9 +124,9 @@ def test_made_up_rows_have_a_ceiling() -> None:
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES.keys() - set(POOLED)))
-def test_every_architecture_is_measured_before_it_takes_memory(tiny: Tiny, architecture: str) -> None:
+def test_every_architecture_is_measured_before_it_takes_memory(tiny: Tiny, tmp_path: Path, architecture: str) -> None:
     config = tiny.config(model__architecture=architecture, federation__scenarios=[])
-    store = tiny.write("sizes", "A", rows=48, seed=1)
+    store = Tiny(tmp_path).write("sizes", "A", rows=48, seed=1)
     order = Order(config.model_dump_json(), config.method, 1, 1, parts=(Part.EXPERT,))
     with pytest.raises(UserError, match=r"number of parameters is \d+, and this site allows 1 "):
         SiteLimits(most_parameters=1).refuse_order(order, config, store)
