@@ -52,7 +52,7 @@ def average(values: Tensor, weights: Tensor, kind: AverageKind) -> Tensor:
 def middle(values: Tensor, kind: AverageKind) -> Tensor:
     """Return the median or the trimmed mean over the scenarios of ``values`` (K, ...), element by element.
 
-    All scenarios have the same weight. Of two values, both are their mean.
+    All scenarios have the same weight. Both averages of two values are their mean.
 
     References
     ----------

@@ -114,7 +114,7 @@ def _fits(update: ScenarioUpdate, description: Description, *, every_row: bool) 
 def _relative(updates: Sequence[ScenarioUpdate], steps: Sequence[int]) -> list[tuple[dict[Group, float], float]]:
     """Return the relative length of each part of each update, and the largest one that others can judge.
 
-    Where two scenarios moved, nobody can say which one moved as it should: their lengths are not judged.
+    Where only two scenarios moved, nobody can say which one moved as it should, and no length is judged.
     """
     lengths = [_lengths(update) for update in updates]
     relative: list[dict[Group, float]] = [{} for _ in updates]
