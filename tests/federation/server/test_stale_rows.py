@@ -17,6 +17,7 @@ from replies import TABLE, aggregate, ask, moved, strategy_of
 from safetensors.torch import load_file
 
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.protocol import TRAIN, VALIDATE, Incoming, unpack_orders
 from pfmsmtrec_flwr.federation.server.result import FederationResult
@@ -154,7 +155,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "pf-msmtrec": {"train__weight_decay": 0.1},
     "bottom-up": {"pf_msmtrec__schedule": "bottom-up", "train__optimizer_state": "keep"},
 }
-FAULTS = ("the message is lost", "the reply is lost")
+FAULTS = ("the message is lost", "the reply is lost", "all files are lost", "the last file is lost")
 ROUNDS = 3
 
 
@@ -163,7 +164,7 @@ ROUNDS = 3
 @given(
     name=st.sampled_from(sorted(METHODS)),
     faults=st.dictionaries(
-        st.tuples(st.integers(1, 2 * ROUNDS + 1), st.just("ES")), st.sampled_from(FAULTS), max_size=6
+        st.tuples(st.integers(1, 2 * ROUNDS + 1), st.sampled_from(["ES", "FR"])), st.sampled_from(FAULTS), max_size=6
     ),
     broken_off=st.none() | st.integers(1, ROUNDS),
 )
@@ -183,13 +184,14 @@ def test_changed_rows_and_whole_tables_are_the_same_run(
         **METHODS[name],
     )
     # ES and US live on one node, FR on the other, which answers always: a round needs a scenario.
+    faults = {at: fault for at, fault in faults.items() if at[1] == "ES" or "file" in fault}
     with TemporaryDirectory() as folder:
         rows = run_with(tiny, config, faults, Path(folder) / "rows", broken_off)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(StaleRows, "note", lambda *_: None)
             whole = run_with(tiny, config, faults, Path(folder) / "whole", broken_off)
-    assert rows.grid.changed > whole.grid.changed == 0
-    assert rows.grid.repeated == whole.grid.repeated == 0  # the server knows the copies
+    assert rows.grid.changed > whole.grid.changed == whole.grid.repeated == 0
+    assert rows.grid.repeated <= sum("file" in fault for fault in faults.values())  # else the server knows the copies
     assert same(rows.models, whole.models)
     assert rows.result.test == whole.result.test
     for one, other in zip(rows.result.rounds, whole.result.rounds, strict=True):
@@ -200,14 +202,14 @@ def test_changed_rows_and_whole_tables_are_the_same_run(
 
 @pytest.mark.parametrize("fault", ["all files are lost", "the last file is lost"])
 @pytest.mark.parametrize("method", ["fedper", "pf-msmtrec"])
-def test_a_scenario_that_lost_its_files_says_so_and_does_not_start_anew(
+def test_a_node_that_lost_its_files_says_so_and_does_not_start_anew(
     tiny: Tiny, tmp_path: Path, method: str, fault: str, logged: list[str]
 ) -> None:
-    config = tiny.config(
-        method, model__embedding_dim=4, train__max_local_steps=1, train__batch_size=4, federation__min_scenarios=1
-    )
-    run = run_with(tiny, config, {(2, "US"): fault}, tmp_path, None)
-    assert run.grid.repeated == 0
-    said = "round 2 goes on without US: the memory of scenario US after exchange 1 is gone"
-    assert any(line.startswith(said) for line in logged)
+    config = tiny.config(method, model__embedding_dim=4, train__max_local_steps=1, train__batch_size=4)
+    gone = "the memory of scenario US after exchange 1 is gone"
+    with pytest.raises(UserError, match=f"round 2: nothing usable from US.*{gone}"):
+        run_with(tiny, config, {(2, "US"): fault}, tmp_path / "strict", None)
+    quorum = config.with_settings({"federation.min_scenarios": 1}, "test")
+    run = run_with(tiny, quorum, {(2, "US"): fault}, tmp_path / "quorum", None)
+    assert any(line.startswith(f"round 2 goes on without US: {gone}") for line in logged)
     assert set(run.result.rounds[1].losses) == {"FR"}
