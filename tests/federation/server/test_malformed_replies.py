@@ -55,12 +55,12 @@ def test_the_others_get_what_they_get_without_the_scenario(script: Any, tmp_path
     kinds = ["query.hello", "train.local", "train.local", "evaluate.validation", "evaluate.test"]
     assert [kind for _, kind in federations.exchanges()] == kinds
     sent = set()
-    for number, _ in federations.exchanges():
+    for number, kind in federations.exchanges():
         stale = federations.kept.exchanges[number - 1] if number > 1 else None
         changes = script.changes_of(federations.kept.exchanges[number], stale)
         for label, change in changes:
-            if ends := [end for end in SEVERAL if label.endswith(end) and (number, end) not in sent]:
-                sent |= {(number, end) for end in ends}
+            if ends := [end for end in SEVERAL if label.endswith(end) and (kind, end) not in sent]:
+                sent |= {(kind, end) for end in ends}
                 assert federations.verdict(number, change) == "refused", label
     assert {end for _, end in sent} == set(SEVERAL)
     assert federations.verdict(1, lambda _: None) == "accepted"
