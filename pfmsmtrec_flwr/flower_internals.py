@@ -9,6 +9,7 @@ file uses beyond them, and for what:
 - `Metadata._message_id`: Flower's grid numbers messages on their way; the grid of this project does so itself.
 - Code 2 of an error, and node 1 of the server.
 - `flwr.simulation.ray_transport.ray_actor`: the actors of a simulation, which Ray starts anew when their process dies.
+- `flwr.supercore.privacy_accounting.GaussianPrivacyEvent`: what the public `RdpAccountant` counts.
 - `flwr.cli.build.build_fab_from_disk`: the bundle that ``flwr run`` sends.
 - `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it fetches a run's bundle, and lets it run or not.
 - `flwr.superlink.extensions.get_middleware`, through which all requests to a SuperLink pass, and its paths.
@@ -35,6 +36,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 if TYPE_CHECKING:
+    from flwr.supercore.privacy_accounting import GaussianPrivacyEvent
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 MADE_FOR = ("1.41", "1.42")
@@ -198,6 +200,13 @@ def run_superlink(arguments: Sequence[str], admits: Callable[[str], bool]) -> No
         flower_superlink()
     finally:
         extensions.get_middleware = others
+
+
+def gaussian_event(noise: float) -> GaussianPrivacyEvent:
+    """Return the release of one value with Gaussian noise, of a standard deviation per unit of sensitivity."""
+    from flwr.supercore.privacy_accounting import GaussianPrivacyEvent
+
+    return GaussianPrivacyEvent(noise_multiplier=noise, sample_size=1, population_size=1)
 
 
 class SitesOnly:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pfmsmtrec_flwr.config import PrivacySettings
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.flower_internals import gaussian_event
 
 
 def privacy_loss(settings: PrivacySettings, releases: int) -> float:
@@ -30,7 +31,6 @@ def privacy_loss(settings: PrivacySettings, releases: int) -> float:
         The package of the accountant is not installed.
     """
     from flwr.serverapp import NeighboringRelation, PrivacyConfig, RdpAccountant, SamplingMethod
-    from flwr.supercore.privacy_accounting import GaussianPrivacyEvent
 
     accounted = PrivacyConfig(
         target_delta=settings.delta,
@@ -42,6 +42,5 @@ def privacy_loss(settings: PrivacySettings, releases: int) -> float:
         accountant = RdpAccountant(accounted)
     except ImportError:
         raise UserError("privacy.noise needs an accountant: pip install 'pfmsmtrec-flwr[dp]' on the server") from None
-    event = GaussianPrivacyEvent(noise_multiplier=settings.noise / 2, sample_size=1, population_size=1)
-    accountant.compose(event, releases)
+    accountant.compose(gaussian_event(settings.noise / 2), releases)
     return accountant.get_epsilon(settings.delta)

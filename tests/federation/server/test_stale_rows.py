@@ -164,14 +164,17 @@ ROUNDS = 3
 @given(
     name=st.sampled_from(sorted(METHODS)),
     faults=st.dictionaries(
-        st.tuples(st.integers(1, 2 * ROUNDS + 1), st.sampled_from(["ES", "FR"])), st.sampled_from(FAULTS), max_size=6
+        st.tuples(st.integers(1, 2 * ROUNDS + 1), st.just("ES")), st.sampled_from(FAULTS), max_size=4
     ),
     broken_off=st.none() | st.integers(1, ROUNDS),
 )
 def test_changed_rows_and_whole_tables_are_the_same_run(
     tiny: Tiny, name: str, faults: Faults, broken_off: int | None
 ) -> None:
-    """Whatever is lost on the way, parameters and figures are the same to the bit."""
+    """Whatever is lost on the way, parameters and figures are the same to the bit.
+
+    ES and US live on one node, FR on the other, which answers always: a round needs a scenario.
+    """
     method = "pf-msmtrec" if name == "bottom-up" else name
     config = tiny.config(
         method,
@@ -183,15 +186,13 @@ def test_changed_rows_and_whole_tables_are_the_same_run(
         train__batch_size=4,
         **METHODS[name],
     )
-    # ES and US live on one node, FR on the other, which answers always: a round needs a scenario.
-    faults = {at: fault for at, fault in faults.items() if at[1] == "ES" or "file" in fault}
     with TemporaryDirectory() as folder:
         rows = run_with(tiny, config, faults, Path(folder) / "rows", broken_off)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(StaleRows, "note", lambda *_: None)
             whole = run_with(tiny, config, faults, Path(folder) / "whole", broken_off)
-    assert rows.grid.changed > whole.grid.changed == whole.grid.repeated == 0
-    assert rows.grid.repeated <= sum("file" in fault for fault in faults.values())  # else the server knows the copies
+    assert rows.grid.changed > whole.grid.changed == 0
+    assert rows.grid.repeated == whole.grid.repeated == 0  # the server knows the copies
     assert same(rows.models, whole.models)
     assert rows.result.test == whole.result.test
     for one, other in zip(rows.result.rounds, whole.result.rounds, strict=True):
