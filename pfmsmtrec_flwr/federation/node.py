@@ -18,6 +18,7 @@ from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_hosted_scenario, open_scenario, refuse_unlike
 from pfmsmtrec_flwr.federation.installed import refuse_other_code
+from pfmsmtrec_flwr.federation.journal import note_replies
 from pfmsmtrec_flwr.federation.limits import refuse_order
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
@@ -41,6 +42,9 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
     # A deployed node trains the scenarios that it declared, whatever the server asks for.
     hosted = scenarios if is_simulated(context) else hosted_scenarios(config, context)
 
+    def folder_of(name: str) -> Path:
+        return safe_folder(client_root(context, order.run), order.method, name)
+
     def carry_out(name: str) -> Reply:
         if name not in hosted:
             raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
@@ -48,11 +52,13 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
         refuse_order(context, order, config, store)
         earlier = start_root(context)
         start = None if earlier is None else safe_folder(earlier, order.method, name)
-        state = LocalState(safe_folder(client_root(context, order.run), order.method, name), start)
+        state = LocalState(folder_of(name), start)
         client = client_of(_reference(order, context))
         return action(client(store, config, state), order, incoming)
 
     replies = {name: _reply_or_error(name, carry_out) for name in scenarios}
+    if not is_simulated(context):
+        note_replies({name: folder_of(name) for name in scenarios if name in hosted}, order, replies)
     return pack_replies(order, replies, keep_paths=is_simulated(context))
 
 
