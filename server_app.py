@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import CONFIG_NAME, run_experiment
 from pfmsmtrec_flwr.federation.locations import RESUME_KEY, START_KEY, output_folder
+from pfmsmtrec_flwr.federation.prompt_grid import PromptGrid
 from pfmsmtrec_flwr.log import log_to_stderr, logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 
@@ -31,7 +32,7 @@ def main(grid: Grid, context: Context) -> None:
             overrides=_words(str(options["set"])),
         )
         start, data = str(options.get(START_KEY, "")), str(options.get("data", ""))
-        run_experiment(grid, config, output, start, data=data, resume=resume)
+        run_experiment(PromptGrid(grid), config, output, start, data=data, resume=resume)
     except Exception as error:
         logger.error("RUN FAILED: %s: %s", type(error).__name__, " ".join(str(error).split()))
         raise

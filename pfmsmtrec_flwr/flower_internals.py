@@ -4,6 +4,7 @@ Public are `flwr.app`, `flwr.clientapp`, `flwr.serverapp`, `flwr.serverapp.strat
 file uses beyond them, and for what:
 
 - `flwr.supercore.run.Run`: a grid must name the run that its messages belong to.
+- `flwr.proto.node_pb2.NodeInfo`: what a grid returns of a node.
 - `flwr.supercore.task_identity.TaskIdentity`: Flower makes messages only in a process that has an identity, which its
   server process sets before it calls a ServerApp.
 - `Metadata._message_id`: Flower's grid numbers messages on their way; the grid of this project does so itself.
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flwr.app import Message
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -44,6 +46,8 @@ MADE_FOR = ("1.41", "1.42")
 
 FlowerRun = Run
 """Run that messages belong to."""
+FlowerNode = NodeInfo
+"""What a grid knows of a node."""
 
 CLIENT_RAISED = 2
 """Code of the error with which a ClientApp that raised answers."""

@@ -111,7 +111,12 @@ def test_no_other_file_uses_private_names(path: Path) -> None:
 def test_private_names_are_noticed(tmp_path: Path) -> None:
     modules = {"flwr.supercore.run", "flwr.supercore.task_identity", "flwr.simulation.ray_transport"}
     modules |= {"flwr.cli.build", "flwr.superlink", "flwr.superlink.cli.flower_superlink"}
-    modules |= {"flwr.supernode", "flwr.supernode.cli.flower_supernode", "flwr.supercore.privacy_accounting"}
+    modules |= {
+        "flwr.supernode",
+        "flwr.supernode.cli.flower_supernode",
+        "flwr.supercore.privacy_accounting",
+        "flwr.proto.node_pb2",
+    }
     assert {*modules, "FLWR_", "_message_id"} == set(private_names(INTERNALS))
     file = tmp_path / "x.py"
     file.write_text("import flwr\nimport flwr.common as c\nfrom flwr.app import Message\n")
