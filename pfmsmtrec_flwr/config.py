@@ -179,8 +179,8 @@ class FederationSettings(SettingsSection):
     """Average of the federated embedding tables: over touched rows, over whole tables, or none, so they stay local."""
     average: AverageKind = "mean"
     """Average of what is the same for all scenarios: the mean by training rows; or, with the same weight for each
-    scenario, the median or the mean without the largest and smallest fifth (one at least) of each element. With the
-    latter two, validation figures have their median in the place of their mean."""
+    scenario, the median or the mean without the largest and smallest fifth (one at least) of each element, and then
+    the median of validation figures in the place of their mean."""
     clip: NotNegative = 2.0
     """Largest length of a part of a scenario's update, in medians over the scenarios, per square root of a step: what
     is longer is shortened, and a scenario of which a part is three times as long still is left out; 0: no bound."""

@@ -237,7 +237,7 @@ def test_other_models_and_other_data_are_refused(
     with pytest.raises(UserError, match=message) as caught:
         check_start(own, data, day.run("pf-msmtrec"))
     if "numeric" in changes:  # a site says the same where nobody checked before
-        with pytest.raises(UserError, match=f"nothing usable from DE, NL, 2 scenarios are needed: {message[1:]}"):
+        with pytest.raises(UserError, match=f"nothing usable from DE, NL, 2 scenarios are needed: {message[1:-1]}"):
             started(data, day.run("pf-msmtrec"), tmp_path / "next")
     assert "\n" not in str(caught.value)
 
