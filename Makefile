@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install run lint types test quick coverage docs ci clean
+.PHONY: help install run lint types test long quick coverage docs ci clean
 
 help:  ## say what each target does
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -18,14 +18,17 @@ lint:  ## check style, format and the direction of imports
 types:  ## check types, strictly
 	mypy
 
-test:  ## run every test, Flower's real engine included (minutes)
-	pytest
+test:  ## run the tests of continuous integration, Flower's real engine included (minutes)
+	pytest -m "not long"
+
+long:  ## run the tests that try many cases of one kind for minutes
+	pytest -m long
 
 quick:  ## run the tests that take seconds
-	pytest -m "not slow and not flower"
+	pytest -m "not slow and not flower and not long"
 
 coverage:  ## run every test and list the lines that none of them runs
-	pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:build/coverage
+	pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:build/coverage
 
 docs:  ## build the documentation site into build/site, strictly
 	mkdocs build --strict

@@ -31,13 +31,13 @@ def world(script: ModuleType) -> Iterator[Any]:
         yield made
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("mode", "operation"), [("kill", 90), ("kill", 150), ("client", 60), ("full", 120)])
 def test_a_run_that_is_broken_off_ends_as_one_that_was_not(world: Any, mode: str, operation: int) -> None:
     assert world.differs(mode, operation) == ""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_comparison_sees_a_difference(world: Any, script: ModuleType) -> None:
     before = script.contents(world.root / "whole")
     assert {

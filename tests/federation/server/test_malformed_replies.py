@@ -66,7 +66,7 @@ def test_the_others_get_what_they_get_without_the_scenario(script: Any, tmp_path
     assert federations.verdict(1, lambda _: None) == "accepted"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["pf-msmtrec", "bottom-up", "from-earlier", "fedavg", "fedhca2", "fedamp"])
 def test_a_tenth_of_all_malformed_replies_is_refused(script: Any, tmp_path: Path, method: str) -> None:
     found = list(script.examine(method, tmp_path / "data", tmp_path / method, share=0.1))
