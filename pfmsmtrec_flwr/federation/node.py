@@ -41,24 +41,23 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
     config = _config(order)
     # A deployed node trains the scenarios that it declared, whatever the server asks for.
     hosted = scenarios if is_simulated(context) else hosted_scenarios(config, context)
-
-    def folder_of(name: str) -> Path:
-        return safe_folder(client_root(context, order.run), order.method, name)
+    folders: dict[str, Path] = {}
 
     def carry_out(name: str) -> Reply:
         if name not in hosted:
             raise UserError(f"scenario {name} is not hosted by this node, which hosts {', '.join(hosted)}")
+        folders[name] = safe_folder(client_root(context, order.run), order.method, name)
         store = open_scenario(config, context, name)
         refuse_order(context, order, config, store)
         earlier = start_root(context)
         start = None if earlier is None else safe_folder(earlier, order.method, name)
-        state = LocalState(folder_of(name), start)
+        state = LocalState(folders[name], start)
         client = client_of(_reference(order, context))
         return action(client(store, config, state), order, incoming)
 
     replies = {name: _reply_or_error(name, carry_out) for name in scenarios}
     if not is_simulated(context):
-        note_replies({name: folder_of(name) for name in scenarios if name in hosted}, order, replies)
+        note_replies(folders, order, replies)
     return pack_replies(order, replies, keep_paths=is_simulated(context))
 
 
