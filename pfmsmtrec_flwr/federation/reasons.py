@@ -3,7 +3,7 @@ r"""Texts of errors on their way from a node to the server's log: short, printab
 Examples
 --------
 >>> from pfmsmtrec_flwr.federation.reasons import readable_reason, without_paths
->>> without_paths("cannot read '/home/ann/shop data/NL.csv': see /etc/hosts and C:\\logs, or ratio 1/2")
+>>> without_paths("cannot read '/srv/ann/shop data/NL.csv': see /etc/hosts and C:\\logs, or ratio 1/2")
 "cannot read '[path]': see [path] and [path], or ratio 1/2"
 >>> readable_reason("disk\x1b[31m is\nfull\u202e")
 'disk [31m is full'

@@ -43,6 +43,6 @@ def test_a_reason_is_one_short_printable_line(text: str) -> None:
 @pytest.mark.usefixtures("flower_run")
 def test_flowers_own_errors_are_read_alike() -> None:
     asked = Message(RecordDict(), 5, "train.local")
-    raised = Message(Error(2, "OSError: '/home/ann/x'\n\x1b[31mfull"), reply_to=asked)
+    raised = Message(Error(2, "OSError: '/srv/ann/x'\n\x1b[31mfull"), reply_to=asked)
     assert failure_reason(raised) == "OSError: '[path]' [31mfull"
     assert failure_reason(Message(Error(8, ""), reply_to=asked)) == "error 8"
