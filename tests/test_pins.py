@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_scripts import load_script
 from safetensors.numpy import save_file
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "pins.py"
 COMPUTED_TWICE = ["method:pf-msmtrec", "method:pooled-mmoe", "turned:plain-bottom-up"]
 """Pins of a federated method, of a central one, and of parts that are off by default."""
 
 
 @pytest.fixture(scope="module")
 def pins() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pins", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pins"] = module  # its data classes look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return load_script("pins")
 
 
 @pytest.mark.slow

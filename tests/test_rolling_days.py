@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+from benchmark_scripts import load_script
 from compared import Direct
 from layouts import kuairand
 
@@ -22,20 +21,13 @@ from pfmsmtrec_flwr.data.store.listing import list_scenarios
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.results.summary import read_summary
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "rolling_days.py"
 SMALL = "data.synthetic={train_rows: {A: 200, B: 150}, validation_rows: 60, test_rows: 80, ctr: 0.4}"
 METHODS = ["--methods", "base-rate,logistic-pooled", "--reference", "base-rate", "--seeds", "1"]
 
 
 @pytest.fixture(scope="module")
 def rolling() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rolling_days", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["rolling_days"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("rolling_days")
 
 
 @pytest.fixture

@@ -23,9 +23,7 @@ def private_key_at(path: Path) -> ec.EllipticCurvePrivateKey:
         The file holds no such key.
     """
     if not path.exists():
-        key = ec.generate_private_key(ec.SECP384R1())
-        _write_once(path, _private_bytes(key, serialization.PrivateFormat.PKCS8))
-        return key
+        return _new_key_at(path, serialization.PrivateFormat.PKCS8)
     try:
         return cast(ec.EllipticCurvePrivateKey, serialization.load_pem_private_key(path.read_bytes(), None))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -41,9 +39,7 @@ def node_key_at(path: Path) -> ec.EllipticCurvePrivateKey:
         The file holds no such key.
     """
     if not path.exists():
-        key = ec.generate_private_key(ec.SECP384R1())
-        _write_once(path, _private_bytes(key, serialization.PrivateFormat.OpenSSH))
-        return key
+        return _new_key_at(path, serialization.PrivateFormat.OpenSSH)
     return read_node_key(path)
 
 
@@ -70,10 +66,9 @@ def public_line(key: ec.EllipticCurvePrivateKey) -> str:
     return encoded.decode("ascii")
 
 
-def _private_bytes(key: ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-
-
-def _write_once(path: Path, content: bytes) -> None:
+def _new_key_at(path: Path, form: serialization.PrivateFormat) -> ec.EllipticCurvePrivateKey:
+    """Write a new key to a file that does not exist yet, and return it."""
+    key = ec.generate_private_key(ec.SECP384R1())
     with open(path, "xb", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
-        file.write(content)
+        file.write(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    return key

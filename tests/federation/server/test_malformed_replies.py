@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_scripts import load_script
 
-SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "malformed_replies.py"
 SEVERAL = (
     "reply missing",
     "round -1",
@@ -37,13 +35,7 @@ SEVERAL = (
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("malformed_replies", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["malformed_replies"] = module  # its data classes look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return load_script("malformed_replies")
 
 
 @pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg"])
