@@ -13,7 +13,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from flwr.app import Context
@@ -54,6 +54,10 @@ class SiteLimits(Section):
     """Largest number of parameters of a model, its tables included."""
     most_made_up_rows: Ceiling = 1_000_000
     """Largest number of rows that are made up for one scenario."""
+    least_noise: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest `privacy.noise` of an update."""
+    row_counts: Literal["exact", "powers"] = "exact"
+    """Numbers of uses of table rows that may leave: exact ones, or powers of two alone."""
 
     def refuse_settings(self, config: RunConfig) -> None:
         """Refuse a configuration that asks for more than the site gives, before anything is opened or made.
@@ -61,9 +65,20 @@ class SiteLimits(Section):
         Raises
         ------
         UserError
-            Threads or made-up rows exceed their ceilings.
+            Threads or made-up rows exceed their ceilings, or updates would leave with less noise, or more exact
+            numbers of uses, than the site asks for.
         """
         _refuse_more("train.threads", config.train.threads, self.most_threads, "most_threads")
+        if config.privacy.noise < self.least_noise:
+            raise UserError(
+                f"privacy.noise is {config.privacy.noise:g}, and this site allows no less than {self.least_noise:g} "
+                "(least_noise in its limits): ask for more"
+            )
+        if self.row_counts == "powers" != config.privacy.row_counts:
+            raise UserError(
+                f"privacy.row_counts is {config.privacy.row_counts}, and this site sends powers of two alone "
+                "(row_counts in its limits): set privacy.row_counts to powers"
+            )
         if config.data.name == SYNTHETIC:
             made_up = synthetic_settings(config.data)
             rows = max(made_up.train_rows.values(), default=0) + made_up.validation_rows + made_up.test_rows
@@ -122,6 +137,10 @@ most_memory_mb: 0
 most_parameters: 100000000
 # Largest number of rows that are made up for one scenario.
 most_made_up_rows: 1000000
+# Smallest privacy.noise of an update: above 0, a server must ask for differential privacy.
+least_noise: 0
+# Numbers of uses of table rows that may leave: exact, or powers for powers of two alone.
+row_counts: exact
 """
 
 

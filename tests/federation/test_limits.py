@@ -105,12 +105,21 @@ def test_the_rows_of_an_update_are_all_that_a_round_passes_over(tiny: Tiny, tmp_
     [
         ("most_threads: 2", {"train__threads": 3}, "train.threads is 3, and this site allows 2 (most_threads in its"),
         ("most_parameters: 50", {}, "number of parameters is "),
+        ("least_noise: 0.5", {}, "privacy.noise is 0, and this site allows no less than 0.5 (least_noise in its"),
+        ("least_noise: 0.5", {"privacy__noise": 0.4}, "privacy.noise is 0.4, and this site allows no less than 0.5"),
+        ("row_counts: powers", {}, "privacy.row_counts is exact, and this site sends powers of two alone"),
     ],
 )
-def test_ceilings(site: Site, tmp_path: Path, limit: str, settings: dict[str, Any], message: str) -> None:
+def test_bounds_of_settings(site: Site, tmp_path: Path, limit: str, settings: dict[str, Any], message: str) -> None:
     (own := tmp_path / "limits.yaml").write_text(f"{limit}\n")
     site.node["limits"] = str(own)
     assert site.error(site.tiny.config(federation__scenarios=[], **settings), Part.EXPERT).startswith(message)
+
+
+def test_updates_within_the_bounds_of_privacy_leave() -> None:
+    asked = RunConfig.model_validate({"privacy": {"noise": 0.5, "row_counts": "powers"}})
+    SiteLimits(least_noise=0.5, row_counts="powers").refuse_settings(asked)
+    SiteLimits().refuse_settings(asked)
 
 
 def test_made_up_rows_have_a_ceiling() -> None:
