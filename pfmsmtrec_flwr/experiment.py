@@ -415,7 +415,7 @@ def _scenario_result(result: TrainingResult, name: str, config: RunConfig) -> Sc
         selected_round=result.selected[name],
         tasks={task: _task_result(result.test[name], task) for task in description.tasks},
         consensus={task: _task_result(counts | consensus, task) for task in description.tasks} if consensus else {},
-        note="; ".join(filter(None, (description.note, _choice_note(result, name, config), _raw_note(result, name)))),
+        note="; ".join(filter(None, (description.note, _choice_note(result, name, config)))),
     )
 
 
@@ -426,13 +426,6 @@ def _choice_note(result: TrainingResult, name: str, config: RunConfig) -> str:
         return ""
     others = any(record.score(other) is not None for record in result.rounds for other in record.validation)
     return choice_without_auc(config.federation.selection, others=others)
-
-
-def _raw_note(result: TrainingResult, name: str) -> str:
-    """Name the tasks that a run which calibrates could not calibrate in a scenario; empty if there are none."""
-    figures = result.test[name]
-    raw = [task for task in result.scenarios[name].tasks if figures.get(f"calibrated.{task}") == 0]
-    return f"not calibrated, as too few validation rows are positive, or negative: {', '.join(raw)}" if raw else ""
 
 
 def _task_result(figures: Mapping[str, float], task: str) -> TaskResult:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.prepare.pipeline import prepare
 from pfmsmtrec_flwr.data.schema.document import DatasetSchema
 from pfmsmtrec_flwr.experiment import run_method
 from pfmsmtrec_flwr.methods import find_method
-from pfmsmtrec_flwr.training import calibration
 from pfmsmtrec_flwr.validation import parse
 
 TASKS = ["ctr", "ctcvr"]
@@ -87,14 +83,6 @@ def config(method: str, *, dataset: str = "shop", model: dict[str, Any] | None =
     return find_method(method).configure(parse(RunConfig, document, "test"))
 
 
-@contextmanager
-def curves_for_few_rows() -> Iterator[None]:
-    """Fit calibration curves though the shop's validation rows are too few for good ones."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "FEWEST_LABELS", 1)
-        yield
-
-
 def trained_shop(folder: Path, method: str = "alone", *, model: dict[str, Any] | None = None) -> Path:
     """Train on the shop, which is prepared if it is not; return the folder of the run."""
     if not (folder / "source").exists():
@@ -102,6 +90,5 @@ def trained_shop(folder: Path, method: str = "alone", *, model: dict[str, Any] |
         impressions().to_csv(folder / "source" / "log.csv", index=False)
         prepare(shop_schema(), folder / "source", folder / "data", progress=False)
     output = folder / f"{method}-{len(list(folder.iterdir()))}"
-    with curves_for_few_rows():
-        run_method(config(method, model=model), data=folder / "data", output=output)
+    run_method(config(method, model=model), data=folder / "data", output=output)
     return output

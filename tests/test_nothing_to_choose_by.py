@@ -84,6 +84,6 @@ def test_the_log_loss_chooses(data: Path, method: str, selection: str, said: lis
     best = dict(zip(results.scenarios, 1 + losses.argmin(axis=0), strict=True))
     for name, own in results.scenarios.items():
         assert own.selected_round == best[name]
-        assert own.note == f"{SAID}; not calibrated, as too few validation rows are positive, or negative: clicked"
+        assert own.note == SAID
         assert (own.tasks["clicked"].gauc, own.tasks["clicked"].gauc_coverage) == (None, 0.0)  # no row has a user
     assert len(rounds) > 2

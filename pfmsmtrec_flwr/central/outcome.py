@@ -74,7 +74,7 @@ def result_of(
         name, rows = store.scenario, store.splits["test"]
         result.test[name] = flat_figures(measure(test[name].probabilities, rows, store.tasks, grouped=True))
         kind, held_out = config.evaluation.calibration, store.splits["validation"]
-        calibration = fit_calibration(kind, validation[name], held_out, store.tasks, name)
+        calibration = fit_calibration(kind, validation[name], held_out, store.tasks)
         if calibration is not None:
             result.calibrations[name] = calibration
             result.test[name] |= calibration.figures(test[name], rows, store.tasks)

@@ -249,7 +249,6 @@ FIGURES = (
         for figure, what, use, reveals in (
             ("logloss_calibrated", "log loss after recalibration", "results, tables", "label share, nearly"),
             ("calibration_calibrated", "predicted over observed after recalibration", "results, tables", "little"),
-            ("calibrated", "whether the task has a curve", "note below results", "whether validation has both classes"),
         )
     ),
     *(

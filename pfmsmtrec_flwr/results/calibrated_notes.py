@@ -20,7 +20,7 @@ def calibrated_notes(runs: Sequence[RunResults]) -> list[str]:
     Returns
     -------
     list of str
-        One note; none if no method is calibrated, or no task has validation rows enough.
+        One note; none if no method is calibrated.
     """
     losses = [
         f"of {own.method} "
@@ -43,11 +43,7 @@ def calibrated_notes(runs: Sequence[RunResults]) -> list[str]:
 
 def _has_curve(own: RunResults) -> bool:
     tasks = (task for scenario in own.scenarios.values() for task in scenario.tasks.values())
-    return any(
-        task.logloss_calibrated is not None
-        and (task.logloss_calibrated, task.calibration_calibrated) != (task.logloss, task.calibration)
-        for task in tasks
-    )
+    return any(task.logloss_calibrated is not None for task in tasks)
 
 
 def _range(own: RunResults, task: str, metric: Metric) -> str:

@@ -19,7 +19,6 @@ from pfmsmtrec_flwr.results.drawn import drawn_interval
 from pfmsmtrec_flwr.scoring.finished_model import FinishedModel
 from pfmsmtrec_flwr.scoring.kept_encoders import MADE_UP
 from pfmsmtrec_flwr.scoring.saved_model import ModelDescription
-from pfmsmtrec_flwr.training.calibration import FEWEST_LABELS
 from pfmsmtrec_flwr.validation import dump_yaml
 
 CARD_NAME = "MODEL_CARD.md"
@@ -183,7 +182,7 @@ def _calibration(content: CardContent) -> str:
     if calibration is None:
         return "None: scores are the predictions of the network."
     lines = [
-        (task, f"{own.rows:,}", f"{own.positives:,}", f"{own.before:.3f}", f"{own.after:.3f}")
+        (task, f"{own.rows:,}", f"{own.positives:,}", _number(own.before, 3), _number(own.after, 3))
         for task, own in calibration.tasks.items()
     ]
     heads = ("task", "validation rows", "positives", "predicted over observed", "calibrated")
@@ -192,14 +191,9 @@ def _calibration(content: CardContent) -> str:
         [
             f"A curve for each task ({calibration.kind}), fitted on validation rows. `--raw` gives scores without it.",
             *([_table(heads, lines)] if lines else []),
-            *([_too_few(without)] if without else []),
+            *([f"Not calibrated, without a labelled validation row: {', '.join(without)}."] if without else []),
         ]
     )
-
-
-def _too_few(tasks: Sequence[str]) -> str:
-    few = f"fewer than {FEWEST_LABELS} validation rows are positive, or negative"
-    return f"Not calibrated, as {few}: {', '.join(tasks)}."
 
 
 def _stayed(model: FinishedModel) -> str:

@@ -1,7 +1,8 @@
 """Monotone recalibration of a scenario's predictions, fitted on its validation rows.
 
 A curve maps the log odds of a prediction to a probability. It never falls, so the order of the rows stays: a Platt
-curve keeps their AUC, an isotonic one ties the rows on a step. Nothing of a curve leaves the scenario.
+curve keeps their AUC, an isotonic one ties the rows on a step. With few labels a curve stays close to the predictions.
+Nothing of a curve leaves the scenario.
 
 Examples
 --------
@@ -29,7 +30,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pfmsmtrec_flwr.data.store.reader import Split
-from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.evaluation import Predictions
 from pfmsmtrec_flwr.training.metrics import mean_log_loss, predicted_over_observed
 from pfmsmtrec_flwr.validation import Section
@@ -38,13 +38,11 @@ Kind = Literal["platt", "isotonic"]
 _Floats = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
 _Array = NDArray[np.floating]
 
-FEWEST_LABELS = 100
-"""Smallest number of positive, and of negative, validation rows that a curve is fitted to.
+PRIOR_LABELS = 10.0
+"""Number of positives, or of negatives where they are fewer, that the predictions count for beside the labels.
 
-The sum of a curve's predictions follows the labels that it was fitted to, so predicted over observed has a relative
-standard deviation of about 1 / sqrt(P) for P positives. In a simulation of a model that needs no curve (log odds with
-deviation 1, rates 0.01, 0.1 and 0.4) it was 0.20, 0.18 and 0.14 for 25 positives, 0.14, 0.13 and 0.09 for 50, 0.10,
-0.09 and 0.07 for 100, and 0.08, 0.06 and 0.05 for 200. Networks without a curve are often within a tenth.
+For P observed positives and E predicted ones, E <= P, both fewer than the negatives, the calibrated predictions sum to
+(P^2 + 10 E) / (P + 10): with hundreds of positives the prior does not matter.
 """
 _LEVEL = 1e-6
 """Range of log odds below which all predictions count as one: a slope cannot be fitted to them."""
@@ -98,14 +96,14 @@ class CalibratedTask(Section):
     rows, positives
         Number of validation rows with a label of the task, and of positive ones.
     before, after
-        Predicted over observed positives on these rows, without and with the curve.
+        Predicted over observed positives on these rows, without and with the curve; None without a positive.
     """
 
     curve: PlattCurve | IsotonicCurve
     rows: int
     positives: int
-    before: float
-    after: float
+    before: float | None
+    after: float | None
 
 
 class Calibration(Section):
@@ -116,7 +114,7 @@ class Calibration(Section):
     kind
         Kind of the curves.
     tasks
-        Curve of each task. A task without one keeps its predictions.
+        Curve of each task. A task without a label in the validation rows has none, and keeps its predictions.
     """
 
     kind: Kind
@@ -152,8 +150,8 @@ class Calibration(Section):
         tasks
             Names of the tasks, in the order of the columns.
         prefix
-            Text before each name, ``logloss_calibrated.TASK``, ``calibration_calibrated.TASK`` (without observed
-            positives left out) and ``calibrated.TASK``: 1, or 0 where the task has no curve.
+            Text before each name, ``logloss_calibrated.TASK`` and ``calibration_calibrated.TASK`` (without observed
+            positives left out).
         """
         calibrated = self.apply(predictions, tasks)
         found: dict[str, float] = {}
@@ -163,18 +161,13 @@ class Calibration(Section):
             found[f"{prefix}logloss_calibrated.{task}"] = mean_log_loss(labels, probabilities)
             if (ratio := predicted_over_observed(labels, probabilities)) is not None:
                 found[f"{prefix}calibration_calibrated.{task}"] = ratio
-            found[f"{prefix}calibrated.{task}"] = float(task in self.tasks)
         return found
 
 
 def fit_calibration(
-    kind: Literal["platt", "isotonic", "none"],
-    predictions: Predictions,
-    validation: Split,
-    tasks: Sequence[str],
-    scenario: str,
+    kind: Literal["platt", "isotonic", "none"], predictions: Predictions, validation: Split, tasks: Sequence[str]
 ) -> Calibration | None:
-    """Fit the curves of a scenario on its validation rows; a task with few positives or negatives there has none.
+    """Fit the curves of a scenario on its validation rows; a task without a label there has none.
 
     Parameters
     ----------
@@ -186,8 +179,6 @@ def fit_calibration(
         Validation rows.
     tasks
         Names of the tasks, in the order of the columns.
-    scenario
-        Name of the scenario, for the log.
 
     Returns
     -------
@@ -196,50 +187,39 @@ def fit_calibration(
     """
     if kind == "none":
         return None
-    fitted, few = {}, []
+    fit = fit_platt if kind == "platt" else fit_isotonic
+    fitted = {}
     for column, task in enumerate(tasks):
         own = validation.rows_of(column)
-        labels = np.asarray(validation.labels[own, column])
-        positives = int(labels.sum())
-        if min(positives, len(labels) - positives) < FEWEST_LABELS:
-            few.append(f"{task} ({positives} of {len(labels)})")
+        labels, log_odds = np.asarray(validation.labels[own, column]), predictions.log_odds[own, column]
+        if not len(labels):
             continue
-        fit = fit_platt if kind == "platt" else fit_isotonic
-        curve = fit(predictions.log_odds[own, column], labels)
+        curve = fit(log_odds, labels)
         fitted[task] = CalibratedTask(
             curve=curve,
             rows=len(labels),
-            positives=positives,
-            before=float(predictions.probabilities[own, column].sum(dtype=np.float64)) / positives,
-            after=float(curve.apply(predictions.log_odds[own, column]).sum()) / positives,
-        )
-    if few:
-        logger.info(
-            "%s: not calibrated, as fewer than %d validation rows are positive, or negative: %s",
-            scenario,
-            FEWEST_LABELS,
-            ", ".join(few),
+            positives=int(labels.sum()),
+            before=predicted_over_observed(labels, predictions.probabilities[own, column]),
+            after=predicted_over_observed(labels, curve.apply(log_odds)),
         )
     return Calibration(kind=kind, tasks=fitted)
 
 
 def fit_platt(log_odds: _Array, labels: NDArray[np.uint8]) -> PlattCurve:
-    """Fit a logistic curve without a penalty, to Platt's targets.
+    """Fit a logistic curve.
 
-    The targets, (P + 1) / (P + 2) and 1 / (N + 2) for P positives and N negatives, bound the curve where few labels
-    would otherwise be separated without an error. Where the fitted curve does not rise, as predictions worse than
-    chance or all alike have it, the slope is 1 and only the intercept is fitted: the order of the rows stays.
+    Where the fitted curve does not rise, as predictions worse than chance or all alike have it, the slope is 1 and only
+    the intercept is fitted: the order of the rows stays.
 
     Parameters
     ----------
     log_odds
         Log odds of the predictions (n,).
     labels
-        Labels (n,), 0 or 1, of which both occur.
+        Labels (n,), 0 or 1.
     """
     values = log_odds.astype(np.float64)
-    low, high = _bounds(labels)
-    targets = np.where(labels == 1, high, low)
+    targets = _targets(values, labels)
     slope, intercept = _logistic(values, targets) if np.ptp(values) > _LEVEL else (0.0, 0.0)
     if slope <= 0:
         slope, intercept = 1.0, _shift(values, float(targets.mean()))
@@ -247,26 +227,32 @@ def fit_platt(log_odds: _Array, labels: NDArray[np.uint8]) -> PlattCurve:
 
 
 def fit_isotonic(log_odds: _Array, labels: NDArray[np.uint8]) -> IsotonicCurve:
-    """Fit steps that never fall, between Platt's targets, so that no probability is 0 or 1.
+    """Fit steps that never fall.
 
     Parameters
     ----------
     log_odds
         Log odds of the predictions (n,).
     labels
-        Labels (n,), 0 or 1, of which both occur.
+        Labels (n,), 0 or 1.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    low, high = _bounds(labels)
-    model = IsotonicRegression(y_min=low, y_max=high).fit(log_odds.astype(np.float64), labels)
+    values = log_odds.astype(np.float64)
+    model = IsotonicRegression().fit(values, _targets(values, labels))
     return IsotonicCurve(log_odds=model.X_thresholds_.tolist(), probabilities=model.y_thresholds_.tolist())
 
 
-def _bounds(labels: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return Platt's targets of a negative and of a positive row."""
-    positives = int(labels.sum())
-    return 1 / (len(labels) - positives + 2), (positives + 1) / (positives + 2)
+def _targets(log_odds: NDArray[np.float64], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the means (n,) of the labels and of the predictions, which weigh as `PRIOR_LABELS` of the rarer labels."""
+    from scipy.special import expit
+
+    predicted = expit(log_odds)
+    positives = max(predicted.sum(), float(labels.sum()))
+    negatives = max((1 - predicted).sum(), float((1 - labels).sum()))
+    share = PRIOR_LABELS / (PRIOR_LABELS + min(positives, negatives))
+    mixed: NDArray[np.float64] = (1 - share) * labels + share * predicted
+    return mixed
 
 
 def _logistic(values: NDArray[np.float64], targets: NDArray[np.float64]) -> tuple[float, float]:

@@ -71,15 +71,14 @@ def test_a_result_has_the_figures_after_calibration() -> None:
     stores = [store_of("US", ITEM, ROWS.take(many))]
     predictions = {"US": Predictions.of(PREDICTIONS["US"].probabilities[many])}
     result = result_of(stores, CONFIG, [RoundRecord(1)], {"US": 1}, predictions, predictions)
-    assert list(result.calibrations["US"].tasks) == ["click"]  # no validation row likes
     assert result.predictions["US"] is predictions["US"].probabilities
     figures = result.test["US"]
     assert figures["calibration.click"] == 0.5
     assert figures["logloss.like"] == pytest.approx(-math.log(0.75))
-    assert figures["calibration_calibrated.click"] == pytest.approx(1.0)
-    assert figures["logloss_calibrated.click"] == pytest.approx(math.log(2))
-    assert figures["logloss_calibrated.like"] == figures["logloss.like"]
-    assert (figures["calibrated.click"], figures["calibrated.like"]) == (1.0, 0.0)
+    mean = (100 * 100 + 10 * 50) / 110 / 200  # 100 of 200 rows click, and the predictions are 50
+    assert figures["calibration_calibrated.click"] == pytest.approx(mean / 0.5)
+    assert figures["logloss_calibrated.click"] == pytest.approx(-(math.log(mean) + math.log(1 - mean)) / 2)
+    assert figures["logloss_calibrated.like"] == pytest.approx(-math.log(1 - 0.25 / 6))
 
 
 def test_scenarios_without_rows_are_refused() -> None:

@@ -42,25 +42,6 @@ def test_the_mean_log_loss_and_the_range_of_the_ratios() -> None:
 
 def test_no_note_without_calibration() -> None:
     assert calibrated_notes([PLAIN]) == []
-    scenarios = {
-        name: own.model_copy(
-            update={
-                "tasks": {
-                    task: figures.model_copy(
-                        update={
-                            "logloss_calibrated": figures.logloss,
-                            "calibration_calibrated": figures.calibration,
-                        }
-                    )
-                    for task, figures in own.tasks.items()
-                }
-            }
-        )
-        for name, own in PLAIN.scenarios.items()
-    }
-    without_curves = PLAIN.model_copy(update={"scenarios": scenarios, "macro": macro_of(scenarios)})
-    assert without_curves.macro["ctr"].logloss_calibrated is not None
-    assert calibrated_notes([without_curves]) == []
 
 
 def test_the_figures_are_in_the_tables_of_those_that_have_them() -> None:

@@ -97,7 +97,7 @@ class Measurements:
         """
         kind, rows = self.config.evaluation.calibration, self.store.splits["validation"]
         held_out = predictions_of(model, rows, self.device)
-        calibration = fit_calibration(kind, held_out, rows, self.store.tasks, self.store.scenario)
+        calibration = fit_calibration(kind, held_out, rows, self.store.tasks)
         figures = self.test(predictions, calibration)
         drawn = drawn_auc(self.store, predictions.probabilities, self.config.federation.draws)
         return FinishedModel(selected, model.spec, figures, drawn, calibration, travelled=order.parts)

@@ -180,7 +180,6 @@ def final_ranges(tasks: Iterable[str], rows: int, *, calibrated: bool, consensus
         ranges |= _ranking("test.", task, counts) | _by_user("test.", task, ratio)
         ranges |= _ranking("best.", task, counts, best_is_known)
         if calibrated:
-            ranges[f"test.calibrated.{task}"] = FigureRange(high=1, whole=True)
             ranges[f"test.logloss_calibrated.{task}"] = FigureRange(high=_LARGEST_LOGLOSS)
             ranges[f"test.calibration_calibrated.{task}"] = ratio
         if consensus:

@@ -31,7 +31,6 @@ TESTED = {
     "test.calibration.a": 1.2,
     "test.positives.a": 3,
     "test.examples.a": 8,
-    "test.calibrated.a": 1,
     "test.logloss_calibrated.a": 0.3,
     "test.calibration_calibrated.a": 1.0,
 }
@@ -85,7 +84,6 @@ def test_figures_that_do_not_fit_are_refused(change: dict[str, float], said: str
         ({"test.positives.a": 0}, "the figure test.auc.a is there, although it is not defined"),
         ({"test.positives.a": 8}, "the figure test.auc.a is there, although it is not defined"),
         ({"test.calibration.a": 8.1}, "the figure test.calibration.a is 8.1, expected a finite number from 0 to 8"),
-        ({"test.calibrated.a": 0.5}, "the figure test.calibrated.a is 0.5, expected a whole number from 0 to 1"),
     ],
 )
 def test_test_figures_that_do_not_fit_their_counts_are_refused(change: dict[str, float], said: str) -> None:
