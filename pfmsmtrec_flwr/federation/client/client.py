@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.federation.client.starting import restore_statistics, starti
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import copies_after, with_whole_tables
 from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
+from pfmsmtrec_flwr.federation.gpu_share import bound_gpu_memory
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import (
@@ -71,6 +72,7 @@ class ScenarioClient:
         self.state = state
         prepare_process(config.train.threads)
         self.device = resolve_device(config.train.device)
+        bound_gpu_memory(self.device)
         self.model = self.make_model()
         self.slots = partition(self.model)
         self.train_rows = training_rows(store, config)
