@@ -38,11 +38,11 @@ Kind = Literal["platt", "isotonic"]
 _Floats = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
 _Array = NDArray[np.floating]
 
-PRIOR_LABELS = 10.0
+PRIOR_LABELS = 5.0
 """Number of positives, or of negatives where they are fewer, that the predictions count for beside the labels.
 
-For P observed positives and E predicted ones, E <= P, both fewer than the negatives, the calibrated predictions sum to
-(P^2 + 10 E) / (P + 10): with hundreds of positives the prior does not matter.
+For P observed positives, E predicted ones, and M, the larger of both but fewer than the negatives, the calibrated
+predictions sum to (M P + 5 E) / (M + 5), which is within 4 % of P for P = 50 and E = 75.
 """
 _LEVEL = 1e-6
 """Range of log odds below which all predictions count as one: a slope cannot be fitted to them."""

@@ -75,10 +75,10 @@ def test_a_result_has_the_figures_after_calibration() -> None:
     figures = result.test["US"]
     assert figures["calibration.click"] == 0.5
     assert figures["logloss.like"] == pytest.approx(-math.log(0.75))
-    mean = (100 * 100 + 10 * 50) / 110 / 200  # 100 of 200 rows click, and the predictions are 50
+    mean = (100 * 100 + 5 * 50) / 105 / 200  # 100 of 200 rows click, and the predictions are 50
     assert figures["calibration_calibrated.click"] == pytest.approx(mean / 0.5)
     assert figures["logloss_calibrated.click"] == pytest.approx(-(math.log(mean) + math.log(1 - mean)) / 2)
-    assert figures["logloss_calibrated.like"] == pytest.approx(-math.log(1 - 0.25 / 6))
+    assert figures["logloss_calibrated.like"] == pytest.approx(-math.log(1 - 0.25 / 11))
 
 
 def test_scenarios_without_rows_are_refused() -> None:
