@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from federated import Tiny
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from hellos import described
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
@@ -24,25 +25,8 @@ CONFIG = RunConfig.model_validate({"federation": {"node_timeout": 0.05}})
 Answer = dict[str, Any] | str
 
 
-def scenario(name: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "scenario": name,
-        "dataset": "tiny",
-        "schema_hash": "a" * 32,
-        "tasks": ["click", "like"],
-        "numeric": 2,
-        "fields": ["item", "person"],
-        "rows": [12, 1],
-        "federated": [True, False],
-        "examples": {"train": 10, "validation": 5, "test": 5},
-        "train_positives": [5, 1],
-        "used_rows": 10,
-        "used_positives": [5, 1],
-    } | changes
-
-
 def hosting(*names: str, **changes: Any) -> dict[str, Any]:
-    scenarios = [scenario(name) for name in names]
+    scenarios = [described(name) for name in names]
     return {"version": pfmsmtrec_flwr.__version__, "partitions": 0, "scenarios": scenarios, "error": ""} | changes
 
 
@@ -182,37 +166,37 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
     ),
     ({4: {"what": "garbage"}}, ["NL"], "; left out: node 4: key 'version' is missing$"),
     (
-        {4: hosting("NL"), 5: hosting(scenarios=[scenario("US", schema_hash="b" * 32)])},
+        {4: hosting("NL"), 5: hosting(scenarios=[described("US", schema_hash="b" * 32)])},
         [],
         r"^scenarios NL and US were prepared with different schemas \(aaaaaaaa of tiny, bbbbbbbb of tiny\): prepare",
     ),
     (
         {
-            4: hosting(scenarios=[scenario("NL", split_rule="{by_user: {test: 0.1}}"), scenario("FR")]),
-            5: hosting(scenarios=[scenario("US", split_rule="{by_user: {test: 0.2}}")]),
+            4: hosting(scenarios=[described("NL", split_rule="{by_user: {test: 0.1}}"), described("FR")]),
+            5: hosting(scenarios=[described("US", split_rule="{by_user: {test: 0.2}}")]),
         },
         [],
         r"^scenarios NL and US were prepared under different split rules \(NL: {by_user: {test: 0.1}}; US: {by_user: "
         r"{test: 0.2}}\): agree on one, and prepare again, `pfmsmtrec prepare tiny --source DIR`$",
     ),
     (
-        {4: hosting(scenarios=[scenario("NL", train_positives=[0, 1])])},
+        {4: hosting(scenarios=[described("NL", train_positives=[0, 1])])},
         [],
         r"^task click has one class only in the training rows of scenario NL \(0 positives of 10\): leave",
     ),
     (
-        {4: hosting(scenarios=[scenario("NL", train_positives=[3, 1], labelled={"train": [10, 1]})])},
+        {4: hosting(scenarios=[described("NL", train_positives=[3, 1], labelled={"train": [10, 1]})])},
         [],
         r"^task like has one class only in the training rows of scenario NL \(1 positives of 1\): leave",
     ),
-    ({4: hosting(scenarios=[scenario("NL", train_positives=[10, 1])])}, [], r"\(10 positives of 10\)"),
+    ({4: hosting(scenarios=[described("NL", train_positives=[10, 1])])}, [], r"\(10 positives of 10\)"),
     (
-        {4: hosting(scenarios=[scenario("NL", examples={"train": 10, "validation": 0, "test": 5})])},
+        {4: hosting(scenarios=[described("NL", examples={"train": 10, "validation": 0, "test": 5})])},
         [],
         "^scenario NL has no rows for validation: ",
     ),
     (
-        {4: hosting(scenarios=[scenario("NL", rows="many")])},
+        {4: hosting(scenarios=[described("NL", rows="many")])},
         [],
         "left out: node 4: key 'scenarios.0.rows': got 'many'",
     ),
@@ -247,8 +231,8 @@ def test_with_a_quorum_a_run_starts_without_those_that_are_missing_when_the_time
     answers: dict[int, Answer] = {
         1: hosting("NL", failed={"FR": "its rows are damaged"}),
         2: hosting("ES", version="9.9"),
-        3: hosting(scenarios=[scenario("US"), scenario("IT", schema_hash="b" * 32)]),
-        4: hosting(scenarios=[scenario("BE", train_positives=[0, 1])]),
+        3: hosting(scenarios=[described("US"), described("IT", schema_hash="b" * 32)]),
+        4: hosting(scenarios=[described("BE", train_positives=[0, 1])]),
     }
     expected = ["NL", "ES", "FR", "US", "IT", "BE"]
     federation = shake(answers, expected, quorum=2)
@@ -277,7 +261,7 @@ def test_a_node_leaves_out_what_it_cannot_open(tiny: Tiny, monkeypatch: pytest.M
 
 
 def test_a_mistake_outside_what_takes_part_does_not_matter() -> None:
-    odd = scenario("XX", schema_hash="b" * 32, train_positives=[0, 0])
+    odd = described("XX", schema_hash="b" * 32, train_positives=[0, 0])
     assert list(shake({1: hosting("NL"), 2: hosting(scenarios=[odd])}, ["NL"]).scenarios) == ["NL"]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+from hellos import described
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,20 +14,7 @@ import pfmsmtrec_flwr
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.hello_document import LONGEST_HELLO, read_hello
 
-NL: dict[str, Any] = {
-    "scenario": "NL",
-    "dataset": "tiny",
-    "schema_hash": "a" * 32,
-    "tasks": ["click", "like"],
-    "numeric": 2,
-    "fields": ["item", "person"],
-    "rows": [12, 1],
-    "federated": [True, False],
-    "examples": {"train": 10, "validation": 5, "test": 5},
-    "train_positives": [5, 1],
-    "used_rows": 10,
-    "used_positives": [5, 1],
-}
+NL = described("NL")
 
 
 def saying(text: Any) -> RecordDict:
