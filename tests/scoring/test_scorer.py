@@ -69,7 +69,9 @@ def test_scores_are_those_of_the_test_evaluation(shop: Path, method: str, model:
         for task, label in (("ctr", "click"), ("ctcvr", "buy")):
             labels = held_out(country)[label].to_numpy(np.uint8)
             figures = task_metrics(labels, calibrated[task].to_numpy())
-            assert figures.auc == pytest.approx(measured[task].auc, abs=1e-6)
+            assert task_metrics(labels, scores[task].to_numpy()).auc == pytest.approx(measured[task].auc, abs=1e-6)
+            few_pairs = 3 / (labels.sum() * (1 - labels).sum())  # a curve may tie or untie some in float32
+            assert figures.auc == pytest.approx(measured[task].auc, abs=few_pairs)
             assert figures.logloss == pytest.approx(measured[task].logloss_calibrated, abs=1e-6)
             assert figures.calibration == pytest.approx(measured[task].calibration_calibrated, abs=1e-6)
             assert measured[task].logloss_calibrated != measured[task].logloss
