@@ -74,7 +74,7 @@ class SiteLimits(Section):
                 f"privacy.noise is {config.privacy.noise:g}, and this site allows no less than {self.least_noise:g} "
                 "(least_noise in its limits): ask for more"
             )
-        if self.row_counts == "powers" != config.privacy.row_counts:
+        if self.row_counts == "powers" and config.privacy.row_counts != "powers":
             raise UserError(
                 f"privacy.row_counts is {config.privacy.row_counts}, and this site sends powers of two alone "
                 "(row_counts in its limits): set privacy.row_counts to powers"
