@@ -19,7 +19,7 @@ types:  ## check types, strictly
 	mypy
 
 test:  ## run the tests of continuous integration, Flower's real engine included (minutes)
-	pytest -m "not long"
+	pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder
 
 long:  ## run the tests that try many cases of one kind for minutes
 	pytest -m long
