@@ -24,8 +24,8 @@ test:  ## run the tests of continuous integration, Flower's real engine included
 long:  ## run the tests that try many cases of one kind for minutes
 	pytest -m long
 
-quick:  ## run the tests that take seconds
-	pytest -m "not slow and not flower and not long"
+quick:  ## run the tests that take seconds each
+	pytest -m "not slow and not flower and not long" -n 4 --dist loadfile --no-loadscope-reorder
 
 coverage:  ## run these tests and list the lines that none of them runs; they must be fewer than 3 %
 	pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=97 --cov-report=term --cov-report=html:build/coverage

@@ -70,6 +70,8 @@ def test_scores_are_those_of_the_test_evaluation(shop: Path, method: str, model:
             labels = held_out(country)[label].to_numpy(np.uint8)
             figures = task_metrics(labels, calibrated[task].to_numpy())
             assert task_metrics(labels, scores[task].to_numpy()).auc == pytest.approx(measured[task].auc, abs=1e-6)
+            order = np.lexsort((calibrated[task], scores[task]))
+            assert (np.diff(calibrated[task].to_numpy()[order]) >= 0).all()
             few_pairs = 3 / (labels.sum() * (1 - labels).sum())  # a curve may tie or untie some in float32
             assert figures.auc == pytest.approx(measured[task].auc, abs=few_pairs)
             assert figures.logloss == pytest.approx(measured[task].logloss_calibrated, abs=1e-6)
