@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help install run lint types test long quick coverage docs ci clean
+BENCHMARKS := $(basename $(notdir $(wildcard benchmarks/kept/*.json)))
+.PHONY: help install run lint types test long quick coverage bench peers docs ci clean
 
 help:  ## say what each target does
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -29,6 +30,12 @@ quick:  ## run the tests that take seconds each
 
 coverage:  ## run these tests and list the lines that none of them runs; they must be fewer than 3 %
 	pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=97 --cov-report=term --cov-report=html:build/coverage
+
+bench:  ## measure speed and scale: a table each, compared with the figures in benchmarks/kept (minutes)
+	@status=0; for table in $(BENCHMARKS); do echo; echo "## $$table"; python benchmarks/$$table.py || status=1; done; exit $$status
+
+peers:  ## install the libraries that training is compared with (benchmarks/peers.txt), without what they depend on
+	pip install --no-deps -r benchmarks/peers.txt
 
 docs:  ## build the documentation site into build/site, strictly
 	mkdocs build --strict
