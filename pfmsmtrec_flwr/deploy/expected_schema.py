@@ -16,7 +16,7 @@ _HASH = re.compile(rf"[0-9a-f]{{{SHOWN_SIGNS},64}}")
 
 
 def expected_schema(text: str, negatives: int | None = None) -> str:
-    """Return the hash of a schema, or the beginning of it that was given.
+    """Return the hash of a named schema; a hash, or the beginning of one, is returned as it is.
 
     Parameters
     ----------
