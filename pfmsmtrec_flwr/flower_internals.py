@@ -12,7 +12,8 @@ file uses beyond them, and for what:
 - `flwr.simulation.ray_transport.ray_actor`: the actors of a simulation, which Ray starts anew when their process dies.
 - `flwr.supercore.privacy_accounting.GaussianPrivacyEvent`: what the public `RdpAccountant` counts.
 - `flwr.cli.build.build_fab_from_disk`: the bundle that ``flwr run`` sends.
-- `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it fetches a run's bundle, and lets it run or not.
+- `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it asks for a message, fetches a run's bundle, and
+  lets it run or not.
 - `flwr.superlink.extensions.get_middleware`, through which all requests to a SuperLink pass, and its paths.
 - Environment variables of Flower's and Ray's processes, the log file of the local SuperLink, the line in which
   ``flwr run`` reports the number of a run, and the document of ``flwr list --format json``.
@@ -27,6 +28,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +64,13 @@ QUIET_VARIABLES = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+TASK_POLL_VARIABLE = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"
+"""Seconds between two looks of a SuperNode for a message that has no client process yet; 1 unless it is set."""
+TASK_POLL_SECONDS = 0.1
+ASK_SECONDS = 0.5
+"""Seconds between two questions of a SuperNode for a message; Flower's three seconds cannot be set."""
+BUSY_SECONDS = 600.0
+"""Seconds after an answer in which a SuperNode asks that often."""
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
 """Log of the local SuperLink, below Flower's home."""
 
@@ -151,6 +160,8 @@ def build_bundle(folder: Path) -> bytes:
 def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> None:
     """Run a SuperNode in this process until it ends; a bundle that is not trusted never runs.
 
+    It asks for messages sooner than Flower's does, see `prompt_pull`, and starts client processes sooner.
+
     Flower verifies a bundle when a run's first message comes, but only by records of its own registry, which a bundle
     from a folder lacks. Here the same step asks `trusts`, and the refusal is Flower's.
 
@@ -164,7 +175,9 @@ def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> 
     from flwr.supernode import start_client_internal as supernode
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
-    pull, verify = supernode._pull_and_store_message, supernode._verify_fab
+    own_pull, verify = supernode._pull_and_store_message, supernode._verify_fab
+    pull = prompt_pull(own_pull)
+    os.environ.setdefault(TASK_POLL_VARIABLE, str(TASK_POLL_SECONDS))
 
     def checked_pull(*, get_fab: Callable[[str, int], Any], trusted_entities: Any, **others: Any) -> int | None:
         def vouched(fab_hash: str, run_id: int) -> Any:
@@ -180,7 +193,26 @@ def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> 
     try:
         flower_supernode()
     finally:
-        supernode._pull_and_store_message, supernode._verify_fab = pull, verify
+        supernode._pull_and_store_message, supernode._verify_fab = own_pull, verify
+
+
+def prompt_pull(pull: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Return a question for a message that is repeated for some minutes after an answer, until there is a message.
+
+    Flower waits for three seconds wherever there is none, so a round would wait that long for the last of its sites.
+    """
+    answered, until = False, 0.0
+
+    def pull_promptly(**arguments: Any) -> int | None:
+        nonlocal answered, until
+        if answered:
+            until = time.monotonic() + BUSY_SECONDS
+        while (run := pull(**arguments)) is None and time.monotonic() < until:
+            time.sleep(ASK_SECONDS)
+        answered = run is not None
+        return run
+
+    return pull_promptly
 
 
 def run_superlink(arguments: Sequence[str], admits: Callable[[str], bool]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flwr
@@ -22,9 +24,11 @@ from pfmsmtrec_flwr.flower_internals import (
     MADE_FOR,
     PORT_VARIABLE,
     QUIET_VARIABLES,
+    TASK_POLL_VARIABLE,
     SitesOnly,
     empty_run,
     number_message,
+    prompt_pull,
     run_id_in,
     run_identity,
 )
@@ -36,6 +40,7 @@ PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strate
 WORDS = (
     HOME_VARIABLE,
     PORT_VARIABLE,
+    TASK_POLL_VARIABLE,
     *(name for name in QUIET_VARIABLES if name.startswith("FLWR_")),
     "local-superlink",
     "superlink.log",
@@ -128,6 +133,7 @@ def test_launchers_hold_on_to_functions_that_flower_calls() -> None:
     root = Path(flwr.__file__).parent
     node = (root / "supernode" / "start_client_internal.py").read_text()
     assert "run_id = _pull_and_store_message(\n" in node
+    assert "time.sleep(3)\n" in node  # the wait that `prompt_pull` makes shorter
     assert "fab_verified = _verify_fab(fab, trusted_entities)\n" in node
     assert "fab = get_fab(run_info.fab_hash, run_id)\n" in node
     assert "*extensions.get_middleware(),\n" in (root / "superlink" / "main.py").read_text()
@@ -135,6 +141,29 @@ def test_launchers_hold_on_to_functions_that_flower_calls() -> None:
         source = (root / "superlink" / "routers" / router / "router.py").read_text()
         assert f'prefix="/v1/{router}"' in source
     assert FLEET_PATHS == "/v1/fleet/"
+
+
+def test_a_node_asks_sooner_for_some_minutes_after_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
+    comes = {8.0: 7, 30.0: 8}  # the number of a run, by the time from which its message is there
+
+    def pull(**arguments: Any) -> int | None:
+        assert arguments == {"state": 1}
+        ready = [moment for moment in comes if moment <= clock.now]
+        return comes.pop(ready[0]) if ready else None
+
+    prompt = prompt_pull(pull)
+    assert prompt(state=1) is None  # before the first message it is Flower that waits
+    assert clock.now == 0
+    clock.now = 9.0
+    assert prompt(state=1) == 7
+    clock.now = 20.0
+    assert prompt(state=1) == 8
+    assert clock.now == 30.0
+    assert prompt(state=1) is None
+    assert clock.now == 30.0 + flower_internals.BUSY_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,18 @@ def deploy_bundle_command() -> None:
     print(own_bundle_hash())
 
 
+def deploy_schema_command(
+    schema: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Schema of the data, in datasets/ or a file.")],
+    negatives: Annotated[
+        int | None, typer.Option(metavar="N", help="Negatives per positive, where `pfmsmtrec prepare` is given them.")
+    ] = None,
+) -> None:
+    """Print the hash of a schema, which the data of all sites must have: `pfmsmtrec deploy check --schema HASH`."""
+    from pfmsmtrec_flwr.deploy.expected_schema import expected_schema
+
+    print(expected_schema(schema, negatives))
+
+
 def deploy_superlink_command(
     context: typer.Context,
     control_from: Annotated[
@@ -96,12 +108,17 @@ def deploy_supernode_command(
 def deploy_check_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of one machine: DIR/server or DIR/sites/NL.")],
     conf: Annotated[str, typer.Option(metavar="NAME|FILE", help="Configuration of the run that is planned.")] = "",
+    schema: Annotated[
+        str, typer.Option(metavar="HASH|NAME|FILE", help="Schema of the run that is planned, or the hash of it.")
+    ] = "",
 ) -> None:
     """Say whether certificate, key, data, limits, app and versions of this machine fit, without starting a run."""
     from pfmsmtrec_flwr.deploy.checking import check_machine
+    from pfmsmtrec_flwr.deploy.expected_schema import expected_schema
     from pfmsmtrec_flwr.methods.configuration import load_config
 
-    lines = check_machine(absolute(folder), load_config(conf) if conf else None)
+    expected = expected_schema(schema) if schema else ""
+    lines = check_machine(absolute(folder), load_config(conf) if conf else None, expected)
     console = Console()
     for line in lines:
         mark = Text("fits  ", style="green") if line.fits else Text("WRONG ", style="red")

@@ -26,6 +26,7 @@ from pfmsmtrec_flwr.cli.deploy import (
     deploy_check_command,
     deploy_clean_command,
     deploy_init_command,
+    deploy_schema_command,
     deploy_superlink_command,
     deploy_supernode_command,
 )
@@ -72,6 +73,7 @@ data_app.command("show")(data_show_command)
 app.add_typer(deploy_app, name="deploy")
 deploy_app.command("init")(deploy_init_command)
 deploy_app.command("bundle")(deploy_bundle_command)
+deploy_app.command("schema")(deploy_schema_command)
 deploy_app.command("check")(deploy_check_command)
 deploy_app.command("clean")(deploy_clean_command)
 deploy_app.command("superlink", context_settings=PASSED_ON)(deploy_superlink_command)

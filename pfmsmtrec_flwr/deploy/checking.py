@@ -17,6 +17,7 @@ from pfmsmtrec_flwr.data.scenarios import SYNTHETIC
 from pfmsmtrec_flwr.data.store.listing import dataset_names, list_scenarios
 from pfmsmtrec_flwr.deploy.app_bundle import own_bundle_hash, read_approved
 from pfmsmtrec_flwr.deploy.certificates import hosts_of, read_certificate
+from pfmsmtrec_flwr.deploy.expected_schema import SHOWN_SIGNS, refuse_other_schemas
 from pfmsmtrec_flwr.deploy.known_flower import known_flower
 from pfmsmtrec_flwr.deploy.new_keys import public_line, read_node_key
 from pfmsmtrec_flwr.deploy.started import Started
@@ -49,7 +50,7 @@ class CheckLine:
     fits: bool = True
 
 
-def check_machine(folder: Path, config: RunConfig | None) -> list[CheckLine]:
+def check_machine(folder: Path, config: RunConfig | None, schema: str = "") -> list[CheckLine]:
     """Check the folder of the server or of a site.
 
     Parameters
@@ -58,6 +59,8 @@ def check_machine(folder: Path, config: RunConfig | None) -> list[CheckLine]:
         Folder that holds the machine's start script.
     config
         Configuration of a run that is planned, if one is.
+    schema
+        Hash of the schema of its data, or the beginning of that; empty: every schema fits.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def check_machine(folder: Path, config: RunConfig | None) -> list[CheckLine]:
         The folder is not that of a machine.
     """
     started = Started.of(folder)
-    checks = _server_checks(started) if started.kind == "superlink" else _site_checks(started, config)
+    checks = _server_checks(started) if started.kind == "superlink" else _site_checks(started, config, schema)
     versions: list[tuple[str, Callable[[], str]]] = [("Flower", known_flower), ("package", _package)]
     return [_outcome(what, check) for what, check in (*versions, *checks)]
 
@@ -90,12 +93,12 @@ def _server_checks(started: Started) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "binding", lambda: _binding(started.path("--ssl-certfile").parent)
 
 
-def _site_checks(started: Started, config: RunConfig | None) -> Iterator[tuple[str, Callable[[], str]]]:
+def _site_checks(started: Started, config: RunConfig | None, schema: str) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "certificate", lambda: _reach(started)
     yield "key", lambda: _node_key(started.path("--auth-supernode-private-key"))
     yield "app", lambda: _app(started.path("--apps"))
     yield "limits", lambda: _limits(started, config)
-    yield "data", lambda: _data(started, config)
+    yield "data", lambda: _data(started, config, schema)
 
 
 def _own_certificate(started: Started) -> str:
@@ -177,19 +180,24 @@ def _limits(started: Started, config: RunConfig | None) -> str:
     return f"{path}: {', '.join(limits.parts) or 'nothing'} may leave, {limits.fewest_rows} rows at least"
 
 
-def _data(started: Started, config: RunConfig | None) -> str:
+def _data(started: Started, config: RunConfig | None, schema: str) -> str:
     root = Path(started.node_config.get("data", ""))
     hosted = [name.strip() for name in started.node_config.get("scenarios", "").split(",") if name.strip()]
     if config is not None and config.data.name == SYNTHETIC:
+        if schema:
+            raise UserError("made up by the node, so no schema of a file can be expected: leave out --schema")
         return "made up by the node"
     names = [config.data.name] if config is not None else dataset_names(root)
     stores = [store for name in names for store in list_scenarios(root, name)]
     if (stores or config is not None) and (lacking := sorted(set(hosted) - {store.scenario for store in stores})):
         raise UserError(f"scenario {', '.join(lacking)} of {' and '.join(names)} is not prepared in {root}")
+    stores = [store for store in stores if not hosted or store.scenario in hosted]
+    if schema:
+        refuse_other_schemas(stores, schema)
     found = []
     for store in stores:
-        if not hosted or store.scenario in hosted:
-            store.verify()
-            rows, schema = len(store.splits["train"]), store.schema_hash[:8]
-            found.append(f"{store.dataset} {store.scenario}: {rows} training rows, schema {schema}")
+        store.verify()
+        rows, own = len(store.splits["train"]), store.schema_hash
+        expected = ", as expected" if schema and own.startswith(schema) else ""
+        found.append(f"{store.dataset} {store.scenario}: {rows} training rows, schema {own[:SHOWN_SIGNS]}{expected}")
     return "; ".join(found) or f"nothing is prepared in {root}: made-up scenarios only"

@@ -6,31 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
-
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.binding import Binding, Doorkeeper
 from pfmsmtrec_flwr.federation.fitting import unfit_scenarios
-from pfmsmtrec_flwr.federation.hello_document import partitions_of, read_hello
-from pfmsmtrec_flwr.federation.protocol import HELLO, Order
-from pfmsmtrec_flwr.federation.reasons import failure_reason, readable_reason
 from pfmsmtrec_flwr.federation.registered_sizes import odd_sizes
+from pfmsmtrec_flwr.federation.roll_call import NodeAnswer, RollCall, claims_in, contested
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.description import Description
 
 _RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Answer of a node."""
-
-    scenarios: Sequence[Description] = ()
-    partitions: int = 0  # nodes of a simulation; 0 for a deployed node, which does not know how many there are
-    failed: Mapping[str, str] = field(default_factory=dict)  # reason by scenario that it should host and cannot
-    refusal: str = ""  # reason why the whole node is left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +52,43 @@ class Federation:
         return nodes
 
 
-def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Federation:
+class _Look:
+    """What is known of the scenarios after a look at the nodes."""
+
+    def __init__(self, hosted: Mapping[int, NodeAnswer], expected: Sequence[str]) -> None:
+        self.hosted, self.expected = hosted, expected
+        self.hosting = claims_in(hosted)
+        claims = {name: nodes for name, nodes in self.hosting.items() if not expected or name in expected}
+        self.disputes = contested(claims)
+        self.hosts = {name: min(nodes) for name, nodes in claims.items() if name not in self.disputes}
+        self.failed = {name: reason for answer in hosted.values() for name, reason in answer.failed.items()}
+        self.refusals = [answer.refusal for answer in hosted.values() if answer.refusal]
+        self.simulated = any(answer.partitions for answer in hosted.values())
+        self.all_nodes = all(answer.partitions <= len(hosted) for answer in hosted.values())
+        # Deployed, other nodes may come for what a node cannot open.
+        self.wanted = set(expected) or {*claims, *(self.failed if self.simulated else ())}
+        self.missing = self.wanted - self.hosts.keys()
+
+    @property
+    def complete(self) -> bool:
+        """Whether nobody is left to wait for."""
+        unsure = self.simulated and bool(self.refusals) and not self.expected  # a node's scenarios are not known
+        return bool(self.hosts) and self.all_nodes and not self.missing and not unsure
+
+
+def shake_hands(roll: RollCall, config: RunConfig, expected: Sequence[str]) -> Federation:
     """Ask every node what it hosts, until all expected scenarios are there.
 
-    A node that reports an error, runs another version or answers something else is left out, and so is a scenario that
-    its node cannot open. Where an expected one is missing when the time is over, the others go on without it if they
-    are `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for. Under the
-    server's binding, a node whose key is bound to no scenario is not asked, and one that hosts a scenario of another
-    key is left out.
+    Where an expected one is missing when the time is over, the others go on without it if they are
+    `federation.min_scenarios`. The nodes of a simulation are all known, so there is nothing to wait for.
+
+    A scenario that several nodes host counts as missing, whichever of them came first: the server cannot know which is
+    right. One of them may go offline before the time is over, as the former id of a node that was started again does.
 
     Parameters
     ----------
-    grid
-        Grid that carries the messages.
+    roll
+        Roll of the run's nodes.
     config
         Configuration of the run.
     expected
@@ -89,123 +97,60 @@ def shake_hands(grid: Grid, config: RunConfig, expected: Sequence[str]) -> Feder
     Raises
     ------
     UserError
-        Too few of the scenarios are hosted in time, one is hosted twice, or they do not fit together; the server's
-        binding cannot be read.
+        Too few of the scenarios are hosted in time, by one node each, or they do not fit together.
     """
     settings = config.federation
     deadline = time.monotonic() + settings.node_timeout
-    order = Order(config.model_dump_json(), config.method, round=0, exchange=0)
-    asked: dict[int, _Answer] = {}
-    problem = ""
-    door = Doorkeeper(grid, Binding.of_server())
     while True:
-        online = door.online()
-        if new := sorted(set(online) - asked.keys()):
-            left = max(1.0, deadline - time.monotonic())
-            answers, problem = _ask(grid, order, new, left)
-            asked |= {node: _checked(door, node, answer) for node, answer in answers.items()}
-        hosted = {node: asked[node] for node in online if node in asked}
-        names = {description.scenario for answer in hosted.values() for description in answer.scenarios}
-        simulated = any(answer.partitions for answer in hosted.values())
-        all_there = all(answer.partitions <= len(hosted) for answer in hosted.values())
-        wanted = set(expected) or names | _failed(hosted, simulated)
-        if names and all_there and not wanted - names and not (simulated and _refusals(hosted) and not expected):
-            if not expected and not simulated:
+        look = _Look(roll.call(max(1.0, deadline - time.monotonic())), expected)
+        if look.complete:
+            if not expected and not look.simulated:
                 logger.warning("federation.scenarios names none: going on with those that are hosted by now")
-            return _federation(hosted, expected, config)
+            return _federation(look, config)
         over = time.monotonic() >= deadline
-        if over or (simulated and all_there):
-            if 0 < min(settings.min_scenarios, len(wanted)) <= len(names & wanted):
-                return _federation(hosted, expected, config)
-            reasons = [*_refusals(hosted), *(reason for answer in hosted.values() for reason in answer.failed.values())]
-            if not over and reasons:
-                raise UserError(reasons[0])
-            because = f"; left out: {'; '.join(reasons)}" if reasons else ""
-            because += f"; a node failed: {problem}" if problem else ""
-            raise UserError(_missing(expected, sorted(names), len(online), settings.node_timeout) + because)
+        if over or (look.simulated and look.all_nodes):
+            there = len(look.wanted) - len(look.missing)
+            if 0 < min(settings.min_scenarios, len(look.wanted)) <= there:
+                return _federation(look, config)
+            raise UserError(_too_few(look, roll, settings.node_timeout, over=over))
+        for reason in look.disputes.values():
+            roll.warn(f"{reason}; waiting for one of them to go")
         time.sleep(min(_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
-def _failed(hosted: Mapping[int, _Answer], simulated: bool) -> set[str]:
-    """Return the scenarios of a simulation that should be hosted and cannot; deployed, other nodes may come."""
-    return {name for answer in hosted.values() for name in answer.failed} if simulated else set()
-
-
-def _refusals(hosted: Mapping[int, _Answer]) -> list[str]:
-    return [answer.refusal for answer in hosted.values() if answer.refusal]
-
-
-def _checked(door: Doorkeeper, node: int, answer: _Answer) -> _Answer:
-    claimed = [description.scenario for description in answer.scenarios]
-    refusal = door.refusal(node, claimed)
-    return _Answer(refusal=refusal) if refusal else answer
-
-
-def _ask(grid: Grid, order: Order, nodes: Sequence[int], timeout: float) -> tuple[dict[int, _Answer], str]:
-    """Return the answers of the nodes, and the reason why one of them did not answer, if any."""
-    messages = [Message(RecordDict({"order": order.pack()}), node, HELLO) for node in nodes]
-    answers = {}
-    problem = ""
-    for reply in grid.send_and_receive(messages, timeout=timeout):
-        if not reply.has_content():
-            problem = failure_reason(reply)
-            logger.warning("a node did not answer the handshake: %s", problem)
-            continue
-        answer = _read_or_refuse(reply)
-        for reason in filter(None, (answer.refusal, *answer.failed.values())):
-            logger.warning("left out: %s", reason)
-        answers[reply.metadata.src_node_id] = answer
-    return answers, problem
-
-
-def _read_or_refuse(reply: Message) -> _Answer:
-    """Return the answer of a node, or that of a refused one: whatever it has sent, the others go on."""
-    try:
-        return _read(reply)
-    except UserError as error:
-        return _Answer(partitions=partitions_of(reply.content), refusal=str(error))
-
-
-def _read(reply: Message) -> _Answer:
-    node = f"node {reply.metadata.src_node_id}"
-    document = read_hello(reply.content, node)
-    failed = {name: readable_reason(f"{node}: {reason}") for name, reason in document.failed.items()}
-    return _Answer(document.scenarios, document.partitions, failed)
-
-
-def _federation(hosted: Mapping[int, _Answer], expected: Sequence[str], config: RunConfig) -> Federation:
+def _federation(look: _Look, config: RunConfig) -> Federation:
     quorum = config.federation.min_scenarios
-    hosts: dict[str, int] = {}
-    scenarios: dict[str, Description] = {}
-    for node, answer in hosted.items():
-        for description in answer.scenarios:
-            name = description.scenario
-            if expected and name not in expected:
-                continue
-            if name in hosts:
-                raise UserError(
-                    f"scenario {name} is hosted by two nodes, {hosts[name]} and {node}: "
-                    "give each node its own with --node-config 'scenarios=\"NAME\"'"
-                )
-            hosts[name], scenarios[name] = node, description
-    described = [scenarios[name] for name in sorted(scenarios)]
+    described = [look.hosting[name][node] for name, node in sorted(look.hosts.items())]
     unfit = odd_sizes(described, config.model) | unfit_scenarios(described)
-    fitting = {name: scenarios[name] for name in sorted(scenarios) if name not in unfit}
+    fitting = {each.scenario: each for each in described if each.scenario not in unfit}
     if unfit and not 0 < quorum <= len(fitting):
         raise UserError(next(iter(unfit.values())))
-    reasons = {name: reason for answer in hosted.values() for name, reason in answer.failed.items()} | unfit
-    should = set(expected) or {*scenarios, *reasons}
+    reasons = look.failed | look.disputes | unfit
+    should = set(look.expected) or {*look.hosts, *reasons}
     absent = {name: reasons.get(name, "it is hosted by no node") for name in sorted(should - fitting.keys())}
     for name, reason in absent.items():
         logger.warning("scenario %s takes no part: %s", name, reason)
-    return Federation(fitting, {name: hosts[name] for name in fitting}, absent)
+    return Federation(fitting, {name: look.hosts[name] for name in fitting}, absent)
 
 
-def _missing(expected: Sequence[str], names: Sequence[str], nodes: int, seconds: float) -> str:
-    missing = sorted(set(expected) - set(names))
-    nobody = "not every node has answered" if names else "no node hosts any scenario"
+def _too_few(look: _Look, roll: RollCall, seconds: float, *, over: bool) -> str:
+    """Return why a run cannot begin, in one line."""
+    disputes, reasons = list(look.disputes.values()), [*look.refusals, *look.failed.values()]
+    if disputes and not look.missing - look.disputes.keys():
+        return disputes[0]
+    if not over and reasons:
+        return reasons[0]
+    reasons = disputes + reasons
+    because = f"; left out: {'; '.join(reasons)}" if reasons else ""
+    because += f"; a node failed: {roll.problem}" if roll.problem else ""
+    return _missing(look, len(roll.online()), seconds) + because
+
+
+def _missing(look: _Look, nodes: int, seconds: float) -> str:
+    missing = sorted(look.missing - look.disputes.keys()) if look.expected else []
+    nobody = "not every node has answered" if look.hosting else "no node hosts any scenario"
     what = f"scenario {', '.join(missing)} is hosted by no node" if missing else nobody
-    hosting = ", ".join(sorted(names)) or "nothing"
+    hosting = ", ".join(sorted(look.hosting)) or "nothing"
     return (
         f"{what} after {seconds:g} s ({nodes} nodes online, hosting {hosting}): "
         "start the missing nodes, or name the scenarios that take part in federation.scenarios"

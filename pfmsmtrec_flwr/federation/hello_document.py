@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from flwr.app import ConfigRecord, RecordDict
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.errors import UserError
@@ -39,6 +39,13 @@ class HelloDocument(HelloHead):
     scenarios: Annotated[list[Description], Field(max_length=100_000)]
     failed: Annotated[dict[ScenarioName, str], Field(max_length=100_000)] = Field(default_factory=dict)
     """Reason by name why a scenario that the node should host cannot take part."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [description.scenario for description in self.scenarios]
+        if len(set(names)) < len(names):
+            raise ValueError("a scenario is there twice")
+        return self
 
 
 def read_hello(content: RecordDict, node: str) -> HelloDocument:

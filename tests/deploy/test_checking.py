@@ -13,11 +13,15 @@ import pytest
 from deployed import deployment
 from federated import Tiny
 
+from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.data.schema.document import load_schema
 from pfmsmtrec_flwr.deploy import checking, initializing
 from pfmsmtrec_flwr.deploy.checking import CheckLine, check_machine
+from pfmsmtrec_flwr.deploy.expected_schema import expected_schema
 from pfmsmtrec_flwr.deploy.initializing import write_deployment
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation import installed
+from pfmsmtrec_flwr.methods.configuration import load_config
 
 HASH = "0" * 64
 
@@ -106,6 +110,39 @@ def test_each_thing_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pyte
         check_machine(tmp_path, None)
 
 
+def test_data_under_another_schema_than_the_expected_one_does_not_fit(tiny: Tiny, tmp_path: Path) -> None:
+    write(tmp_path)
+    prepared(tiny, tmp_path)
+
+    def data(expected: str, config: RunConfig | None = None) -> CheckLine:
+        (line,) = (line for line in check_machine(tmp_path / "sites/US", config, expected) if line.what == "data")
+        return line
+
+    for expected in ("5" * 32, "5" * 8):
+        line = data(expected)
+        assert line.fits
+        assert "tiny US: 48 training rows, schema 55555555, as expected" in line.detail
+    line = data("6" * 32)
+    assert not line.fits
+    assert line.detail.startswith("scenario US was prepared under schema 55555555, and 66666666 is expected: ")
+    made_up = data("5" * 8, load_config("synthetic"))
+    assert (made_up.fits, made_up.detail.partition(",")[0]) == (False, "made up by the node")
+    (tmp_path / "sites/US/data").unlink()
+    assert data("5" * 8).detail == "nothing is prepared, and schema 55555555 is expected"
+
+
+def test_an_expected_schema_is_named_by_its_hash_its_beginning_or_its_file(
+    pfmsmtrec: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = load_schema("kuairand")
+    assert expected_schema("kuairand") == schema.schema_hash
+    assert expected_schema(schema.schema_hash[:8]) == schema.schema_hash[:8]
+    with pytest.raises(UserError, match="5555555"):
+        expected_schema("5555555")  # too short to tell schemas apart, and no name
+    assert pfmsmtrec("deploy", "schema", "kuairand") == 0
+    assert capsys.readouterr().out == f"{schema.schema_hash}\n"
+
+
 def test_data_of_another_scenario_does_not_fit(tiny: Tiny, tmp_path: Path) -> None:
     write(tmp_path)
     prepared(tiny, tmp_path)
@@ -139,5 +176,5 @@ def test_an_app_of_another_version_than_the_installed_one_is_refused(monkeypatch
 
 def test_the_command_says_what_would_keep_a_machine_from_a_run(tmp_path: Path, pfmsmtrec: Callable[..., int]) -> None:
     write(tmp_path)
-    assert pfmsmtrec("deploy", "check", tmp_path / "server") == 0
+    assert pfmsmtrec("deploy", "check", tmp_path / "server", "--schema", "kuairand") == 0
     assert pfmsmtrec("deploy", "check", tmp_path / "sites/US") == 1

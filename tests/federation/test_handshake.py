@@ -19,6 +19,7 @@ from pfmsmtrec_flwr.federation.handshake import shake_hands
 from pfmsmtrec_flwr.federation.hosting import open_hosted_scenario
 from pfmsmtrec_flwr.federation.inprocess import run_identity
 from pfmsmtrec_flwr.federation.protocol import HELLO, Order
+from pfmsmtrec_flwr.federation.roll_call import RollCall
 from pfmsmtrec_flwr.training.description import describe, training_rows
 
 CONFIG = RunConfig.model_validate({"federation": {"node_timeout": 0.05}})
@@ -31,17 +32,24 @@ def hosting(*names: str, **changes: Any) -> dict[str, Any]:
 
 
 class FakeGrid:
-    """Nodes with ready answers; text stands for an error. A node is seen from a number of looks on."""
+    """Nodes with ready answers; text stands for an error, none for silence.
 
-    def __init__(self, answers: dict[int, Answer], late: dict[int, int] | None = None) -> None:
+    A node is seen from a number of looks on, or up to one.
+    """
+
+    def __init__(
+        self, answers: dict[int, Answer], late: dict[int, int] | None = None, gone: dict[int, int] | None = None
+    ) -> None:
         self.answers = answers
-        self.late = late or {}
+        self.late, self.gone = late or {}, gone or {}
         self.looks = 0
         self.asked: list[int] = []
 
     def get_node_ids(self) -> list[int]:
         self.looks += 1
-        return [number for number in self.answers if self.looks > self.late.get(number, 0)]
+        return [
+            number for number in self.answers if self.late.get(number, 0) < self.looks <= self.gone.get(number, 10**9)
+        ]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None) -> list[Message]:
         assert timeout is not None
@@ -50,6 +58,8 @@ class FakeGrid:
             assert message.metadata.message_type == HELLO
             self.asked.append(message.metadata.dst_node_id)
             answer = self.answers[message.metadata.dst_node_id]
+            if not answer:
+                continue
             if isinstance(answer, str):
                 replies.append(Message(Error(2, answer), reply_to=message))
             else:
@@ -69,7 +79,11 @@ def shake(
     answers: dict[int, Answer], expected: Iterable[str] = (), quorum: int = 0, **more: Any
 ) -> handshake.Federation:
     config = CONFIG.with_settings({"federation.min_scenarios": quorum}, "test")
-    return shake_hands(FakeGrid(answers, **more), config, list(expected))  # type: ignore[arg-type]
+    return shake_over(FakeGrid(answers, **more), expected, config)
+
+
+def shake_over(grid: FakeGrid, expected: Iterable[str], config: RunConfig = CONFIG) -> handshake.Federation:
+    return shake_hands(RollCall(grid, config), config, list(expected))  # type: ignore[arg-type]
 
 
 def test_scenarios_stand_in_the_order_of_their_names() -> None:
@@ -91,7 +105,7 @@ def test_strangers_and_idle_nodes_take_no_part() -> None:
 
 def test_late_nodes_are_waited_for_and_each_is_asked_once() -> None:
     grid = FakeGrid({1: hosting("NL"), 2: hosting("US")}, late={2: 3})
-    federation = shake_hands(grid, CONFIG, ["NL", "US"])  # type: ignore[arg-type]
+    federation = shake_over(grid, ["NL", "US"])
     assert sorted(federation.hosts) == ["NL", "US"]
     assert grid.asked == [1, 2]
 
@@ -110,7 +124,7 @@ def test_a_node_that_failed_is_asked_again() -> None:
         return [1]
 
     grid.get_node_ids = recover  # type: ignore[method-assign]
-    assert shake_hands(grid, CONFIG, ["NL"]).hosts == {"NL": 1}  # type: ignore[arg-type]
+    assert shake_over(grid, ["NL"]).hosts == {"NL": 1}
     assert grid.asked == [1, 1, 1]
 
 
@@ -118,8 +132,8 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
     (
         {4: hosting("NL"), 5: hosting("US", "NL")},
         [],
-        "^scenario NL is hosted by two nodes, (4 and 5|5 and 4): give each node its own with --node-config "
-        "'scenarios=\"NAME\"'$",
+        "^scenario NL is hosted by nodes 4 and 5, and nothing tells which is right: give each node its own with "
+        "--node-config 'scenarios=\"NAME\"', or bind scenarios to keys, as `pfmsmtrec deploy init` does$",
     ),
     (
         {4: hosting("NL")},
@@ -133,7 +147,13 @@ REFUSED: list[tuple[dict[int, Answer], list[str], str]] = [
         r"^not every node has answered after 0.05 s \(2 nodes online, hosting NL\): .*; a node failed: MemoryError",
     ),
     ({}, ["NL"], r"^scenario NL is hosted by no node after 0.05 s \(0 nodes online, hosting nothing\)"),
+    (
+        {4: hosting("NL"), 5: hosting("NL")},
+        ["NL", "US"],
+        "^scenario US is hosted by no node after .*; left out: scenario NL is hosted by nodes 4 and 5, and nothing",
+    ),
     ({4: "MemoryError: no more"}, ["NL"], r"; a node failed: MemoryError: no more$"),
+    ({4: ""}, ["NL"], r"; left out: node 4 did not answer within 1 s$"),
     (
         {4: hosting(version="9.9")},
         [],
@@ -217,6 +237,7 @@ GARBAGE: dict[str, Answer] = {
     "a list of numbers": hosting(scenarios=[1, 2]),
     "text for a number": hosting("ES", partitions="many"),
     "no description": hosting(scenarios=[{"scenario": "ES"}]),
+    "a scenario twice": hosting("ES", "ES"),
 }
 
 
@@ -245,6 +266,41 @@ def test_with_a_quorum_a_run_starts_without_those_that_are_missing_when_the_time
     assert "scenario ES takes no part: it is hosted by no node" in logged
     with pytest.raises(UserError, match=r"^scenarios BE and IT were prepared with different schemas"):
         shake(answers, expected, quorum=3)
+
+
+def test_a_scenario_that_two_nodes_host_is_left_out_and_their_others_take_part(logged: list[str]) -> None:
+    answers: dict[int, Answer] = {4: hosting("NL", "FR"), 5: hosting("US", "NL"), 6: hosting("ES")}
+    federation = shake(answers, ["NL", "FR", "US", "ES"], quorum=3)
+    assert federation.hosts == {"ES": 6, "FR": 4, "US": 5}
+    assert list(federation.absent) == ["NL"]
+    assert federation.absent["NL"].startswith(
+        "scenario NL is hosted by nodes 4 and 5, and nothing tells which is right"
+    )
+    waiting = [line for line in logged if line.endswith("; waiting for one of them to go")]
+    assert len(waiting) == 1
+    assert f"scenario NL takes no part: {federation.absent['NL']}" in logged
+    with pytest.raises(UserError, match=r"^scenario NL is hosted by nodes 4 and 5, .*`pfmsmtrec deploy init` does$"):
+        shake(answers, ["NL", "FR", "US", "ES"], quorum=4)
+    assert shake(answers, ["FR", "US", "ES"]).absent == {}  # strangers may quarrel
+
+
+def test_a_node_that_comes_first_is_believed_no_more_than_one_that_comes_while_others_are_waited_for() -> None:
+    answers: dict[int, Answer] = {4: hosting("NL"), 5: hosting("NL"), 6: hosting("ES")}
+    federation = shake(answers, ["NL", "ES"], quorum=1, late={5: 2, 6: 4})
+    assert (federation.hosts, list(federation.absent)) == ({"ES": 6}, ["NL"])
+
+
+def test_a_dispute_ends_when_all_but_one_have_gone() -> None:
+    answers: dict[int, Answer] = {4: hosting("NL"), 5: hosting("NL"), 6: hosting("ES")}
+    federation = shake(answers, ["NL", "ES"], late={6: 1}, gone={4: 3})
+    assert (federation.hosts, federation.absent) == ({"ES": 6, "NL": 5}, {})
+
+
+def test_a_silent_node_is_left_out_and_asked_once(logged: list[str]) -> None:
+    grid = FakeGrid({4: "", 5: hosting("NL")}, late={5: 2})
+    assert shake_over(grid, ["NL"]).hosts == {"NL": 5}
+    assert grid.asked == [4, 5]
+    assert logged == ["left out: node 4 did not answer within 1 s"]
 
 
 def test_a_node_leaves_out_what_it_cannot_open(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

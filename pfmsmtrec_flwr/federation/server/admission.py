@@ -54,6 +54,14 @@ class Admission:
         self._asked, self._messages, self._replies = Asked(kind, order, only, consensus), (), {}
         return order
 
+    @property
+    def silent(self) -> set[str]:
+        """Scenarios that were asked in the last exchange and have sent no reply that counts."""
+        if self._asked is None:
+            return set()
+        asked = self._strategy.federation.scenarios if self._asked.only is None else self._asked.only
+        return set(asked) - self._replies.keys()
+
     def of(self, messages: Iterable[Message]) -> dict[str, Reply]:
         """Return the replies that count, by scenario; see `admit`."""
         asked, strategy = self._asked, self._strategy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -92,13 +92,14 @@ def exchange(
     return replies + _send(grid, _with_whole_tables(messages, parameters, lacking), timeout, record)
 
 
-def messages_for(messages: Sequence[Message], scenarios: Container[str]) -> list[Message]:
-    """Return messages once more, for some of their scenarios alone."""
+def messages_for(messages: Sequence[Message], hosts: Mapping[str, int]) -> list[Message]:
+    """Return messages once more, for some of their scenarios alone, to the nodes that host these now."""
     repeated = []
     for message in messages:
         order, incoming, names = unpack_orders(message.content)
-        if wanted := [name for name in names if name in scenarios]:
-            repeated.append(_instead_of(message, pack_orders(order, incoming, wanted)))
+        for node in dict.fromkeys(hosts[name] for name in names if name in hosts):
+            wanted = [name for name in names if hosts.get(name) == node]
+            repeated.append(_instead_of(message, pack_orders(order, incoming, wanted), node))
     return repeated
 
 
@@ -142,11 +143,11 @@ def _with_whole_tables(messages: Sequence[Message], parameters: Parameters, lack
         for name in names:
             own = parameters.personal.get(name, {})
             personal[name] = sent.personal[name] | {table: own[table] for table in sent.personal_changes[name]}
-        repeated.append(_instead_of(message, pack_orders(order, Incoming(common, personal), names)))
+        content = pack_orders(order, Incoming(common, personal), names)
+        repeated.append(_instead_of(message, content, message.metadata.dst_node_id))
     return repeated
 
 
-def _instead_of(message: Message, content: RecordDict) -> Message:
-    """Return a message of another content to the same node."""
-    metadata = message.metadata
-    return Message(content, metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id)
+def _instead_of(message: Message, content: RecordDict, node: int) -> Message:
+    """Return a message of the same kind and round with another content."""
+    return Message(content, node, message.metadata.message_type, group_id=message.metadata.group_id)

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.server.exchange import exchange, messages_for
+from pfmsmtrec_flwr.federation.server.lost_scenarios import find_lost
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.records import RoundRecord
 
@@ -71,9 +72,9 @@ def exchange_until_quorum(
             if again > settings.retries:
                 raise UserError(f"{error}{_how_often(again)}") from None
             logger.warning("%s: asking again, %d of %d", error, again, settings.retries)
-            _wait_for({strategy.federation.hosts[name] for name in error.missing}, grid, settings.node_timeout)
+            _wait_for(strategy, error.missing)
             answered = [reply for reply in replies if reply.has_content()]
-            missing = messages_for(messages, error.missing)
+            missing = messages_for(messages, {name: strategy.federation.hosts[name] for name in error.missing})
             replies = answered + exchange(grid, missing, strategy.timeout, record, strategy.parameters)
     return replies
 
@@ -82,8 +83,8 @@ def _how_often(asked: int) -> str:
     return f" (asked {asked} times; no model has changed in this exchange)" if asked > 1 else ""
 
 
-def _wait_for(nodes: Collection[int], grid: Grid, timeout: float) -> None:
-    """Wait until nodes are online, or the time is over: a node may be on its way back."""
-    deadline = time.monotonic() + timeout
-    while set(nodes) - set(grid.get_node_ids()) and time.monotonic() < deadline:
+def _wait_for(strategy: ScenarioStrategy, scenarios: Collection[str]) -> None:
+    """Wait until the scenarios have nodes online, or the time is over: a node may be on its way back."""
+    deadline = time.monotonic() + strategy.config.federation.node_timeout
+    while find_lost(strategy, scenarios) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)

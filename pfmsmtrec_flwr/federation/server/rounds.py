@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from pfmsmtrec_flwr.federation.protocol import pack_tensors
 from pfmsmtrec_flwr.federation.resume.snapshot import keep_checkpoint
 from pfmsmtrec_flwr.federation.server.figures import below
+from pfmsmtrec_flwr.federation.server.lost_scenarios import find_lost
 from pfmsmtrec_flwr.federation.server.quorum import exchange_until_quorum
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.log import logger
@@ -34,6 +35,8 @@ def run_rounds(
     exchanges = [(number, stage) for number in range(1, rounds + 1) for stage in stages]
     for number, stage in exchanges[strategy.progress.aggregated :]:  # a run that is resumed has aggregated some already
         strategy.stage = stage
+        # 0. A scenario that was silent and whose node is gone may have another one by now.
+        find_lost(strategy, strategy.admission.silent)
         # 1. Every scenario receives its parameters, measures them, trains on, and sends its update back.
         messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), grid)
         replies = exchange_until_quorum(strategy, grid, messages, strategy.record(number))
@@ -56,6 +59,7 @@ def run_rounds(
         keep_checkpoint(strategy, result)
     # 6. No message follows the last round: it is measured by one that trains nothing.
     strategy.stage = stages[0]
+    find_lost(strategy, strategy.admission.silent)
     messages = strategy.configure_evaluate(rounds, ArrayRecord(), ConfigRecord(), grid)
     replies = exchange_until_quorum(strategy, grid, messages, strategy.record(rounds))
     complete_round(strategy, rounds, replies, result)
@@ -93,6 +97,7 @@ def complete_round(strategy: ScenarioStrategy, number: int, replies: list[Messag
 def measure_selected(strategy: ScenarioStrategy, grid: Grid, result: FederationResult) -> None:
     """Have the scenarios measure their selected models on test rows, and save them where they are."""
     last = result.rounds[-1]
+    find_lost(strategy, strategy.admission.silent)
     replies = exchange_until_quorum(strategy, grid, strategy.test_messages(last.round), last)
     for name, reply in strategy.admission.of(replies).items():
         result.test[name] = below("test.", reply.figures)

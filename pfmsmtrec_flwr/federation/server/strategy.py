@@ -31,6 +31,7 @@ from pfmsmtrec_flwr.federation.protocol import (
     Tensors,
 )
 from pfmsmtrec_flwr.federation.resume.checkpoints import CheckpointFolder
+from pfmsmtrec_flwr.federation.roll_call import RollCall
 from pfmsmtrec_flwr.federation.server.admission import Admission
 from pfmsmtrec_flwr.federation.server.exchange import messages_to_nodes
 from pfmsmtrec_flwr.federation.server.figures import note_losses, note_validation
@@ -211,6 +212,8 @@ class ScenarioStrategy(MethodSteps):
     ----------
     federation
         Scenarios that take part and their nodes, known once `start` has shaken hands.
+    roll
+        Roll of the run's nodes, known as soon; None: nobody is looked for.
     selection
         Choice of the round that counts.
     stage
@@ -237,6 +240,7 @@ class ScenarioStrategy(MethodSteps):
         super().__init__(config)
         self.on_round = on_round
         self.federation = Federation({}, {})
+        self.roll: RollCall | None = None
         own = config.federation
         self.selection = RoundSelection(own.selection, own.patience, median=own.average != "mean")
         self.stage, self.timeout = Stage.ALL, own.round_timeout

@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 from pfmsmtrec_flwr.federation.handshake import shake_hands
 from pfmsmtrec_flwr.federation.protocol import pack_tensors
 from pfmsmtrec_flwr.federation.resume.snapshot import go_on_from, keep_checkpoint
+from pfmsmtrec_flwr.federation.roll_call import RollCall
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.rounds import EvaluateFunction, measure_selected, run_rounds
 from pfmsmtrec_flwr.federation.server.starting_models import start_from_models
@@ -40,7 +41,8 @@ def run_federation(
     strategy.progress = TrainingProgress()
     checkpoint = None if strategy.checkpoints is None else strategy.checkpoints.newest()
     expected = strategy.config.federation.scenarios if checkpoint is None else tuple(checkpoint.state["scenarios"])
-    strategy.begin(shake_hands(grid, strategy.config, expected))
+    strategy.roll = RollCall(grid, strategy.config)
+    strategy.begin(shake_hands(strategy.roll, strategy.config, expected))
     strategy.summary()
     result = FederationResult(scenarios=strategy.federation.scenarios, absent=strategy.federation.absent)
     if checkpoint is not None:

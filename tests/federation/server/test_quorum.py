@@ -10,7 +10,8 @@ from replies import ask, moved, strategy_of
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid
-from pfmsmtrec_flwr.federation.protocol import unpack_orders
+from pfmsmtrec_flwr.federation.protocol import HELLO, unpack_orders
+from pfmsmtrec_flwr.federation.roll_call import RollCall
 from pfmsmtrec_flwr.federation.server import quorum
 from pfmsmtrec_flwr.federation.server.exchange import messages_for
 from pfmsmtrec_flwr.federation.server.quorum import QuorumError, exchange_until_quorum
@@ -26,12 +27,15 @@ class Returning(InProcessGrid):
     def __init__(self, strategy: ScenarioStrategy, looks: int) -> None:
         self.strategy, self.looks = strategy, looks
         self.asked: list[list[str]] = []
+        strategy.roll = RollCall(self, strategy.config)
 
     def get_node_ids(self) -> list[int]:
         self.looks -= 1
         return [11] if self.looks >= 0 else [11, 12]
 
     def send_and_receive(self, messages: Sequence[Message], *, timeout: float | None = None) -> list[Message]:  # type: ignore[override]  # noqa: ARG002
+        if messages[0].metadata.message_type == HELLO:
+            return []
         self.asked += [unpack_orders(message.content)[2] for message in messages]
         return [
             Message(Error(5, "away"), reply_to=message)
@@ -69,11 +73,13 @@ def test_a_node_that_does_not_come_back_is_waited_for_as_long_as_set(
 def test_messages_to_some_scenarios_bring_what_they_brought_before(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config())
     messages = ask(strategy)
-    (again,) = messages_for(messages, {"C"})
+    (again,) = messages_for(messages, {"C": 11})
+    (moved_on,) = messages_for(messages, {"C": 13, "B": 14})[:1]
     order, before, _ = unpack_orders(messages[0].content)
     repeated, incoming, names = unpack_orders(again.content)
     assert (again.metadata.dst_node_id, names, repeated) == (11, ["C"], order)
     assert incoming.personal.keys() == {"C"}
+    assert (moved_on.metadata.dst_node_id, unpack_orders(moved_on.content)[2]) == (13, ["C"])
     assert all(torch.equal(value, before.personal["C"][key]) for key, value in incoming.personal["C"].items())
 
 
