@@ -17,18 +17,38 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+COLUMNS = 6144
+"""Parameters whose products are taken at once, so that their copy stays in the cache."""
+ROWS = 64
+"""Scenarios whose products are taken at once."""
+FEW = 16
+"""Number of scenarios below which a copy of all parameters costs less than pieces."""
+
 
 def gram_matrices(updates: Tensor) -> Tensor:
     """Return the inner products between the ``updates`` (K, E, P) of each expert, (E, K, K) float64.
 
-    Only one expert's updates are copied at a time.
+    Only some columns of one expert are copied at a time.
     """
-    experts = updates.shape[1]
-    gram = updates.new_empty((experts, updates.shape[0], updates.shape[0]), dtype=torch.float64)
+    scenarios, experts, _ = updates.shape
+    gram = updates.new_zeros((experts, scenarios, scenarios), dtype=torch.float64)
     for expert in range(experts):
-        flat = updates[:, expert].double()
-        gram[expert] = flat @ flat.T
+        _add_inner_products(gram[expert], updates[:, expert])
     return gram
+
+
+def _add_inner_products(gram: Tensor, vectors: Tensor) -> None:
+    """Add the inner products of ``vectors`` (K, P) to ``gram`` (K, K), piece by piece."""
+    scenarios, parameters = vectors.shape
+    columns = parameters if scenarios < FEW else min(COLUMNS, parameters)
+    room = vectors.new_empty((scenarios, columns), dtype=torch.float64)
+    for column in range(0, parameters, max(1, columns)):
+        piece = vectors[:, column : column + columns]
+        double = room[:, : piece.shape[1]].copy_(piece)
+        for row in range(0, scenarios, ROWS):  # what lies left of the diagonal mirrors what lies right of it
+            gram[row : row + ROWS, row:].addmm_(double[row : row + ROWS], double[row:].T)
+    for row in range(ROWS, scenarios, ROWS):
+        gram[row : row + ROWS, :row] = gram[:row, row : row + ROWS].T
 
 
 def cosines_of(gram: Tensor) -> Tensor:
