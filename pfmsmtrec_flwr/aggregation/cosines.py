@@ -21,6 +21,8 @@ COLUMNS = 6144
 """Parameters whose products are taken at once, so that their copy stays in the cache."""
 ROWS = 64
 """Scenarios whose products are taken at once."""
+AT_ONCE = 1 << 22
+"""Number of elements beyond which cosines of pairs are taken in pieces."""
 FEW = 16
 """Number of scenarios below which a copy of all parameters costs less than pieces."""
 
@@ -60,6 +62,10 @@ def cosines_of(gram: Tensor) -> Tensor:
 
 def paired_cosines(first: Tensor, second: Tensor) -> Tensor:
     """Return the cosine of each vector (..., P) of ``first`` and its like in ``second``, (...) float64; 0 for zeros."""
+    most = max(1, AT_ONCE // max(1, first[0].numel())) if first.dim() > 1 else 1
+    if first.dim() > 1 and len(first) > most:  # copies in double precision are made of some vectors at a time
+        pieces = zip(first.split(most), second.expand_as(first).split(most), strict=True)
+        return torch.cat([paired_cosines(*each) for each in pieces])
     product = (first.double() * second.double()).sum(dim=-1)
     lengths = first.double().norm(dim=-1) * second.double().norm(dim=-1)
     return torch.where(lengths > 0, product / lengths.clamp(min=torch.finfo(torch.float64).tiny), 0.0)

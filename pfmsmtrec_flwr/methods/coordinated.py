@@ -31,6 +31,9 @@ from pfmsmtrec_flwr.training.records import Attention, Conflict, RoundCallback
 
 Key = TypeVar("Key", bound=Hashable)
 
+VALUES_AT_ONCE = 1 << 22
+"""Number of parameters, of all scenarios together, beyond which experts are personalized one after the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShareRule:
@@ -225,17 +228,24 @@ class CoordinatedStrategy(ScenarioStrategy):
     # Around the steps ------------------------------------------------------------------------------------------------
 
     def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
-        """Coordinate and personalize the experts; a single scenario has nobody to coordinate with."""
+        """Coordinate and personalize the experts; a single scenario has nobody to coordinate with.
+
+        Many scenarios' experts are personalized and regularized one after the other, which bounds the memory.
+        """
         layout = self.expert_layout(updates[0])
-        start = torch.stack([layout.flatten(update.start) for update in updates])  # (K, E, P)
-        end = torch.stack([layout.flatten(update.end) for update in updates])
+        end = torch.stack([layout.flatten(update.end) for update in updates])  # (K, E, P)
         if len(updates) > 1:
-            change = end - start
+            change = torch.stack([layout.flatten(update.start) for update in updates])
+            torch.sub(end, change, out=change)
             scenarios = [update.scenario for update in updates]
             share = self.learned(self.memory.alpha, self.memory.received_experts, scenarios, self.rule.alpha, change)
             coordination = self.coordinate(change)
             self.observe(updates, change, coordination.cosines)
-            end = self.regularize(updates, self.personalize(end, coordination.direction, share))
+            at_once = max(1, VALUES_AT_ONCE // end[:, 0].numel())
+            for some in torch.arange(end.shape[1]).split(at_once):
+                experts = slice(int(some[0]), int(some[-1]) + 1)
+                personal = self.personalize(end[:, experts], coordination.direction[experts], share[:, experts])
+                end[:, experts] = self.regularize(updates, personal)
             self.memory.received_experts |= dict.fromkeys(scenarios, coordination.direction)
         for update, vectors in zip(updates, end, strict=True):
             self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
@@ -292,7 +302,9 @@ class CoordinatedStrategy(ScenarioStrategy):
         if not initial:
             return change.new_zeros(change.shape[:2])
         nothing = torch.zeros_like(change[0])
-        before = torch.stack([received.get(key, nothing) for key in keys])
+        own = [received.get(key, nothing) for key in keys]
+        same = all(each is own[0] for each in own)  # as a rule all received the same
+        before = own[0].expand_as(change) if same else torch.stack(own)
         share = torch.stack([shares.get(key, torch.full((change.shape[1],), initial)) for key in keys])
         share = self.learn_share(keys, share, change, before)
         shares |= zip(keys, share, strict=True)
