@@ -104,6 +104,7 @@ class Agreement:
         self._repeats = _Mean.empty(0)
         self._rounds = 0
         self._variance = 0.0  # sum over the rounds
+        self._found: dict[tuple[str, ...], Tensor] = {}  # since the last round
 
     def add(self, scenarios: Sequence[str], updates: Tensor, cosines: Tensor) -> None:
         """Add the updates of one round.
@@ -118,6 +119,7 @@ class Agreement:
             Cosines between the updates, for each expert (E, K, K).
         """
         places = self._places_of(scenarios)
+        self._found = {}
         self._rounds += 1
         self._variance += _variance(cosines, updates.shape[2])
         weight = 1.0 / self._rounds
@@ -126,7 +128,16 @@ class Agreement:
             self._compare_with_last(dict(zip(scenarios, updates, strict=True)), weight)
 
     def among(self, scenarios: Sequence[str]) -> Tensor:
-        """Return the agreement of each pair, (K, K) float64 in [0, 1], symmetric, with ones on the diagonal."""
+        """Return the agreement of each pair, (K, K) float64 in [0, 1], symmetric, with ones on the diagonal.
+
+        The result is kept until the next round is added, and is not to be changed.
+        """
+        names = tuple(scenarios)
+        if names not in self._found:
+            self._found[names] = self._among(names)
+        return self._found[names]
+
+    def _among(self, scenarios: Sequence[str]) -> Tensor:
         places = self._places_of(scenarios)
         noise = CERTAINTY * (self._variance / max(1, self._rounds)) ** 0.5
         cosines, error = self._pairs.value, noise * self._pairs.error
@@ -146,7 +157,7 @@ class Agreement:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         means = {name: _Mean(*state[name]) for name in ("_pairs", "_repeats")}
-        vars(self).update({**state, **means})
+        vars(self).update({**state, **means, "_found": {}})
 
     def _compare_with_last(self, updates: Mapping[str, Tensor], weight: float) -> None:
         """Add the cosine between each scenario's update (E, P) and its last one, and keep the update."""

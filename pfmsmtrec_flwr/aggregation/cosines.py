@@ -17,18 +17,40 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+COLUMNS = 6144
+"""Parameters whose products are taken at once, so that their copy stays in the cache."""
+ROWS = 64
+"""Scenarios whose products are taken at once."""
+AT_ONCE = 1 << 22
+"""Number of elements beyond which cosines of pairs are taken in pieces."""
+FEW = 16
+"""Number of scenarios below which a copy of all parameters costs less than pieces."""
+
 
 def gram_matrices(updates: Tensor) -> Tensor:
     """Return the inner products between the ``updates`` (K, E, P) of each expert, (E, K, K) float64.
 
-    Only one expert's updates are copied at a time.
+    Only some columns of one expert are copied at a time.
     """
-    experts = updates.shape[1]
-    gram = updates.new_empty((experts, updates.shape[0], updates.shape[0]), dtype=torch.float64)
+    scenarios, experts, _ = updates.shape
+    gram = updates.new_zeros((experts, scenarios, scenarios), dtype=torch.float64)
     for expert in range(experts):
-        flat = updates[:, expert].double()
-        gram[expert] = flat @ flat.T
+        _add_inner_products(gram[expert], updates[:, expert])
     return gram
+
+
+def _add_inner_products(gram: Tensor, vectors: Tensor) -> None:
+    """Add the inner products of ``vectors`` (K, P) to ``gram`` (K, K), piece by piece."""
+    scenarios, parameters = vectors.shape
+    columns = parameters if scenarios < FEW else min(COLUMNS, parameters)
+    room = vectors.new_empty((scenarios, columns), dtype=torch.float64)
+    for column in range(0, parameters, max(1, columns)):
+        piece = vectors[:, column : column + columns]
+        double = room[:, : piece.shape[1]].copy_(piece)
+        for row in range(0, scenarios, ROWS):  # what lies left of the diagonal mirrors what lies right of it
+            gram[row : row + ROWS, row:].addmm_(double[row : row + ROWS], double[row:].T)
+    for row in range(ROWS, scenarios, ROWS):
+        gram[row : row + ROWS, :row] = gram[:row, row : row + ROWS].T
 
 
 def cosines_of(gram: Tensor) -> Tensor:
@@ -40,6 +62,10 @@ def cosines_of(gram: Tensor) -> Tensor:
 
 def paired_cosines(first: Tensor, second: Tensor) -> Tensor:
     """Return the cosine of each vector (..., P) of ``first`` and its like in ``second``, (...) float64; 0 for zeros."""
+    most = max(1, AT_ONCE // max(1, first[0].numel())) if first.dim() > 1 else 1
+    if first.dim() > 1 and len(first) > most:  # copies in double precision are made of some vectors at a time
+        pieces = zip(first.split(most), second.expand_as(first).split(most), strict=True)
+        return torch.cat([paired_cosines(*each) for each in pieces])
     product = (first.double() * second.double()).sum(dim=-1)
     lengths = first.double().norm(dim=-1) * second.double().norm(dim=-1)
     return torch.where(lengths > 0, product / lengths.clamp(min=torch.finfo(torch.float64).tiny), 0.0)

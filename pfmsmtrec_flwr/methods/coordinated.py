@@ -9,7 +9,7 @@ received. `regularize` may pull what results. Each step takes and returns tensor
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -30,6 +30,9 @@ from pfmsmtrec_flwr.model import TOWER_PARTS, Part
 from pfmsmtrec_flwr.training.records import Attention, Conflict, RoundCallback
 
 Key = TypeVar("Key", bound=Hashable)
+
+VALUES_AT_ONCE = 1 << 22
+"""Number of parameters, of all scenarios together, beyond which experts are personalized one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,15 +230,16 @@ class CoordinatedStrategy(ScenarioStrategy):
     def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Coordinate and personalize the experts; a single scenario has nobody to coordinate with."""
         layout = self.expert_layout(updates[0])
-        start = torch.stack([layout.flatten(update.start) for update in updates])  # (K, E, P)
-        end = torch.stack([layout.flatten(update.end) for update in updates])
+        end = _stacked(layout, [update.end for update in updates])  # (K, E, P)
         if len(updates) > 1:
-            change = end - start
+            change = _stacked(layout, [update.start for update in updates]).neg_().add_(end)
             scenarios = [update.scenario for update in updates]
             share = self.learned(self.memory.alpha, self.memory.received_experts, scenarios, self.rule.alpha, change)
             coordination = self.coordinate(change)
             self.observe(updates, change, coordination.cosines)
-            end = self.regularize(updates, self.personalize(end, coordination.direction, share))
+            for some in _experts_at_once(end):
+                personal = self.personalize(end[:, some], coordination.direction[some], share[:, some])
+                end[:, some] = self.regularize(updates, personal)
             self.memory.received_experts |= dict.fromkeys(scenarios, coordination.direction)
         for update, vectors in zip(updates, end, strict=True):
             self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
@@ -291,12 +295,36 @@ class CoordinatedStrategy(ScenarioStrategy):
         """
         if not initial:
             return change.new_zeros(change.shape[:2])
-        nothing = torch.zeros_like(change[0])
-        before = torch.stack([received.get(key, nothing) for key in keys])
+        before = _received(received, keys, change)
         share = torch.stack([shares.get(key, torch.full((change.shape[1],), initial)) for key in keys])
         share = self.learn_share(keys, share, change, before)
         shares |= zip(keys, share, strict=True)
         return share
+
+
+def _stacked(layout: ExpertLayout, sets: Sequence[Tensors]) -> Tensor:
+    """Return the experts of all scenarios (K, E, P), copied once."""
+    first = layout.flatten(sets[0])
+    stacked = first.new_empty((len(sets), *first.shape))
+    for own, tensors in zip(stacked, sets, strict=True):
+        own.copy_(layout.flatten(tensors))
+    return stacked
+
+
+def _experts_at_once(values: Tensor) -> Iterator[slice]:
+    """Yield the experts of values (K, E, P) that are personalized at once: the fewer, the more scenarios there are."""
+    at_once = max(1, VALUES_AT_ONCE // values[:, 0].numel())
+    for first in range(0, values.shape[1], at_once):
+        yield slice(first, first + at_once)
+
+
+def _received(received: Mapping[Key, Tensor], keys: Sequence[Key], change: Tensor) -> Tensor:
+    """Return what each scenario received last (K, E, P), or zero; it takes no memory where all received the same."""
+    nothing = torch.zeros_like(change[0])
+    own = [received.get(key, nothing) for key in keys]
+    if all(each is own[0] for each in own):
+        return own[0].expand_as(change)
+    return torch.stack(own)
 
 
 def _conflict(scenarios: Sequence[str], cosines: Tensor) -> Conflict:

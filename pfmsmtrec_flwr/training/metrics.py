@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
+from pfmsmtrec_flwr.training.ranking import area_under_curve, grouped_areas
 
 FloatArray = NDArray[np.floating]
 CLIP = 1e-7
@@ -64,13 +65,11 @@ def task_metrics(
     labels: NDArray[np.uint8], probabilities: FloatArray, users: NDArray[np.int64] | None = None
 ) -> TaskMetrics:
     """Return the metrics of ``probabilities`` (n,) for 0/1 ``labels`` (n,), and those within ``users`` (n,) if any."""
-    from sklearn.metrics import roc_auc_score
-
     positives = int(labels.sum())
     both = 0 < positives < len(labels)
     grouped = grouped_auc(labels, probabilities, users) if users is not None else None
     return TaskMetrics(
-        auc=float(roc_auc_score(labels, probabilities)) if both else None,
+        auc=area_under_curve(labels, probabilities) if both else None,
         logloss=mean_log_loss(labels, probabilities),
         gauc=grouped.auc if grouped is not None else None,
         gauc_coverage=grouped.coverage if grouped is not None else None,
@@ -141,17 +140,10 @@ def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDA
     ----------
     Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017, section 5.1.
     """
-    import pandas as pd
-
-    frame = pd.DataFrame({"user": users, "positive": labels.astype(np.int64), "score": probabilities})[users != NO_USER]
-    frame["rank"] = frame.groupby("user")["score"].rank()  # equal scores share a mean rank, as in the Mann-Whitney U
-    frame["positive_rank"] = frame["rank"] * frame["positive"]
-    sums = frame.groupby("user").agg(
-        rows=("positive", "size"), positives=("positive", "sum"), ranks=("positive_rank", "sum")
-    )
-    sums = sums[(sums["positives"] > 0) & (sums["positives"] < sums["rows"])]
-    if sums.empty:
+    known, total = users != NO_USER, len(labels)
+    if not known.all():
+        labels, probabilities, users = labels[known], probabilities[known], users[known]
+    found = grouped_areas(labels, probabilities, users)
+    if not len(found.areas):
         return GroupedAuc(None, 0.0)
-    positives = sums["positives"]
-    auc = (sums["ranks"] - positives * (positives + 1) / 2) / (positives * (sums["rows"] - positives))
-    return GroupedAuc(float(np.average(auc, weights=sums["rows"])), float(sums["rows"].sum()) / len(labels))
+    return GroupedAuc(float(np.average(found.areas, weights=found.rows)), float(found.rows.sum()) / total)

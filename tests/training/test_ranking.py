@@ -1,0 +1,87 @@
+"""Areas under the ROC curve: scikit-learn's to the bit, and those within groups by mean ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from pfmsmtrec_flwr.training import ranking
+from pfmsmtrec_flwr.training.ranking import area_under_curve, grouped_areas
+
+Drawn = tuple[NDArray[np.uint8], NDArray[np.floating], NDArray[np.int64]]
+"""Labels, scores and groups of rows."""
+
+
+@st.composite
+def drawn(draw: st.DrawFn) -> Drawn:
+    """Rows of both classes, with many equal scores or hardly any, negative ones and zeros of either sign."""
+    rows = draw(st.integers(2, 400))
+    generator = np.random.default_rng(draw(st.integers(0, 10**6)))
+    scores = generator.normal(size=rows).round(draw(st.sampled_from([0, 1, 2, 9])))
+    scores[generator.random(rows) < 0.1] = -0.0
+    labels = (generator.random(rows) < draw(st.floats(0.01, 0.99))).astype(np.uint8)
+    labels[:2] = 0, 1
+    groups = generator.integers(0, draw(st.integers(1, 60)), rows) * draw(st.sampled_from([1, -7, 2**50]))
+    return labels, scores.astype(draw(st.sampled_from([np.float32, np.float64]))), groups
+
+
+def by_mean_ranks(labels: NDArray[np.uint8], scores: NDArray[np.floating], groups: NDArray[np.int64]) -> pd.Series:
+    """Areas by the Mann-Whitney U, in which equal scores share a mean rank; not a number for groups of one class."""
+    frame = pd.DataFrame({"group": groups, "label": labels.astype(np.int64), "score": scores})
+    frame["rank"] = frame.groupby("group")["score"].rank() * frame["label"]
+    sums = frame.groupby("group").agg(rows=("label", "size"), positives=("label", "sum"), ranks=("rank", "sum"))
+    positives = sums["positives"]
+    pairs = positives * (sums["rows"] - positives)
+    return (sums["ranks"] - positives * (positives + 1) / 2) / pairs.where(pairs > 0)
+
+
+@given(drawn())
+def test_the_area_is_that_of_scikit_learn_to_the_bit(rows: Drawn) -> None:
+    labels, scores, _ = rows
+    assert area_under_curve(labels, scores) == roc_auc_score(labels, scores)
+
+
+@given(drawn())
+def test_the_areas_within_groups_are_those_of_the_mean_ranks_to_the_bit(rows: Drawn) -> None:
+    groups = rows[2]
+    expected = by_mean_ranks(*rows).dropna()
+    found = grouped_areas(*rows)
+    np.testing.assert_array_equal(found.areas, expected.to_numpy())
+    np.testing.assert_array_equal(found.rows, [np.count_nonzero(groups == group) for group in expected.index])
+
+
+def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 1000).astype(np.uint8)
+    rows = labels, generator.random(1000).astype(np.float32).round(1), generator.integers(0, 40, 1000)
+    whole = grouped_areas(*rows)
+    for piece in (1, 30, 999):
+        monkeypatch.setattr(ranking, "PIECE", piece)
+        np.testing.assert_array_equal(grouped_areas(*rows).areas, whole.areas)
+
+
+def test_many_rows() -> None:
+    generator = np.random.default_rng(0)
+    scores = generator.random(300_000).astype(np.float32)
+    labels = (generator.random(300_000) < scores).astype(np.uint8)
+    assert area_under_curve(labels, scores) == roc_auc_score(labels, scores)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_has_no_place(odd: float) -> None:
+    labels, scores = np.array([0, 1], dtype=np.uint8), np.array([0.5, odd], dtype=np.float32)
+    with pytest.raises(ValueError, match="not finite"):
+        area_under_curve(labels, scores)
+    with pytest.raises(ValueError, match="not finite"):
+        grouped_areas(labels, scores, np.zeros(2, dtype=np.int64))
+
+
+def test_no_rows_have_no_groups() -> None:
+    nothing = grouped_areas(np.empty(0, np.uint8), np.empty(0, np.float32), np.empty(0, np.int64))
+    assert not len(nothing.areas)
+    assert not len(nothing.rows)
