@@ -75,6 +75,12 @@ class FieldEmbeddings(nn.Module):
         Whether these tables are shared between scenarios.
     most
         Number of columns of each field; None: one each.
+
+    Attributes
+    ----------
+    sparse
+        Whether the gradient is a sparse tensor with an entry for each use of a row in the batch, so that it takes no
+        memory for the other rows; off at first, as not every optimiser takes such a gradient.
     """
 
     offsets: Tensor
@@ -93,6 +99,7 @@ class FieldEmbeddings(nn.Module):
     ) -> None:
         super().__init__()
         self.federated = federated
+        self.sparse = False
         widths = [1] * len(rows) if most is None else list(most)
         self._fields = len(widths)
         self.weight = nn.Parameter(torch.zeros(sum(rows), dim))
@@ -122,7 +129,7 @@ class FieldEmbeddings(nn.Module):
     def forward(self, categorical: Tensor) -> Tensor:
         """Embed ``categorical`` (B, all columns) int32 as (B, F * dim)."""
         rows = self.rows_of(categorical)
-        embedded = functional.embedding(rows, self.weight)  # (B, C, dim)
+        embedded = functional.embedding(rows, self.weight, sparse=self.sparse)  # (B, C, dim)
         if self.several:
             embedded = self._pooled(embedded, (rows > self.offsets) | ~self.padded)
         return embedded.flatten(1)
