@@ -144,8 +144,8 @@ def gradient_by_row(gradient: Tensor) -> tuple[Tensor, Tensor]:
     if not gradient.is_sparse:
         rows = gradient.any(dim=1).nonzero().flatten()
         return rows, gradient[rows]
-    rows, places = torch.unique(gradient._indices()[0], return_inverse=True)  # noqa: SLF001 - one row per use
-    values = gradient._values()  # noqa: SLF001
+    rows, places = torch.unique(gradient._indices()[0], return_inverse=True)
+    values = gradient._values()
     return rows, values.new_zeros(len(rows), values.shape[1]).index_add_(0, places, values)
 
 
