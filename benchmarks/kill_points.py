@@ -38,7 +38,7 @@ from pfmsmtrec_flwr import experiment
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_inline
-from pfmsmtrec_flwr.federation.client import state
+from pfmsmtrec_flwr.federation.client import tensor_files
 from pfmsmtrec_flwr.federation.resume.run_checkpoints import is_broken_off
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
@@ -93,7 +93,7 @@ class Saboteur:
     def install(self) -> None:
         """Watch this process from now on; there is no way back, so it is one that was forked for this."""
         sys.addaudithook(self._audited)
-        fsync, save_file = os.fsync, vars(state)["save_file"]
+        fsync, save_file = os.fsync, vars(tensor_files)["save_file"]
 
         def watched_fsync(descriptor: int) -> None:
             self._operation(Path(f"/proc/self/fd/{descriptor}").readlink(), synced=True)
@@ -104,7 +104,7 @@ class Saboteur:
             save_file(tensors, path)
 
         vars(os)["fsync"] = watched_fsync
-        vars(state)["save_file"] = watched_save
+        vars(tensor_files)["save_file"] = watched_save
 
     def _audited(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in _CHANGES or (

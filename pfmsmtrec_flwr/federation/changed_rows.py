@@ -3,7 +3,8 @@
 Examples
 --------
 >>> import torch
->>> from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, differing_rows
+>>> from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+>>> from pfmsmtrec_flwr.model.embeddings import differing_rows
 >>> held = torch.tensor([[1.0], [2.0], [3.0]])  # (R, d), a scenario's copy
 >>> table = torch.tensor([[1.0], [5.0], [3.0]])
 >>> rows = differing_rows(held, table).nonzero().flatten()
@@ -56,11 +57,6 @@ class ChangedRows:
         return table if torch.equal(checksum_of(table), self.checksum) else None
 
 
-def differing_rows(one: Tensor, other: Tensor) -> Tensor:
-    """Return where the rows of two tables (R, d) differ in any bit, (R,) bool."""
-    return (one.contiguous().view(torch.uint8) != other.contiguous().view(torch.uint8)).any(1)
-
-
 def checksum_of(table: Tensor) -> Tensor:
     """Return the checksum of a table's bits, () int64."""
-    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy().tobytes()))
+    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy()))

@@ -57,7 +57,7 @@ class RowSums:
         return self._sums[: self._used]
 
     def places_of(self, rows: Tensor) -> Tensor:
-        """Return the places in `sums` of some rows (m,), each once; a row that was not used yet gets a place of zeros."""
+        """Return the places in `sums` of some rows (m,), each once; rows that were not used yet get zeros."""
         places = self._places.index_select(0, rows)
         new = rows[places == 0]
         if len(new):

@@ -1,7 +1,7 @@
 """The pull of a large embedding table to anchors, on the rows that it moves alone.
 
-A pull leaves a row that is equal to its anchor as it is. So the rows that differ from an anchor at first, and those that
-were trained since, are all that it moves, and the bits are those of `objective.pull_to_anchors` on the whole table.
+A pull leaves a row that is equal to its anchor as it is. So it moves no rows but those that differ from an anchor at
+first, and those that were trained since. The bits are those of `objective.pull_to_anchors` on the whole table.
 
 Examples
 --------
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
+from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings, differing_rows
 from pfmsmtrec_flwr.training.objective import pull_to_anchors
 
 _MANY = 4
@@ -47,7 +47,7 @@ class RowPull:
         self._anchors = anchors
         self._moves = torch.zeros(len(table.weight), dtype=torch.bool, device=table.weight.device)
         for anchor, _ in anchors:
-            self._moves |= _differs(table.weight.detach(), anchor)
+            self._moves |= differing_rows(table.weight.detach(), anchor)
         self._rows = self._moves.nonzero().flatten()
 
     @torch.no_grad()
@@ -66,8 +66,3 @@ class RowPull:
         new = torch.unique(used[~self._moves.index_select(0, used)])
         self._moves[new] = True
         self._rows = torch.cat([self._rows, new])
-
-
-def _differs(one: Tensor, other: Tensor) -> Tensor:
-    """Return where the rows of two tables (R, d) differ in any bit, (R,) bool."""
-    return (one.contiguous().view(torch.uint8) != other.contiguous().view(torch.uint8)).any(1)

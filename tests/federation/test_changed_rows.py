@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, differing_rows
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+from pfmsmtrec_flwr.model.embeddings import differing_rows
 
 VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.5, 1e-40, float("inf"), float("nan")])
 
