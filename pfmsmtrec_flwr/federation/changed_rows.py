@@ -50,11 +50,11 @@ class ChangedRows:
         return cls(rows, table[rows], checksum_of(table) if checksum is None else checksum)
 
     def applied_to(self, copy: Tensor | None) -> Tensor | None:
-        """Return a copy of the table with its rows replaced; None if the result is not the table, to the bit."""
+        """Replace rows of a copy in place, and return it; None if it has not become the table, to the bit."""
         if copy is None or copy.shape[1:] != self.values.shape[1:] or not (self.rows < len(copy)).all():
             return None
-        table = copy.index_copy(0, self.rows, self.values)
-        return table if torch.equal(checksum_of(table), self.checksum) else None
+        copy.index_copy_(0, self.rows, self.values)
+        return copy if torch.equal(checksum_of(copy), self.checksum) else None
 
 
 def checksum_of(table: Tensor) -> Tensor:
