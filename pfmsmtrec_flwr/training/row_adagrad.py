@@ -29,6 +29,8 @@ from torch.optim.adagrad import adagrad
 
 EPSILON = 1e-10
 """Summand of the root of the sums, as in `torch.optim.Adagrad`."""
+_PIECE = 1 << 13
+"""Rows that are moved at once: those of a large table are still in the processor's cache when they are written back."""
 
 
 class RowSums:
@@ -59,10 +61,11 @@ class RowSums:
     def places_of(self, rows: Tensor) -> Tensor:
         """Return the places in `sums` of some rows (m,), each once; rows that were not used yet get zeros."""
         places = self._places.index_select(0, rows)
-        new = rows[places == 0]
+        new = (places == 0).nonzero().flatten()
         if len(new):
-            self.add(new, self._sums.new_zeros(len(new), self._sums.shape[1]))
-            places = self._places.index_select(0, rows)
+            before = self._used
+            self.add(rows.index_select(0, new), self._sums.new_zeros(len(new), self._sums.shape[1]))
+            places.index_copy_(0, new, self._counted(before))
         return places - 1
 
     def add(self, rows: Tensor, sums: Tensor) -> None:
@@ -73,7 +76,11 @@ class RowSums:
             self._sums = _longer(self._sums, self._used)
         self._rows[before : self._used] = rows
         self._sums[before : self._used] = sums
-        self._places[rows] = torch.arange(before + 1, self._used + 1, dtype=torch.int32, device=rows.device)
+        self._places.index_copy_(0, rows.long(), self._counted(before))
+
+    def _counted(self, before: int) -> Tensor:
+        """Return the places of the rows that were added after some others, from 1."""
+        return torch.arange(before + 1, self._used + 1, dtype=torch.int32, device=self._places.device)
 
 
 class RowAdagrad(torch.optim.Optimizer):
@@ -113,22 +120,24 @@ class RowAdagrad(torch.optim.Optimizer):
         if table not in self._sums:
             self._sums[table] = RowSums(table)
         kept = self._sums[table]
-        places = kept.places_of(rows)
-        values, sums = table.index_select(0, rows), kept.sums.index_select(0, places)
-        adagrad(
-            [values],
-            [gradient],
-            [sums],
-            [torch.zeros(())],  # the number of the step counts only where the rate decays
-            fused=table.device.type == "cpu" or None,
-            lr=lr,
-            lr_decay=0.0,
-            weight_decay=0.0,
-            eps=EPSILON,
-            maximize=False,
-        )
-        table.index_copy_(0, rows, values)
-        kept.sums.index_copy_(0, places.long(), sums)
+        for some, own, change in zip(
+            rows.split(_PIECE), kept.places_of(rows).split(_PIECE), gradient.split(_PIECE), strict=True
+        ):
+            values, sums = table.index_select(0, some), kept.sums.index_select(0, own)
+            adagrad(
+                [values],
+                [change],
+                [sums],
+                [torch.zeros(())],  # the number of the step counts only where the rate decays
+                fused=table.device.type == "cpu" or None,
+                lr=lr,
+                lr_decay=0.0,
+                weight_decay=0.0,
+                eps=EPSILON,
+                maximize=False,
+            )
+            table.index_copy_(0, some, values)
+            kept.sums.index_copy_(0, own.long(), sums)
 
 
 def gradient_by_row(gradient: Tensor) -> tuple[Tensor, Tensor]:

@@ -72,8 +72,8 @@ def copies_after(
     returned
         Rows that the scenario sends back, by table.
     copies
-        Copies as `with_whole_tables` left them. They are changed in place; a table that came whole, which may be that of
-        another scenario too, is not.
+        Copies as `with_whole_tables` left them, which are changed in place. A table that came whole is not: it may be
+        that of another scenario too.
     slots
         Part of the model to which each tensor belongs.
     scenario
