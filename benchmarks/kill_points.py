@@ -2,7 +2,8 @@
 
 A run on tiny made-up data, server and clients in one process, is broken off before its k-th operation on a file of the
 run, for every k, and resumed in another process. Clients keep their tables as they keep large ones. Parameters,
-predictions, `metrics.jsonl` and `results.json`, times left out, must be equal to the bit, and no other file may be left.
+predictions, `metrics.jsonl` and `results.json`, times left out, must be equal to the bit, and no other file may be
+left.
 
     python benchmarks/kill_points.py            # every mode, every operation: some minutes
     python benchmarks/kill_points.py --every 9 --mode kill
