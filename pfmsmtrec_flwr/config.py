@@ -135,7 +135,8 @@ class TrainSettings(SettingsSection):
     weight_decay: NotNegative = 0.0
     """Weight of the L2 penalty in Adam's gradients."""
     embedding_optimizer: Literal["adam", "adagrad"] = "adam"
-    """Optimizer of the embedding tables; Adagrad uses no weight decay."""
+    """Optimizer of the embedding tables; Adagrad uses no weight decay. Large tables need Adagrad: its step moves
+    the rows of the batch alone, and that of Adam every row."""
     embedding_lr: Positive = 0.05
     """Learning rate of Adagrad."""
     batch_size: Annotated[int, Field(ge=2)] = 1024

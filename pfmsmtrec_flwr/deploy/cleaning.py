@@ -12,7 +12,7 @@ from pfmsmtrec_flwr.deploy.started import Started
 from pfmsmtrec_flwr.errors import UserError
 
 MODEL_NAME = "model.safetensors"
-_LEFT = ("state-*.safetensors", "evaluated-*.safetensors")
+_LEFT = ("state-*.safetensors", "evaluated-*.safetensors", "table-*.safetensors")
 _DAY = 86400.0
 
 

@@ -3,7 +3,8 @@
 Examples
 --------
 >>> import torch
->>> from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, differing_rows
+>>> from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+>>> from pfmsmtrec_flwr.model.embeddings import differing_rows
 >>> held = torch.tensor([[1.0], [2.0], [3.0]])  # (R, d), a scenario's copy
 >>> table = torch.tensor([[1.0], [5.0], [3.0]])
 >>> rows = differing_rows(held, table).nonzero().flatten()
@@ -49,18 +50,13 @@ class ChangedRows:
         return cls(rows, table[rows], checksum_of(table) if checksum is None else checksum)
 
     def applied_to(self, copy: Tensor | None) -> Tensor | None:
-        """Return a copy of the table with its rows replaced; None if the result is not the table, to the bit."""
+        """Replace rows of a copy in place, and return it; None if it has not become the table, to the bit."""
         if copy is None or copy.shape[1:] != self.values.shape[1:] or not (self.rows < len(copy)).all():
             return None
-        table = copy.index_copy(0, self.rows, self.values)
-        return table if torch.equal(checksum_of(table), self.checksum) else None
-
-
-def differing_rows(one: Tensor, other: Tensor) -> Tensor:
-    """Return where the rows of two tables (R, d) differ in any bit, (R,) bool."""
-    return (one.contiguous().view(torch.uint8) != other.contiguous().view(torch.uint8)).any(1)
+        copy.index_copy_(0, self.rows, self.values)
+        return copy if torch.equal(checksum_of(copy), self.checksum) else None
 
 
 def checksum_of(table: Tensor) -> Tensor:
     """Return the checksum of a table's bits, () int64."""
-    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy().tobytes()))
+    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy()))

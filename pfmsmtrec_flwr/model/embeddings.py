@@ -34,6 +34,9 @@ from torch.nn import functional
 INITIAL_SCALE = 0.05
 """Standard deviation of the initial embeddings."""
 
+_COMPARED = 1 << 14
+"""Rows of two tables that are compared at once, which the processor's cache holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
@@ -75,6 +78,12 @@ class FieldEmbeddings(nn.Module):
         Whether these tables are shared between scenarios.
     most
         Number of columns of each field; None: one each.
+
+    Attributes
+    ----------
+    sparse
+        Whether the gradient is a sparse tensor with an entry for each use of a row in the batch, so that it takes no
+        memory for the other rows; off at first, as not every optimiser takes such a gradient.
     """
 
     offsets: Tensor
@@ -93,6 +102,7 @@ class FieldEmbeddings(nn.Module):
     ) -> None:
         super().__init__()
         self.federated = federated
+        self.sparse = False
         widths = [1] * len(rows) if most is None else list(most)
         self._fields = len(widths)
         self.weight = nn.Parameter(torch.zeros(sum(rows), dim))
@@ -122,7 +132,7 @@ class FieldEmbeddings(nn.Module):
     def forward(self, categorical: Tensor) -> Tensor:
         """Embed ``categorical`` (B, all columns) int32 as (B, F * dim)."""
         rows = self.rows_of(categorical)
-        embedded = functional.embedding(rows, self.weight)  # (B, C, dim)
+        embedded = functional.embedding(rows, self.weight, sparse=self.sparse)  # (B, C, dim)
         if self.several:
             embedded = self._pooled(embedded, (rows > self.offsets) | ~self.padded)
         return embedded.flatten(1)
@@ -146,3 +156,19 @@ class FieldEmbeddings(nn.Module):
         with torch.no_grad():
             self.weight.normal_(0.0, INITIAL_SCALE, generator=generator("weight"))
             self.weight[self.offsets.long()] = 0.0
+
+
+def differing_rows(one: Tensor, other: Tensor) -> Tensor:
+    """Return where the rows of two tables (R, d) differ in any bit, (R,) bool.
+
+    >>> differing_rows(torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [-0.0]])).tolist()
+    [False, True]
+    """
+    bytes_of_row = one.shape[1] * one.element_size()
+    word = next(kind for kind in (torch.int64, torch.int32, torch.uint8) if not bytes_of_row % kind.itemsize)
+    one, other = one.contiguous().view(torch.uint8).view(word), other.contiguous().view(torch.uint8).view(word)
+    differs = torch.empty(len(one), dtype=torch.bool, device=one.device)
+    for start in range(0, len(one), _COMPARED):
+        piece = slice(start, start + _COMPARED)
+        torch.any(one[piece] != other[piece], 1, out=differs[piece])
+    return differs

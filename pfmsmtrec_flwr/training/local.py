@@ -42,6 +42,7 @@ from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.objective import pull_to_anchors, task_losses
 from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
+from pfmsmtrec_flwr.training.row_pull import RowPull
 
 SMALLEST_BATCH = 32
 """Fewest impressions of a batch that `TrainSettings.min_steps` makes smaller; normalization needs this many."""
@@ -140,12 +141,19 @@ class GradientStep:
         self.model = model
         self._optimizer = optimizer
         self._mixed_precision = settings.mixed_precision
+        by_row = {id(table.weight): table for table in model.tables if table.sparse}
         parameters = dict(model.named_parameters())
-        self._pulls = [
-            ([(parameters[name], value.to(parameters[name].device)) for name, value in anchor.values.items()], step)
-            for anchor in anchors
-            if (step := settings.lr * anchor.weight)
-        ]
+        self._pulls: list[tuple[list[tuple[Tensor, Tensor]], float]] = []
+        of_table: dict[int, list[tuple[Tensor, float]]] = {key: [] for key in by_row}
+        for anchor in anchors:
+            if not (step := settings.lr * anchor.weight):
+                continue
+            pairs = [(parameters[name], value.to(parameters[name].device)) for name, value in anchor.values.items()]
+            self._pulls.append(([(own, value) for own, value in pairs if id(own) not in by_row], step))
+            for own, value in pairs:
+                if id(own) in by_row:
+                    of_table[id(own)].append((value, step))
+        self._row_pulls = [RowPull(by_row[key], targets) for key, targets in of_table.items() if targets]
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take one step; return the loss of each task before it, (T,)."""
@@ -154,6 +162,8 @@ class GradientStep:
         self._optimizer.step()
         for pairs, step in self._pulls:
             pull_to_anchors(pairs, step)
+        for pull in self._row_pulls:
+            pull(batch.categorical)
         return losses
 
 

@@ -13,7 +13,7 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,12 @@ from torch import Tensor, nn
 
 from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.model import ScenarioModel
+from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
 from pfmsmtrec_flwr.model.template import TemplateLinear
+from pfmsmtrec_flwr.training.row_adagrad import RowAdagrad
+
+LARGE = 8
+"""Rows of a table per use in a batch from which a step by rows takes less time than one of the whole table."""
 
 
 class LocalOptimizer:
@@ -53,8 +58,23 @@ class LocalOptimizer:
             optimizer.step()
 
     def moments_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
-        """Return the moments of a parameter by name, to be read or filled; they are empty for a frozen parameter."""
-        return self._of[parameter].state[parameter] if parameter in self._of else {}
+        """Return the moments of a parameter by name; they are empty for a frozen parameter."""
+        if parameter not in self._of:
+            return {}
+        optimizer = self._of[parameter]
+        return optimizer.moments_of(parameter) if isinstance(optimizer, RowAdagrad) else optimizer.state[parameter]
+
+    def restore(self, parameter: nn.Parameter, moments: Mapping[str, Tensor]) -> None:
+        """Go on from moments that `moments_of` returned; those of a frozen parameter are dropped."""
+        if parameter not in self._of:
+            return
+        # The step count moves to the device too: a fused optimiser needs it there.
+        here = {kind: value.to(parameter.device) for kind, value in moments.items()}
+        optimizer = self._of[parameter]
+        if isinstance(optimizer, RowAdagrad):
+            optimizer.restore(parameter, here)
+        else:
+            optimizer.state[parameter].update(here)
 
 
 def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimizer:
@@ -62,7 +82,8 @@ def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimi
 
     Adam trains the network, and Adam or Adagrad its embedding tables. Adagrad's steps for a row shrink with the row's
     own gradients so far: a frequent row comes to rest while a rare one still moves far (Duchi et al., JMLR 2011).
-    Adagrad has no weight decay, as that would move rows that no impression has touched.
+    Adagrad has no weight decay, as that would move rows that no impression has touched. It moves large tables row by
+    row, with the same bits; their gradients are sparse from now on.
 
     Parameters
     ----------
@@ -72,17 +93,29 @@ def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimi
         Training settings; they hold learning rates, weight decay and the optimiser of the tables.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    apart = {id(table.weight) for table in model.tables} if settings.embedding_optimizer == "adagrad" else set()
-    network = [parameter for parameter in parameters if id(parameter) not in apart]
-    tables = [parameter for parameter in parameters if id(parameter) in apart]
+    apart = model.tables if settings.embedding_optimizer == "adagrad" else ()
+    tables = [table for table in apart if table.weight.requires_grad]
+    for table in model.tables:
+        table.sparse = table in tables and is_large(table, settings)
+    own = {id(table.weight) for table in tables}
+    network = [parameter for parameter in parameters if id(parameter) not in own]
+    small = [table.weight for table in tables if not table.sparse]
+    large = [table.weight for table in tables if table.sparse]
     optimizers: list[torch.optim.Optimizer] = []
     if network:
         adam = torch.optim.Adam(_groups(model, network, settings), lr=settings.lr, fused=True)
         optimizers.append(adam)
-    if tables:
-        on_cpu = tables[0].device.type == "cpu"
-        optimizers.append(torch.optim.Adagrad(tables, lr=settings.embedding_lr, fused=on_cpu or None))
+    if small:
+        on_cpu = small[0].device.type == "cpu"
+        optimizers.append(torch.optim.Adagrad(small, lr=settings.embedding_lr, fused=on_cpu or None))
+    if large:
+        optimizers.append(RowAdagrad(large, lr=settings.embedding_lr))
     return LocalOptimizer(optimizers)
+
+
+def is_large(table: FieldEmbeddings, settings: TrainSettings) -> bool:
+    """Return whether a batch uses so few rows of a table that a step by rows takes less time."""
+    return len(table.weight) >= LARGE * settings.batch_size * len(table.columns)
 
 
 def _groups(model: ScenarioModel, network: Sequence[nn.Parameter], settings: TrainSettings) -> list[dict[str, Any]]:

@@ -164,7 +164,7 @@ class ScenarioClient:
         reply = update_reply(self, order, incoming, fitted.report, measured)
         # The next message brings the received names again; of tables, the rows in which the copies differ.
         kept = {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
-        tables = copies_after(incoming, reply.rows, self.slots, self.store.scenario)
+        tables = copies_after(incoming, reply.rows, memory.tables, self.slots, self.store.scenario)
         self.state.save(order.exchange, replace(fitted.memory, model=kept, average=average, tables=tables))
         return reply
 

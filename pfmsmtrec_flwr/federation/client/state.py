@@ -2,28 +2,25 @@
 
 Its memory (local parameters, batch normalization, optimiser state) lies in one file per exchange. A file appears whole
 or not at all, and the last two are kept, so that a repeated exchange starts from the same memory: the scenario may be
-one exchange ahead of a server that goes on from a checkpoint. Flower's own client state is lost at a restart and
-travels with every message.
+one exchange ahead of a server that goes on from a checkpoint. Large tables lie in files of their own, to which these
+refer (`whole_tables`). Flower's own client state is lost at a restart and travels with every message.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pfmsmtrec_flwr.data.store.disk import sync_folder
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
+from pfmsmtrec_flwr.federation.client.tensor_files import clear_errors, load_tensors, numbers_of, save_tensors
+from pfmsmtrec_flwr.federation.client.whole_tables import WholeTables
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, save_predictions
 from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, PARAMETERS_NAME, read_description
 
@@ -48,6 +45,7 @@ class LocalState:
     def __init__(self, folder: Path, start: Path | None = None) -> None:
         self.folder = folder
         self.start = start
+        self._tables = WholeTables(folder)
 
     def load(self, exchange: int, counted: int = 0) -> ClientMemory:
         """Return the memory that an exchange left; an exchange that this scenario missed changed nothing.
@@ -69,28 +67,36 @@ class LocalState:
         UserError
             The file is damaged, or the memory of an exchange that counted is not there.
         """
-        numbers = _numbers(self.folder, _STATE)
+        numbers = numbers_of(self.folder, _STATE)
         last = max((number for number in numbers if number <= exchange), default=0)
         if last < counted:
             raise UserError(_no_memory(self.folder.name, exchange, counted, numbers))
-        return ClientMemory.from_tensors(_load(self.folder / f"state-{last}.safetensors")) if last else ClientMemory()
+        if not last:
+            return ClientMemory()
+        tensors = load_tensors(self.folder / f"state-{last}.safetensors")
+        return ClientMemory.from_tensors(self._tables.completed(tensors))
 
     def save(self, exchange: int, memory: ClientMemory) -> None:
         """Keep the memory that an exchange left and the one before it; drop all others.
 
         Files of later exchanges come from a run that was broken off in the same folder, or are made again now.
         """
-        _save(self.folder / f"state-{exchange}.safetensors", memory.to_tensors())
-        numbers = _numbers(self.folder, _STATE)
+        tensors = self._tables.shortened(memory.to_tensors(), renew=True)
+        save_tensors(self.folder / f"state-{exchange}.safetensors", tensors)
+        numbers = numbers_of(self.folder, _STATE)
         kept = [number for number in numbers if number <= exchange][-GENERATIONS:]
         for number in set(numbers) - set(kept):
             (self.folder / f"state-{number}.safetensors").unlink(missing_ok=True)
+        states = [self.folder / f"state-{number}.safetensors" for number in kept]
+        measured = [self.folder / f"evaluated-{number}.safetensors" for number in numbers_of(self.folder, _EVALUATED)]
+        self._tables.drop_all_but([*states, *measured])
         self._drop_unfinished()
 
     def save_evaluated(self, round_number: int, tensors: Mapping[str, Tensor], selected: int) -> None:
         """Keep the whole model that was measured after a round, and drop all others but the selected round's."""
-        _save(self.folder / f"evaluated-{round_number}.safetensors", tensors)
-        for number in _numbers(self.folder, _EVALUATED):
+        short = self._tables.shortened(tensors, renew=False)
+        save_tensors(self.folder / f"evaluated-{round_number}.safetensors", short)
+        for number in numbers_of(self.folder, _EVALUATED):
             if number not in (round_number, selected):
                 (self.folder / f"evaluated-{number}.safetensors").unlink(missing_ok=True)
 
@@ -104,12 +110,14 @@ class LocalState:
         """
         path = self.folder / f"evaluated-{round_number}.safetensors"
         if not path.exists() and self._saved_round() == round_number:
-            _save(path, _load(self.folder / PARAMETERS_NAME))  # the final model is about to be written once more
+            save_tensors(
+                path, load_tensors(self.folder / PARAMETERS_NAME)
+            )  # the final model is about to be written once more
         if not path.exists():
             raise UserError(
                 f"the model of round {round_number} is not in {self.folder}: was the folder emptied meanwhile?"
             )
-        return _load(path)
+        return self._tables.completed(load_tensors(path))
 
     def save_predictions(self, probabilities: NDArray[np.float32]) -> None:
         """Write the predicted probabilities (n, T) of test rows, which stay with the scenario."""
@@ -132,8 +140,8 @@ class LocalState:
             File of the parameters.
         """
         path = self.folder / PARAMETERS_NAME
-        _save(path, tensors)
-        with _clear_errors(path):
+        save_tensors(path, tensors)
+        with clear_errors(path):
             description = path.with_name(DESCRIPTION_NAME)
             description.unlink(missing_ok=True)  # one of a run before, which does not fit the new parameters
             unfinished = description.with_name(f".{description.name}-{os.getpid()}")
@@ -141,8 +149,9 @@ class LocalState:
             unfinished.replace(description)
         (self.folder / NOISE_KEY).unlink(missing_ok=True)
         for pattern, name in ((_STATE, "state"), (_EVALUATED, "evaluated")):
-            for number in _numbers(self.folder, pattern):
+            for number in numbers_of(self.folder, pattern):
                 (self.folder / f"{name}-{number}.safetensors").unlink(missing_ok=True)
+        self._tables.drop_all_but([])
         self._drop_unfinished()
         return path
 
@@ -171,40 +180,3 @@ def _no_memory(scenario: str, exchange: int, counted: int, kept: Sequence[int]) 
         f"the memory of scenario {scenario} after exchange {counted} is gone, and the server counts on it: bring its "
         "files back, or start a new run"
     )
-
-
-def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
-    if not folder.is_dir():
-        return []
-    return sorted(int(match[1]) for file in folder.iterdir() if (match := pattern.fullmatch(file.name)))
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}): delete its folder and start the run again") from None
-
-
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    with _clear_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        what = "the disk is full: free some space" if full else str(error)
-        raise UserError(f"cannot write {path}: {what}") from None

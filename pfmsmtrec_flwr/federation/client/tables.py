@@ -25,7 +25,7 @@ def with_whole_tables(incoming: Incoming, copies: Tensors, slots: Mapping[str, S
     incoming
         Parameters as they came.
     copies
-        Copies of the tables that the last exchange left, by name.
+        Copies of the tables that the last exchange left, by name; they become the whole tables in place.
     slots
         Part of the model to which each tensor belongs. Common tables that the model lacks are left out.
     scenario
@@ -58,7 +58,7 @@ def with_whole_tables(incoming: Incoming, copies: Tensors, slots: Mapping[str, S
 
 
 def copies_after(
-    incoming: Incoming, returned: Mapping[str, RowUpdate], slots: Mapping[str, Slot], scenario: str
+    incoming: Incoming, returned: Mapping[str, RowUpdate], copies: Tensors, slots: Mapping[str, Slot], scenario: str
 ) -> Tensors:
     """Return the copies of the tables as the server knows them after an exchange.
 
@@ -71,15 +71,18 @@ def copies_after(
         Received parameters, with whole tables.
     returned
         Rows that the scenario sends back, by table.
+    copies
+        Copies as `with_whole_tables` left them, which are changed in place. A table that came whole is not: it may be
+        that of another scenario too.
     slots
         Part of the model to which each tensor belongs.
     scenario
         Name of the scenario.
     """
     received = incoming.common | incoming.personal.get(scenario, {})
-    copies = {name: received[name] for name in names_of(slots, [Part.FEDERATED_EMBEDDING]) if name in received}
-    return copies | {
-        name: copies[name].index_copy(0, update.rows, update.values)
-        for name, update in returned.items()
-        if name in copies
-    }
+    after = {name: received[name] for name in names_of(slots, [Part.FEDERATED_EMBEDDING]) if name in received}
+    for name, update in returned.items():
+        if name in after:
+            own = after[name] if after[name] is copies.get(name) else after[name].clone()
+            after[name] = own.index_copy_(0, update.rows, update.values)
+    return after

@@ -113,11 +113,7 @@ class LocalTrainer:
         if self._keeps_moments:
             parameters = dict(model.named_parameters())
             for name, moments in memory.optimizer.items():
-                parameter = parameters[name]
-                # The step count moves to the device too: a fused optimiser needs it there.
-                optimizer.moments_of(parameter).update(
-                    {kind: value.to(parameter.device) for kind, value in moments.items()}
-                )
+                optimizer.restore(parameters[name], moments)
         return optimizer
 
     def moments(self, optimizer: LocalOptimizer, model: ScenarioModel) -> Moments:

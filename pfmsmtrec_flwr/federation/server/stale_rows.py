@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
-from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, differing_rows
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
 from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import Part
+from pfmsmtrec_flwr.model.embeddings import differing_rows
 
 
 class StaleRows:

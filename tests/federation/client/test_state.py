@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client import state
+from pfmsmtrec_flwr.federation.client import tensor_files
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
 
@@ -87,7 +87,7 @@ def test_a_failure_while_writing_leaves_the_old_state(kept: LocalState, monkeypa
         Path(path).write_bytes(b"half a fi")
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(state, "save_file", half)
+    monkeypatch.setattr(tensor_files, "save_file", half)
     with pytest.raises(RuntimeError, match="killed"):
         kept.save(1, memory_of(5))
     assert files(kept.folder) == ["state-1.safetensors"]
@@ -102,7 +102,7 @@ def test_a_full_disk_is_said_in_one_line(kept: LocalState, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(state, "save_file", full)
+    monkeypatch.setattr(tensor_files, "save_file", full)
     with pytest.raises(UserError) as caught:
         kept.save(1, memory_of(1))
     assert str(caught.value) == (

@@ -25,7 +25,7 @@ def test_rows_become_the_table_they_were_taken_from(personal: bool) -> None:
     else:
         incoming = Incoming(gate, {}, common_changes=changes)
         expected = Incoming(gate | {"item": TABLE}, {"NL": {}})
-    whole = with_whole_tables(incoming, {"item": COPY}, SLOTS, "NL")
+    whole = with_whole_tables(incoming, {"item": COPY.clone()}, SLOTS, "NL")
     assert (whole.common_changes, whole.personal_changes) == ({}, {})
     for one, other in ((whole.common, expected.common), (whole.personal["NL"], expected.personal["NL"])):
         assert one.keys() == other.keys()
@@ -46,9 +46,18 @@ def test_a_common_table_of_others_is_left_out() -> None:
 def test_copies_are_tables_as_received_with_the_rows_that_are_sent_back() -> None:
     update = RowUpdate(torch.tensor([0, 2]), torch.tensor([[5.0], [6.0]]), torch.tensor([1, 1]))
     for incoming in (Incoming({"item": TABLE, "gate": TABLE}, {}), Incoming({}, {"NL": {"item": TABLE}})):
-        copies = copies_after(incoming, {"item": update}, SLOTS, "NL")
+        copies = copies_after(incoming, {"item": update}, {}, SLOTS, "NL")
         assert copies["item"].flatten().tolist() == [5.0, 2.0, 6.0]
         assert list(copies) == ["item"]
-        assert torch.equal(copies_after(incoming, {}, SLOTS, "NL")["item"], TABLE)
+        assert torch.equal(copies_after(incoming, {}, {}, SLOTS, "NL")["item"], TABLE)
     assert TABLE.flatten().tolist() == [1.0, 2.0, 3.0]
-    assert copies_after(Incoming({}, {}), {"item": update}, SLOTS, "NL") == {}
+    assert copies_after(Incoming({}, {}), {"item": update}, {}, SLOTS, "NL") == {}
+
+
+def test_a_copy_of_its_own_is_changed_in_place() -> None:
+    copies = {"item": COPY.clone()}
+    incoming = with_whole_tables(Incoming({}, {}, common_changes={"item": CHANGE}), copies, SLOTS, "NL")
+    update = RowUpdate(torch.tensor([0]), torch.tensor([[5.0]]), torch.tensor([1]))
+    after = copies_after(incoming, {"item": update}, copies, SLOTS, "NL")
+    assert after["item"] is copies["item"]
+    assert after["item"].flatten().tolist() == [5.0, 2.0, 3.0]
