@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.model.template import TemplateLinear
+from pfmsmtrec_flwr.training.without_compiler import leave_compiler_out, plain_step
 
 
 class LocalOptimizer:
@@ -50,7 +51,7 @@ class LocalOptimizer:
     def step(self) -> None:
         """Update all parameters."""
         for optimizer in self.optimizers:
-            optimizer.step()
+            plain_step(optimizer)
 
     def moments_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         """Return the moments of a parameter by name, to be read or filled; they are empty for a frozen parameter."""
@@ -71,6 +72,7 @@ def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimi
     settings
         Training settings; they hold learning rates, weight decay and the optimiser of the tables.
     """
+    leave_compiler_out()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     apart = {id(table.weight) for table in model.tables} if settings.embedding_optimizer == "adagrad" else set()
     network = [parameter for parameter in parameters if id(parameter) not in apart]
