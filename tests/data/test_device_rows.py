@@ -48,7 +48,8 @@ def test_batches_are_the_same_to_the_bit(rows: int, size: int, unlabelled: bool,
                 one, two = getattr(own, name), getattr(other, name)
                 assert one.dtype == two.dtype
                 assert torch.equal(one, two)
-            if unlabelled:
+            assert (own.labelled is not None) == unlabelled
+            if own.labelled is not None and other.labelled is not None:
                 assert torch.equal(own.labelled, other.labelled)
             else:
                 assert own.labelled is other.labelled is None

@@ -51,7 +51,6 @@ def test_only_a_share_of_a_gpu_bounds_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_a_gpu_there_is_nothing_to_give_back() -> None:
     give_back_gpu_memory()
-    assert not torch.cuda.is_initialized()
 
 
 ACTOR = """
