@@ -20,7 +20,7 @@ from pfmsmtrec_flwr.model import build_model, output_biases, partition
 from pfmsmtrec_flwr.seeds import derive_seed
 from pfmsmtrec_flwr.training.averaging import exponential_mean
 from pfmsmtrec_flwr.training.batchnorm import refresh_statistics
-from pfmsmtrec_flwr.training.devices import resolve_device
+from pfmsmtrec_flwr.training.devices import compute_repeatably, resolve_device
 from pfmsmtrec_flwr.training.evaluation import Predictions, predict, predictions_of
 from pfmsmtrec_flwr.training.local import GradientStep, TrainReport, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
@@ -112,6 +112,7 @@ class PooledTraining:
         self.config = config
         self.pool = pool
         self.device = resolve_device(config.train.device)
+        compute_repeatably(self.device)
         self.model = build_model(pool.spec, config.model, config.seed).to(self.device)
         self._start_at_base_rates()
         self.predictor = deepcopy(self.model) if config.train.ema_decay else self.model

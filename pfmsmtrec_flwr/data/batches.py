@@ -72,7 +72,7 @@ def batches(
         `batch_size` is below 2 or `window_rows` below 1.
     """
     if window_rows is None:
-        window_rows = max(batch_size, _WINDOW_BYTES // max(1, _row_bytes(split)))
+        window_rows = window_of(split, batch_size)
     if batch_size < 2 or window_rows < 1:
         raise ValueError(f"got batch_size {batch_size} and window_rows {window_rows}, expected at least 2 and 1")
     if generator is None:
@@ -83,6 +83,28 @@ def batches(
         chunks = _shuffled_in_windows(split, batch_size, generator, window_rows)
     for rows in _without_single_tail(chunks):
         yield _to_batch(rows, split.unlabelled, device)
+
+
+def split_bytes(split: Split) -> int:
+    """Return the number of bytes of a split's inputs and labels."""
+    return len(split) * _row_bytes(split)
+
+
+def window_of(split: Split, batch_size: int) -> int:
+    """Return the number of rows of a split that are shuffled as a whole by default: those of 256 MiB."""
+    return max(batch_size, _WINDOW_BYTES // max(1, _row_bytes(split)))
+
+
+def refuse_other_labels(labels: Array) -> None:
+    """Refuse labels that are neither 0 nor 1.
+
+    Raises
+    ------
+    UserError
+        One is neither.
+    """
+    if (labels > 1).any():
+        raise UserError(f"got the label {labels.max()}, expected 0 or 1: the store is damaged, prepare the data again")
 
 
 def _rows(split: Split) -> _Rows:
@@ -155,8 +177,7 @@ def _to_batch(rows: _Rows, unlabelled: bool, device: torch.device | None) -> Bat
     if unlabelled:
         there = labels != MISSING_LABEL
         labels = np.where(there, labels, 0)
-    if (labels > 1).any():
-        raise UserError(f"got the label {labels.max()}, expected 0 or 1: the store is damaged, prepare the data again")
+    refuse_other_labels(labels)
     batch = Batch(
         torch.from_numpy(_writable(categorical)),
         torch.from_numpy(_writable(numeric)),
@@ -166,11 +187,18 @@ def _to_batch(rows: _Rows, unlabelled: bool, device: torch.device | None) -> Bat
     if device is None:
         return batch
     return Batch(
-        batch.categorical.to(device),
-        batch.numeric.to(device),
-        batch.labels.to(device),
-        None if batch.labelled is None else batch.labelled.to(device),
+        _moved(batch.categorical, device),
+        _moved(batch.numeric, device),
+        _moved(batch.labels, device),
+        None if batch.labelled is None else _moved(batch.labelled, device),
     )
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device; a GPU copies from pinned memory while this process goes on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _writable(values: Array) -> Array:

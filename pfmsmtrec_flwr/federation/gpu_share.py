@@ -23,6 +23,11 @@ def bound_gpu_memory(device: torch.device) -> None:
         torch.cuda.set_per_process_memory_fraction(share, device)
 
 
+def give_back_gpu_memory() -> None:
+    """Give the GPU memory that PyTorch keeps for later back to the clients beside this one; nothing without a GPU."""
+    torch.cuda.empty_cache()
+
+
 def assigned_share() -> float:
     """Return the number of GPUs that Ray has assigned to this actor, 0.25 for a quarter of one; 1 outside of Ray."""
     ray = sys.modules.get("ray")  # only a process of a simulation has loaded it

@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
+from pfmsmtrec_flwr.federation.gpu_share import give_back_gpu_memory
 from pfmsmtrec_flwr.federation.hosting import hosted_scenarios, open_hosted_scenario, open_scenario, refuse_unlike
 from pfmsmtrec_flwr.federation.installed import refuse_other_code
 from pfmsmtrec_flwr.federation.journal import note_replies
@@ -56,6 +57,7 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
         return action(client(store, config, state), order, incoming)
 
     replies = {name: _reply_or_error(name, carry_out) for name in scenarios}
+    give_back_gpu_memory()
     if not is_simulated(context):
         note_replies(folders, order, replies)
     return pack_replies(order, replies, keep_paths=is_simulated(context))

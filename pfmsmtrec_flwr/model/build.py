@@ -101,9 +101,12 @@ def build_model(spec: ModelSpec, settings: ModelSettings, seed: int) -> Scenario
 
 
 def draw_parameters(model: ScenarioModel, seed: int) -> None:
-    """Draw a model's initial parameters, each from the seed and its own name."""
+    """Draw a model's initial parameters, each from the seed and its own name: on the CPU, so alike on every device."""
+    device = next(model.parameters()).device
+    model.cpu()
     for name, module in model.named_modules():
         _initialise(module, name, seed)
+    model.to(device)
 
 
 def _initialise(module: nn.Module, name: str, seed: int) -> None:

@@ -36,10 +36,12 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.config import TrainSettings
-from pfmsmtrec_flwr.data.batches import Batch, batches
+from pfmsmtrec_flwr.data.batches import Batch, batches, split_bytes
+from pfmsmtrec_flwr.data.device_rows import DeviceRows
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.seeds import derive_seed
+from pfmsmtrec_flwr.training.devices import rows_fit
 from pfmsmtrec_flwr.training.objective import pull_to_anchors, task_losses
 from pfmsmtrec_flwr.training.optimizers import LocalOptimizer
 from pfmsmtrec_flwr.training.row_pull import RowPull
@@ -226,7 +228,7 @@ def train_locally(
     examples = 0
     model.train()
     with _seeded(seed, device):
-        for batch in islice(_passes(split, settings, seed, device), wanted):
+        for batch in islice(_passes(split, settings, seed, device, wanted), wanted):
             losses += step(batch)
             if batch.labelled is not None:
                 without += ~batch.labelled.any(dim=0)
@@ -295,10 +297,17 @@ def _require_finite(losses: Tensor, settings: TrainSettings) -> None:
     raise FloatingPointError(f"the training loss became {losses.tolist()}: lower {rates}")
 
 
-def _passes(split: Split, settings: TrainSettings, seed: int, device: torch.device) -> Iterator[Batch]:
-    """Yield shuffled batches, pass after pass, without end."""
+def _passes(split: Split, settings: TrainSettings, seed: int, device: torch.device, wanted: int) -> Iterator[Batch]:
+    """Yield shuffled batches, pass after pass, without end.
+
+    On a GPU the rows are copied once where they fit and `wanted` batches are a pass or more, and batch by batch else.
+    """
     generator = np.random.default_rng(derive_seed(seed, "shuffle"))
     size = local_batch_size(len(split), settings)
+    if wanted >= steps_per_epoch(len(split), size) and rows_fit(split_bytes(split), device):
+        rows = DeviceRows.of(split, device)
+        while True:
+            yield from rows.batches(size, generator)
     while True:
         yield from batches(split, size, generator=generator, device=device)
 

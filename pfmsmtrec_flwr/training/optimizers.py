@@ -24,6 +24,7 @@ from pfmsmtrec_flwr.model import ScenarioModel
 from pfmsmtrec_flwr.model.embeddings import FieldEmbeddings
 from pfmsmtrec_flwr.model.template import TemplateLinear
 from pfmsmtrec_flwr.training.row_adagrad import RowAdagrad
+from pfmsmtrec_flwr.training.without_compiler import leave_compiler_out, plain_step
 
 LARGE = 8
 """Rows of a table per use in a batch from which a step by rows takes less time than one of the whole table."""
@@ -55,7 +56,7 @@ class LocalOptimizer:
     def step(self) -> None:
         """Update all parameters."""
         for optimizer in self.optimizers:
-            optimizer.step()
+            plain_step(optimizer)
 
     def moments_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         """Return the moments of a parameter by name; they are empty for a frozen parameter."""
@@ -92,6 +93,7 @@ def make_optimizer(model: ScenarioModel, settings: TrainSettings) -> LocalOptimi
     settings
         Training settings; they hold learning rates, weight decay and the optimiser of the tables.
     """
+    leave_compiler_out()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     apart = model.tables if settings.embedding_optimizer == "adagrad" else ()
     tables = [table for table in apart if table.weight.requires_grad]

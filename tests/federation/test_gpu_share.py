@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pfmsmtrec_flwr.federation.gpu_share import assigned_share, bound_gpu_memory
+from pfmsmtrec_flwr.federation.gpu_share import assigned_share, bound_gpu_memory, give_back_gpu_memory
 
 
 def actor_with(monkeypatch: pytest.MonkeyPatch, resources: dict[str, float], *, started: bool = True) -> None:
@@ -47,6 +47,10 @@ def test_only_a_share_of_a_gpu_bounds_memory(monkeypatch: pytest.MonkeyPatch) ->
     actor_with(monkeypatch, {"GPU": 1.0})
     bound_gpu_memory(gpu)
     assert seen == [(0.25, gpu)]
+
+
+def test_without_a_gpu_there_is_nothing_to_give_back() -> None:
+    give_back_gpu_memory()
 
 
 ACTOR = """

@@ -64,7 +64,9 @@ def break_off(expected: Expected, output: Path) -> None:
 
 def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: Expected, tmp_path: Path) -> None:
     settings = {"conf": str(expected.conf), "data": str(tmp_path / "data")}
-    resources = "num-supernodes=6 client-resources-num-cpus=1"
+    # A GPU of Ray's own counting, which no machine needs to have: clients with a share of it run four at once.
+    shares = "client-resources-num-gpus=0.25 init-args-num-gpus=1"
+    resources = f"num-supernodes=6 client-resources-num-cpus=1 {shares}"
     break_off(expected, tmp_path / "six nodes")
     runs = (("output", "two nodes", ()), ("resume", "six nodes", ("--federation-config", resources)))
     for key, folder, more in runs:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pfmsmtrec_flwr.config import ModelSettings, TrainSettings
-from pfmsmtrec_flwr.data.batches import batches
+from pfmsmtrec_flwr.data.batches import batches, split_bytes
+from pfmsmtrec_flwr.data.device_rows import DeviceRows
 from pfmsmtrec_flwr.data.store.manifest import MISSING_LABEL
 from pfmsmtrec_flwr.data.store.reader import Split
 from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, ScenarioModel, build_model
+from pfmsmtrec_flwr.training import local
 from pfmsmtrec_flwr.training.local import (
     SMALLEST_BATCH,
     Anchor,
@@ -313,3 +315,19 @@ def test_losses_are_means_over_the_batches_that_have_labels() -> None:
     labels[5, 1] = MISSING_LABEL
     report = train_locally(step, rows, tiny_steps, seed=0, device=CPU, steps=2)
     assert report.losses[1] == 0.0
+
+
+@pytest.mark.parametrize(("steps", "copied"), [(None, 1), (8, 1), (3, 0)])
+def test_rows_that_fit_are_copied_once_if_all_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, steps: int | None, copied: int
+) -> None:
+    split, plain = split_of(65), build(dropout=0.2)
+    train(plain, split, steps=steps, local_epochs=2.0)
+    made: list[Split] = []
+    of = DeviceRows.of
+    monkeypatch.setattr(local, "rows_fit", lambda size, _: size == split_bytes(split))
+    monkeypatch.setattr(DeviceRows, "of", lambda rows, device: (made.append(rows), of(rows, device))[1])
+    held = build(dropout=0.2)
+    train(held, split, steps=steps, local_epochs=2.0)
+    assert len(made) == copied
+    assert all(torch.equal(value, held.state_dict()[name]) for name, value in plain.state_dict().items())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
-from pfmsmtrec_flwr.training.metrics import GroupedAuc, flat_figures, grouped_auc, task_metrics
+from pfmsmtrec_flwr.training.metrics import CLIP, GroupedAuc, flat_figures, grouped_auc, mean_log_loss, task_metrics
 
 
 def labels(*values: int) -> np.ndarray:
@@ -118,3 +118,18 @@ def test_flat_figures_leave_out_what_is_not_defined() -> None:
         f"{figure}.{task}" for figure in ("logloss", "positives", "examples") for task in "ab"
     }
     assert flat_figures({"a": metrics}, only={"auc", "logloss"}).keys() == {"logloss.a"}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))
+def test_the_log_loss_is_scikit_learns_to_the_bit(rows: int, seed: int, kind: type[np.floating]) -> None:
+    generator = np.random.default_rng(seed)
+    truth = (generator.random(rows) < 0.3).astype(np.uint8)
+    predicted = generator.choice([0.0, 1.0, 1e-9, 0.25, *generator.random(rows)], rows).astype(kind)
+    clipped = np.clip(predicted.astype(np.float64), CLIP, 1 - CLIP)
+    assert mean_log_loss(truth, predicted) == log_loss(truth, clipped, labels=[0, 1])
+
+
+def test_a_log_loss_of_what_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        mean_log_loss(labels(0, 1), scores(0.5, math.nan))

@@ -29,7 +29,7 @@ from pfmsmtrec_flwr.model import (
 )
 from pfmsmtrec_flwr.scoring.folder_content import complete_folder
 from pfmsmtrec_flwr.training.description import model_spec, training_rows
-from pfmsmtrec_flwr.training.devices import resolve_device
+from pfmsmtrec_flwr.training.devices import compute_repeatably, resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
 from pfmsmtrec_flwr.training.process import prepare_process
 
@@ -72,6 +72,7 @@ class ScenarioClient:
         self.state = state
         prepare_process(config.train.threads)
         self.device = resolve_device(config.train.device)
+        compute_repeatably(self.device)
         bound_gpu_memory(self.device)
         self.model = self.make_model()
         self.slots = partition(self.model)
