@@ -19,9 +19,8 @@ import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pfmsmtrec_flwr.model.dropout import dropout
+from pfmsmtrec_flwr.model.dropout import relu_dropout
 from pfmsmtrec_flwr.model.template import Composition, TaskLayers, TemplateLinear
 
 
@@ -88,8 +87,8 @@ class Experts(nn.Module):
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             hidden = layer(x)  # (B, C, O)
             rows, copies, width = hidden.shape
-            hidden = functional.relu(norm(hidden.reshape(rows, copies * width)), inplace=True)
-            x = dropout(hidden, self.dropout, self.training).view(rows, copies, width)
+            hidden = norm(hidden.reshape(rows, copies * width))
+            x = relu_dropout(hidden, self.dropout, self.training).view(rows, copies, width)
             if scales is not None:
                 x = x * scales[index]
         return x.view(rows, copies // self.experts, self.experts, width)
