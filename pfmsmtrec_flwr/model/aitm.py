@@ -57,7 +57,8 @@ class AITM(ScenarioModel):
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""
-        logits: Tensor = self.towers(self.bottoms(self.embed(categorical, numeric)).squeeze(1))
+        x = self.embed(categorical, numeric)  # (B, D)
+        logits: Tensor = self.towers(self.bottoms(x, fixed=self.fixed_columns(numeric)).squeeze(1))
         return logits
 
     def auxiliary_loss(self, logits: Tensor, labelled: Tensor | None = None) -> Tensor | None:

@@ -162,6 +162,10 @@ class ScenarioModel(nn.Module):
                 embedded = [dropped[:, : kept.start], whole[:, kept], dropped[:, kept.stop :]]
         return torch.cat([*embedded, numeric], dim=1)
 
+    def fixed_columns(self, numeric: Tensor) -> int:
+        """Return the number of the last columns of the embedded input that need no gradient: the numeric ones."""
+        return 0 if numeric.requires_grad else self.spec.numeric
+
     def auxiliary_loss(self, logits: Tensor, labelled: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
         """Return the scalar that the objective adds to the cross-entropies, or None.
 

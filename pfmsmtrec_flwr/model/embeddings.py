@@ -132,7 +132,10 @@ class FieldEmbeddings(nn.Module):
     def forward(self, categorical: Tensor) -> Tensor:
         """Embed ``categorical`` (B, all columns) int32 as (B, F * dim)."""
         rows = self.rows_of(categorical)
-        embedded = functional.embedding(rows, self.weight, sparse=self.sparse)  # (B, C, dim)
+        if rows.is_cuda or self.sparse:
+            embedded = functional.embedding(rows, self.weight, sparse=self.sparse)  # (B, C, dim)
+        else:  # half the time forth and back, with the same bits
+            embedded = self.weight.index_select(0, rows.flatten().long()).view(*rows.shape, -1)
         if self.several:
             embedded = self._pooled(embedded, (rows > self.offsets) | ~self.padded)
         return embedded.flatten(1)

@@ -59,7 +59,8 @@ class ESMM(ScenarioModel):
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T) of the products."""
-        steps = self.towers(self.bottoms(self.embed(categorical, numeric)).squeeze(1))
+        x = self.embed(categorical, numeric)  # (B, D)
+        steps = self.towers(self.bottoms(x, fixed=self.fixed_columns(numeric)).squeeze(1))
         return product_logits(steps)
 
 

@@ -19,9 +19,8 @@ import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pfmsmtrec_flwr.model.dropout import dropout
+from pfmsmtrec_flwr.model.dropout import relu_dropout
 from pfmsmtrec_flwr.model.template import Composition, TaskLayers, TemplateLinear
 
 
@@ -75,7 +74,7 @@ class Experts(nn.Module):
             nn.BatchNorm1d(layer.copies * layer.outputs) for layer in self.layers if isinstance(layer, TemplateLinear)
         )
 
-    def forward(self, x: Tensor, scales: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, scales: Sequence[Tensor] | None = None, fixed: int = 0) -> Tensor:
         """Return the experts' outputs (B, T or 1, E, H).
 
         Parameters
@@ -84,12 +83,14 @@ class Experts(nn.Module):
             One input for all experts (B, D), or one for each expert (B, E, D).
         scales
             Factors of each layer's outputs, (B, C, O) for each layer; None: the outputs are not scaled.
+        fixed
+            Number of the last columns of one input for all experts that need no gradient; see `products.affine`.
         """
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            hidden = layer(x)  # (B, C, O)
+            hidden = layer(x, 0 if index else fixed)  # (B, C, O)
             rows, copies, width = hidden.shape
-            hidden = functional.relu(norm(hidden.reshape(rows, copies * width)), inplace=True)
-            x = dropout(hidden, self.dropout, self.training).view(rows, copies, width)
+            hidden = norm(hidden.reshape(rows, copies * width))
+            x = relu_dropout(hidden, self.dropout, self.training).view(rows, copies, width)
             if scales is not None:
                 x = x * scales[index]
         return x.view(rows, copies // self.experts, self.experts, width)

@@ -60,7 +60,7 @@ class MMoE(ScenarioModel):
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""
         x = self.embed(categorical, numeric)  # (B, D)
-        outputs = self.experts(x)  # (B, T or 1, E, H)
+        outputs = self.experts(x, fixed=self.fixed_columns(numeric))  # (B, T or 1, E, H)
         shares = self.gates(x).unsqueeze(3)  # (B, T, E, 1)
         logits: Tensor = self.towers((shares * outputs).sum(dim=2))
         return logits

@@ -40,6 +40,7 @@ class SharedBottom(ScenarioModel):
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Return the logits (B, T)."""
-        hidden = self.bottom(self.embed(categorical, numeric)).squeeze(2)  # (B, 1, H)
+        x = self.embed(categorical, numeric)  # (B, D)
+        hidden = self.bottom(x, fixed=self.fixed_columns(numeric)).squeeze(2)  # (B, 1, H)
         logits: Tensor = self.towers(hidden.expand(-1, len(self.spec.tasks), -1))
         return logits

@@ -27,6 +27,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pfmsmtrec_flwr.model.products import affine
+
 Composition = Literal["additive", "hadamard", "none"]
 TaskLayers = Literal["last", "all"]
 
@@ -109,7 +111,7 @@ class TemplateLinear(nn.Module):
             weight = self.weight + self.weight_task
         return weight, self.bias + self.bias_task
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, fixed: int = 0) -> Tensor:
         """Apply every copy of the layer.
 
         Parameters
@@ -117,6 +119,8 @@ class TemplateLinear(nn.Module):
         x
             One input for all copies (B, I); one for each expert (B, E, I), which serves all tasks; or one for each copy
             (B, C, I).
+        fixed
+            Number of the last columns of one input for all copies that need no gradient; see `products.affine`.
 
         Returns
         -------
@@ -126,7 +130,7 @@ class TemplateLinear(nn.Module):
         weight, bias = self.compose()
         if x.dim() == 2:
             wide = weight.permute(2, 0, 1, 3).flatten(1)  # (I, C * O): one product for all copies
-            return torch.addmm(bias.flatten(), x, wide).view(-1, self.copies, self.outputs)
+            return affine(x, wide, bias.flatten(), fixed).view(-1, self.copies, self.outputs)
         if x.shape[1] == self.experts:
             wide = weight.permute(1, 2, 0, 3).flatten(2)  # (E, I, T * O): one product for all tasks
             product = torch.baddbmm(bias.transpose(0, 1).flatten(1).unsqueeze(1), x.transpose(0, 1), wide)

@@ -17,10 +17,9 @@ import ctypes
 
 import torch
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Parameters of ``mallopt``, from ``malloc.h`` of glibc."""
 _KEPT_BYTES = 1 << 30
-_LARGEST_BYTES = 1 << 25
 
 
 def prepare_process(threads: int) -> None:
@@ -28,7 +27,8 @@ def prepare_process(threads: int) -> None:
 
     A training step frees the tensors of megabytes that the next step needs again. By default glibc returns them to the
     system in between, and the system fills each page with zeros when it comes back, which takes up to a quarter of a
-    step. No value of a computation changes. A C library without ``mallopt`` stays as it is.
+    step. So all memory comes from the heap, of which a gigabyte is kept. No value of a computation changes. A C
+    library without ``mallopt`` stays as it is.
 
     Parameters
     ----------
@@ -38,4 +38,4 @@ def prepare_process(threads: int) -> None:
     torch.set_num_threads(threads)
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_MMAP_THRESHOLD, _LARGEST_BYTES)
+        mallopt(_MMAP_MAX, 0)  # a threshold of size would end at 32 MiB

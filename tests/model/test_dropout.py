@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pfmsmtrec_flwr.model.dropout import Dropout, dropout
+from pfmsmtrec_flwr.model.dropout import Dropout, dropout, relu_dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9])
@@ -55,3 +55,18 @@ def test_the_layer_follows_its_mode() -> None:
     torch.manual_seed(4)
     assert (layer.train()(x) == 0).any()
     assert layer.eval()(x) is x
+
+
+@pytest.mark.parametrize(("share", "training"), [(0.5, True), (0.0, True), (0.5, False)])
+def test_relu_and_dropout_in_one_have_the_bits_of_both(share: float, training: bool) -> None:
+    x, weights = torch.randn(41, 7), torch.randn(41, 7)
+    outcomes = []
+    for one in (False, True):
+        torch.manual_seed(5)
+        leaf = x.clone().requires_grad_()
+        own = leaf * 1.0  # overwritten
+        dropped = relu_dropout(own, share, training) if one else dropout(own.relu(), share, training)
+        (gradient,) = torch.autograd.grad((dropped * weights).sum(), leaf)
+        outcomes.append((dropped.detach(), gradient))
+    assert torch.equal(outcomes[0][0], outcomes[1][0])
+    assert torch.equal(outcomes[0][1], outcomes[1][1])
