@@ -40,10 +40,10 @@ from pfmsmtrec_flwr.config import Precision
 
 LARGEST_HALF = 65504.0
 """Largest finite value of float16."""
+SMALLEST_HALF = 2.0**-24
+"""Smallest positive value of float16."""
 STEPS = 127
 """Largest size of a value of 8 bits."""
-_HALF_STEP = 2.0**-25
-"""Half of the distance between the smallest values of float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def rounded(change: Tensor, precision: Precision) -> Coded:
         return Coded(_within(change, LARGEST_HALF).half())
     largest = change.flatten(1).abs().amax(1) if change.numel() else change.new_zeros(len(change))
     # Up to the next value of float16, so that no value is beyond the last step.
-    above = largest / STEPS * (1 + 2.0**-10) + _HALF_STEP
-    scales = torch.where(largest == 0, 0.0, _within(above, LARGEST_HALF)).half()
+    above = largest / STEPS * (1 + 2.0**-10) + SMALLEST_HALF / 2
+    scales = torch.where(largest == 0, 0.0, _within(above, LARGEST_HALF).clamp(min=SMALLEST_HALF)).half()
     steps = change / _along_first_axis(scales.float(), change)
     return Coded(steps.nan_to_num(0.0).round().clamp(-STEPS, STEPS).to(torch.int8), scales)
 

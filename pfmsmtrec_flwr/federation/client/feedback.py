@@ -98,7 +98,8 @@ class RoundedReply:
     reply
         Reply.
     rows
-        Rows of the tables as they are after the update, for the scenario's copies.
+        Rows of the tables as they are after the update, for the scenario's copies; in low precision of its own tables
+        alone.
     memory
         What the scenario remembers of it, under the scope `ROUNDING`; empty in full precision.
     """
@@ -159,7 +160,8 @@ def rounded_reply(
         before.replaced_by(now).to_memory(),
         figures={_EXCHANGE: order.exchange, _FINGERPRINT: changes.fingerprint()},
     ).with_scope(_BEFORE, found.to_memory())
-    copies = {name: rows.added_to(came[name]) for name, rows in changes.rows.items()}
+    own = {name: rows for name, rows in changes.rows.items() if name not in incoming.common}
+    copies = {name: rows.added_to(came[name]) for name, rows in own.items()}
     return RoundedReply(replace(reply, parameters=exact, rows={}, changes=changes), copies, kept)
 
 

@@ -25,8 +25,10 @@ class StaleRows:
     A scenario holds each table as it was sent last, with the rows that it sent back. Nothing is known of a scenario
     before its first update, or after an exchange in which its update did not count: it receives whole tables.
 
-    In low precision a row that a scenario alone has moved differs from the server's by what rounding took from it on
-    its way down. The server does not know the copy to the bit, and names the update that made it.
+    In low precision a row of its own table that a scenario alone has moved differs from the server's by what rounding
+    took from it on its way down. The server does not know the copy to the bit, and names the update that made it. Of a
+    common table the scenario forgets what it moved: a message to several scenarios of a node brings some of them rows
+    that they have, and none may train on other values for that.
 
     Parameters
     ----------
@@ -61,8 +63,10 @@ class StaleRows:
                 self.copies[update.scenario] = update.fingerprint
             now = parameters.of(update.scenario)
             tables = [name for name in names_of(update.slots, [Part.FEDERATED_EMBEDDING]) if name in now]
+            forgets = set() if self._precision == "full" else parameters.common.keys()
+            returned = {name: rows for name, rows in update.rows.items() if name not in forgets}
             self._rows[update.scenario] = {
-                name: _stale(update.start[name], update.rows.get(name), now[name]) for name in tables
+                name: _stale(update.start[name], returned.get(name), now[name]) for name in tables
             }
 
     def state_dict(self) -> dict[str, Any]:
