@@ -31,6 +31,7 @@ from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from safetensors.torch import load_file
 from torch import Tensor
@@ -39,13 +40,26 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client import client
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, own_client_app, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.packed_numbers import packed, packed_rows, unpacked, unpacked_rows
 from pfmsmtrec_flwr.federation.protocol import HELLO
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import federated_method
 from pfmsmtrec_flwr.methods.configuration import load_config
 
-METHODS = ("pf-msmtrec", "bottom-up", "from-earlier", "fedavg", "fedhca2", "fedamp", "mat-fl", "apfl", "fedala")
+METHODS = (
+    "pf-msmtrec",
+    "bottom-up",
+    "from-earlier",
+    "half",
+    "int8",
+    "fedavg",
+    "fedhca2",
+    "fedamp",
+    "mat-fl",
+    "apfl",
+    "fedala",
+)
 VICTIM, OTHER = "FR", "NL"
 """Scenario whose replies are malformed, and an honest one."""
 
@@ -182,7 +196,8 @@ def _changes_of_array(array: Array) -> Iterator[tuple[str, Callable[[Array], Any
     for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u4", "?", "c8", "U3", "S3", "M8[s]", "O"):
         if np.dtype(kind) != values.dtype:
             yield f"of type {kind}", saved(np.full(values.shape, number).astype(kind))
-    yield "of another byte order", saved(values.astype(values.dtype.newbyteorder()))
+    if values.itemsize > 1:
+        yield "of another byte order", saved(values.astype(values.dtype.newbyteorder()))
     yield "one longer", saved(np.resize(values, (*values.shape[:-1], values.shape[-1] + 1) if values.ndim else (1,)))
     yield "with an axis more", saved(values[None])
     if values.ndim:
@@ -195,9 +210,10 @@ def _changes_of_array(array: Array) -> Iterator[tuple[str, Callable[[Array], Any
     if values.dtype.kind == "f":
         for wrong in (math.nan, math.inf, -math.inf, 1e30, -3e38):
             changed = values.copy()
-            changed.flat[-1] = wrong
+            with np.errstate(over="ignore"):  # beyond float16
+                changed.flat[-1] = wrong
             yield f"with {wrong}", saved(changed)
-    else:
+    elif values.dtype != np.int8:  # any change in 8 bits is one
         for extreme in (np.iinfo(values.dtype).max, np.iinfo(values.dtype).min):
             changed = values.copy()
             changed.flat[-1] = extreme
@@ -232,22 +248,31 @@ def _changes_of_array(array: Array) -> Iterator[tuple[str, Callable[[Array], Any
 
 def _changes_of_rows(record: ArrayRecord) -> Iterator[tuple[str, Change]]:
     rows, values, counts = (record[name].numpy() for name in ("rows", "values", "counts"))
+    if packs := rows.dtype == np.uint8:  # in low precision, where no number is negative and no distance either
+        rows = unpacked_rows(torch.from_numpy(rows.copy())).numpy().astype(np.int32)
+        counts = unpacked(torch.from_numpy(counts.copy())).numpy().astype(np.int32)
+
+    def written(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if packs and name != "values":
+            return (packed_rows if name == "rows" else packed)(torch.from_numpy(array.copy())).numpy()
+        return np.ascontiguousarray(array)
 
     def made(**changes: np.ndarray[Any, Any]) -> Change:
         def change(into: ArrayRecord) -> None:
-            into.update({name: Array(np.ascontiguousarray(array)) for name, array in changes.items()})
+            into.update({name: Array(written(name, array)) for name, array in changes.items()})
 
         return change
 
-    yield "row -1", made(rows=np.concatenate([np.array([-1], np.int32), rows[1:]]))
+    if not packs:
+        yield "row -1", made(rows=np.concatenate([np.array([-1], np.int32), rows[1:]]))
+        yield "rows descend", made(rows=rows[::-1])
     yield "a row beyond the table", made(rows=np.concatenate([rows[:-1], np.array([10**6], np.int32)]))
-    yield "rows descend", made(rows=rows[::-1])
     yield "a row twice", made(rows=np.concatenate([rows[:1], rows[:-1]]))
     yield "fewer rows", made(rows=rows[1:])
     yield "fewer values", made(values=values[1:])
     yield "fewer counts", made(counts=counts[1:])
     yield "a column more", made(values=np.concatenate([values, values[:, :1]], axis=1))
-    for wrong in (0, -1, 2**31 - 1):
+    for wrong in (0, *([] if packs else [-1]), 2**31 - 1):
         yield f"count {wrong}", made(counts=np.concatenate([counts[:-1], np.array([wrong], np.int32)]))
     yield "all counts 2**31 - 1", made(counts=np.full_like(counts, 2**31 - 1), values=np.zeros_like(values))
     yield "counts tenfold", made(counts=counts * 10)
@@ -564,7 +589,7 @@ def _fingerprint(result: FederationResult) -> str:
 
 
 def _config(method: str) -> RunConfig:
-    base = {"bottom-up": "pf-msmtrec", "from-earlier": "pf-msmtrec"}.get(method, method)
+    base = "pf-msmtrec" if method in ("bottom-up", "from-earlier", "half", "int8") else method
     overrides = [
         "data.synthetic={train_rows: {ES: 300, FR: 200, NL: 400}, validation_rows: 200, test_rows: 200, ctr: 0.3}",
         "model={embedding_dim: 4, experts: 2, expert_layers: [6], tower_layers: [3]}",
@@ -572,6 +597,7 @@ def _config(method: str) -> RunConfig:
         "federation={rounds: 2, patience: 0, min_scenarios: 2, scenarios: [ES, FR, NL], draws: 3, node_timeout: 0.2, "
         "evaluate_consensus: true}",
         *(["pf-msmtrec.schedule=bottom-up"] if method == "bottom-up" else []),
+        *([f"federation.precision={method}"] if method in ("half", "int8") else []),
     ]
     return federated_method(base).configure(load_config("synthetic", method=base, overrides=overrides))
 

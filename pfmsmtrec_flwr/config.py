@@ -165,6 +165,8 @@ class TrainSettings(SettingsSection):
 
 AverageKind = Literal["mean", "median", "trimmed"]
 """Kinds of averages over scenarios."""
+Precision = Literal["full", "half", "int8"]
+"""Precisions in which parameters and updates travel."""
 
 
 class FederationSettings(SettingsSection):
@@ -185,6 +187,10 @@ class FederationSettings(SettingsSection):
     clip: NotNegative = 2.0
     """Largest length of a part of a scenario's update, in medians over the scenarios, per square root of a step: what
     is longer is shortened, and a scenario of which a part is three times as long still is left out; 0: no bound."""
+    precision: Precision = "full"
+    """Precision of what travels: full float32; half, where parameters go down and updates come up as float16; or int8,
+    where updates come up in 8 bits with a scale per slice. The server keeps float32, and a scenario adds what rounding
+    lost to its next update."""
     round_timeout: Positive = 3600.0
     """Seconds to wait for the replies of one exchange."""
     node_timeout: Positive = 120.0

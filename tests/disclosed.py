@@ -41,8 +41,8 @@ def _paths(content: RecordDict, kind: str, slots: Slots) -> Iterator[str]:
             document = json.loads(str(record["reply"]))
             yield from (f"figures/{name}" for name in document.pop("figures"))
             yield from document
-        elif what == "parameters":
+        elif what in ("parameters", "scales"):
             own = slots[scenario]
-            yield from (f"parameters/{STATISTICS if own[name].statistic else own[name].part}" for name in record)
+            yield from (f"{what}/{STATISTICS if own[name].statistic else own[name].part}" for name in record)
         else:  # draws, rows of a table
             yield from (f"{what}/{name}" for name in record)

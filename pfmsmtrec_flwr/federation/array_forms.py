@@ -38,7 +38,9 @@ _HEADER = re.compile(
     rb"\{'descr': '(?P<type>[<>|=][a-zA-Z]\d{0,3})', 'fortran_order': (?P<turned>True|False), "
     rb"'shape': \((?P<shape>[\d, ]*)\), \} *\n"
 )
-_NAMES = {np.dtype(name).str: name for name in ("bool", "int32", "int64", "float16", "float32", "float64")}
+_NAMES = {
+    np.dtype(name).str: name for name in ("bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64")
+}
 
 
 @dataclass(frozen=True, slots=True)

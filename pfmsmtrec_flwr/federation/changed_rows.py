@@ -20,10 +20,12 @@ True
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from pfmsmtrec_flwr.federation.rounding import halved, widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,13 @@ class ChangedRows:
     values
         Values of these rows (n, d).
     checksum
-        Checksum of the whole table, () int64.
+        Checksum of the whole table, () int64; None in low precision, where the server does not hold a scenario's copy
+        to the bit, and the order names the copy instead.
     """
 
     rows: Tensor
     values: Tensor
-    checksum: Tensor
+    checksum: Tensor | None
 
     @classmethod
     def of(cls, table: Tensor, rows: Tensor, checksum: Tensor | None = None) -> ChangedRows:
@@ -54,7 +57,15 @@ class ChangedRows:
         if copy is None or copy.shape[1:] != self.values.shape[1:] or not (self.rows < len(copy)).all():
             return None
         copy.index_copy_(0, self.rows, self.values)
-        return copy if torch.equal(checksum_of(copy), self.checksum) else None
+        return copy if self.checksum is None or torch.equal(checksum_of(copy), self.checksum) else None
+
+    def halved(self) -> ChangedRows:
+        """Return the change in low precision, without a checksum."""
+        return ChangedRows(self.rows, halved(self.values), None)
+
+    def widened(self) -> ChangedRows:
+        """Return the change with values as float32."""
+        return replace(self, values=widened(self.values))
 
 
 def checksum_of(table: Tensor) -> Tensor:

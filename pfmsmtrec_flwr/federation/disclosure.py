@@ -350,11 +350,27 @@ TENSORS = (
     ),
     Disclosed(
         "rows/TABLE/values",
-        "values of these rows after training",
+        "values of these rows after training, or their change (`federation.precision`)",
         (TRAIN,),
         "aggregation",
         "labels of the rows in which an item occurs, by the direction of the change",
         "where `federation.tables` is not `local`",
+    ),
+    Disclosed(
+        "rows/TABLE/scales",
+        "size of a step of each row's change in 8 bits",
+        (TRAIN,),
+        "reading of the change",
+        "what the change reveals",
+        "with `federation.precision=int8`",
+    ),
+    Disclosed(
+        "scales/PART",
+        "size of a step of the change in 8 bits, for each slice along the first axis of a tensor of this part",
+        (TRAIN,),
+        "reading of the change",
+        "what the change reveals",
+        "with `federation.precision=int8`",
     ),
     Disclosed(
         "rows/TABLE/counts",

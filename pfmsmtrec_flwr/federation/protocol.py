@@ -7,7 +7,7 @@ scenarios of a message travel once, under ``common``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, cast
@@ -21,7 +21,10 @@ from torch import Tensor
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+from pfmsmtrec_flwr.federation.changes import Changes
+from pfmsmtrec_flwr.federation.packed_numbers import packed, packed_rows, unpacked_rows
 from pfmsmtrec_flwr.federation.reasons import reason_for_server
+from pfmsmtrec_flwr.federation.rounding import Coded, halved, widened
 from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.validation import Section
 
@@ -39,6 +42,7 @@ REPLY = "reply"
 """Kind of the record with a reply's document, and its key."""
 LACKS_TABLES = "lacks_tables"
 PARAMETERS = "parameters"
+SCALES = "scales"
 ROWS = "rows"
 DRAWS = "draws"
 
@@ -82,6 +86,9 @@ class Order:
         Round of each scenario whose parameters are the best so far; 0 stands for none yet.
     counted
         Last exchange of each scenario whose update counted at the server; 0 or absent: none has.
+    copies
+        Fingerprint of the changes of each scenario that made the copies of tables to which changed rows belong; empty
+        in full precision, where the rows say it.
     run
         Number of the run that this one resumes, under which a deployed node keeps its files; 0: it is a new run.
     file
@@ -97,12 +104,16 @@ class Order:
     evaluate: bool = False
     selected: Mapping[str, int] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)
+    copies: Mapping[str, int] = field(default_factory=dict)
     run: int = 0
     file: str = ""
 
     def pack(self) -> ConfigRecord:
         """Return the order as a record."""
-        return ConfigRecord({"version": PROTOCOL_VERSION, "order": json.dumps(asdict(self))})
+        fields = asdict(self)
+        if not self.copies:
+            del fields["copies"]
+        return ConfigRecord({"version": PROTOCOL_VERSION, "order": json.dumps(fields)})
 
     @classmethod
     def unpack(cls, record: ConfigRecord) -> Order:
@@ -143,6 +154,25 @@ class Incoming:
     common_changes: dict[str, ChangedRows] = field(default_factory=dict)
     personal_changes: dict[str, dict[str, ChangedRows]] = field(default_factory=dict)
 
+    def halved(self) -> Incoming:
+        """Return the parameters in low precision: float16 where all values of a tensor are in its range."""
+        return self._each(halved, ChangedRows.halved)
+
+    def widened(self) -> Incoming:
+        """Return the parameters as float32, whatever they came as."""
+        return self._each(widened, ChangedRows.widened)
+
+    def _each(self, of_tensor: Callable[[Tensor], Tensor], of_rows: Callable[[ChangedRows], ChangedRows]) -> Incoming:
+        def tensors(own: Tensors) -> Tensors:
+            return {name: of_tensor(value) for name, value in own.items()}
+
+        def rows(own: dict[str, ChangedRows]) -> dict[str, ChangedRows]:
+            return {name: of_rows(change) for name, change in own.items()}
+
+        personal_changes = {name: rows(own) for name, own in self.personal_changes.items()}
+        personal = {name: tensors(own) for name, own in self.personal.items()}
+        return Incoming(tensors(self.common), personal, rows(self.common_changes), personal_changes)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -162,6 +192,8 @@ class Reply:
         Whether the failure is that changed rows came for tables of which the scenario has no copy, or another one.
     draws
         Test AUC in each draw of users (B,), by task; no draws in a reply to another order than to test.
+    changes
+        Changes in low precision, in place of parameters and rows; none in full precision.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
@@ -170,6 +202,7 @@ class Reply:
     error: str = ""
     lacks_tables: bool = False
     draws: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
 
 
 def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> RecordDict:
@@ -184,7 +217,10 @@ def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> R
     changes |= {name: incoming.personal_changes.get(name, {}) for name in scenarios}
     for owner, tables in changes.items():
         for name, change in tables.items():
-            tensors = {"rows": change.rows.int(), "values": change.values, "checksum": change.checksum}
+            if change.checksum is None:
+                tensors = {"rows": packed_rows(change.rows), "values": change.values}
+            else:
+                tensors = {"rows": change.rows.int(), "values": change.values, "checksum": change.checksum}
             records[f"{owner}/rows/{name}"] = pack_tensors(tensors)
     return records
 
@@ -228,13 +264,19 @@ def pack_replies(order: Order, replies: Mapping[str, Reply], *, keep_paths: bool
             "error": reason_for_server(reply.error, keep_paths=keep_paths),
         }
         records[f"{scenario}/{REPLY}"] = ConfigRecord({REPLY: json.dumps(document), LACKS_TABLES: reply.lacks_tables})
-        if reply.parameters:
-            records[f"{scenario}/{PARAMETERS}"] = pack_tensors(reply.parameters)
+        coded = reply.changes.parameters
+        if arrays := reply.parameters | {name: change.values for name, change in coded.items()}:
+            records[f"{scenario}/{PARAMETERS}"] = pack_tensors(arrays)
+        if scales := {name: change.scales for name, change in coded.items() if change.scales is not None}:
+            records[f"{scenario}/{SCALES}"] = pack_tensors(scales)
         if reply.draws:
             drawn = {task: auc.tolist() for task, auc in reply.draws.items()}
             records[f"{scenario}/{DRAWS}"] = ConfigRecord(drawn)
         for name, update in reply.rows.items():
             tensors = {"rows": update.rows.int(), "values": update.values, "counts": update.counts.int()}
+            records[f"{scenario}/{ROWS}/{name}"] = pack_tensors(tensors)
+        for name, change in reply.changes.rows.items():
+            tensors = {"rows": packed_rows(change.rows), "counts": packed(change.counts), **_arrays(change.change)}
             records[f"{scenario}/{ROWS}/{name}"] = pack_tensors(tensors)
     return records
 
@@ -301,8 +343,14 @@ def payload_bytes(content: RecordDict) -> int:
 def _unpack_changes(content: RecordDict, owner: str) -> dict[str, ChangedRows]:
     return {
         name: ChangedRows(tensors["rows"].long(), tensors["values"], tensors["checksum"])
+        if "checksum" in tensors
+        else ChangedRows(unpacked_rows(tensors["rows"]), tensors["values"], None)
         for name, tensors in _unpack_rows(content, owner).items()
     }
+
+
+def _arrays(change: Coded) -> Tensors:
+    return {"values": change.values} | ({} if change.scales is None else {SCALES: change.scales})
 
 
 def _unpack_rows(content: RecordDict, owner: str) -> dict[str, Tensors]:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pf-msmtrec", {"federation__evaluate_consensus": True}),
     ("pf-msmtrec", {"pf_msmtrec__schedule": "bottom-up", "pf_msmtrec__gates": "federated"}),
+    ("pf-msmtrec", {"federation__precision": "int8"}),
     ("fedavg", {}),
     ("ditto", {}),
     ("fedala", {}),

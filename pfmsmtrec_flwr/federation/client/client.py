@@ -8,6 +8,7 @@ from functools import cached_property
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
+from pfmsmtrec_flwr.federation.client.feedback import ROUNDING, known_copies, rounded_reply
 from pfmsmtrec_flwr.federation.client.installing import install
 from pfmsmtrec_flwr.federation.client.measurements import Measurements
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
@@ -152,7 +153,7 @@ class ScenarioClient:
         """
         refuse_parts(self, order)  # before anything is done for such an order
         memory = self.state.load(order.exchange - 1, order.counted.get(self.store.scenario, 0))
-        incoming = with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario)
+        incoming = self._whole(order, incoming, memory)
         received = self._install(incoming, memory)
         average = self.measurements.average(self.predictor, order, memory)
         measured = self._measure(order, average) if order.evaluate else {}
@@ -162,17 +163,19 @@ class ScenarioClient:
             fitted = self._fit_towers(order, memory)
         else:
             fitted = self.fit(order, incoming, memory)
-        reply = update_reply(self, order, incoming, fitted.report, measured)
+        trained = update_reply(self, order, incoming, fitted.report, measured)
+        sent = rounded_reply(self, order, incoming, trained, memory)
         # The next message brings the received names again; of tables, the rows in which the copies differ.
         kept = {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
-        tables = copies_after(incoming, reply.rows, memory.tables, self.slots, self.store.scenario)
-        self.state.save(order.exchange, replace(fitted.memory, model=kept, average=average, tables=tables))
-        return reply
+        tables = copies_after(incoming, sent.rows, memory.tables, self.slots, self.store.scenario)
+        after = replace(fitted.memory, model=kept, average=average, tables=tables)
+        self.state.save(order.exchange, after.with_scope(ROUNDING, sent.memory))
+        return sent.reply
 
     def validate(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings and measure it on validation rows; nothing is trained."""
         memory = self.state.load(order.exchange - 1, order.counted.get(self.store.scenario, 0))
-        self._install(with_whole_tables(incoming, memory.tables, self.slots, self.store.scenario), memory)
+        self._install(self._whole(order, incoming, memory), memory)
         return Reply(self._measure(order, self.measurements.average(self.predictor, order, memory)))
 
     def test(self, order: Order, incoming: Incoming) -> Reply:
@@ -206,6 +209,10 @@ class ScenarioClient:
         return Reply(figures, draws=dict(finished.draws))
 
     # Steps of an order ----------------------------------------------------------------------------------------------
+
+    def _whole(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Incoming:
+        """Return what came in full precision, with whole tables in place of changed rows."""
+        return with_whole_tables(incoming, known_copies(self, order, memory), self.slots, self.store.scenario)
 
     def _install(self, incoming: Incoming, memory: ClientMemory) -> set[str]:
         """Install received and remembered parameters, and return the names of the received ones."""

@@ -18,7 +18,7 @@ class TablesLackError(UserError):
 
 
 def with_whole_tables(incoming: Incoming, copies: Tensors, slots: Mapping[str, Slot], scenario: str) -> Incoming:
-    """Return what came with a message, with whole tables in place of changed rows.
+    """Return what came with a message as float32, with whole tables in place of changed rows.
 
     Parameters
     ----------
@@ -46,6 +46,7 @@ def with_whole_tables(incoming: Incoming, copies: Tensors, slots: Mapping[str, S
             tables[name] = table
         return tables
 
+    incoming = incoming.widened()
     common = {name: change for name, change in incoming.common_changes.items() if name in slots}
     own = incoming.personal.get(scenario, {}) | whole(incoming.personal_changes.get(scenario, {}))
     return replace(

@@ -143,8 +143,10 @@ def _with_whole_tables(messages: Sequence[Message], parameters: Parameters, lack
         for name in names:
             own = parameters.personal.get(name, {})
             personal[name] = sent.personal[name] | {table: own[table] for table in sent.personal_changes[name]}
-        content = pack_orders(order, Incoming(common, personal), names)
-        repeated.append(_instead_of(message, content, message.metadata.dst_node_id))
+        whole = Incoming(common, personal)
+        if order.copies:  # in low precision
+            whole = whole.halved()
+        repeated.append(_instead_of(message, pack_orders(order, whole, names), message.metadata.dst_node_id))
     return repeated
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pfmsmtrec_flwr.config import Precision
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.array_forms import ArrayForm
 from pfmsmtrec_flwr.federation.client.starting import STARTS
 from pfmsmtrec_flwr.federation.protocol import START, TEST, TRAIN, VALIDATE, Order
+from pfmsmtrec_flwr.federation.rounding import has_scales
 from pfmsmtrec_flwr.federation.server.figure_ranges import (
     FigureRanges,
     final_ranges,
@@ -23,6 +27,8 @@ from pfmsmtrec_flwr.training.description import Description
 
 if TYPE_CHECKING:
     from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+
+_FLOAT16 = np.dtype(np.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,12 @@ class ExpectedReply:
         Number of draws of test users by task.
     arrays_if
         Figure that says, by 1 or 0, whether parameters are there; empty: they are.
+    changes
+        Names of the parameters of which the change comes, in low precision.
+    scales
+        Forms of the scales of parameters in 8 bits, by name.
+    precision
+        Precision of the rows of tables.
     """
 
     scenario: str
@@ -87,6 +99,9 @@ class ExpectedReply:
     every_row: bool = False
     draws: Mapping[str, int] = field(default_factory=dict)
     arrays_if: str = ""
+    changes: Collection[str] = ()
+    scales: Mapping[str, ArrayForm] = field(default_factory=dict)
+    precision: Precision = "full"
 
 
 def expected_reply(strategy: ScenarioStrategy, asked: Asked, scenario: str) -> ExpectedReply:
@@ -119,15 +134,29 @@ def _update(strategy: ScenarioStrategy, order: Order, description: Description) 
     figures = training_ranges(losses, strategy.most_rows(order.stage, description.used_rows))
     if order.evaluate:
         figures |= _validation(strategy, description)
+    precision = strategy.config.federation.precision
+    whole = {name: form for name, form in forms.items() if name not in tables}
+    changes = {name for name in whole if precision != "full" and not slots[name].statistic}
+    coded = {name: coded_forms(form, precision) for name, form in whole.items() if name in changes}
     return ExpectedReply(
         description.scenario,
         order,
         figures,
-        parameters={name: form for name, form in forms.items() if name not in tables},
+        parameters=whole | {name: values for name, (values, _) in coded.items()},
         tables={name: form for name, form in forms.items() if name in tables},
         uses=sum(most for most, there in zip(description.columns(), description.federated, strict=True) if there),
         every_row=noisy,
+        changes=changes,
+        scales={name: scales for name, (_, scales) in coded.items() if scales is not None},
+        precision=precision,
     )
+
+
+def coded_forms(whole: ArrayForm, precision: Precision) -> tuple[ArrayForm, ArrayForm | None]:
+    """Return the forms of a tensor's change in low precision: of its values, and of its scales if it has any."""
+    if not has_scales(len(whole.shape), precision):
+        return replace(whole, dtype=_FLOAT16), None
+    return replace(whole, dtype=np.dtype(np.int8)), ArrayForm(whole.shape[:1], _FLOAT16)
 
 
 def _test(strategy: ScenarioStrategy, asked: Asked, description: Description) -> ExpectedReply:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.config import Precision
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.array_forms import ArrayForm
+from pfmsmtrec_flwr.federation.changes import Changes, CodedRows
+from pfmsmtrec_flwr.federation.packed_numbers import MOST_BYTES, unpacked
 from pfmsmtrec_flwr.federation.protocol import (
     DRAWS,
     LACKS_TABLES,
     PARAMETERS,
     REPLY,
     ROWS,
+    SCALES,
     Reply,
     ReplyDocument,
     Tensors,
 )
-from pfmsmtrec_flwr.federation.server.expected_reply import ExpectedReply
+from pfmsmtrec_flwr.federation.rounding import Coded
+from pfmsmtrec_flwr.federation.server.expected_reply import ExpectedReply, coded_forms
 from pfmsmtrec_flwr.federation.server.figure_ranges import check_figures
 from pfmsmtrec_flwr.validation import parse_json
 
@@ -35,6 +41,7 @@ LONGEST_DOCUMENT = 1 << 20
 
 _INT32 = np.dtype(np.int32)
 _ROW_ARRAYS = {"rows", "values", "counts"}
+_WITH_SCALES = "rows, values, scales and counts"
 
 
 def read_reply(records: Records, expected: ExpectedReply) -> Reply:
@@ -55,22 +62,28 @@ def read_reply(records: Records, expected: ExpectedReply) -> Reply:
     forms = expected.parameters if there else {}
     kinds = {REPLY, *(f"{ROWS}/{name}" for name in expected.tables)}
     kinds |= ({PARAMETERS} if forms else set()) | ({DRAWS} if expected.draws else set())
+    kinds |= {SCALES} if expected.scales else set()
     if odd := sorted(kinds ^ records.keys()):
         raise UserError(f"{source}: the record {odd[0]} is {'missing' if odd[0] in kinds else 'unknown'}")
+    arrays = _tensors(records.get(PARAMETERS), forms, source)
+    scales = _tensors(records.get(SCALES), expected.scales, f"{source}, scales")
+    changes = {name: Coded(arrays.pop(name), scales.get(name)) for name in [*arrays] if name in expected.changes}
     uses = int(document.figures.get("examples", 0)) * expected.uses
+    tables = {
+        name: _rows(
+            records[f"{ROWS}/{name}"],
+            _TableForm(form, (form.shape[0] or 0) if expected.every_row else uses, expected.precision),
+            f"{source}, table {name}",
+        )
+        for name, form in expected.tables.items()
+    }
+    full = expected.precision == "full"
     return Reply(
         figures=document.figures,
-        parameters=_tensors(records.get(PARAMETERS), forms, source),
-        rows={
-            name: _rows(
-                records[f"{ROWS}/{name}"],
-                form,
-                (form.shape[0] or 0) if expected.every_row else uses,
-                f"{source}, table {name}",
-            )
-            for name, form in expected.tables.items()
-        },
+        parameters=arrays,
+        rows={name: RowUpdate(own.rows, own.change.values, own.counts) for name, own in tables.items() if full},
         draws=_draws(records.get(DRAWS), expected.draws, source),
+        changes=Changes(changes, {} if full else tables),
     )
 
 
@@ -106,31 +119,60 @@ def _tensors(record: object, forms: Mapping[str, ArrayForm], source: str) -> Ten
     return {name: forms[name].read(array, f"{source}: parameter {name}") for name, array in record.items()}
 
 
-def _rows(record: object, table: ArrayForm, most: int, source: str) -> RowUpdate:
-    """Return the touched rows of a table.
+@dataclass(frozen=True, slots=True)
+class _TableForm:
+    """Form of the whole table (R, d), largest number of uses of its rows together, and precision of what comes."""
+
+    table: ArrayForm
+    most: int
+    precision: Precision
+
+
+def _rows(record: object, form: _TableForm, source: str) -> CodedRows:
+    """Return the touched rows of a table; in full precision their values are no change, but values after training.
 
     Parameters
     ----------
     record
         Record as it came.
-    table
-        Form of the whole table (R, d).
-    most
-        Largest number of uses of its rows, all rows together.
+    form
+        What the scenario may send of the table.
     source
         Origin, for the message of an error.
     """
-    if not isinstance(record, ArrayRecord) or record.keys() != _ROW_ARRAYS:
-        raise UserError(f"{source}: got no record of rows, values and counts")
-    length, width = table.shape
-    rows = ArrayForm((None,), _INT32, most=length or 0).read(record["rows"], f"{source}: rows").long()
-    values = ArrayForm((len(rows), width), table.dtype).read(record["values"], f"{source}: values")
-    counts = ArrayForm((len(rows),), _INT32).read(record["counts"], f"{source}: counts").long()
+    length, width = form.table.shape
+    wanted, scales = form.table, None
+    if form.precision != "full":
+        wanted, scales = coded_forms(form.table, form.precision)
+    if not isinstance(record, ArrayRecord) or record.keys() != _ROW_ARRAYS | ({SCALES} if scales else set()):
+        raise UserError(f"{source}: got no record of {'rows, values and counts' if scales is None else _WITH_SCALES}")
+    rows = _numbers(record["rows"], ArrayForm((None,), _INT32, most=length or 0), form.precision, f"{source}: rows")
+    if form.precision != "full":
+        rows = rows.cumsum(0)
     if not _ascending(rows, length or 0):
         raise UserError(f"{source}: the row numbers do not ascend from 0 to {length}, each once")
-    if bool((counts < 1).any()) or int(counts.sum()) > most:
-        raise UserError(f"{source}: the counts sum to {int(counts.sum())}, expected 1 at least each, {most} in all")
-    return RowUpdate(rows, values, counts)
+    values = ArrayForm((len(rows), width), wanted.dtype).read(record["values"], f"{source}: values")
+    steps = ArrayForm((len(rows),), scales.dtype).read(record[SCALES], f"{source}: scales") if scales else None
+    counts = _numbers(record["counts"], ArrayForm((len(rows),), _INT32), form.precision, f"{source}: counts")
+    if len(counts) != len(rows):
+        raise UserError(f"{source}: got {len(counts)} counts for {len(rows)} rows")
+    if bool((counts < 1).any()) or int(counts.sum()) > form.most:
+        raise UserError(
+            f"{source}: the counts sum to {int(counts.sum())}, expected 1 at least each, {form.most} in all"
+        )
+    return CodedRows(rows, Coded(values, steps), counts)
+
+
+def _numbers(array: Array, form: ArrayForm, precision: Precision, what: str) -> Tensor:
+    """Return whole numbers of a form, (n,) int64, which travel packed in low precision."""
+    if precision == "full":
+        return form.read(array, what).long()
+    most = form.most if form.shape[0] is None else form.shape[0]
+    data = ArrayForm((None,), np.dtype(np.uint8), most=most * MOST_BYTES).read(array, what)
+    try:
+        return unpacked(data)
+    except ValueError as error:
+        raise UserError(f"{what}: {error}") from None
 
 
 def _ascending(rows: Tensor, length: int) -> bool:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
-from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+from pfmsmtrec_flwr.config import Precision
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, checksum_of
 from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -24,9 +25,26 @@ class StaleRows:
 
     A scenario holds each table as it was sent last, with the rows that it sent back. Nothing is known of a scenario
     before its first update, or after an exchange in which its update did not count: it receives whole tables.
+
+    In low precision a row of its own table that a scenario alone has moved differs from the server's by what rounding
+    took from it on its way down. The server does not know the copy to the bit, and names the update that made it. Of a
+    common table the scenario forgets what it moved: a message to several scenarios of a node brings some of them rows
+    that they have, and none may train on other values for that.
+
+    Parameters
+    ----------
+    precision
+        Precision of what goes down.
+
+    Attributes
+    ----------
+    copies
+        Fingerprint of the last update of each scenario, which made its copies, in low precision.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, precision: Precision = "full") -> None:
+        self.copies: dict[str, int] = {}
+        self._precision = precision
         self._rows: dict[str, dict[str, Tensor]] = {}
         self._checksums: dict[str, Tensor] = {}  # of common tables, each computed once for all nodes
 
@@ -40,33 +58,42 @@ class StaleRows:
         parameters
             Parameters that were aggregated from them.
         """
-        self._rows, self._checksums = {}, {}
+        self._rows, self._checksums, self.copies = {}, {}, {}
         for update in updates:
+            if self._precision != "full":
+                self.copies[update.scenario] = update.fingerprint
             now = parameters.of(update.scenario)
             tables = [name for name in names_of(update.slots, [Part.FEDERATED_EMBEDDING]) if name in now]
+            forgets = set() if self._precision == "full" else parameters.common.keys()
+            returned = {name: rows for name, rows in update.rows.items() if name not in forgets}
             self._rows[update.scenario] = {
-                name: _stale(update.start[name], update.rows.get(name), now[name]) for name in tables
+                name: _stale(update.start[name], returned.get(name), now[name]) for name in tables
             }
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stale rows, for a checkpoint; checksums are computed again."""
-        return {"rows": self._rows}
+        return {"rows": self._rows, "copies": self.copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self._rows, self._checksums = dict(state["rows"]), {}
+        self._rows, self._checksums, self.copies = dict(state["rows"]), {}, dict(state.get("copies", {}))
 
     def shorten(self, incoming: Incoming, scenarios: Sequence[str]) -> Incoming:
         """Return the parameters for scenarios of one node, with changed rows in place of tables where that is less."""
-        common = _changes(incoming.common, self._of_any(scenarios), self._checksums)
-        personal = {name: _changes(tables, self._rows.get(name, {}), {}) for name, tables in incoming.personal.items()}
-        return replace(
+        full = self._precision == "full"
+        common = _changes(incoming.common, self._of_any(scenarios), self._checksums if full else None)
+        personal = {
+            name: _changes(tables, self._rows.get(name, {}), {} if full else None)
+            for name, tables in incoming.personal.items()
+        }
+        shorter = replace(
             incoming,
             common=_without(incoming.common, common),
             personal={name: _without(tables, personal[name]) for name, tables in incoming.personal.items()},
             common_changes=common,
             personal_changes=personal,
         )
+        return shorter if full else shorter.halved()
 
     def _of_any(self, scenarios: Sequence[str]) -> dict[str, Tensor]:
         """Return the rows that are stale in one of the scenarios or more; nothing if one of them is unknown."""
@@ -77,16 +104,20 @@ class StaleRows:
         return {table: torch.unique(torch.cat([rows[table] for rows in known if table in rows])) for table in tables}
 
 
-def _changes(tensors: Tensors, stale: Mapping[str, Tensor], checksums: dict[str, Tensor]) -> dict[str, ChangedRows]:
+def _changes(
+    tensors: Tensors, stale: Mapping[str, Tensor], checksums: dict[str, Tensor] | None
+) -> dict[str, ChangedRows]:
     """Return the stale rows of those tables of which the rows and their numbers take less than the whole.
 
-    Checksums of tables that are not known yet are added to the known ones.
+    Checksums of tables that are not known yet are added to the known ones; None: the rows have none.
     """
     changes = {}
     for name, rows in stale.items():
         if name in tensors and len(rows) * (1 + tensors[name].shape[1]) < tensors[name].numel():
-            changes[name] = ChangedRows.of(tensors[name], rows, checksums.get(name))
-            checksums[name] = changes[name].checksum
+            if checksums is not None and name not in checksums:
+                checksums[name] = checksum_of(tensors[name])
+            checksum = None if checksums is None else checksums[name]
+            changes[name] = ChangedRows(rows, tensors[name][rows], checksum)
     return changes
 
 

@@ -245,7 +245,7 @@ class ScenarioStrategy(MethodSteps):
         self.selection = RoundSelection(own.selection, own.patience, median=own.average != "mean")
         self.stage, self.timeout = Stage.ALL, own.round_timeout
         self.method_file, self.first_run = "", 0
-        self.stale = StaleRows()
+        self.stale = StaleRows(own.precision)
         self.admission = Admission(self)
         self.records: dict[int, RoundRecord] = {}
         self.kept_consensus = KeptConsensus()
@@ -386,6 +386,7 @@ class ScenarioStrategy(MethodSteps):
             evaluate=evaluate,
             selected=dict(self.selection.selected),
             counted=dict(self.progress.counted),
+            copies=dict(self.stale.copies),
             run=self.first_run,
             file=self.method_file,
         )

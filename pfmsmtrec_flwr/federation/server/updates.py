@@ -32,6 +32,8 @@ class ScenarioUpdate:
         Touched rows of federated embedding tables.
     slots
         Part of its model that each tensor belongs to.
+    fingerprint
+        Checksum of the changes in low precision; 0 in full precision.
     """
 
     scenario: str
@@ -40,12 +42,26 @@ class ScenarioUpdate:
     end: Tensors
     rows: dict[str, RowUpdate]
     slots: dict[str, Slot]
+    fingerprint: int = 0
 
 
 def update_of(scenario: str, reply: Reply, parameters: Parameters) -> ScenarioUpdate:
-    """Return the update in a reply of a scenario that was sent the present parameters."""
+    """Return the update in a reply of a scenario that was sent the present parameters.
+
+    Changes in low precision are added to the parameters as they are here, not as they were rounded for the way down:
+    what is too small for that is not lost.
+    """
     sent, slots = parameters.of(scenario), parameters.slots[scenario]
-    return ScenarioUpdate(scenario, int(reply.figures["examples"]), sent, reply.parameters, reply.rows, slots)
+    ends, rows = reply.changes.added_to(sent)
+    return ScenarioUpdate(
+        scenario,
+        int(reply.figures["examples"]),
+        sent,
+        reply.parameters | ends,
+        reply.rows | rows,
+        slots,
+        reply.changes.fingerprint(),
+    )
 
 
 def stack(updates: Sequence[ScenarioUpdate], name: str) -> Tensor:

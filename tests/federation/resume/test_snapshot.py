@@ -80,11 +80,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "train__ema_decay": 0.5,
         "train__optimizer_state": "keep",
     },
+    "half": {"federation__precision": "half", "federation__rounds": 4, "model__embedding_dim": 8},
+    "int8": {"federation__precision": "int8", "pf_msmtrec__schedule": "bottom-up"},
     "patience": {"federation__rounds": 6, "federation__patience": 1, "train__lr": 0.5},
 }
 
 
-@pytest.mark.parametrize(("name", "writes"), [("bottom-up", 2), ("memory", 3), ("patience", 2)])
+@pytest.mark.parametrize(
+    ("name", "writes"), [("bottom-up", 2), ("memory", 3), ("half", 3), ("int8", 3), ("patience", 2)]
+)
 def test_settings_that_remember_more(tiny: Tiny, tmp_path: Path, name: str, writes: int) -> None:
     assert_goes_on(tiny, tiny.config("pf-msmtrec", **SETTINGS[name]), tmp_path, writes)
 

@@ -38,7 +38,7 @@ def script() -> ModuleType:
     return load_script("malformed_replies")
 
 
-@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg"])
+@pytest.mark.parametrize("method", ["pf-msmtrec", "fedavg", "int8"])
 def test_the_others_get_what_they_get_without_the_scenario(script: Any, tmp_path: Path, method: str) -> None:
     federations = script.Federations(method, tmp_path / "data", tmp_path / method)
     outcomes = [federations.honest, *federations.absent.values()]
@@ -59,7 +59,9 @@ def test_the_others_get_what_they_get_without_the_scenario(script: Any, tmp_path
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("method", ["pf-msmtrec", "bottom-up", "from-earlier", "fedavg", "fedhca2", "fedamp"])
+@pytest.mark.parametrize(
+    "method", ["pf-msmtrec", "bottom-up", "from-earlier", "half", "int8", "fedavg", "fedhca2", "fedamp"]
+)
 def test_a_tenth_of_all_malformed_replies_is_refused(script: Any, tmp_path: Path, method: str) -> None:
     found = list(script.examine(method, tmp_path / "data", tmp_path / method, share=0.1))
     assert [line for each in found for line in each.odd] == []

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.config import Precision
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.array_forms import ArrayForm
+from pfmsmtrec_flwr.federation.changes import Changes, CodedRows
 from pfmsmtrec_flwr.federation.protocol import Order, Reply, Stage, pack_replies
-from pfmsmtrec_flwr.federation.server.expected_reply import ExpectedReply
+from pfmsmtrec_flwr.federation.rounding import rounded
+from pfmsmtrec_flwr.federation.server.expected_reply import ExpectedReply, coded_forms
 from pfmsmtrec_flwr.federation.server.figure_ranges import FigureRanges, start_ranges, training_ranges
 from pfmsmtrec_flwr.federation.server.reading import Records, read_reply
 
@@ -176,3 +179,92 @@ def test_draws_are_of_each_task_and_as_many_as_ordered(drawn: dict[str, Any], dr
     with pytest.raises(UserError, match=f"^scenario B: {said}") if said else nullcontext():
         read = read_reply(records(reply), expected)
         assert {task: auc.dtype for task, auc in read.draws.items()} == dict.fromkeys(drawn, np.dtype(np.float32))
+
+
+# Low precision --------------------------------------------------------------------------------------------------------
+
+
+def coded(precision: Precision, numbers: list[int], counts: list[int], width: int = 2) -> Reply:
+    change = rounded(torch.full((len(numbers), width), 0.5), precision)
+    tables = {TABLE: CodedRows(torch.tensor(numbers), change, torch.tensor(counts))}
+    changes = Changes({"w": rounded(torch.tensor([[1.0, 2.0]]), precision)}, tables)
+    return Reply(UPDATE.figures, {"mean": torch.ones(1)}, changes=changes)
+
+
+def owed(precision: Precision) -> ExpectedReply:
+    values, scales = coded_forms(OWED.parameters["w"], precision)
+    return replace(
+        OWED,
+        parameters={"w": values, "mean": ArrayForm.of(torch.ones(1))},
+        changes={"w"},
+        scales={"w": scales} if scales else {},
+        precision=precision,
+    )
+
+
+@pytest.mark.parametrize("precision", ["half", "int8"])
+def test_changes_in_low_precision_are_read_as_they_were(precision: Precision) -> None:
+    sent = coded(precision, [0, 3], [9, 1])
+    read = read_reply(records(sent), owed(precision))
+    assert read.parameters.keys() == {"mean"}
+    assert read.rows == {}
+    assert read.changes.fingerprint() == sent.changes.fingerprint()
+    ends, tables = read.changes.added_to({"w": torch.full((1, 2), 5.0), TABLE: torch.zeros(4, 2)})
+    torch.testing.assert_close(ends["w"], torch.tensor([[6.0, 7.0]]), rtol=0, atol=0.01)
+    assert (tables[TABLE].rows.tolist(), tables[TABLE].counts.tolist()) == ([0, 3], [9, 1])
+    torch.testing.assert_close(tables[TABLE].values, torch.full((2, 2), 0.5), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("precision", ["half", "int8"])
+@pytest.mark.parametrize(
+    ("numbers", "counts", "width", "said"),
+    [
+        ([0, 4], [1, 1], 2, "the row numbers do not ascend from 0 to 4, each once$"),
+        ([3, 3], [1, 1], 2, "the row numbers do not ascend"),
+        ([0, 3], [10, 1], 2, "the counts sum to 11, expected 1 at least each, 10 in all$"),
+        ([0, 3], [1, 0], 2, "the counts sum to 1, expected 1 at least each"),
+        ([0, 3], [2**34, 1], 2, "the counts sum to 17179869185, expected"),
+        ([0, 3], [1], 2, "got 1 counts for 2 rows$"),
+        ([0, 3], [1] * 11, 2, r"counts is uint8 \(11\), expected uint8 \(up to 10\)$"),
+        ([0, 1, 2, 3] * 6, [1] * 24, 2, "the row numbers do not ascend|rows is uint8"),
+        ([0, 3], [1, 1], 3, r"values is \w+ \(2, 3\), expected \w+ \(2, 2\)$"),
+    ],
+)
+def test_rows_in_low_precision_that_differ_are_refused(
+    precision: Precision, numbers: list[int], counts: list[int], width: int, said: str
+) -> None:
+    with pytest.raises(UserError, match=f"^{ROWS}{said}"):
+        read_reply(records(coded(precision, numbers, counts, width)), owed(precision))
+
+
+@pytest.mark.parametrize("sent", ["full", "half", "int8"])
+@pytest.mark.parametrize("wanted", ["full", "half", "int8"])
+def test_another_precision_than_that_of_the_run_is_refused(sent: Precision, wanted: Precision) -> None:
+    reply = UPDATE if sent == "full" else coded(sent, [0, 3], [9, 1])
+    expected = OWED if wanted == "full" else owed(wanted)
+    with nullcontext() if sent == wanted else pytest.raises(UserError, match=r"^scenario B"):
+        read_reply(records(reply), expected)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("precision", ["half", "int8"])
+def test_a_change_that_is_not_finite_is_refused(precision: Precision, value: float) -> None:
+    reply = coded(precision, [0, 3], [9, 1])
+    wrong = replace(
+        reply, changes=replace(reply.changes, parameters={"w": rounded(torch.full((1, 2), value), precision)})
+    )
+    with pytest.raises(UserError, match=r"parameter w has values that are not finite; lower train\.lr$"):
+        read_reply(records(wrong), owed(precision))
+    coded_rows = replace(reply.changes.rows[TABLE], change=rounded(torch.full((2, 2), value), precision))
+    wrong = replace(reply, changes=replace(reply.changes, rows={TABLE: coded_rows}))
+    with pytest.raises(UserError, match=rf"^{ROWS}(values|scales) has values that are not finite"):
+        read_reply(records(wrong), owed(precision))
+
+
+@pytest.mark.parametrize("data", [[0, 128], [255] * 6])
+@pytest.mark.parametrize("name", ["rows", "counts"])
+def test_bytes_that_are_no_numbers_are_refused(name: str, data: list[int]) -> None:
+    changed = records(coded("half", [0, 3], [9, 1]))
+    changed[f"rows/{TABLE}"][name] = Array(np.array(data, np.uint8))
+    with pytest.raises(UserError, match=rf"^{ROWS}{name}: (the last number has no end|a number has more)"):
+        read_reply(changed, owed("half"))

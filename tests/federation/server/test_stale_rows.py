@@ -214,3 +214,31 @@ def test_a_node_that_lost_its_files_says_so_and_does_not_start_anew(
     run = run_with(tiny, quorum, {(2, "US"): fault}, tmp_path / "quorum", None)
     assert any(line.startswith(f"round 2 goes on without US: {gone}") for line in logged)
     assert set(run.result.rounds[1].losses) == {"FR"}
+
+
+@pytest.mark.parametrize("fault", ["the message is lost", "the reply is lost"])
+@pytest.mark.parametrize(("name", "precision"), [("pf-msmtrec", "half"), ("bottom-up", "int8"), ("fedper", "int8")])
+def test_in_low_precision_the_server_knows_the_copies(
+    tiny: Tiny, tmp_path: Path, name: str, precision: str, fault: str
+) -> None:
+    config = tiny.config(
+        "pf-msmtrec" if name == "bottom-up" else name,
+        model__embedding_dim=4,
+        federation__rounds=4,
+        federation__scenarios=["ES", "FR", "US"],
+        federation__min_scenarios=1,
+        federation__precision=precision,
+        train__max_local_steps=1,
+        train__batch_size=4,
+        **METHODS[name],
+    )
+    run = run_with(tiny, config, {(2, "ES"): fault}, tmp_path, None)
+    assert run.grid.changed
+    assert run.grid.repeated == 0
+    assert run.models.keys() == {"ES", "FR", "US"}
+    full = config.with_settings({"federation.precision": "full"}, "test")
+    other = run_with(tiny, full, {(2, "ES"): fault}, tmp_path / "full", None)
+    for scenario, tensors in run.models.items():
+        for key, value in tensors.items():
+            if "running" not in key:
+                torch.testing.assert_close(value, other.models[scenario][key], rtol=0, atol=0.05)
