@@ -111,7 +111,7 @@ def agreeing(scenarios: int) -> float:
 
 def whole_step(scenarios: int, parameters: int) -> list[Figure]:
     """Return the time and memory of all that the server does with the experts of PF-MSMTrec in a second round."""
-    strategy = PFMSMTRec(RunConfig(method="pf-msmtrec", data={"name": "synthetic"}))
+    strategy = PFMSMTRec(RunConfig.model_validate({"method": "pf-msmtrec", "data": {"name": "synthetic"}}))
     slots = {"expert": Slot("expert", part=Part.EXPERT)}
     names = [f"{scenario:04d}" for scenario in range(scenarios)]
     strategy.parameters.personal = {name: {"expert": torch.zeros(EXPERTS, parameters)} for name in names}

@@ -64,7 +64,7 @@ def paired_cosines(first: Tensor, second: Tensor) -> Tensor:
     """Return the cosine of each vector (..., P) of ``first`` and its like in ``second``, (...) float64; 0 for zeros."""
     most = max(1, AT_ONCE // max(1, first[0].numel())) if first.dim() > 1 else 1
     if first.dim() > 1 and len(first) > most:  # copies in double precision are made of some vectors at a time
-        pieces = zip(first.split(most), second.expand_as(first).split(most), strict=True)
+        pieces = zip(torch.split(first, most), torch.split(second.expand_as(first), most), strict=True)
         return torch.cat([paired_cosines(*each) for each in pieces])
     product = (first.double() * second.double()).sum(dim=-1)
     lengths = first.double().norm(dim=-1) * second.double().norm(dim=-1)

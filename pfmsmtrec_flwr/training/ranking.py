@@ -145,9 +145,11 @@ def _packed(labels: NDArray[np.uint8], scores: NDArray[np.floating]) -> _Whole:
 def _order_of_scores(scores: NDArray[np.floating]) -> NDArray[np.uint32]:
     """Return 32-bit numbers that sort as the scores do."""
     if scores.dtype != np.float32:
-        return np.unique(scores, return_inverse=True)[1].astype(np.uint32)
-    bits = (scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
-    return bits ^ np.where(bits >> np.uint32(31), np.uint32(0xFFFFFFFF), np.uint32(1 << 31))
+        places: NDArray[np.uint32] = np.unique(scores, return_inverse=True)[1].astype(np.uint32)
+        return places
+    bits: NDArray[np.uint32] = (scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    turned: NDArray[np.uint32] = bits ^ np.where(bits >> np.uint32(31), np.uint32(0xFFFFFFFF), np.uint32(1 << 31))
+    return turned
 
 
 def _order_of_groups(groups: NDArray[np.int64]) -> _Whole:
