@@ -199,7 +199,12 @@ def _watch() -> tuple[dict[str, float], Callable[[], None]]:
 
     for (owner, name, function), (_, _, kind) in zip(before, places, strict=True):
         setattr(owner, name, timed(function, kind))
-    return spent, lambda: [setattr(*entry) for entry in before] and None
+
+    def undo() -> None:
+        for entry in before:
+            setattr(*entry)
+
+    return spent, undo
 
 
 def _write(folder: Path, rows: int) -> ScenarioStore:

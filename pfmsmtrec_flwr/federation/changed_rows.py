@@ -70,4 +70,4 @@ class ChangedRows:
 
 def checksum_of(table: Tensor) -> Tensor:
     """Return the checksum of a table's bits, () int64."""
-    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy()))
+    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy().data))

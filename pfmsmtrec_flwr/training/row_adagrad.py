@@ -120,9 +120,10 @@ class RowAdagrad(torch.optim.Optimizer):
         if table not in self._sums:
             self._sums[table] = RowSums(table)
         kept = self._sums[table]
-        for some, own, change in zip(
-            rows.split(_PIECE), kept.places_of(rows).split(_PIECE), gradient.split(_PIECE), strict=True
-        ):
+        places = kept.places_of(rows)
+        for start in range(0, len(rows), _PIECE):
+            piece = slice(start, start + _PIECE)
+            some, own, change = rows[piece], places[piece], gradient[piece]
             values, sums = table.index_select(0, some), kept.sums.index_select(0, own)
             adagrad(
                 [values],
@@ -159,7 +160,7 @@ def gradient_by_row(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _longer(tensor: Tensor, length: int) -> Tensor:
-    """Return a copy with room for so many rows, and for as many again as there were."""
+    """Return a copy with room for at least `length` rows, and for twice those that it has."""
     longer = tensor.new_empty(max(length, 2 * len(tensor)), *tensor.shape[1:])
     longer[: len(tensor)] = tensor
     return longer

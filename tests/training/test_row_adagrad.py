@@ -43,7 +43,7 @@ def test_random_steps_have_the_bits_of_torchs_own(rows: int, width: int, uses: i
         factors = torch.randn(uses, width, generator=generator)
         for optimizer, table in ((theirs, dense), (ours, by_row)):
             optimizer.zero_grad()
-            (embedding(used, table, sparse=table is by_row) * factors).sum().backward()
+            (embedding(used, table, sparse=table is by_row) * factors).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     assert torch.equal(dense, by_row)
     assert torch.equal(theirs.state[dense]["sum"], whole(ours.moments_of(by_row), rows))

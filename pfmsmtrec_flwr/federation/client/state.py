@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
-from pfmsmtrec_flwr.federation.client.tensor_files import clear_errors, load_tensors, numbers_of, save_tensors
+from pfmsmtrec_flwr.federation.client.tensor_files import errors_in_a_line, load_tensors, numbers_of, save_tensors
 from pfmsmtrec_flwr.federation.client.whole_tables import WholeTables
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, save_predictions
 from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, PARAMETERS_NAME, read_description
@@ -141,7 +141,7 @@ class LocalState:
         """
         path = self.folder / PARAMETERS_NAME
         save_tensors(path, tensors)
-        with clear_errors(path):
+        with errors_in_a_line(path):
             description = path.with_name(DESCRIPTION_NAME)
             description.unlink(missing_ok=True)  # one of a run before, which does not fit the new parameters
             unfinished = description.with_name(f".{description.name}-{os.getpid()}")

@@ -40,7 +40,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    with clear_errors(path):
+    with errors_in_a_line(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
@@ -60,7 +60,7 @@ def numbers_of(folder: Path, pattern: re.Pattern[str]) -> list[int]:
 
 
 @contextmanager
-def clear_errors(path: Path) -> Iterator[None]:
+def errors_in_a_line(path: Path) -> Iterator[None]:
     """Say in one line why a file cannot be written."""
     try:
         yield

@@ -69,7 +69,7 @@ class WholeTables:
         return short
 
     def completed(self, tensors: Mapping[str, Tensor]) -> Tensors:
-        """Return what `shortened` was given.
+        """Return the tensors that `shortened` took, with whole tables.
 
         Raises
         ------

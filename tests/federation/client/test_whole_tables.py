@@ -88,7 +88,7 @@ def test_a_process_that_is_killed_before_the_state_leaves_the_one_before(
 ) -> None:
     kept.save(1, memory_of(table_of(r2=3.0)))
     far = torch.full((ROWS, 2), 5.0)
-    save = tensor_files.save_file
+    save = vars(tensor_files)["save_file"]
     with monkeypatch.context() as patched:
 
         def killed(tensors: dict[str, Tensor], path: Path) -> None:
