@@ -86,13 +86,13 @@ class Order:
         Round of each scenario whose parameters are the best so far; 0 stands for none yet.
     counted
         Last exchange of each scenario whose update counted at the server; 0 or absent: none has.
-    copies
-        Fingerprint of the changes of each scenario that made the copies of tables to which changed rows belong; empty
-        in full precision, where the rows say it.
     run
         Number of the run that this one resumes, under which a deployed node keeps its files; 0: it is a new run.
     file
         File that defines the method; empty for a method of the package.
+    copies
+        Fingerprint of the changes of each scenario that made the copies of tables to which changed rows belong; empty
+        in full precision, where the rows say it.
     """
 
     config: str
@@ -104,9 +104,9 @@ class Order:
     evaluate: bool = False
     selected: Mapping[str, int] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)
-    copies: Mapping[str, int] = field(default_factory=dict)
     run: int = 0
     file: str = ""
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     def pack(self) -> ConfigRecord:
         """Return the order as a record."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,7 +71,27 @@ def test_changed_rows_survive_their_journey() -> None:
     assert back.personal_changes["US"] == {}
     for one, other in ((back.common_changes["t"], common), (back.personal_changes["NL"]["t"], own)):
         assert equal({"rows": one.rows, "values": one.values}, {"rows": other.rows, "values": other.values})
+        assert one.checksum is not None and other.checksum is not None
         assert torch.equal(one.checksum, other.checksum)
+
+
+def test_parameters_in_low_precision_survive_their_journey() -> None:
+    beyond = torch.tensor([1e6, 0.0])
+    change = ChangedRows.of(torch.full((300, 2), 0.1), torch.tensor([1, 200]))
+    personal = {"NL": {"u": torch.full((2,), 0.1), "n": torch.tensor(3)}}
+    incoming = Incoming({"w": beyond}, personal, {"t": change}, {"NL": {"s": change}}).halved()
+    order, back, names = unpack_orders(pack_orders(replace(ORDER, copies={"NL": 7}), incoming, ["NL"]))
+    assert order.copies == {"NL": 7}
+    again = unpack_orders(pack_orders(order, back, names))[1].widened()  # a message that is repeated
+    assert again.common["w"].tolist() == beyond.tolist()
+    assert {name: tensor.dtype for name, tensor in again.personal["NL"].items()} == {
+        "u": torch.float32,
+        "n": torch.int64,
+    }
+    for made in (again.common_changes["t"], again.personal_changes["NL"]["s"]):
+        assert (made.rows.tolist(), made.checksum) == ([1, 200], None)
+        torch.testing.assert_close(made.values, torch.full((2, 2), 0.1), rtol=2.0**-11, atol=0)
+    assert "copies" not in str(ORDER.pack()["order"])
 
 
 def test_scenarios_that_lack_tables_are_found_without_unpacking() -> None:

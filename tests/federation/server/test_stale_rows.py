@@ -238,7 +238,5 @@ def test_in_low_precision_the_server_knows_the_copies(
     assert run.models.keys() == {"ES", "FR", "US"}
     full = config.with_settings({"federation.precision": "full"}, "test")
     other = run_with(tiny, full, {(2, "ES"): fault}, tmp_path / "full", None)
-    for scenario, tensors in run.models.items():
-        for key, value in tensors.items():
-            if "running" not in key:
-                torch.testing.assert_close(value, other.models[scenario][key], rtol=0, atol=0.05)
+    for one, two in zip(run.result.rounds, other.result.rounds, strict=True):
+        assert one.losses == pytest.approx(two.losses, abs=0.01)
