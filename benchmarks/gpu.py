@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,12 +94,13 @@ def train(rows: Split, device: torch.device, *, mixed: bool = False, barrier: Ba
 @contextlib.contextmanager
 def batch_by_batch() -> Iterator[None]:
     """Keep no rows on the GPU."""
-    fit = local.rows_fit
-    local.rows_fit = lambda *_: False
+    training: Any = local
+    fit = training.rows_fit
+    training.rows_fit = lambda *_: False
     try:
         yield
     finally:
-        local.rows_fit = fit
+        training.rows_fit = fit
 
 
 def training_figures(rows: Split, device: torch.device) -> Iterator[Figure]:

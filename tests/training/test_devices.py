@@ -72,6 +72,7 @@ def test_a_step_stays_on_its_device_and_waits_for_no_value(architecture: str, te
     labelled = torch.ones(logits.shape, dtype=torch.bool, device="meta")
     losses = task_losses(logits, torch.zeros(logits.shape, device="meta"), labelled)
     auxiliary = model.auxiliary_loss(logits, labelled)
-    (losses.sum() if auxiliary is None else losses.sum() + auxiliary).backward()
+    objective = losses.sum() if auxiliary is None else losses.sum() + auxiliary
+    objective.backward()  # type: ignore[no-untyped-call]
     assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
     assert any(parameter.grad is not None for parameter in model.parameters())

@@ -325,8 +325,13 @@ def test_rows_that_fit_are_copied_once_if_all_are_wanted(
     train(plain, split, steps=steps, local_epochs=2.0)
     made: list[Split] = []
     of = DeviceRows.of
+
+    def noted(rows: Split, device: torch.device) -> DeviceRows:
+        made.append(rows)
+        return of(rows, device)
+
     monkeypatch.setattr(local, "rows_fit", lambda size, _: size == split_bytes(split))
-    monkeypatch.setattr(DeviceRows, "of", lambda rows, device: (made.append(rows), of(rows, device))[1])
+    monkeypatch.setattr(DeviceRows, "of", noted)
     held = build(dropout=0.2)
     train(held, split, steps=steps, local_epochs=2.0)
     assert len(made) == copied
