@@ -62,7 +62,7 @@ def relu_dropout(x: Tensor, share: float, training: bool) -> Tensor:
     threshold = _threshold(share)
     if not training or threshold == 0:
         return functional.relu(x, inplace=True)
-    dropped: Tensor = _ReluDropout.apply(x, threshold)
+    dropped: Tensor = _ReluDropout.apply(x, threshold)  # type: ignore[no-untyped-call]
     return dropped
 
 
@@ -92,7 +92,7 @@ class _ReluDropout(Function):
         return dropped
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (dropped,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(gradient, dropped, 0).mul_(ctx.scale), None
 

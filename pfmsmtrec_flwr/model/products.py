@@ -40,7 +40,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, fixed: int = 0) -> Tensor:
     """
     if not (fixed and x.requires_grad):
         return torch.addmm(bias, x, weight)
-    outputs: Tensor = _PartlyLearned.apply(x, weight, bias, x.shape[1] - fixed)
+    outputs: Tensor = _PartlyLearned.apply(x, weight, bias, x.shape[1] - fixed)  # type: ignore[no-untyped-call]
     return outputs
 
 
@@ -52,7 +52,7 @@ class _PartlyLearned(Function):
         return torch.addmm(bias, x, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         # In mixed precision the outputs, and so their gradient, have 16 bits.
         x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)
         of_learned = gradient @ weight[: ctx.learned].T
