@@ -135,8 +135,8 @@ class TrainSettings(SettingsSection):
     weight_decay: NotNegative = 0.0
     """Weight of the L2 penalty in Adam's gradients."""
     embedding_optimizer: Literal["adam", "adagrad"] = "adam"
-    """Optimizer of the embedding tables; Adagrad uses no weight decay. Large tables need Adagrad: its step moves
-    the rows of the batch alone, and that of Adam every row."""
+    """Optimizer of the embedding tables; Adagrad uses no weight decay, and moves the rows of the batch alone, which
+    large tables need."""
     embedding_lr: Positive = 0.05
     """Learning rate of Adagrad."""
     batch_size: Annotated[int, Field(ge=2)] = 1024
@@ -189,8 +189,7 @@ class FederationSettings(SettingsSection):
     is longer is shortened, and a scenario of which a part is three times as long still is left out; 0: no bound."""
     precision: Precision = "full"
     """Precision of what travels: full float32; half, where parameters go down and updates come up as float16; or int8,
-    where updates come up in 8 bits with a scale per slice. The server keeps float32, and a scenario adds what rounding
-    lost to its next update."""
+    where updates come up in 8 bits with a scale per slice; what rounding loses is added to a scenario's next update."""
     round_timeout: Positive = 3600.0
     """Seconds to wait for the replies of one exchange."""
     node_timeout: Positive = 120.0

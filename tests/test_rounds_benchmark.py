@@ -16,7 +16,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_only_steps_within_rounds_are_timed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    owner = argparse.Namespace(step=lambda: "done", rounds=lambda: [owner.step(), owner.step()])
+    owner = argparse.Namespace(step=lambda: "done")
+    owner.rounds = lambda: [owner.step(), owner.step()]
     step, rounds = owner.step, owner.rounds
     monkeypatch.setattr(script, "STEPS", ((owner, "step", "training"), (owner, "rounds", "rounds")))
     with script.timed_steps() as spent:

@@ -81,7 +81,7 @@ def test_parameters_do_not_depend_on_the_nodes(tiny: Tiny, tmp_path: Path, metho
 def test_two_exchanges_a_round_remember_what_each_lost(tiny: Tiny) -> None:
     settings = {"pf_msmtrec__schedule": "bottom-up", "pf_msmtrec__gates": "federated"}
     full, low = (tiny.trained(in_precision(tiny, each, **settings)) for each in ("full", "int8"))
-    assert 0 < distance(full, low) < 0.005
+    assert 0 < distance(full, low) < 0.01  # twice as many roundings as with one exchange a round
 
 
 def test_normalization_statistics_travel_as_values(tiny: Tiny) -> None:
