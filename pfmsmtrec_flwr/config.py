@@ -188,8 +188,8 @@ class FederationSettings(SettingsSection):
     """Largest length of a part of a scenario's update, in medians over the scenarios, per square root of a step: what
     is longer is shortened, and a scenario of which a part is three times as long still is left out; 0: no bound."""
     precision: Precision = "full"
-    """Precision of what travels: full float32; half, where parameters go down and updates come up as float16; or int8,
-    where updates come up in 8 bits with a scale per slice; what rounding loses is added to a scenario's next update."""
+    """Precision of what travels: full (float32); half, where parameters go down and updates come up as float16; or
+    int8, where updates come up in 8 bits with a scale per slice; what rounding an update lost is added to the next."""
     round_timeout: Positive = 3600.0
     """Seconds to wait for the replies of one exchange."""
     node_timeout: Positive = 120.0
