@@ -67,6 +67,8 @@ EMPTY_APP = {
 [project]
 name = "empty"
 version = "1.0.0"
+license = { file = "LICENSE" }
+dependencies = ["flwr[simulation]>=1.41.0"]
 [tool.flwr.app]
 publisher = "nobody"
 fab-format-version = 1
@@ -76,6 +78,7 @@ serverapp = "server_app:app"
 clientapp = "client_app:app"
 [tool.flwr.app.config]
 """,
+    "LICENSE": "None is needed.",
     "server_app.py": """
 import time
 from flwr.app import Message, RecordDict
