@@ -21,9 +21,9 @@ import ctypes
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -186,15 +186,47 @@ def scenario_figures(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def family_seconds(action: Callable[[], None]) -> float:
-    """Return the processor seconds of all processes that an action starts, daemons included."""
+    """Return the processor seconds of all processes that an action starts, daemons included.
+
+    They are read several times a second while the processes run: some of Flower's and of Ray's are killed in the end,
+    or ended by parents that do not wait for them, and the system then forgets their times.
+    """
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become children of this process
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    action()
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    seen: dict[tuple[int, int], int] = {}
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            seen.update(descendant_ticks())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        action()
+    finally:
+        ended.set()
+        watcher.join()
+    return sum(seen.values()) / os.sysconf("SC_CLK_TCK")
+
+
+def descendant_ticks() -> dict[tuple[int, int], int]:
+    """Return the processor time of each process below this one, in ticks, by its number and start."""
+    parents: dict[int, int] = {}
+    ticks: dict[tuple[int, int], int] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            number = int(file.parent.name)
+            parents[number] = int(fields[1])
+            ticks[number, int(fields[19])] = int(fields[11]) + int(fields[12])
+
+    def is_below(number: int) -> bool:
+        while (number := parents.get(number, 0)) > 1:
+            if number == os.getpid():
+                return True
+        return False
+
+    return {key: spent for key, spent in ticks.items() if is_below(key[0])}
 
 
 def run_empty(place: Path) -> None:
