@@ -39,6 +39,15 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """What a test or a script that it runs makes of the logger's level ends with the test."""
+    logger = logging.getLogger("pfmsmtrec")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
     """Lines that are logged during the test, wherever the package's logger sends them."""
