@@ -76,7 +76,7 @@ def run_turn(scenarios: int) -> Callable[[], object]:
     sizes = [f"data.synthetic.train_rows={rows}", "data.synthetic.ctr=0.3", "data.synthetic.conversions_per_click=0.5"]
     sizes += ["data.synthetic.validation_rows=200", "data.synthetic.test_rows=200"]
     settings = ["federation.rounds=2", "federation.reference=[]", "federation.selection=macro", "train.threads=1"]
-    config = load_config("conf/synthetic.yaml", overrides=[*sizes, *settings])
+    config = load_config("synthetic", overrides=[*sizes, *settings])
 
     def turn() -> None:
         with TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ def train_model(source: Path) -> None:
 
     small = ["model.embedding_dim=8", "model.experts=8", "model.expert_layers=[64, 32]", "model.tower_layers=[32]"]
     short = ["federation.rounds=1", "train.max_local_steps=2", "federation.reference=[]"]
-    config = load_config("conf/aliexpress.yaml", overrides=[*small, *short])
+    config = load_config("aliexpress", overrides=[*small, *short])
     run_inline(config, data=source / "data", output=source / "run")
 
 

@@ -96,7 +96,7 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     if options.comparison is not None:
         return figures_of(courses_of(options.comparison, METHODS), options.auc)
     with TemporaryDirectory() as folder:
-        arguments = ["compare", "conf/synthetic.yaml", "--methods", ",".join(METHODS), "--seeds", "1", "--jobs", "1"]
+        arguments = ["compare", "synthetic", "--methods", ",".join(METHODS), "--seeds", "1", "--jobs", "1"]
         app([*arguments, "--data", folder, "--output", f"{folder}/compared"], standalone_mode=False)
         return figures_of(courses_of(Path(folder) / "compared", METHODS), options.auc)
 
