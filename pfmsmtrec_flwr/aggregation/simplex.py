@@ -93,11 +93,10 @@ def minimise_on_simplex(linear: Tensor, gram: Tensor, radius: Tensor) -> tuple[T
     if linear.shape[1] > MANY:
         found = (minimise_on_support(*each) for each in zip(linear, gram, radius.tolist(), strict=True))
         solved = {place: w for place, w in enumerate(found) if w is not None}
-    left = [place for place in range(len(linear)) if place not in solved]
     if not solved:
         return interior_point(linear, gram, radius)
     weights, units = torch.empty_like(linear), torch.empty_like(linear)
-    if left:
+    if left := [place for place in range(len(linear)) if place not in solved]:
         weights[left], units[left] = interior_point(linear[left], gram[left], radius[left])
     for place, w in solved.items():
         weights[place], units[place] = w, w / (w @ gram[place] @ w).sqrt()
