@@ -32,6 +32,8 @@ from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 
+MADE_UP = str(Path(__file__).with_name("made_up.yaml"))
+
 SCENARIOS = {"NL": 3200, "ES": 2400, "FR": 2000, "US": 1600}
 """Training rows of the made-up scenarios."""
 WORLD = (
@@ -163,7 +165,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     given = parser.parse_args()
     logger.setLevel(logging.ERROR)
-    base = load_config("synthetic", overrides=[*WORLD, *given.set])
+    base = load_config(MADE_UP, overrides=[*WORLD, *given.set])
     chosen = [list(COLUMNS)[int(number)] for number in given.columns.split(",")]
     columns = []
     for name in chosen:

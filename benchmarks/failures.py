@@ -30,6 +30,8 @@ from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.rendering import as_markdown
 from pfmsmtrec_flwr.results.tables import Cell, FigureTable, Group
 
+MADE_UP = str(Path(__file__).with_name("made_up.yaml"))
+
 WORLD = (
     "{train_rows: {NL: 600, ES: 450, FR: 300, US: 150}, validation_rows: 200, test_rows: 800, ctr: 0.3, "
     "conversions_per_click: 0.4}"
@@ -152,7 +154,7 @@ def main() -> None:
     with TemporaryDirectory() as data:
         for seed in range(arguments.seeds):
             for method in arguments.methods.split(","):
-                config = load_config("synthetic", method=method, seed=seed, overrides=SETTINGS)
+                config = load_config(MADE_UP, method=method, seed=seed, overrides=SETTINGS)
                 for share in shares:
                     outcomes.setdefault((method, share), []).append(train(config, Path(data), share))
             if arguments.output is not None:

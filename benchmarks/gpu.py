@@ -41,6 +41,8 @@ from pfmsmtrec_flwr.training.evaluation import predict
 from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
 
+MADE_UP = str(Path(__file__).with_name("made_up.yaml"))
+
 CPU = torch.device("cpu")
 FIELDS, NUMERIC, TABLE_ROWS = 16, 63, 10_000
 MODEL = {"experts": 8, "expert_layers": (64, 32), "embedding_dim": 8, "dropout": 0.0}
@@ -146,7 +148,7 @@ def share_figures(count: int, device: torch.device) -> Iterator[Figure]:
 def run_once(device: torch.device, rounds: int, folder: Path, name: str) -> tuple[float, RunResults]:
     """Run PF-MSMTrec on made-up scenarios in this process; return the seconds of a round, and the results."""
     overrides = [f"data.synthetic={WORLD}", f"train.device={device}", f"federation.rounds={rounds}"]
-    config = load_config("synthetic", overrides=[*overrides, "federation.patience=0", "federation.reference=[]"])
+    config = load_config(MADE_UP, overrides=[*overrides, "federation.patience=0", "federation.reference=[]"])
     started = time.perf_counter()
     (results,) = run_inline(config, data=folder / "data", output=folder / name)
     return (time.perf_counter() - started) / rounds, results

@@ -30,6 +30,8 @@ from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
 from pfmsmtrec_flwr.training.process import prepare_process
 
+MADE_UP = str(Path(__file__).with_name("made_up.yaml"))
+
 TURNS = 3
 DOUBLINGS = (1, 2, 4, 8)
 FIELDS, NUMERIC = 16, 63
@@ -76,7 +78,7 @@ def run_turn(scenarios: int) -> Callable[[], object]:
     sizes = [f"data.synthetic.train_rows={rows}", "data.synthetic.ctr=0.3", "data.synthetic.conversions_per_click=0.5"]
     sizes += ["data.synthetic.validation_rows=200", "data.synthetic.test_rows=200"]
     settings = ["federation.rounds=2", "federation.reference=[]", "federation.selection=macro", "train.threads=1"]
-    config = load_config("synthetic", overrides=[*sizes, *settings])
+    config = load_config(MADE_UP, overrides=[*sizes, *settings])
 
     def turn() -> None:
         with TemporaryDirectory() as folder:

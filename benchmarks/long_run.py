@@ -16,6 +16,8 @@ from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.rounds import METRICS_NAME
 from pfmsmtrec_flwr.training.records import RoundRecord
 
+MADE_UP = str(Path(__file__).with_name("made_up.yaml"))
+
 WORLD = "{train_rows: {NL: 600, ES: 400, FR: 300, US: 200}, validation_rows: 100, test_rows: 200, ctr: 0.3}"
 SETTINGS = (
     f"data.synthetic={WORLD}",
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     overrides = [*SETTINGS, f"federation.rounds={arguments.rounds}"]
-    config = load_config("synthetic", method=arguments.method, overrides=overrides)
+    config = load_config(MADE_UP, method=arguments.method, overrides=overrides)
     print("| round | memory, MB | files, MB | number of files | metrics.jsonl, MB |\n|---:|---:|---:|---:|---:|")
     with TemporaryDirectory() as folder:
         output = Path(folder) / "out"

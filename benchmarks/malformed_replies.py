@@ -47,6 +47,8 @@ from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods import federated_method
 from pfmsmtrec_flwr.methods.configuration import load_config
 
+MADE_UP = str(Path(__file__).with_name("made_up.yaml"))
+
 METHODS = (
     "pf-msmtrec",
     "bottom-up",
@@ -599,7 +601,7 @@ def _config(method: str) -> RunConfig:
         *(["pf-msmtrec.schedule=bottom-up"] if method == "bottom-up" else []),
         *([f"federation.precision={method}"] if method in ("half", "int8") else []),
     ]
-    return federated_method(base).configure(load_config("synthetic", method=base, overrides=overrides))
+    return federated_method(base).configure(load_config(MADE_UP, method=base, overrides=overrides))
 
 
 def sample(changes: list[tuple[str, Change]], share: float, seed: int) -> list[tuple[str, Change]]:

@@ -20,6 +20,8 @@ from pfmsmtrec_flwr.methods.configuration import load_config
 from pfmsmtrec_flwr.results.schema import RESULTS_NAME, RunResults
 from pfmsmtrec_flwr.results.writer import read_results
 
+MADE_UP = str(Path(__file__).with_name("made_up.yaml"))
+
 COUNT_SEEDS = (0, 1, 2)
 NOISE_SEEDS = (0, 1)
 
@@ -59,7 +61,7 @@ def results_of_case(case: Case, seed: int, output: Path) -> RunResults:
     """Run a case with a seed, unless its results are there."""
     folder = output / f"{case.name}-seed{seed}"
     if not (folder / RESULTS_NAME).exists():
-        config = load_config("synthetic", method=case.method, seed=seed, overrides=["federation.reference=[]"])
+        config = load_config(MADE_UP, method=case.method, seed=seed, overrides=["federation.reference=[]"])
         config = config.with_settings({"federation.draws": 0, **case.settings}, "benchmark")
         run_method(config, data=output / "data", output=folder)
     return read_results(folder)
