@@ -94,8 +94,12 @@ def figure_cell(figure: Spread | float | None, digits: int = 4) -> Cell:
 
 
 def share_cell(share: float | None, digits: int = 0) -> Cell:
-    """Return a share as a percentage."""
-    return Cell(MISSING if share is None else f"{share:.{digits}%}")
+    """Return a share as a percentage; one that rounds to zero has no sign.
+
+    >>> str(share_cell(-0.004))
+    '0%'
+    """
+    return Cell(MISSING if share is None else f"{share:z.{digits}%}")
 
 
 def marked(cells: Sequence[Cell], better: Better, bold: Sequence[bool] | None = None) -> list[Cell]:
