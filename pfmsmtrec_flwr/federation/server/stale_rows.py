@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.aggregation.personal_tables import OwnRows
+from pfmsmtrec_flwr.aggregation.row_sets import united_rows
 from pfmsmtrec_flwr.config import Precision
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, checksum_of
+from pfmsmtrec_flwr.federation.held_tensors import HeldTensors, form_of_tensor, rows_of_table
 from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -66,9 +69,7 @@ class StaleRows:
             tables = [name for name in names_of(update.slots, [Part.FEDERATED_EMBEDDING]) if name in now]
             forgets = set() if self._precision == "full" else parameters.common.keys()
             returned = {name: rows for name, rows in update.rows.items() if name not in forgets}
-            self._rows[update.scenario] = {
-                name: _stale(update.start[name], returned.get(name), now[name]) for name in tables
-            }
+            self._rows[update.scenario] = {name: _stale(update.start, returned.get(name), now, name) for name in tables}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stale rows, for a checkpoint; checksums are computed again."""
@@ -105,7 +106,7 @@ class StaleRows:
 
 
 def _changes(
-    tensors: Tensors, stale: Mapping[str, Tensor], checksums: dict[str, Tensor] | None
+    tensors: Mapping[str, Tensor], stale: Mapping[str, Tensor], checksums: dict[str, Tensor] | None
 ) -> dict[str, ChangedRows]:
     """Return the stale rows of those tables of which the rows and their numbers take less than the whole.
 
@@ -113,21 +114,37 @@ def _changes(
     """
     changes = {}
     for name, rows in stale.items():
-        if name in tensors and len(rows) * (1 + tensors[name].shape[1]) < tensors[name].numel():
+        if name not in tensors:
+            continue
+        form = form_of_tensor(tensors, name)
+        if len(rows) * (1 + form.shape[1]) < form.numel():
             if checksums is not None and name not in checksums:
                 checksums[name] = checksum_of(tensors[name])
             checksum = None if checksums is None else checksums[name]
-            changes[name] = ChangedRows(rows, tensors[name][rows], checksum)
+            changes[name] = ChangedRows(rows, rows_of_table(tensors, name, rows), checksum)
     return changes
 
 
-def _without(tensors: Tensors, changes: Mapping[str, ChangedRows]) -> Tensors:
-    return {name: tensor for name, tensor in tensors.items() if name not in changes}
+def _without(tensors: Mapping[str, Tensor], changes: Mapping[str, ChangedRows]) -> Tensors:
+    return {name: tensors[name] for name in tensors if name not in changes}
 
 
-def _stale(sent: Tensor, returned: RowUpdate | None, now: Tensor) -> Tensor:
+def _stale(sent: Mapping[str, Tensor], returned: RowUpdate | None, now: Mapping[str, Tensor], name: str) -> Tensor:
     """Return the rows in which a table (R, d) differs from the one that was sent with the returned rows put in."""
-    differs = differing_rows(sent, now)
+    rows = _changed(sent, now, name)
+    if rows is None:
+        rows = differing_rows(sent[name], now[name]).nonzero().flatten()
     if returned is not None:
-        differs[returned.rows] = differing_rows(returned.values, now[returned.rows])
-    return differs.nonzero().flatten()
+        rows = united_rows(rows, returned.rows)
+    held = rows_of_table(sent, name, rows)
+    if returned is not None:
+        OwnRows(returned.rows, returned.values).put_into(rows, held)
+    return rows[differing_rows(held, rows_of_table(now, name, rows))]
+
+
+def _changed(sent: Mapping[str, Tensor], now: Mapping[str, Tensor], name: str) -> Tensor | None:
+    """Return the rows of a scenario's own table that may have changed; None: all may have."""
+    if not (isinstance(sent, HeldTensors) and isinstance(now, HeldTensors)):
+        return None
+    before, after = sent.table(name), now.table(name)
+    return None if before is None or after is None else after.changed_since(before)

@@ -58,7 +58,7 @@ def test_an_exchange_counts_the_bytes_of_both_ways_and_a_failed_node_sends_none(
 
 def test_messages_may_be_for_some_scenarios_only(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config())
-    incoming = Incoming({}, strategy.parameters.personal)
+    incoming = Incoming({}, {name: dict(own) for name, own in strategy.parameters.personal.items()})
     order = Order("{}", "pf-msmtrec", 1, 1)
     (message,) = messages_to_nodes(strategy.federation, TRAIN, order, incoming, only={"C"})
     assert message.metadata.dst_node_id == 11
