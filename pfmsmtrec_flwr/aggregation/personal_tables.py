@@ -35,7 +35,8 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.consensus import weighted_mean
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
-from pfmsmtrec_flwr.aggregation.row_sets import joined_rows, places_of_common, united_rows
+from pfmsmtrec_flwr.aggregation.row_sets import joined_rows, places_of_common, put_rows, united_rows
+from pfmsmtrec_flwr.aggregation.table_checksum import sum_of_rows, table_checksum
 from pfmsmtrec_flwr.model.embeddings import differing_rows
 
 MEAN_VALUES_AT_ONCE = 1 << 24
@@ -52,27 +53,49 @@ class OwnRows:
         Row numbers, ascending and without repetition, (n,) int64.
     values
         Values of these rows (n, d).
+    surplus
+        What the checksum of a table has more for these values than for those of a base, () int64.
     """
 
     rows: Tensor
     values: Tensor
+    surplus: Tensor
 
-    def put_into(self, rows: Tensor, values: Tensor) -> Tensor:
-        """Put those of the rows that are asked for into the values (m, d) of ascending rows (m,), in place."""
-        asked, own = places_of_common(rows, self.rows)
-        return values.index_copy_(0, asked, self.values[own])
+    @classmethod
+    def that_differ(cls, rows: Tensor, values: Tensor, base: Tensor) -> OwnRows:
+        """Return those of some rows (m,) of which the values (m, d) differ from the base's in any bit."""
+        differs = differing_rows(values, base)
+        return cls.of(rows[differs], values[differs], base[differs])
 
-    def replaced(self, rows: Tensor, new: OwnRows) -> OwnRows:
-        """Return them without some rows, and with new ones that are among those."""
-        gone = torch.zeros(len(self.rows), dtype=torch.bool)
-        gone[places_of_common(self.rows, rows)[0]] = True
-        if not len(new.rows) and not gone.any():
+    @classmethod
+    def of(cls, rows: Tensor, values: Tensor, base: Tensor) -> OwnRows:
+        """Return rows with what they add to the checksum of a table."""
+        return cls(rows, values, sum_of_rows(rows, values) - sum_of_rows(rows, base))
+
+    def over(self, rows: Tensor, values: Tensor) -> Tensor:
+        """Put those of the rows that are asked for into the values (m, d) of rows (m,), and return them."""
+        return put_rows(values, rows, self.values, self.rows)
+
+    def replaced(self, rows: Tensor, base: Tensor, new: OwnRows) -> OwnRows:
+        """Return them without some rows, and with new ones that are among those.
+
+        Parameters
+        ----------
+        rows, base
+            Rows (m,), and their values in the base before (m, d).
+        new
+            Rows among them that differ from the base now.
+        """
+        gone, among = places_of_common(self.rows, rows)
+        if not len(new.rows) and not len(gone):
             return self
-        stays = ~gone
+        stays = torch.ones(len(self.rows), dtype=torch.bool)
+        stays[gone] = False
         joined, first, second = joined_rows(self.rows[stays], new.rows)
         values = new.values.new_empty(len(joined), *new.values.shape[1:])
         values[first], values[second] = self.values[stays], new.values
-        return OwnRows(joined, values)
+        lost = OwnRows.of(self.rows[gone], self.values[gone], base[among])
+        return OwnRows(joined, values, self.surplus - lost.surplus + new.surplus)
 
 
 class PersonalTable:
@@ -87,11 +110,14 @@ class PersonalTable:
         Table (R, d) from which the scenarios' tables differ; it is taken over.
     own
         Rows in which the table of each scenario differs from the base.
+    checksum
+        Checksum of the base, () int64; None: it is computed.
     """
 
-    def __init__(self, base: Tensor, own: Mapping[str, OwnRows]) -> None:
+    def __init__(self, base: Tensor, own: Mapping[str, OwnRows], checksum: Tensor | None = None) -> None:
         self._base = base
         self._own = dict(own)
+        self._checksum = table_checksum(base) if checksum is None else checksum
         self._following: tuple[PersonalTable, OwnRows] | None = None
 
     @classmethod
@@ -101,7 +127,7 @@ class PersonalTable:
         own: dict[str, OwnRows] = {}
         for scenario, table in tables:
             base = table.clone() if base is None else base
-            own[scenario] = _that_differ(torch.arange(len(table)), table, base)
+            own[scenario] = OwnRows.that_differ(torch.arange(len(table)), table, base)
         if base is None:
             raise ValueError("no scenario has the table")
         return cls(base, own)
@@ -127,7 +153,11 @@ class PersonalTable:
 
     def rows_of(self, scenario: str, rows: Tensor) -> Tensor:
         """Return the values (n, d) of some rows of a scenario's table, whose numbers (n,) ascend without repetition."""
-        return self._own[scenario].put_into(rows, self._base_rows(rows))
+        return self._own[scenario].over(rows, self._base_rows(rows))
+
+    def checksum(self, scenario: str) -> Tensor:
+        """Return the checksum of a scenario's table, () int64, that of `table_checksum`."""
+        return self._checksum + self._own[scenario].surplus
 
     def averaged(self, updates: Mapping[str, RowUpdate], weights: Tensor) -> PersonalTable:
         """Return the state after each scenario that sent an update has averaged the rows by weights of its own.
@@ -151,21 +181,21 @@ class PersonalTable:
         shared = touched.shared[places]
         base = touched.alone
         base[places[shared]] = values[shared]
-        every = torch.arange(len(base))
+        every, old_base = torch.arange(len(base)), self._base_rows(touched.rows)
         own_rows = {}
         for scenario, kept in self._own.items():
             places, values = new[scenario] if scenario in new else (every, self.rows_of(scenario, touched.rows))
-            differing = _that_differ(touched.rows[places], values, base[places])
-            own_rows[scenario] = kept.replaced(touched.rows, differing)
-        return self._followed_by(OwnRows(touched.rows, base), own_rows)
+            differing = OwnRows.that_differ(touched.rows[places], values, base[places])
+            own_rows[scenario] = kept.replaced(touched.rows, old_base, differing)
+        return self._followed_by(touched.rows, base, own_rows)
 
     def with_table(self, scenario: str, table: Tensor) -> PersonalTable:
         """Return the state in which one scenario has another table (R, d)."""
         rows = differing_rows(self.table(scenario), table).nonzero().flatten()
-        values = table[rows]
-        base = values if len(self._own) == 1 else self._base_rows(rows)
-        own = self._own[scenario].replaced(rows, _that_differ(rows, values, base))
-        return self._followed_by(OwnRows(rows, base), {**self._own, scenario: own})
+        values, old_base = table[rows], self._base_rows(rows)
+        base = values if len(self._own) == 1 else old_base
+        own = self._own[scenario].replaced(rows, old_base, OwnRows.that_differ(rows, values, base))
+        return self._followed_by(rows, base, {**self._own, scenario: own})
 
     def changed_since(self, before: PersonalTable) -> Tensor | None:
         """Return the rows in which a table may differ from an earlier state; None: it is no earlier one."""
@@ -186,7 +216,7 @@ class PersonalTable:
             rows = torch.arange(first, min(first + at_once, length))
             values = self._base_rows(rows).repeat(len(scenarios), 1, 1)  # (K, n, d)
             for scenario, own in zip(scenarios, values, strict=True):
-                self._own[scenario].put_into(rows, own)
+                self._own[scenario].over(rows, own)
             averaged[rows] = weighted_mean(values, weights)
         return averaged
 
@@ -198,25 +228,28 @@ class PersonalTable:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PersonalTable:
         """Return the tables that `state_dict` returned."""
-        return cls(state["base"].clone(), {scenario: OwnRows(*own) for scenario, own in state["own"].items()})
+        base = state["base"].clone()
+        return cls(
+            base, {scenario: OwnRows.of(rows, values, base[rows]) for scenario, (rows, values) in state["own"].items()}
+        )
 
-    def _followed_by(self, base: OwnRows, own: Mapping[str, OwnRows]) -> PersonalTable:
-        """Return the next state, of which the base has other values in some rows."""
+    def _followed_by(self, rows: Tensor, values: Tensor, own: Mapping[str, OwnRows]) -> PersonalTable:
+        """Return the next state, in which some rows of the base (m,) have other values (m, d)."""
         if self._following is not None:
             raise ValueError("the table has changed since: change its last state")
-        following = PersonalTable(self._base, own)
-        self._following = following, OwnRows(base.rows, self._base[base.rows])
-        self._base.index_copy_(0, base.rows, base.values)
-        return following
+        before = OwnRows.of(rows, self._base[rows], values)
+        self._base.index_copy_(0, rows, values)
+        self._following = PersonalTable(self._base, own, self._checksum - before.surplus), before
+        return self._following[0]
 
     def _base_rows(self, rows: Tensor) -> Tensor:
         """Return some rows of the base as they were in this state, in memory of their own."""
         if self._following is None:
-            return self._base[rows]
+            return self._base.index_select(0, rows)
         following, before = self._following
         if rows is before.rows:
             return before.values.clone()
-        return before.put_into(rows, following._base_rows(rows))
+        return before.over(rows, following._base_rows(rows))
 
     def _whole_base(self) -> Tensor:
         if self._following is None:
@@ -298,9 +331,3 @@ class _Touched:
         sums = torch.zeros_like(before).index_add_(0, self.places, share * self.values)
         values[shared] = torch.where((totals > 0).unsqueeze(1), sums, before)
         return values
-
-
-def _that_differ(rows: Tensor, values: Tensor, base: Tensor) -> OwnRows:
-    """Return those of some rows of which the values (n, d) differ from the base's in any bit."""
-    differs = differing_rows(values, base)
-    return OwnRows(rows[differs], values[differs])

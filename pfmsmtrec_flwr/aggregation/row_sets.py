@@ -29,6 +29,12 @@ def places_of_common(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return found, places[found]
 
 
+def put_rows(values: Tensor, rows: Tensor, new: Tensor, new_rows: Tensor) -> Tensor:
+    """Put new values (n, d) of some rows (n,) into the values (m, d) of others (m,) in place, and return these."""
+    places, of_new = places_of_common(rows, new_rows)
+    return values.index_copy_(0, places, new[of_new])
+
+
 def united_rows(one: Tensor, other: Tensor) -> Tensor:
     """Return the rows of two sets; the first set itself where it has them all."""
     new = torch.ones(len(other), dtype=torch.bool)

@@ -22,6 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.personal_tables import PersonalTable
+from pfmsmtrec_flwr.aggregation.table_checksum import table_checksum
 
 
 class HeldTensors(MutableMapping[str, Tensor]):
@@ -101,6 +102,11 @@ class HeldTensors(MutableMapping[str, Tensor]):
         table = self.table(name)
         return self[name][rows] if table is None else table.rows_of(self._scenario, rows)
 
+    def checksum(self, name: str) -> Tensor | None:
+        """Return the checksum of a table that is held for all scenarios, () int64; None: it is held by itself."""
+        table = self.table(name)
+        return None if table is None else table.checksum(self._scenario)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the tensors, for a checkpoint, with None in place of those that are held for all scenarios."""
         return dict(self._tensors)
@@ -115,3 +121,9 @@ def form_of_tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     """Return a tensor, or of a table that is held for all scenarios its shape and type, as a tensor without values."""
     table = tensors.table(name) if isinstance(tensors, HeldTensors) else None
     return tensors[name] if table is None else table.form
+
+
+def checksum_of_tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """Return the checksum of a table, () int64, which is known where the table is held for all scenarios."""
+    known = tensors.checksum(name) if isinstance(tensors, HeldTensors) else None
+    return table_checksum(tensors[name]) if known is None else known

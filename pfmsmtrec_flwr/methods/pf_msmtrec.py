@@ -189,7 +189,7 @@ class PFMSMTRec(CoordinatedStrategy):
             rows = [update.rows[name] for update in updates]
             counted = agreement * use_weights(rows, self.settings.row_balance)  # (K, K)
             touched = {update.scenario: own for update, own in zip(updates, rows, strict=True)}
-            self.parameters.average_tables(name, touched, counted)
+            self.parameters.average_own_tables(name, touched, counted)
 
 
 class PFMSMTRecClient(ScenarioClient):

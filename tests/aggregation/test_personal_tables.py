@@ -11,6 +11,7 @@ from torch import Tensor
 from pfmsmtrec_flwr.aggregation.consensus import mixture_weights, weighted_mean
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows
 from pfmsmtrec_flwr.aggregation.personal_tables import PersonalTable
+from pfmsmtrec_flwr.aggregation.table_checksum import table_checksum
 
 LENGTH, WIDTH = 9, 3
 NAMES = ("A", "B", "C", "D")
@@ -85,9 +86,12 @@ def test_it_is_whole_tables_of_every_scenario_to_the_bit(history: list[Round], a
         for name, table in expected.items():
             assert same_bits(state.table(name), table)
             assert same_bits(state.rows_of(name, some), table[some])
+            assert torch.equal(state.checksum(name), table_checksum(table))
             differing = [row for row in range(LENGTH) if not same_bits(table[row], tables[name][row])]
             assert set(differing) <= set(changed.tolist())
-    assert same_bits(PersonalTable.from_state(held.state_dict()).table("B"), tables["B"])
+    kept = PersonalTable.from_state(held.state_dict())
+    assert same_bits(kept.table("B"), tables["B"])
+    assert torch.equal(kept.checksum("B"), table_checksum(tables["B"]))
     weights = mixture_weights([3, 1])
     expected_mean = weighted_mean(torch.stack([tables["A"], tables["C"]]), weights)
     assert same_bits(held.mean(["A", "C"], weights), expected_mean)

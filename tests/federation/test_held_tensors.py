@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from pfmsmtrec_flwr.aggregation.personal_tables import PersonalTable
-from pfmsmtrec_flwr.federation.held_tensors import HeldTensors, form_of_tensor, rows_of_table
+from pfmsmtrec_flwr.aggregation.table_checksum import table_checksum
+from pfmsmtrec_flwr.federation.held_tensors import HeldTensors, checksum_of_tensor, form_of_tensor, rows_of_table
 
 ZEROS = torch.zeros(3, 2)
 
@@ -61,6 +62,7 @@ def test_rows_and_form_of_a_table() -> None:
             ZEROS.shape,
             ZEROS.dtype,
         )
+        assert torch.equal(checksum_of_tensor(tensors, "table"), table_checksum(own["table"]))
     assert rows_of_table(own, "first", torch.tensor([0])).tolist() == [1.0]
     assert form_of_tensor(own, "table").is_meta
     assert own.state_dict()["table"] is None

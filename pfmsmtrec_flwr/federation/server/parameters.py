@@ -59,7 +59,7 @@ class Parameters:
         own = self.personal.get(scenario, {})
         return own.with_common(self.common) if isinstance(own, HeldTensors) else {**self.common, **own}
 
-    def average_tables(self, name: str, updates: Mapping[str, RowUpdate], weights: Tensor) -> None:
+    def average_own_tables(self, name: str, updates: Mapping[str, RowUpdate], weights: Tensor) -> None:
         """Average each scenario's own table of a name row by row, by weights of its own.
 
         Parameters

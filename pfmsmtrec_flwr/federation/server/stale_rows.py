@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
-from pfmsmtrec_flwr.aggregation.personal_tables import OwnRows
-from pfmsmtrec_flwr.aggregation.row_sets import united_rows
+from pfmsmtrec_flwr.aggregation.row_sets import put_rows, united_rows
 from pfmsmtrec_flwr.config import Precision
-from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, checksum_of
-from pfmsmtrec_flwr.federation.held_tensors import HeldTensors, form_of_tensor, rows_of_table
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+from pfmsmtrec_flwr.federation.held_tensors import HeldTensors, checksum_of_tensor, form_of_tensor, rows_of_table
 from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -82,7 +81,7 @@ class StaleRows:
     def shorten(self, incoming: Incoming, scenarios: Sequence[str]) -> Incoming:
         """Return the parameters for scenarios of one node, with changed rows in place of tables where that is less."""
         full = self._precision == "full"
-        common = _changes(incoming.common, self._of_any(scenarios), self._checksums if full else None)
+        common = _changes(incoming.common, self._of_any(scenarios, incoming.common), self._checksums if full else None)
         personal = {
             name: _changes(tables, self._rows.get(name, {}), {} if full else None)
             for name, tables in incoming.personal.items()
@@ -96,13 +95,13 @@ class StaleRows:
         )
         return shorter if full else shorter.halved()
 
-    def _of_any(self, scenarios: Sequence[str]) -> dict[str, Tensor]:
-        """Return the rows that are stale in one of the scenarios or more; nothing if one of them is unknown."""
+    def _of_any(self, scenarios: Sequence[str], common: Iterable[str]) -> dict[str, Tensor]:
+        """Return the rows of common tables that are stale in a scenario or more; nothing if one of them is unknown."""
         known = [self._rows[name] for name in scenarios if name in self._rows]
         if len(known) < len(scenarios):
             return {}
-        tables = dict.fromkeys(table for rows in known for table in rows)
-        return {table: torch.unique(torch.cat([rows[table] for rows in known if table in rows])) for table in tables}
+        stale = {table: [rows[table] for rows in known if table in rows] for table in common}
+        return {table: torch.unique(torch.cat(rows)) for table, rows in stale.items() if rows}
 
 
 def _changes(
@@ -119,7 +118,7 @@ def _changes(
         form = form_of_tensor(tensors, name)
         if len(rows) * (1 + form.shape[1]) < form.numel():
             if checksums is not None and name not in checksums:
-                checksums[name] = checksum_of(tensors[name])
+                checksums[name] = checksum_of_tensor(tensors, name)
             checksum = None if checksums is None else checksums[name]
             changes[name] = ChangedRows(rows, rows_of_table(tensors, name, rows), checksum)
     return changes
@@ -138,7 +137,7 @@ def _stale(sent: Mapping[str, Tensor], returned: RowUpdate | None, now: Mapping[
         rows = united_rows(rows, returned.rows)
     held = rows_of_table(sent, name, rows)
     if returned is not None:
-        OwnRows(returned.rows, returned.values).put_into(rows, held)
+        put_rows(held, rows, returned.values, returned.rows)
     return rows[differing_rows(held, rows_of_table(now, name, rows))]
 
 

@@ -139,7 +139,7 @@ def test_tables_are_averaged_whether_they_are_held_together_or_not(held: bool) -
     parameters = Parameters(personal=own, tables=tables)
     one = torch.ones(1, dtype=torch.int64)
     updates = {name: RowUpdate(one, torch.tensor([[value]]), one) for name, value in (("A", 2.0), ("B", 6.0))}
-    parameters.average_tables("table", updates, torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
+    parameters.average_own_tables("table", updates, torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
     assert {name: each["table"].flatten().tolist() for name, each in own.items()} == {
         "A": [0.0, 4.0, 0.0],
         "B": [0.0, 6.0, 0.0],
