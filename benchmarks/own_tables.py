@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from functools import partial
+from typing import cast
 
 import torch
 from aggregation import peak
@@ -23,7 +25,7 @@ from torch import Tensor
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.aggregation.personal_tables import PersonalTable
 from pfmsmtrec_flwr.federation.held_tensors import HeldTensors
-from pfmsmtrec_flwr.federation.protocol import Incoming
+from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -80,7 +82,7 @@ def exchanged(scenarios: int, *, whole: bool) -> dict[str, float]:
         rows = touched(names, generator)
         weights = 0.1 + torch.rand(scenarios, scenarios, dtype=torch.float64, generator=generator)
         started = time.process_time()
-        grown = peak(lambda rows=rows, weights=weights: exchange(parameters, stale, rows, weights))
+        grown = peak(partial(exchange, parameters, stale, rows, weights))
         found = {"seconds": time.process_time() - started, "grown": grown / (LENGTH * WIDTH * 4)}
     own = 0 if whole else parameters.tables[TABLE].kept_rows - LENGTH
     held = scenarios if whole else 1 + own * (WIDTH * 4 + 8) / (LENGTH * WIDTH * 4)
@@ -93,8 +95,9 @@ def exchange(parameters: Parameters, stale: StaleRows, rows: Mapping[str, RowUpd
     parameters.average_own_tables(TABLE, rows, weights)
     stale.note(updates, parameters)
     del updates
+    personal = cast("dict[str, Tensors]", parameters.personal)
     for name in rows:
-        stale.shorten(Incoming({}, {name: parameters.personal[name]}), [name])
+        stale.shorten(Incoming({}, {name: personal[name]}), [name])
 
 
 def touched(names: list[str], generator: torch.Generator) -> dict[str, RowUpdate]:

@@ -16,7 +16,7 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Container, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from torch import Tensor
@@ -96,6 +96,11 @@ class HeldTensors(MutableMapping[str, Tensor]):
     def with_common(self, common: Mapping[str, Tensor]) -> HeldTensors:
         """Return the common tensors and these as they are now, whatever is set later."""
         return HeldTensors(self._scenario, {**common, **self._tensors}, dict(self._tables))
+
+    def without(self, names: Container[str]) -> HeldTensors:
+        """Return all tensors but some."""
+        own = {name: tensor for name, tensor in self._tensors.items() if name not in names}
+        return HeldTensors(self._scenario, own, self._tables)
 
     def rows_of(self, name: str, rows: Tensor) -> Tensor:
         """Return the values (n, d) of some rows of a table, whose numbers (n,) ascend without repetition."""

@@ -23,7 +23,7 @@ def test_it_is_the_sum_of_the_mixed_rows() -> None:
         mixed((step * (row + 1) + sum(word * factor for word, factor in zip(words, factors, strict=True))) & MASK)
         for row, words in enumerate(table.tolist())
     ]
-    assert table_checksum(table).item() & MASK == sum(hashes) & MASK
+    assert int(table_checksum(table)) & MASK == sum(hashes) & MASK
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 8])

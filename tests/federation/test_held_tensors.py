@@ -24,6 +24,7 @@ def test_they_are_a_mapping_in_the_models_order() -> None:
     assert list(joined) == ["common", "first", "table", "last"]
     assert torch.equal(joined["first"], torch.ones(1))
     assert other["first"] is ZEROS
+    assert list(own.without({"first", "last"})) == ["table"]
     del own["first"]
     assert list(own) == ["table", "last"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -125,6 +125,8 @@ def _changes(
 
 
 def _without(tensors: Mapping[str, Tensor], changes: Mapping[str, ChangedRows]) -> Tensors:
+    if isinstance(tensors, HeldTensors):
+        return cast("Tensors", tensors.without(changes))  # tables that travel whole are made when they are packed
     return {name: tensors[name] for name in tensors if name not in changes}
 
 

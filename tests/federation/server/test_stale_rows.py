@@ -82,7 +82,7 @@ def test_a_scenario_whose_update_did_not_count_receives_whole_tables(tiny: Tiny,
 def test_messages_have_the_checksum_of_each_scenarios_table(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config(model__embedding_dim=8))
     aggregate(strategy, steps={"A": 0.1, "B": 0.2, "C": -0.3})  # A and B agree, C opposes them
-    found = {}
+    found: dict[str, torch.Tensor | None] = {}
     for incoming in incoming_by_node(strategy):
         found |= {name: own[TABLE].checksum for name, own in incoming.personal_changes.items()}
     assert found == {name: table_checksum(own[TABLE]) for name, own in strategy.parameters.personal.items()}
