@@ -208,13 +208,13 @@ class Newcomer(Alone):
         for scenario, own in self.parameters.personal.items():
             known = {name: tensor for name, tensor in self._start.tensors.items() if name in own}
             check_tensors(known, {name: own[name] for name in known}, f"consensus for scenario {scenario}")
-            own |= known
+            own.update(known)
 
     def aggregate(self, stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:  # noqa: ARG002 - one stage only
         """Return to every scenario what it sent."""
         for update in updates:
             own = self.parameters.personal[update.scenario]
-            own |= update.end
+            own.update(update.end)
             for name, touched in update.rows.items():
                 own[name] = own[name].index_copy(0, touched.rows, touched.values)
 

@@ -19,12 +19,12 @@ True
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from pfmsmtrec_flwr.aggregation.table_checksum import table_checksum
 from pfmsmtrec_flwr.federation.rounding import halved, widened
 
 
@@ -50,14 +50,14 @@ class ChangedRows:
     @classmethod
     def of(cls, table: Tensor, rows: Tensor, checksum: Tensor | None = None) -> ChangedRows:
         """Return some rows of a table, whose checksum is computed unless it is known."""
-        return cls(rows, table[rows], checksum_of(table) if checksum is None else checksum)
+        return cls(rows, table[rows], table_checksum(table) if checksum is None else checksum)
 
     def applied_to(self, copy: Tensor | None) -> Tensor | None:
         """Replace rows of a copy in place, and return it; None if it has not become the table, to the bit."""
         if copy is None or copy.shape[1:] != self.values.shape[1:] or not (self.rows < len(copy)).all():
             return None
         copy.index_copy_(0, self.rows, self.values)
-        return copy if self.checksum is None or torch.equal(checksum_of(copy), self.checksum) else None
+        return copy if self.checksum is None or torch.equal(table_checksum(copy), self.checksum) else None
 
     def halved(self) -> ChangedRows:
         """Return the change in low precision, without a checksum."""
@@ -66,8 +66,3 @@ class ChangedRows:
     def widened(self) -> ChangedRows:
         """Return the change with values as float32."""
         return replace(self, values=widened(self.values))
-
-
-def checksum_of(table: Tensor) -> Tensor:
-    """Return the checksum of a table's bits, () int64."""
-    return torch.tensor(zlib.crc32(table.detach().contiguous().numpy().data))

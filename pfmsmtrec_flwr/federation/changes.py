@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.federation.held_tensors import rows_of_table
 from pfmsmtrec_flwr.federation.rounding import Coded
 
 
@@ -42,9 +43,9 @@ class CodedRows:
     change: Coded
     counts: Tensor
 
-    def added_to(self, table: Tensor) -> RowUpdate:
-        """Return the rows of a table (R, d) after the change."""
-        return RowUpdate(self.rows, table[self.rows] + self.change.decoded(), self.counts)
+    def added_to(self, start: Mapping[str, Tensor], name: str) -> RowUpdate:
+        """Return the rows after the change of the table (R, d) of a name."""
+        return RowUpdate(self.rows, rows_of_table(start, name, self.rows) + self.change.decoded(), self.counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Changes:
     def added_to(self, start: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, RowUpdate]]:
         """Return the tensors and the rows of tables after the changes, by name."""
         ends = {name: start[name] + coded.decoded() for name, coded in self.parameters.items()}
-        return ends, {name: rows.added_to(start[name]) for name, rows in self.rows.items()}
+        return ends, {name: rows.added_to(start, name) for name, rows in self.rows.items()}
 
     def fingerprint(self) -> int:
         """Return a checksum of all changes, by which both sides know that they speak of the same ones."""

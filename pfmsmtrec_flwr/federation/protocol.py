@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.federation.rounding import Coded, halved, widened
 from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.validation import Section
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 Tensors = dict[str, Tensor]
 """Tensors by name."""
 
@@ -205,14 +205,16 @@ class Reply:
     changes: Changes = field(default_factory=Changes)
 
 
-def pack_orders(order: Order, incoming: Incoming, scenarios: Sequence[str]) -> RecordDict:
-    """Return a message's content for some scenarios of one node, in records of its own."""
+def pack_orders(
+    order: Order, incoming: Incoming, scenarios: Sequence[str], packed: dict[str, Array] | None = None
+) -> RecordDict:
+    """Return a message's content for some scenarios of one node, in records of its own; see `pack_tensors`."""
     records = RecordDict({_ORDER: order.pack(), "scenarios": ConfigRecord({"names": list(scenarios)})})
     if incoming.common:
-        records[_COMMON] = pack_tensors(incoming.common)
+        records[_COMMON] = pack_tensors(incoming.common, packed)
     for scenario in scenarios:
         if personal := incoming.personal.get(scenario):
-            records[f"{scenario}/parameters"] = pack_tensors(personal)
+            records[f"{scenario}/parameters"] = pack_tensors(personal, packed)
     changes = {_NOBODY: incoming.common_changes}
     changes |= {name: incoming.personal_changes.get(name, {}) for name in scenarios}
     for owner, tables in changes.items():
@@ -294,9 +296,24 @@ def scenarios_without_tables(content: RecordDict) -> list[str]:
     return [key.removesuffix(f"/{REPLY}") for key, record in records if record.get(LACKS_TABLES) is True]
 
 
-def pack_tensors(tensors: Mapping[str, Tensor]) -> ArrayRecord:
-    """Return tensors as a record."""
-    return ArrayRecord({name: Array(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()})
+def pack_tensors(tensors: Mapping[str, Tensor], packed: dict[str, Array] | None = None) -> ArrayRecord:
+    """Return tensors as a record.
+
+    Parameters
+    ----------
+    tensors
+        Tensors by name.
+    packed
+        Arrays of other records by name, to which those of new names are added: equal ones take memory once.
+    """
+    arrays = {}
+    for name, tensor in tensors.items():
+        array = Array(tensor.detach().cpu().numpy())
+        known = array if packed is None else packed.setdefault(name, array)
+        arrays[name] = (
+            known if (known.dtype, known.shape, known.data) == (array.dtype, array.shape, array.data) else array
+        )
+    return ArrayRecord(arrays)
 
 
 def unpack_tensors(record: ArrayRecord | None) -> Tensors:

@@ -242,7 +242,7 @@ class CoordinatedStrategy(ScenarioStrategy):
                 end[:, some] = self.regularize(updates, personal)
             self.memory.received_experts |= dict.fromkeys(scenarios, coordination.direction)
         for update, vectors in zip(updates, end, strict=True):
-            self.parameters.personal[update.scenario] |= layout.unflatten(vectors)
+            self.parameters.personal[update.scenario].update(layout.unflatten(vectors))
 
     def aggregate_all_towers(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Aggregate the towers, task by task and layer by layer."""
@@ -270,7 +270,7 @@ class CoordinatedStrategy(ScenarioStrategy):
             end = self.regularize(owners, personal.squeeze(1))
             received |= zip(keys, attended.unsqueeze(1), strict=True)
         for update, vector in zip(owners, end, strict=True):
-            self.parameters.personal[update.scenario] |= _unflat(update.end, names[update.scenario], vector)
+            self.parameters.personal[update.scenario].update(_unflat(update.end, names[update.scenario], vector))
 
     def learned(
         self,
@@ -302,7 +302,7 @@ class CoordinatedStrategy(ScenarioStrategy):
         return share
 
 
-def _stacked(layout: ExpertLayout, sets: Sequence[Tensors]) -> Tensor:
+def _stacked(layout: ExpertLayout, sets: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """Return the experts of all scenarios (K, E, P), copied once."""
     first = layout.flatten(sets[0])
     stacked = first.new_empty((len(sets), *first.shape))
@@ -348,7 +348,7 @@ def _layer_names(update: ScenarioUpdate, key: LayerKey) -> list[str]:
     ]
 
 
-def _flat(tensors: Tensors, names: Sequence[str]) -> Tensor:
+def _flat(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     return torch.cat([tensors[name].flatten() for name in names])
 
 

@@ -80,7 +80,7 @@ class FedHCA2(CoordinatedStrategy):
         """Leave to each scenario what it sent, then aggregate encoders and decoders."""
         for update in updates:
             own = names_of(update.slots, self.sharing.personal)
-            self.parameters.personal[update.scenario] |= {name: update.end[name] for name in own}
+            self.parameters.personal[update.scenario].update({name: update.end[name] for name in own})
         super().aggregate(stage, updates)
 
     def expert_layout(self, update: ScenarioUpdate) -> ExpertLayout:
@@ -123,9 +123,9 @@ class FedHCA2(CoordinatedStrategy):
         change = torch.cat([(update.end[name] - update.start[name]).flatten() for name in attended])
         share = self.learned(self.memory.beta, received, [key], self.rule.beta, change.view(1, 1, -1))
         received[key] = torch.cat([tensor.flatten() for tensor in attended.values()]).view(1, -1)
-        self.parameters.personal[update.scenario] |= {
-            name: update.end[name] + share.clamp(0.0, 1.0).squeeze() * tensor for name, tensor in attended.items()
-        }
+        self.parameters.personal[update.scenario].update(
+            {name: update.end[name] + share.clamp(0.0, 1.0).squeeze() * tensor for name, tensor in attended.items()}
+        )
 
 
 def _attended(updates: Sequence[ScenarioUpdate]) -> dict[str, Tensors]:

@@ -188,8 +188,8 @@ class PFMSMTRec(CoordinatedStrategy):
         for name in dict.fromkeys(name for update in updates for name in update.rows):
             rows = [update.rows[name] for update in updates]
             counted = agreement * use_weights(rows, self.settings.row_balance)  # (K, K)
-            for update, weights in zip(updates, counted, strict=True):
-                self.parameters.personal[update.scenario][name] = average_rows(update.start[name], rows, weights)
+            touched = {update.scenario: own for update, own in zip(updates, rows, strict=True)}
+            self.parameters.average_own_tables(name, touched, counted)
 
 
 class PFMSMTRecClient(ScenarioClient):

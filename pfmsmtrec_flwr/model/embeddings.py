@@ -167,11 +167,20 @@ def differing_rows(one: Tensor, other: Tensor) -> Tensor:
     >>> differing_rows(torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [-0.0]])).tolist()
     [False, True]
     """
-    bytes_of_row = one.shape[1] * one.element_size()
-    word = next(kind for kind in (torch.int64, torch.int32, torch.uint8) if not bytes_of_row % kind.itemsize)
-    one, other = one.contiguous().view(torch.uint8).view(word), other.contiguous().view(torch.uint8).view(word)
+    one, other = words_of_rows(one), words_of_rows(other)
     differs = torch.empty(len(one), dtype=torch.bool, device=one.device)
     for start in range(0, len(one), _COMPARED):
         piece = slice(start, start + _COMPARED)
         torch.any(one[piece] != other[piece], 1, out=differs[piece])
     return differs
+
+
+def words_of_rows(table: Tensor) -> Tensor:
+    """Return the bits of the rows of a table (R, d) as integers (R, w), as long ones as a row is made of.
+
+    >>> words_of_rows(torch.tensor([[1.0, 0.0], [0.0, -0.0]])).tolist()
+    [[1065353216], [-9223372036854775808]]
+    """
+    bytes_of_row = table.shape[1] * table.element_size()
+    word = next(kind for kind in (torch.int64, torch.int32, torch.uint8) if not bytes_of_row % kind.itemsize)
+    return table.contiguous().flatten().view(word).view(len(table), bytes_of_row // word.itemsize)

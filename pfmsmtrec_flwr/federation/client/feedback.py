@@ -161,7 +161,7 @@ def rounded_reply(
         figures={_EXCHANGE: order.exchange, _FINGERPRINT: changes.fingerprint()},
     ).with_scope(_BEFORE, found.to_memory())
     own = {name: rows for name, rows in changes.rows.items() if name not in incoming.common}
-    copies = {name: rows.added_to(came[name]) for name, rows in own.items()}
+    copies = {name: rows.added_to(came, name) for name, rows in own.items()}
     return RoundedReply(replace(reply, parameters=exact, rows={}, changes=changes), copies, kept)
 
 

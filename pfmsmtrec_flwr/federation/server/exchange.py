@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from flwr.app import Message, RecordDict
+from flwr.app import Array, Message, RecordDict
 from flwr.serverapp import Grid
 
 from pfmsmtrec_flwr.federation.handshake import Federation
@@ -33,7 +33,7 @@ def messages_to_nodes(
     only: Container[str] | None = None,
     stale: StaleRows | None = None,
 ) -> list[Message]:
-    """Return a message for each node, with fresh records of its scenarios' parameters.
+    """Return a message for each node, with fresh records of its scenarios' parameters; equal arrays are held once.
 
     Parameters
     ----------
@@ -51,6 +51,7 @@ def messages_to_nodes(
         Rows that bring the scenarios' tables up to date; None: whole tables.
     """
     messages = []
+    packed: dict[str, Array] = {}
     for node, hosted in federation.nodes().items():
         names = [name for name in hosted if only is None or name in only]
         if not names:
@@ -59,7 +60,7 @@ def messages_to_nodes(
         incoming = Incoming(parameters.common, personal)
         if stale is not None:
             incoming = stale.shorten(incoming, names)
-        messages.append(Message(pack_orders(order, incoming, names), node, kind, group_id=str(order.round)))
+        messages.append(Message(pack_orders(order, incoming, names, packed), node, kind, group_id=str(order.round)))
     return messages
 
 

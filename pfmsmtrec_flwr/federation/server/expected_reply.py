@@ -12,6 +12,7 @@ from pfmsmtrec_flwr.config import Precision
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.array_forms import ArrayForm
 from pfmsmtrec_flwr.federation.client.starting import STARTS
+from pfmsmtrec_flwr.federation.held_tensors import form_of_tensor
 from pfmsmtrec_flwr.federation.protocol import START, TEST, TRAIN, VALIDATE, Order
 from pfmsmtrec_flwr.federation.rounding import has_scales
 from pfmsmtrec_flwr.federation.server.figure_ranges import (
@@ -181,4 +182,4 @@ def _validation(strategy: ScenarioStrategy, description: Description) -> FigureR
 def _forms(strategy: ScenarioStrategy, order: Order, scenario: str) -> dict[str, ArrayForm]:
     """Return the forms of the tensors that an order asks for, which are those of the server's own."""
     held, slots = strategy.parameters.of(scenario), strategy.parameters.slots[scenario]
-    return {name: ArrayForm.of(held[name]) for name in names_of(slots, order.parts)}
+    return {name: ArrayForm.of(form_of_tensor(held, name)) for name in names_of(slots, order.parts)}

@@ -20,6 +20,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import TrainSettings
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import TOWER_STEPS
+from pfmsmtrec_flwr.federation.held_tensors import rows_of_table
 from pfmsmtrec_flwr.federation.protocol import Stage, Tensors
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
@@ -171,7 +172,9 @@ def _lengths(update: ScenarioUpdate) -> dict[Group, float]:
             own = {group: float(change.square().sum())}
         squares |= {key: squares.get(key, 0.0) + square for key, square in own.items()}
     for name, rows in update.rows.items():
-        squares["table", name] = float((rows.values.double() - update.start[name][rows.rows].double()).square().sum())
+        squares["table", name] = float(
+            (rows.values.double() - rows_of_table(update.start, name, rows.rows).double()).square().sum()
+        )
     return {group: math.sqrt(square) for group, square in squares.items()}
 
 
@@ -194,7 +197,7 @@ def _shortened(update: ScenarioUpdate, lengths: Mapping[Group, float], multiple:
     rows: dict[str, RowUpdate] = {}
     for name, table in update.rows.items():
         own = [factors.get(("table", name), 1.0)]
-        rows[name] = replace(table, values=_toward(update.start[name][table.rows], table.values, own))
+        rows[name] = replace(table, values=_toward(rows_of_table(update.start, name, table.rows), table.values, own))
     return replace(update, end=end, rows=rows)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.aggregation.row_sets import put_rows, united_rows
 from pfmsmtrec_flwr.config import Precision
-from pfmsmtrec_flwr.federation.changed_rows import ChangedRows, checksum_of
+from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
+from pfmsmtrec_flwr.federation.held_tensors import HeldTensors, checksum_of_tensor, form_of_tensor, rows_of_table
 from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
@@ -66,9 +68,7 @@ class StaleRows:
             tables = [name for name in names_of(update.slots, [Part.FEDERATED_EMBEDDING]) if name in now]
             forgets = set() if self._precision == "full" else parameters.common.keys()
             returned = {name: rows for name, rows in update.rows.items() if name not in forgets}
-            self._rows[update.scenario] = {
-                name: _stale(update.start[name], returned.get(name), now[name]) for name in tables
-            }
+            self._rows[update.scenario] = {name: _stale(update.start, returned.get(name), now, name) for name in tables}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stale rows, for a checkpoint; checksums are computed again."""
@@ -81,7 +81,7 @@ class StaleRows:
     def shorten(self, incoming: Incoming, scenarios: Sequence[str]) -> Incoming:
         """Return the parameters for scenarios of one node, with changed rows in place of tables where that is less."""
         full = self._precision == "full"
-        common = _changes(incoming.common, self._of_any(scenarios), self._checksums if full else None)
+        common = _changes(incoming.common, self._of_any(scenarios, incoming.common), self._checksums if full else None)
         personal = {
             name: _changes(tables, self._rows.get(name, {}), {} if full else None)
             for name, tables in incoming.personal.items()
@@ -95,17 +95,17 @@ class StaleRows:
         )
         return shorter if full else shorter.halved()
 
-    def _of_any(self, scenarios: Sequence[str]) -> dict[str, Tensor]:
-        """Return the rows that are stale in one of the scenarios or more; nothing if one of them is unknown."""
+    def _of_any(self, scenarios: Sequence[str], common: Iterable[str]) -> dict[str, Tensor]:
+        """Return the rows of common tables that are stale in a scenario or more; nothing if one of them is unknown."""
         known = [self._rows[name] for name in scenarios if name in self._rows]
         if len(known) < len(scenarios):
             return {}
-        tables = dict.fromkeys(table for rows in known for table in rows)
-        return {table: torch.unique(torch.cat([rows[table] for rows in known if table in rows])) for table in tables}
+        stale = {table: [rows[table] for rows in known if table in rows] for table in common}
+        return {table: torch.unique(torch.cat(rows)) for table, rows in stale.items() if rows}
 
 
 def _changes(
-    tensors: Tensors, stale: Mapping[str, Tensor], checksums: dict[str, Tensor] | None
+    tensors: Mapping[str, Tensor], stale: Mapping[str, Tensor], checksums: dict[str, Tensor] | None
 ) -> dict[str, ChangedRows]:
     """Return the stale rows of those tables of which the rows and their numbers take less than the whole.
 
@@ -113,21 +113,39 @@ def _changes(
     """
     changes = {}
     for name, rows in stale.items():
-        if name in tensors and len(rows) * (1 + tensors[name].shape[1]) < tensors[name].numel():
+        if name not in tensors:
+            continue
+        form = form_of_tensor(tensors, name)
+        if len(rows) * (1 + form.shape[1]) < form.numel():
             if checksums is not None and name not in checksums:
-                checksums[name] = checksum_of(tensors[name])
+                checksums[name] = checksum_of_tensor(tensors, name)
             checksum = None if checksums is None else checksums[name]
-            changes[name] = ChangedRows(rows, tensors[name][rows], checksum)
+            changes[name] = ChangedRows(rows, rows_of_table(tensors, name, rows), checksum)
     return changes
 
 
-def _without(tensors: Tensors, changes: Mapping[str, ChangedRows]) -> Tensors:
-    return {name: tensor for name, tensor in tensors.items() if name not in changes}
+def _without(tensors: Mapping[str, Tensor], changes: Mapping[str, ChangedRows]) -> Tensors:
+    if isinstance(tensors, HeldTensors):
+        return cast("Tensors", tensors.without(changes))  # tables that travel whole are made when they are packed
+    return {name: tensors[name] for name in tensors if name not in changes}
 
 
-def _stale(sent: Tensor, returned: RowUpdate | None, now: Tensor) -> Tensor:
+def _stale(sent: Mapping[str, Tensor], returned: RowUpdate | None, now: Mapping[str, Tensor], name: str) -> Tensor:
     """Return the rows in which a table (R, d) differs from the one that was sent with the returned rows put in."""
-    differs = differing_rows(sent, now)
+    rows = _changed(sent, now, name)
+    if rows is None:
+        rows = differing_rows(sent[name], now[name]).nonzero().flatten()
     if returned is not None:
-        differs[returned.rows] = differing_rows(returned.values, now[returned.rows])
-    return differs.nonzero().flatten()
+        rows = united_rows(rows, returned.rows)
+    held = rows_of_table(sent, name, rows)
+    if returned is not None:
+        put_rows(held, rows, returned.values, returned.rows)
+    return rows[differing_rows(held, rows_of_table(now, name, rows))]
+
+
+def _changed(sent: Mapping[str, Tensor], now: Mapping[str, Tensor], name: str) -> Tensor | None:
+    """Return the rows of a scenario's own table that may have changed; None: all may have."""
+    if not (isinstance(sent, HeldTensors) and isinstance(now, HeldTensors)):
+        return None
+    before, after = sent.table(name), now.table(name)
+    return None if before is None or after is None else after.changed_since(before)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from flwr.serverapp import Grid
 
+from pfmsmtrec_flwr.aggregation.personal_tables import PersonalTable
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.starting import STARTS
 from pfmsmtrec_flwr.federation.locations import CLIENTS_NAME
@@ -72,7 +73,12 @@ def put_into(parameters: Parameters, started: dict[str, Tensors], train_rows: di
     parameters.common |= {key: consensus[key] for key in parameters.common if key in consensus}
     for name, own in parameters.personal.items():
         known = started.get(name, consensus)
-        own |= {key: known[key].clone() for key in own if key in known}
+        own.update({key: known[key].clone() for key in own if key in known and key not in parameters.tables})
+    for key, table in parameters.tables.items():
+        known_tables = ((name, started.get(name, consensus)) for name in parameters.personal if name in table)
+        parameters.tables[key] = PersonalTable.of(
+            (name, known[key] if key in known else table.table(name)) for name, known in known_tables
+        )
 
 
 def _report(method: str, run: Path, started: list[str], new: list[str], scenarios: list[str]) -> None:

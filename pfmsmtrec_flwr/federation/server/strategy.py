@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -151,15 +151,14 @@ class MethodSteps(Strategy):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the parameters and what the method remembers, as plain values and tensors, for a checkpoint."""
-        parameters = {"common": self.parameters.common, "personal": self.parameters.personal}
         owns = {name: getattr(self, name) for name in self.remembers}
-        return parameters | {
+        return self.parameters.state_dict() | {
             name: own.state_dict() if hasattr(own, "state_dict") else own for name, own in owns.items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.parameters.common, self.parameters.personal = state["common"], state["personal"]
+        self.parameters.load_state_dict(state)
         for name in self.remembers:
             own = getattr(self, name)
             if hasattr(own, "load_state_dict"):
@@ -393,4 +392,4 @@ class ScenarioStrategy(MethodSteps):
 
     def _present(self) -> Incoming:
         """Return the current parameters of all scenarios."""
-        return Incoming(self.parameters.common, self.parameters.personal)
+        return Incoming(self.parameters.common, cast("dict[str, Tensors]", self.parameters.personal))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,8 @@ class ScenarioUpdate:
     examples
         Number of training rows that it saw.
     start
-        Parameters that it was sent.
+        Parameters that it was sent. A table of its own is made each time that it is asked for; `rows_of_table` gives
+        some of its rows.
     end
         Values of these parameters after training.
     rows
@@ -38,7 +39,7 @@ class ScenarioUpdate:
 
     scenario: str
     examples: int
-    start: Tensors
+    start: Mapping[str, Tensor]
     end: Tensors
     rows: dict[str, RowUpdate]
     slots: dict[str, Slot]

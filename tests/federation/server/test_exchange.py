@@ -3,9 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+import torch
 from federated import Tiny
 from flwr.app import ConfigRecord, Error, Message
-from replies import ask, moved, strategy_of
+from replies import TABLE, ask, moved, strategy_of
 
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid
 from pfmsmtrec_flwr.federation.protocol import TRAIN, Incoming, Order, payload_bytes, unpack_orders
@@ -26,6 +27,20 @@ def test_every_message_has_records_of_its_own(tiny: Tiny) -> None:
     assert not {id(record) for record in first.values()} & {id(record) for record in second.values()}
     first["common"].clear()
     assert second["common"]
+
+
+def test_equal_arrays_of_several_messages_take_memory_once(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(model__embedding_dim=8))
+    records = [message.content.array_records for message in ask(strategy)]
+    a, b, c = (records[number][f"{name}/parameters"] for number, name in ((0, "A"), (1, "B"), (0, "C")))
+    assert a[TABLE].data is b[TABLE].data is c[TABLE].data
+    strategy.parameters.personal["B"][TABLE] = torch.ones(5, 8)
+    a, b = (
+        message.content.array_records[key]
+        for message, key in zip(ask(strategy), ("A/parameters", "B/parameters"), strict=True)
+    )
+    assert (b[TABLE].numpy() == 1).all()
+    assert not (a[TABLE].numpy() == 1).any()
 
 
 class Answering(InProcessGrid):
@@ -58,7 +73,7 @@ def test_an_exchange_counts_the_bytes_of_both_ways_and_a_failed_node_sends_none(
 
 def test_messages_may_be_for_some_scenarios_only(tiny: Tiny) -> None:
     strategy = strategy_of(tiny.config())
-    incoming = Incoming({}, strategy.parameters.personal)
+    incoming = Incoming({}, {name: dict(own) for name, own in strategy.parameters.personal.items()})
     order = Order("{}", "pf-msmtrec", 1, 1)
     (message,) = messages_to_nodes(strategy.federation, TRAIN, order, incoming, only={"C"})
     assert message.metadata.dst_node_id == 11

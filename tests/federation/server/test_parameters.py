@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from federated import Tiny
-from replies import NODES, described, strategy_of
+from replies import NODES, TABLE, aggregate, described, strategy_of
 
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.aggregation.personal_tables import PersonalTable
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.handshake import Federation
+from pfmsmtrec_flwr.federation.held_tensors import HeldTensors
+from pfmsmtrec_flwr.federation.resume.checkpoints import Checkpoint, CheckpointFolder
 from pfmsmtrec_flwr.federation.server.parameters import Parameters
 from pfmsmtrec_flwr.federation.sharing import Sharing
 from pfmsmtrec_flwr.methods import federated_method
@@ -99,3 +104,44 @@ def test_the_mean_of_personal_parameters_is_over_those_that_have_them_by_rows() 
     assert {name: mean.tolist() for name, mean in means.items()} == {"tower": [2.0], "table": [4.0]}
     assert parameters.of("B").keys() == {"gate", "tower"}
     assert parameters.of("stranger").keys() == {"gate"}
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["as it is kept now", "with whole tables, as it was kept before"])
+def test_parameters_go_on_from_a_checkpoint(tiny: Tiny, tmp_path: Path, whole: bool) -> None:
+    first, second = (strategy_of(tiny.config()) for _ in range(2))
+    aggregate(first)
+    state = first.parameters.state_dict()
+    if whole:
+        personal = {name: dict(own) for name, own in first.parameters.personal.items()}
+        state = {"common": state["common"], "personal": personal}
+    else:
+        assert TABLE not in [
+            *state["common"],
+            *(name for name, own in state["personal"]["A"].items() if own is not None),
+        ]
+    folder = CheckpointFolder(tmp_path)
+    folder.write(Checkpoint(1, state), {})
+    read = folder.newest()
+    assert read is not None
+    second.parameters.load_state_dict(read.state)
+    assert second.parameters.tables[TABLE].kept_rows < 3 * 5
+    for strategy in (first, second):
+        for name, own in second.parameters.personal.items():
+            assert list(own) == list(strategy.parameters.personal[name])
+            for key, value in strategy.parameters.personal[name].items():
+                assert torch.equal(own[key], value)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_tables_are_averaged_whether_they_are_held_together_or_not(held: bool) -> None:
+    tables = {"table": PersonalTable.of((name, torch.zeros(3, 1)) for name in "AB")} if held else {}
+    own = {name: HeldTensors(name, {"table": None if held else torch.zeros(3, 1)}, tables) for name in "AB"}
+    parameters = Parameters(personal=own, tables=tables)
+    one = torch.ones(1, dtype=torch.int64)
+    updates = {name: RowUpdate(one, torch.tensor([[value]]), one) for name, value in (("A", 2.0), ("B", 6.0))}
+    parameters.average_own_tables("table", updates, torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
+    assert {name: each["table"].flatten().tolist() for name, each in own.items()} == {
+        "A": [0.0, 4.0, 0.0],
+        "B": [0.0, 6.0, 0.0],
+    }
+    assert parameters.personal_mean({"A": 3, "B": 1})["table"].flatten().tolist() == [0.0, 4.5, 0.0]

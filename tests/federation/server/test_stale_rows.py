@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from replies import TABLE, aggregate, ask, moved, strategy_of
 from safetensors.torch import load_file
 
+from pfmsmtrec_flwr.aggregation.table_checksum import table_checksum
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
-from pfmsmtrec_flwr.federation.protocol import TRAIN, VALIDATE, Incoming, unpack_orders
+from pfmsmtrec_flwr.federation.protocol import TRAIN, VALIDATE, Incoming, Stage, unpack_orders
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.methods import federated_method
 
 
@@ -74,6 +76,39 @@ def test_a_scenario_whose_update_did_not_count_receives_whole_tables(tiny: Tiny,
         first, second = incoming_by_node(strategy)
         assert not {TABLE} & {*first.common, *first.personal["A"], *first.personal["C"]}
         assert (TABLE in second.common | second.personal["B"]) == bool(failing)
+
+
+@pytest.mark.usefixtures("flower_run")
+def test_messages_have_the_checksum_of_each_scenarios_table(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config(model__embedding_dim=8))
+    aggregate(strategy, steps={"A": 0.1, "B": 0.2, "C": -0.3})  # A and B agree, C opposes them
+    found: dict[str, torch.Tensor | None] = {}
+    for incoming in incoming_by_node(strategy):
+        found |= {name: own[TABLE].checksum for name, own in incoming.personal_changes.items()}
+    assert found == {name: table_checksum(own[TABLE]) for name, own in strategy.parameters.personal.items()}
+    assert len({int(checksum) for checksum in found.values() if checksum is not None}) == 2
+
+
+@pytest.mark.usefixtures("flower_run")
+def test_what_a_method_sets_goes_down_as_rows_too(tiny: Tiny) -> None:
+    """A method of one's own may set a scenario's table, before or after the others were averaged."""
+    strategy = strategy_of(tiny.config(model__embedding_dim=8))
+    averaged = strategy.aggregate
+
+    def aggregate_and_set(stage: Stage, updates: Sequence[ScenarioUpdate]) -> None:
+        averaged(stage, updates)
+        own = strategy.parameters.personal["B"]
+        own[TABLE] = own[TABLE].index_fill(0, torch.tensor([0]), 5.0)
+        for update in updates:  # what was sent stays what it was
+            assert not (update.start[TABLE] == 5.0).any()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(strategy, "aggregate", aggregate_and_set)
+        aggregate(strategy)
+    first, second = incoming_by_node(strategy)
+    assert second.personal_changes["B"][TABLE].rows.tolist() == [0, 1, 2, 4]
+    assert second.personal_changes["B"][TABLE].values[0].tolist() == [5.0] * 8
+    assert first.personal_changes["A"][TABLE].rows.tolist() == [1, 3, 4]
 
 
 Faults = Mapping[tuple[int, str], str]
