@@ -94,7 +94,7 @@ def _of(name: str, own: Spent) -> list[Figure]:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this script."""
-    parser.add_argument("--conf", default="synthetic", help="configuration")
+    parser.add_argument("--conf", default=str(Path(__file__).with_name("made_up.yaml")), help="configuration")
     parser.add_argument("--data", type=Path, help="absolute folder of prepared data; without it, data are made up")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=1)
