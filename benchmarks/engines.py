@@ -1,6 +1,6 @@
 """Processor time of a round by direct calls, in Flower's simulation, and on a SuperLink with a SuperNode per scenario.
 
-    python benchmarks/deployed.py      # some seven minutes on two cores
+    python benchmarks/engines.py      # some seven minutes on two cores
 
 The four scenarios of the default conf run `pf-msmtrec` for a few rounds and for more of them. The difference is the
 time of the rounds alone, without starts, the handshake and the test. It is that of all processes. The deployment is
@@ -120,4 +120,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    show("deployed", lambda options: list(figures(options)), __doc__, add_options)
+    show("engines", lambda options: list(figures(options)), __doc__, add_options)
