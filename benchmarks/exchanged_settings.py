@@ -32,7 +32,6 @@ from pfmsmtrec_flwr.validation import dump_yaml
 
 MARGIN = 0.004
 BEST = 3
-NOT_POOLED = "train.optimizer_state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +75,11 @@ class Bench:
 
 
 def candidates_of(tuned: Mapping[str, Settings], ranking: Sequence[str]) -> Iterator[Candidate]:
-    """Return what each method tries: common settings of the best others with its tuned, and with its first own ones."""
+    """Return what each method tries: common settings of the best others, with its own as tuned and as in the conf."""
     for method in ranking:
         own = {key: value for key, value in tuned[method].items() if "." not in key}
         for other in [name for name in ranking if name != method][:BEST]:
-            common = {key: value for key, value in tuned[other].items() if "." in key}
-            if method.startswith("pooled"):
-                common.pop(NOT_POOLED, None)
+            common = {key: value for key, value in tuned[other].items() if "." in key and key in tuned[method]}
             yield Candidate(method, f"{other}-tuned", common | own)
             if own:
                 yield Candidate(method, f"{other}-start", common)
@@ -96,7 +93,8 @@ def tuned_scores(text: str) -> dict[str, float]:
 def exchanged(bench: Bench, text: str, jobs: int) -> dict[str, tuple[float, Candidate]]:
     """Return the best score and settings of each method, those of its tuning among them."""
     tuned: dict[str, Settings] = yaml.safe_load(text)["methods"]
-    ranking = sorted(tuned_scores(text), key=tuned_scores(text).__getitem__, reverse=True)
+    known = tuned_scores(text)
+    ranking = sorted(known, key=known.__getitem__, reverse=True)
     first = [Candidate(method, "tuned", tuned[method]) for method in ranking]
     with ThreadPoolExecutor(jobs) as pool:
         began = dict(zip(ranking, pool.map(lambda each: bench.score(each, bench.worlds[0]), first), strict=True))

@@ -15,6 +15,7 @@ TEXT = """methods:
     train.lr: 0.1
   "fedprox":  # validation AUC 0.7000, best of 2
     train.lr: 0.2
+    train.optimizer_state: reset
     mu: 3.0
   "pooled-mmoe":  # validation AUC 0.8000, best of 2
     train.lr: 0.3
