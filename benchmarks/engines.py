@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from figures import Figure, show
 from rounds import family_seconds
 
+from pfmsmtrec_flwr.flower_internals import HOME_VARIABLE
 from pfmsmtrec_flwr.launch.app import app_folder
 from pfmsmtrec_flwr.launch.processes import end_family
 
@@ -48,7 +49,7 @@ def run_engine(engine: str, rounds: int, place: Path) -> None:
 def run_deployed(settings: Sequence[str], home: Path) -> None:
     """Start the server and the sites of a new deployment, run the app there, and end them."""
     home.mkdir()
-    environment = os.environ | {"HOME": str(home), "FLWR_HOME": str(home / "deployment/server/flower")}
+    environment = os.environ | {"HOME": str(home), HOME_VARIABLE: str(home / "deployment/server/flower")}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
