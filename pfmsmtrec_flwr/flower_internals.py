@@ -13,7 +13,9 @@ file uses beyond them, and for what:
 - `flwr.supercore.privacy_accounting.GaussianPrivacyEvent`: what the public `RdpAccountant` counts.
 - `flwr.cli.build.build_fab_from_disk`: the bundle that ``flwr run`` sends.
 - `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it asks for a message, fetches a run's bundle, and
-  lets it run or not.
+  lets it run or not; and `subprocess.Popen`, with which it starts ``flower-superexec``.
+- `flower_superexec`, `SubprocessExecutor.launch` and `run_clientapp`: what starts a client process for each message,
+  and what that process runs.
 - `flwr.superlink.extensions.get_middleware`, through which all requests to a SuperLink pass, and its paths.
 - Environment variables of Flower's and Ray's processes, the log file of the local SuperLink, the line in which
   ``flwr run`` reports the number of a run, and the document of ``flwr list --format json``.
@@ -25,13 +27,18 @@ file uses beyond them, and for what:
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from flwr.app import Message
@@ -71,6 +78,8 @@ ASK_SECONDS = 0.5
 """Seconds between two questions of a SuperNode for a message; Flower's three seconds cannot be set."""
 BUSY_SECONDS = 600.0
 """Seconds after an answer in which a SuperNode asks that often."""
+CLIENT_IMPORTS = ("flwr.supernode.runtime.run_clientapp", "flwr.clientapp", "torch", "safetensors.torch")
+"""What a client process imports before the app of its bundle. Nothing of this package: the bundle brings its own."""
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
 """Log of the local SuperLink, below Flower's home."""
 
@@ -160,7 +169,8 @@ def build_bundle(folder: Path) -> bytes:
 def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> None:
     """Run a SuperNode in this process until it ends; a bundle that is not trusted never runs.
 
-    It asks for messages sooner than Flower's does, see `prompt_pull`, and starts client processes sooner.
+    It asks for messages sooner than Flower's does, see `prompt_pull`, and starts client processes sooner, as copies of
+    one that has imported PyTorch, see `run_superexec`.
 
     Flower verifies a bundle when a run's first message comes, but only by records of its own registry, which a bundle
     from a folder lacks. Here the same step asks `trusts`, and the refusal is Flower's.
@@ -187,13 +197,59 @@ def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> 
 
         return pull(get_fab=vouched, trusted_entities=trusted_entities or {"site": ""}, **others)
 
+    def start_superexec(command: Sequence[str]) -> subprocess.Popen[bytes]:
+        code = f"from {__name__} import run_superexec; run_superexec()"
+        return subprocess.Popen([sys.executable, "-P", "-c", code, *command[1:]])
+
     supernode._pull_and_store_message = cast(Any, checked_pull)
+    cast(Any, supernode).subprocess = SimpleNamespace(Popen=start_superexec)
     supernode._verify_fab = lambda fab, trusted_entities: trusts(fab.content)  # noqa: ARG005 - Flower's names
     sys.argv = ["flower-supernode", *arguments]
     try:
         flower_supernode()
     finally:
         supernode._pull_and_store_message, supernode._verify_fab = own_pull, verify
+        cast(Any, supernode).subprocess = subprocess
+
+
+def run_superexec() -> None:
+    """Run ``flower-superexec`` with this process's arguments, and let each client process be one of `ready_processes`.
+
+    Flower's own client process imports PyTorch and Flower anew for every message. All else is as there: the process of
+    the SuperExec is its parent, and a run's app comes from its bundle.
+    """
+    from flwr.supercore.cli.flower_superexec import flower_superexec
+    from flwr.supercore.constant import TaskType
+    from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
+    from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResult
+    from flwr.supercore.tls import validate_and_resolve_root_certificates
+    from flwr.supernode.runtime.run_clientapp import run_clientapp
+
+    processes, own_launch = ready_processes(), SubprocessExecutor.launch
+
+    def launch(executor: SubprocessExecutor, spec: ExecutionSpec) -> LaunchResult:
+        if spec.task_type is not TaskType.CLIENT_APP:
+            return own_launch(executor, spec)
+        certificates = validate_and_resolve_root_certificates(spec.root_certificates_path, spec.insecure)
+        connection = (spec.runtime_api_address, spec.token, spec.insecure, certificates)
+        of_process = (spec.parent_pid, spec.runtime_dependency_install)
+        processes.Process(target=run_clientapp, args=(*connection, *of_process), daemon=True).start()
+        return LaunchResult.accepted()
+
+    cast(Any, SubprocessExecutor).launch = launch
+    flower_superexec()
+
+
+def ready_processes() -> ForkServerContext:
+    """Return a maker of processes that are copies of one, started now, that has the `CLIENT_IMPORTS`.
+
+    That one has imported nothing else, and nothing of this package. Nor have the copies, if the main module of this
+    process is no file: ``python -P -c``.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(CLIENT_IMPORTS))
+    forkserver.ensure_running()
+    return context
 
 
 def prompt_pull(pull: Callable[..., int | None]) -> Callable[..., int | None]:

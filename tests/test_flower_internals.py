@@ -121,6 +121,12 @@ def test_private_names_are_noticed(tmp_path: Path) -> None:
         "flwr.supernode.cli.flower_supernode",
         "flwr.supercore.privacy_accounting",
         "flwr.proto.node_pb2",
+        "flwr.supercore.cli.flower_superexec",
+        "flwr.supercore.constant",
+        "flwr.supercore.superexec.executor.subprocess_executor",
+        "flwr.supercore.superexec.executor.types",
+        "flwr.supercore.tls",
+        "flwr.supernode.runtime.run_clientapp",
     }
     assert {*modules, "FLWR_", "_message_id"} == set(private_names(INTERNALS))
     file = tmp_path / "x.py"
