@@ -243,8 +243,8 @@ def run_superexec() -> None:
 def ready_processes() -> ForkServerContext:
     """Return a maker of processes that are copies of one, started now, that has the `CLIENT_IMPORTS`.
 
-    That one has imported nothing else, and nothing of this package. Nor have the copies, if the main module of this
-    process is no file: ``python -P -c``.
+    Neither that one nor its copies have imported anything of this package, as long as the main module of this process
+    is no file: ``python -P -c``.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(CLIENT_IMPORTS))
