@@ -48,6 +48,9 @@ def switches(config: RunConfig) -> Iterator[Switch]:
     yield Switch("local embeddings", {"federation.tables": "local"}, "tables stay local")
     yield Switch("federated gates", {"gates": "federated"}, "gates are averaged")
     yield Switch("local gates", {"gates": "local"}, "gates stay local")
+    yield Switch("full precision", {"federation.precision": "full"}, "parameters travel as 32 bits")
+    yield Switch("half precision", {"federation.precision": "half"}, "parameters travel as 16 bits")
+    yield Switch("int8 precision", {"federation.precision": "int8"}, "updates travel as 8 bits with scales")
 
 
 def _mean_over_rounds(config: RunConfig) -> Switch:

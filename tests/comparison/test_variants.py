@@ -35,6 +35,8 @@ ALWAYS = {
     "plain embeddings",
     "local embeddings",
     "federated gates",
+    "half precision",
+    "int8 precision",
 }
 
 
@@ -60,6 +62,8 @@ def test_every_switch_is_turned_to_where_it_is_not(template: str) -> None:
     [
         ({"task_layers": "all"}, "tasks in the last layer", "tasks in all layers"),
         ({"gates": "federated"}, "local gates", "federated gates"),
+        ({"federation.precision": "half"}, "full precision", "half precision"),
+        ({"federation.precision": "int8"}, "half precision", "int8 precision"),
         ({"schedule": "bottom-up"}, "fused schedule", "bottom-up schedule"),
         ({"federation.tables": "plain"}, "row-wise embeddings", "plain embeddings"),
         ({"normalization": "federated"}, "local normalization", "federated normalization"),
