@@ -120,8 +120,9 @@ class Tiny:
             return writer.commit()
 
     def trained(self, config: RunConfig) -> Trained:
-        """Train over two nodes, once for all tests of a session."""
-        key = config.model_dump_json()
+        """Train over two nodes, once for all tests of a session; settings of other methods make no other run."""
+        own = {name: value for name, value in config.methods.items() if name == config.method}
+        key = config.model_copy(update={"methods": own}).model_dump_json()
         if key not in self._known:
             self._known[key] = self.train(config, self.root / "runs" / str(len(self._known)))
         return self._known[key]

@@ -26,7 +26,7 @@ data:
 model: {embedding_dim: 2, experts: 2, expert_layers: [8], tower_layers: [4]}
 train: {batch_size: 64, device: cpu}
 methods: {pf-msmtrec: {regularization: 0.01}}
-federation: {rounds: 2, node_timeout: 60}
+federation: {rounds: 2, node_timeout: 60, draws: 50}
 """
 
 

@@ -59,7 +59,7 @@ def rounds(draw: st.DrawFn) -> Round:
     return Round(updates, weights.view(size, size))
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(st.lists(rounds(), min_size=1, max_size=5), st.booleans())
 def test_it_is_whole_tables_of_every_scenario_to_the_bit(history: list[Round], alike: bool) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -87,8 +87,8 @@ def test_it_is_whole_tables_of_every_scenario_to_the_bit(history: list[Round], a
             assert same_bits(state.table(name), table)
             assert same_bits(state.rows_of(name, some), table[some])
             assert torch.equal(state.checksum(name), table_checksum(table))
-            differing = [row for row in range(LENGTH) if not same_bits(table[row], tables[name][row])]
-            assert set(differing) <= set(changed.tolist())
+            differing = (table.view(torch.int32) != tables[name].view(torch.int32)).any(1).nonzero().flatten()
+            assert set(differing.tolist()) <= set(changed.tolist())
     kept = PersonalTable.from_state(held.state_dict())
     assert same_bits(kept.table("B"), tables["B"])
     assert torch.equal(kept.checksum("B"), table_checksum(tables["B"]))

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from real_flower import Expected, Flower
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def flower() -> Iterator[Flower]:
-    """`flwr` with a home and a port of its own; all that it started has ended afterwards."""
+    """`flwr` with a home and a port of the file's own; all that it started has ended afterwards."""
     from real_flower import Flower
 
     from pfmsmtrec_flwr.launch.processes import end_family

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,29 +28,26 @@ def model(shop: Path) -> Path:
     return trained_shop(shop) / "clients" / "alone" / "NL"
 
 
+@pytest.fixture(scope="module")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model in both formats."""
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("exported")
+    export_model(model, folder / "model.pt2", "torch")
+    export_model(model, folder / "model.onnx", "onnx")
+    return folder
+
+
 SIZES = (1, 2, 61)
+ONE_LAYER = {"expert_layers": [4]}  # the exporter to ONNX takes seconds for each layer
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "settings"),
-    [
-        *((f"alone{name}", {}) for name in ("", "-single-task", "-shared-bottom", "-ple", "-aitm", "-esmm")),
-        ("pf-msmtrec", {}),
-        ("alone", {"architecture": "stem"}),
-        *((f"pooled-{name}", {}) for name in ("pepnet", "star", "m3oe")),
-        ("base-rate", {}),
-        ("logistic-pooled", {}),
-    ],
-)
-def test_every_architecture(shop: Path, tmp_path: Path, method: str, settings: dict[str, str]) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    folder = trained_shop(shop, method, model=settings) / "clients" / method / "NL"
-    scorer = Scorer.load(folder)
-    export_model(folder, tmp_path / "model.pt2", "torch")
-    export_model(folder, tmp_path / "model.onnx", "onnx")
-    program = torch.export.load(tmp_path / "model.pt2").module()
-    session = runtime.InferenceSession(tmp_path / "model.onnx")
+def assert_the_scores_of(scorer: Scorer, folder: Path) -> None:
+    """Compare the scores of a model in both formats with those of the scorer."""
+    import onnxruntime
+
+    program = torch.export.load(folder / "model.pt2").module()
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
     for count in SIZES:
         rows = impressions(count, seed=count).drop(columns="country")
         expected = scorer.predict(rows)
@@ -62,11 +60,47 @@ def test_every_architecture(shop: Path, tmp_path: Path, method: str, settings: d
             np.testing.assert_allclose(by_runtime[place], expected[task], atol=TOLERANCE)
 
 
-def test_an_onnx_file_names_inputs_outputs_and_origin(model: Path, tmp_path: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    export_model(model, tmp_path / "model.onnx", "onnx")
-    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
-    session = runtime.InferenceSession(tmp_path / "model.onnx")
+@pytest.mark.slow
+def test_layers_of_experts(model: Path, exported: Path) -> None:
+    assert_the_scores_of(Scorer.load(model), exported)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        *((f"alone-{name}", {}) for name in ("single-task", "shared-bottom", "ple", "aitm", "esmm")),
+        ("pf-msmtrec", {}),
+        ("alone", {"architecture": "stem"}),
+        *((f"pooled-{name}", {}) for name in ("pepnet", "star", "m3oe")),
+        ("base-rate", {}),
+        ("logistic-pooled", {}),
+    ],
+)
+def test_every_architecture(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, settings: dict[str, str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    folder = trained_shop(shop, method, model=ONE_LAYER | settings) / "clients" / method / "NL"
+    trace, traced = torch.export.export, []
+
+    def trace_once(*arguments: Any, **named: Any) -> torch.export.ExportedProgram:
+        """Both formats are written from the same trace."""
+        traced.append(traced[0] if traced else trace(*arguments, **named))
+        return traced[0]
+
+    monkeypatch.setattr(torch.export, "export", trace_once)
+    export_model(folder, tmp_path / "model.pt2", "torch")
+    export_model(folder, tmp_path / "model.onnx", "onnx")
+    assert len(traced) == 2
+    assert_the_scores_of(Scorer.load(folder), tmp_path)
+
+
+def test_an_onnx_file_names_inputs_outputs_and_origin(model: Path, exported: Path) -> None:
+    import onnxruntime
+
+    assert sorted(file.name for file in exported.iterdir()) == ["model.onnx", "model.pt2"]
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
     shapes = {each.name: each.shape for each in session.get_inputs()}
     # `unsqueeze` is a name of the exporter's own too
     names = ["user", "item", "hour", "unsqueeze", "age", "kind", "tags", "price", "weight"]
@@ -81,10 +115,9 @@ def test_an_onnx_file_names_inputs_outputs_and_origin(model: Path, tmp_path: Pat
     assert json.loads(metadata["calibration"]) == json.loads((model / "calibration.json").read_text())
 
 
-def test_a_torch_file_has_the_metadata_too(model: Path, tmp_path: Path) -> None:
-    export_model(model, tmp_path / "model.pt2", "torch")
+def test_a_torch_file_has_the_metadata_too(exported: Path) -> None:
     extra = {METADATA_NAME: ""}
-    torch.export.load(tmp_path / "model.pt2", extra_files=extra)
+    torch.export.load(exported / "model.pt2", extra_files=extra)
     assert json.loads(json.loads(extra[METADATA_NAME])["model"])["scenario"] == "NL"
 
 
