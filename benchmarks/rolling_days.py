@@ -5,9 +5,9 @@
 
 For each day the rows of later days are left out: the day is the test, the last one before it is for validation, and all
 earlier ones are for training. For each world `data.synthetic.seed` is another. Options after ``--`` are those of
-`pfmsmtrec compare`, which runs into OUT/NAME; with ``--tune`` all methods are tuned anew for each. Test users are then drawn once for all days and scenarios, and the
-difference to the reference is that of the means over both. The table is printed and written to OUT/tables.
-Repeated, the command goes on where it was interrupted.
+`pfmsmtrec compare`, which runs into OUT/NAME; with ``--tune`` all methods are tuned anew for each day. Test users are
+then drawn once for all days and scenarios, and the difference to the reference is that of the means over both. The
+table is printed and written to OUT/tables. Repeated, the command goes on where it was interrupted.
 """
 
 from __future__ import annotations
