@@ -72,7 +72,7 @@ def test_plain_flwr_run_from_anywhere_twice_in_a_row(flower: Flower, expected: E
     resources = f"num-supernodes=6 client-resources-num-cpus=1 {shares}"
     break_off(expected, tmp_path / "six nodes")
     with_reference = {"set": "federation.reference=[alone]"}
-    runs = (
+    runs: tuple[tuple[str, str, dict[str, str], tuple[str, ...]], ...] = (
         ("output", "two nodes", with_reference, ()),
         ("resume", "six nodes", {}, ("--federation-config", resources)),
     )

@@ -82,7 +82,8 @@ def test_every_architecture(
 ) -> None:
     pytest.importorskip("onnxruntime")
     folder = trained_shop(shop, method, model=ONE_LAYER | settings) / "clients" / method / "NL"
-    trace, traced = torch.export.export, []
+    trace = torch.export.export
+    traced: list[torch.export.ExportedProgram] = []
 
     def trace_once(*arguments: Any, **named: Any) -> torch.export.ExportedProgram:
         """Both formats are written from the same trace."""
