@@ -16,6 +16,8 @@ file uses beyond them, and for what:
   lets it run or not; and `subprocess.Popen`, with which it starts ``flower-superexec``.
 - `flower_superexec`, `SubprocessExecutor.launch` and `run_clientapp`: what starts a client process for each message,
   and what that process runs.
+- `LOCAL_SUPERLINK_STARTUP_TIMEOUT` and `CONTROL_API_PROBE_TIMEOUT`: how long ``flwr run`` waits
+  for its local SuperLink.
 - `flwr.superlink.extensions.get_middleware`, through which all requests to a SuperLink pass, and its paths.
 - Environment variables of Flower's and Ray's processes, the log file of the local SuperLink, the line in which
   ``flwr run`` reports the number of a run, and the document of ``flwr list --format json``.
@@ -80,6 +82,8 @@ BUSY_SECONDS = 600.0
 """Seconds after an answer in which a SuperNode asks that often."""
 CLIENT_IMPORTS = ("flwr.supernode.runtime.run_clientapp", "flwr.clientapp", "torch", "safetensors.torch")
 """What a client process imports before the app of its bundle. Nothing of this package: the bundle brings its own."""
+START_SECONDS = 180
+"""Seconds in which a local SuperLink must answer; Flower's fifteen are too few for a busy machine."""
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
 """Log of the local SuperLink, below Flower's home."""
 
@@ -139,6 +143,15 @@ def daemon_environment(home: Path, port: int) -> dict[str, str]:
     if len(str(home)) <= _LONGEST_RAY_FOLDER:
         environment["RAY_TMPDIR"] = str(home)
     return environment
+
+
+def patient_flwr() -> list[str]:
+    """Return the ``flwr`` command, whose local SuperLink may take `START_SECONDS` to start, and seconds to answer."""
+    code = (
+        "import sys; from flwr.cli import app, local_superlink as local; sys.argv[0] = 'flwr'; "
+        f"local.LOCAL_SUPERLINK_STARTUP_TIMEOUT = {START_SECONDS}; local.CONTROL_API_PROBE_TIMEOUT = 5; app.app()"
+    )
+    return [sys.executable, "-P", "-c", code]
 
 
 def run_id_in(output: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfmsmtrec_flwr.config import RunConfig
+from pfmsmtrec_flwr.flower_internals import patient_flwr
 from pfmsmtrec_flwr.launch.app import app_folder
 
 CONF = """
@@ -55,7 +56,7 @@ class Flower:
 
     def call(self, *arguments: str) -> str:
         done = subprocess.run(
-            self.command("flwr", *arguments),
+            [*patient_flwr(), *arguments],
             cwd=self.home,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import subprocess
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -28,6 +29,7 @@ from pfmsmtrec_flwr.flower_internals import (
     SitesOnly,
     empty_run,
     number_message,
+    patient_flwr,
     prompt_pull,
     run_id_in,
     run_identity,
@@ -53,6 +55,8 @@ WORDS = (
     "actor_type=ClientAppActor,",
     "client_app = app_fn()",  # before the actors are made
     '"_message_id"',
+    "time.monotonic() + LOCAL_SUPERLINK_STARTUP_TIMEOUT\n",
+    "timeout=CONTROL_API_PROBE_TIMEOUT,\n",
 )
 
 
@@ -106,6 +110,11 @@ def test_a_run_and_the_number_of_a_message_reach_flower() -> None:
 def test_the_number_of_a_run_is_found_in_the_output() -> None:
     assert run_id_in("x\n🎊 Successfully started run 1234567\ny") == "1234567"
     assert run_id_in("Loading project configuration...") == ""
+
+
+def test_the_patient_command_is_flowers_own() -> None:
+    ended = subprocess.run([*patient_flwr(), "--version"], capture_output=True, text=True, timeout=200)
+    assert (ended.returncode, ended.stdout.split()[-1]) == (0, version("flwr")), ended.stderr
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != INTERNALS], ids=lambda path: path.stem)

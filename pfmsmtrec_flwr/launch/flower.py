@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.flower_internals import SUPERLINK_LOG, daemon_environment, listed_status
+from pfmsmtrec_flwr.flower_internals import SUPERLINK_LOG, daemon_environment, listed_status, patient_flwr
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class FlowerCommand:
         """Start ``flwr run``, which streams the run's log to a file descriptor."""
         settings = ["--run-config", str(run_config), "--federation-config", federation]
         return subprocess.Popen(
-            [str(self.executable), "run", str(app), "--stream", *settings],
+            [*patient_flwr(), "run", str(app), "--stream", *settings],
             cwd=self.home,
             env=self.environment,
             stdin=subprocess.DEVNULL,

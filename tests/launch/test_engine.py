@@ -125,12 +125,13 @@ def assert_nothing_left(home: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.flower
+@pytest.mark.timeout(900)
 def test_a_run_beside_another_one_and_an_end_by_signal(probe: Path, tmp_path: Path) -> None:
     other = tmp_path / "another output"
     other.mkdir()
     process = subprocess.Popen([sys.executable, "-c", LAUNCH, str(probe), str(other)], start_new_session=True)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not (other / "seen.json").exists() and time.monotonic() < deadline:
             time.sleep(0.2)
         busy = str(seen(other)["home"])
@@ -151,7 +152,7 @@ def test_a_run_beside_another_one_and_an_end_by_signal(probe: Path, tmp_path: Pa
         assert process.poll() is None, "the run beside it has been ended"
         assert len(family(busy)) > 3
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=40)
+        process.wait(timeout=120)
         assert process.returncode == 128 + signal.SIGTERM
         assert_nothing_left(busy)
     finally:
