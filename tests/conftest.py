@@ -33,6 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.*removed in Click 9:DeprecationWarning")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests on Flower's engine first and into one process: several engines at once starve each other."""
+    items.sort(key=lambda item: item.get_closest_marker("flower") is None)
+    for item in items:
+        group = "flower" if item.get_closest_marker("flower") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)

@@ -64,7 +64,7 @@ class Flower:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=400,
+            timeout=800,
         )
         return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
 

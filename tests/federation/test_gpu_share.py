@@ -69,5 +69,5 @@ print(ray.get(quarter.share.remote()), assigned_share())
 @pytest.mark.slow
 @pytest.mark.flower
 def test_actors_of_ray_see_their_own_share() -> None:
-    ended = subprocess.run([sys.executable, "-c", ACTOR], capture_output=True, text=True, timeout=120, check=True)
+    ended = subprocess.run([sys.executable, "-c", ACTOR], capture_output=True, text=True, timeout=280, check=True)
     assert ended.stdout.split() == ["0.25", "1.0"]

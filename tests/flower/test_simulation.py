@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from real_flower import Expected, Flower
     from torch import Tensor
 
-pytestmark = [pytest.mark.slow, pytest.mark.flower]
+pytestmark = [pytest.mark.slow, pytest.mark.flower, pytest.mark.timeout(900)]
 
 
 def models(output: Path, method: str = "pf-msmtrec") -> dict[str, dict[str, Tensor]]:

@@ -15,6 +15,8 @@ from pfmsmtrec_flwr.launch.engine import run_on_flower
 from pfmsmtrec_flwr.launch.processes import end_family, family
 from pfmsmtrec_flwr.launch.run_log import FlowerLog
 
+pytestmark = [pytest.mark.slow, pytest.mark.flower, pytest.mark.timeout(900)]
+
 PYPROJECT = """
 [project]
 name = "probe"
@@ -123,9 +125,6 @@ def assert_nothing_left(home: str) -> None:
     assert not Path(home).exists()
 
 
-@pytest.mark.slow
-@pytest.mark.flower
-@pytest.mark.timeout(900)
 def test_a_run_beside_another_one_and_an_end_by_signal(probe: Path, tmp_path: Path) -> None:
     other = tmp_path / "another output"
     other.mkdir()
@@ -162,8 +161,6 @@ def test_a_run_beside_another_one_and_an_end_by_signal(probe: Path, tmp_path: Pa
             end_family(str(seen(other)["home"]))
 
 
-@pytest.mark.slow
-@pytest.mark.flower
 def test_a_run_that_fails_says_what_the_app_said(probe: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     with pytest.raises(UserError, match=r"^no scenario 'XX': give one of NL, US$"):
@@ -174,8 +171,6 @@ def test_a_run_that_fails_says_what_the_app_said(probe: Path, tmp_path: Path) ->
     assert "--- superlink.log ---" in log
 
 
-@pytest.mark.slow
-@pytest.mark.flower
 def test_ctrl_c_while_flower_starts_leaves_nothing(
     probe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,8 +186,6 @@ def test_ctrl_c_while_flower_starts_leaves_nothing(
     assert list(tmp_path.glob("pfmsmtrec-*")) == []
 
 
-@pytest.mark.slow
-@pytest.mark.flower
 def test_a_run_that_flower_refuses_says_why(probe: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\(not started\): .*Invalid run configuration.*; the log is .*flower\.log$"):
         start(probe, tmp_path / "output", {"no-such-key": "x"})
