@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.*removed in Click 9:DeprecationWarning")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests on Flower's engine first and into one process: several engines at once starve each other."""
     items.sort(key=lambda item: item.get_closest_marker("flower") is None)
