@@ -20,16 +20,16 @@ types:  ## check types, strictly
 	mypy
 
 test:  ## run the tests of continuous integration, Flower's real engine included (minutes)
-	pytest -m "not long" -n 4 --dist loadgroup --no-loadscope-reorder
+	pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder
 
 long:  ## run the tests that try many cases of one kind for minutes
 	pytest -m long
 
 quick:  ## run the tests that take seconds each
-	pytest -m "not slow and not flower and not long" -n 4 --dist loadgroup --no-loadscope-reorder
+	pytest -m "not slow and not flower and not long" -n 4 --dist loadfile --no-loadscope-reorder
 
 coverage:  ## run these tests and list the lines that none of them runs; they must be fewer than 3 %
-	pytest -m "not long" -n auto --dist loadgroup --no-loadscope-reorder --cov --cov-fail-under=97 --cov-report=term --cov-report=html:build/coverage
+	pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=97 --cov-report=term --cov-report=html:build/coverage
 
 bench:  ## measure speed and scale: a table each, compared with the figures in benchmarks/kept (minutes)
 	@status=0; for table in $(BENCHMARKS); do echo; echo "## $$table"; python benchmarks/$$table.py || status=1; done; exit $$status

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
     from federated import Tiny
+    from xdist.scheduler import LoadFileScheduling
 
 # Before anything imports numpy or torch: two tests beside each other must not fight for cores.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -33,13 +34,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.*removed in Click 9:DeprecationWarning")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+ENGINE = "tests/flower/"
+"""Folder of the tests that start Flower's real engine, or Ray; several engines at once starve each other."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests on Flower's engine first and into one process: several engines at once starve each other."""
-    items.sort(key=lambda item: item.get_closest_marker("flower") is None)
-    for item in items:
-        group = "flower" if item.get_closest_marker("flower") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put the tests on the engine first: they wait for most of their time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(ENGINE))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Where files are given to one process each, give all files on the engine to the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneEngine(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return ENGINE if nodeid.startswith(ENGINE) else str(super()._split_scope(nodeid))
+
+    return OneEngine(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 class _Lines(logging.Handler):
