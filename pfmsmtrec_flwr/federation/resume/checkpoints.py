@@ -19,13 +19,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
+from safetensors.numpy import save_file as save_arrays
 
-from pfmsmtrec_flwr.data.store.disk import sync_folder, write_synced
+from pfmsmtrec_flwr.data.store.disk import sync_file, sync_folder, write_synced
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.resume.state_tree import join_state, split_state
+from pfmsmtrec_flwr.federation.resume.state_tree import Arrays, join_state, split_state
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.private_files import make_private
+from pfmsmtrec_flwr.private_files import make_private, open_private
 
 KEPT_CHECKPOINTS = 3
 """Number of checkpoints that are kept."""
@@ -84,15 +84,15 @@ class CheckpointFolder:
         final = self.folder / f"checkpoint-{checkpoint.number:06d}"
         unfinished = self.folder / f".{final.name}"
         document, arrays = split_state(checkpoint.state)
-        files = {_STATE_NAME: json.dumps(document).encode(), _TENSORS_NAME: save_arrays(arrays)}
         manifest = {"format": CHECKPOINT_FORMAT, "exchange": checkpoint.number, **about}
-        manifest["sha256"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         with clear_write_errors(final):
             make_private(self.folder)
             shutil.rmtree(unfinished, ignore_errors=True)
             make_private(unfinished)
-            for name, content in {**files, _MANIFEST_NAME: json.dumps(manifest, indent=1).encode()}.items():
-                write_synced(unfinished / name, content)
+            write_synced(unfinished / _STATE_NAME, json.dumps(document).encode())
+            _write_arrays(unfinished / _TENSORS_NAME, arrays)
+            manifest["sha256"] = {name: _checksum(unfinished / name) for name in (_STATE_NAME, _TENSORS_NAME)}
+            write_synced(unfinished / _MANIFEST_NAME, json.dumps(manifest, indent=1).encode())
             sync_folder(unfinished)
             for number in self._numbers():
                 if number >= checkpoint.number:
@@ -119,6 +119,10 @@ class CheckpointFolder:
         if numbers:
             raise UserError(f"no checkpoint in {self.folder} verifies: start the run anew in another folder")
         return None
+
+    def next_number(self) -> int:
+        """Return a number beyond those of all checkpoints that are there."""
+        return max(self._numbers(), default=-1) + 1
 
     def clear(self) -> None:
         """Remove all checkpoints of the method."""
@@ -171,14 +175,36 @@ def write_whole(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def _write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays from where they are, without a copy of all of them, and bring the file to disk.
+
+    Raises
+    ------
+    OSError
+        The file system refuses.
+    """
+    open_private(path).close()
+    try:
+        save_arrays(arrays, path)
+    except SafetensorError as error:
+        number = errno.ENOSPC if "No space left" in str(error) else None
+        raise OSError(number, str(error)) from None
+    sync_file(path)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def _read(folder: Path) -> Mapping[str, Any]:
     """Return the state in the folder of a checkpoint; raise one of the errors that `newest` knows if it is damaged."""
     manifest = json.loads((folder / _MANIFEST_NAME).read_bytes())
     if manifest["format"] != CHECKPOINT_FORMAT:
         raise ValueError(f"it has format {manifest['format']}, this version reads {CHECKPOINT_FORMAT}")
-    files = {name: (folder / name).read_bytes() for name in (_STATE_NAME, _TENSORS_NAME)}
-    for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
+    for name in (_STATE_NAME, _TENSORS_NAME):
+        if _checksum(folder / name) != manifest["sha256"][name]:
             raise ValueError(f"the checksum of {name} differs")
-    state: Mapping[str, Any] = join_state(json.loads(files[_STATE_NAME]), load_arrays(files[_TENSORS_NAME]))
+    document = json.loads((folder / _STATE_NAME).read_bytes())
+    state: Mapping[str, Any] = join_state(document, load_arrays((folder / _TENSORS_NAME).read_bytes()))
     return state

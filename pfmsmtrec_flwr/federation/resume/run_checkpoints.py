@@ -99,7 +99,6 @@ class RunCheckpoints:
             It cannot be written.
         """
         folder = self.of(method)
-        last = folder.newest()
         state = {name: getattr(result, name) for name in _PLAIN}
         state["rounds"] = RECORDS.dump_python(result.rounds)
         state["scenarios"] = {name: own.model_dump() for name, own in result.scenarios.items()}
@@ -107,8 +106,7 @@ class RunCheckpoints:
             name: {task: torch.from_numpy(np.array(auc)) for task, auc in own.items()}
             for name, own in result.draws.items()
         }
-        checkpoint = Checkpoint(0 if last is None else last.number + 1, {_FINISHED: state})
-        folder.write(checkpoint, {"method": method, "finished": True})
+        folder.write(Checkpoint(folder.next_number(), {_FINISHED: state}), {"method": method, "finished": True})
 
 
 _PLAIN = ("selected", "test", "consensus", "best", "absent", "seconds")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.resume import checkpoints
@@ -32,18 +33,20 @@ def folder(tmp_path: Path) -> CheckpointFolder:
 
 
 def test_the_last_three_are_kept_and_the_newest_counts(folder: CheckpointFolder) -> None:
-    assert folder.newest() is None
+    assert (folder.newest(), folder.next_number()) == (None, 0)
     kept(folder, 0, 1, 2, 10)
     assert sorted(child.name for child in folder.folder.iterdir()) == [
         "checkpoint-000001",
         "checkpoint-000002",
         "checkpoint-000010",
     ]
-    assert newest(folder) == (10, 10.0)
+    assert (newest(folder), folder.next_number()) == ((10, 10.0), 11)
     manifest = json.loads((folder.folder / "checkpoint-000010" / "manifest.json").read_text())
     assert manifest.pop("sha256").keys() == {"state.json", "tensors.safetensors"}
     assert manifest == {"format": 1, "exchange": 10, **ABOUT}
     assert folder.folder.stat().st_mode & 0o777 == 0o700
+    files = (folder.folder / "checkpoint-000010").iterdir()
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 @pytest.mark.parametrize("name", ["state.json", "tensors.safetensors", "manifest.json"])
@@ -71,21 +74,35 @@ def test_one_of_another_format_is_passed_over(folder: CheckpointFolder, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("step", "error", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: free some space, then resume the run"),
-        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system: make it writable, then resume the run"),
+        (
+            "write_synced",
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the disk is full: free some space, then resume the run",
+        ),
+        (
+            "save_arrays",
+            SafetensorError("I/O error: No space left on device (os error 28)"),
+            "the disk is full: free some space, then resume the run",
+        ),
+        ("save_arrays", SafetensorError("I/O error"), "I/O error: make it writable, then resume the run"),
+        (
+            "write_synced",
+            OSError(errno.EROFS, "Read-only file system"),
+            "Read-only file system: make it writable, then resume the run",
+        ),
     ],
 )
 def test_a_disk_that_takes_no_more_is_said_in_one_line(
-    folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+    folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception, said: str
 ) -> None:
     kept(folder, 1)
 
     def refuse(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(checkpoints, "write_synced", refuse)
+    monkeypatch.setattr(checkpoints, step, refuse)
     with pytest.raises(UserError, match=rf"^cannot write .*/checkpoint-000002, {said}$"):
         kept(folder, 2)
     assert newest(folder) == (1, 1.0)
