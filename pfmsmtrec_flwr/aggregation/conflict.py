@@ -75,7 +75,8 @@ def coordinate(updates: Tensor, radius: float, centre: Tensor | None = None) -> 
     squares = gram.diagonal(dim1=1, dim2=2)  # (E, K)
     scale = squares.mean(dim=1)  # (E,)
     present = scale > 0
-    normal = gram / torch.where(present, scale, torch.ones_like(scale))[:, None, None]
+    cosines = cosines_of(gram)
+    normal = gram.div_(torch.where(present, scale, torch.ones_like(scale))[:, None, None])
     if centre is None:
         to_mean = normal.mean(dim=2)  # <update_s, mean>, (E, K)
         mean_length = to_mean.mean(dim=1).clamp(min=0).sqrt()  # (E,)
@@ -89,4 +90,4 @@ def coordinate(updates: Tensor, radius: float, centre: Tensor | None = None) -> 
     direction = torch.einsum("ek,kep->ep", mixture.to(updates.dtype), updates)
     if centre is not None:
         direction = direction + centre / (1 + radius**2)
-    return Coordination(direction, weights, cosines_of(gram))
+    return Coordination(direction, weights, cosines)

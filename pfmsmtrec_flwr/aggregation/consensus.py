@@ -68,4 +68,4 @@ def pull_to_consensus(values: Tensor, weights: Tensor, strength: float) -> Tenso
         μ in [0, 1].
     """
     consensus = torch.einsum("sj,j...->s...", weights.to(values.dtype), values)
-    return torch.lerp(values, consensus, strength)
+    return torch.lerp(values, consensus, strength, out=consensus)

@@ -21,7 +21,7 @@ COLUMNS = 6144
 """Parameters whose products are taken at once, so that their copy stays in the cache."""
 ROWS = 64
 """Scenarios whose products are taken at once."""
-AT_ONCE = 1 << 22
+AT_ONCE = 1 << 18
 """Number of elements beyond which cosines of pairs are taken in pieces."""
 FEW = 16
 """Number of scenarios below which a copy of all parameters costs less than pieces."""
@@ -55,17 +55,23 @@ def _add_inner_products(gram: Tensor, vectors: Tensor) -> None:
 
 def cosines_of(gram: Tensor) -> Tensor:
     """Return the cosines that belong to inner products (E, K, K); a cosine with an update of zero is 0."""
-    lengths = gram.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
-    products = lengths[:, :, None] * lengths[:, None, :]
-    return torch.where(products > 0, gram / products.clamp(min=torch.finfo(gram.dtype).tiny), torch.zeros_like(gram))
+    cosines = torch.empty_like(gram)
+    for own, inner in zip(cosines, gram, strict=True):  # one expert at a time: the steps between take memory too
+        lengths = inner.diagonal().clamp(min=0).sqrt()
+        products = lengths[:, None] * lengths
+        own.copy_(torch.where(products > 0, inner / products.clamp(min=torch.finfo(gram.dtype).tiny), 0.0))
+    return cosines
 
 
 def paired_cosines(first: Tensor, second: Tensor) -> Tensor:
     """Return the cosine of each vector (..., P) of ``first`` and its like in ``second``, (...) float64; 0 for zeros."""
     most = max(1, AT_ONCE // max(1, first[0].numel())) if first.dim() > 1 else 1
     if first.dim() > 1 and len(first) > most:  # copies in double precision are made of some vectors at a time
-        pieces = zip(torch.split(first, most), torch.split(second.expand_as(first), most), strict=True)
-        return torch.cat([paired_cosines(*each) for each in pieces])
+        cosines = first.new_empty(first.shape[:-1], dtype=torch.float64)
+        pieces = (torch.split(each, most) for each in (cosines, first, second.expand_as(first)))
+        for own, *each in zip(*pieces, strict=True):
+            own.copy_(paired_cosines(*each))
+        return cosines
     product = (first.double() * second.double()).sum(dim=-1)
     lengths = first.double().norm(dim=-1) * second.double().norm(dim=-1)
     return torch.where(lengths > 0, product / lengths.clamp(min=torch.finfo(torch.float64).tiny), 0.0)

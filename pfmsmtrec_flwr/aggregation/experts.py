@@ -9,7 +9,9 @@ Examples
 >>> vectors = layout.flatten(tensors)
 >>> vectors.shape
 torch.Size([2, 16])
->>> layout.unflatten(vectors)["weight"].shape
+>>> back = layout.empty(torch.float32)
+>>> layout.fill(back, vectors)
+>>> back["weight"].shape
 torch.Size([2, 3, 4])
 >>> ExpertLayout.of(tensors, experts=1).flatten(tensors).shape  # both as one
 torch.Size([1, 32])
@@ -53,14 +55,16 @@ class ExpertLayout:
         shapes = tuple((name, tensors[name].shape) for name in sorted(tensors))
         return cls(shapes, shapes[0][1][0] if experts is None else experts)
 
-    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return the tensors as one vector per expert (E, P)."""
-        return torch.cat([tensors[name].reshape(self.experts, -1) for name, _ in self.shapes], dim=1)
+    def flatten(self, tensors: Mapping[str, Tensor], some: slice = slice(None)) -> Tensor:
+        """Return the tensors as one vector per expert (E, P), of some experts alone if they are named."""
+        return torch.cat([tensors[name].reshape(self.experts, -1)[some] for name, _ in self.shapes], dim=1)
 
-    def unflatten(self, vectors: Tensor) -> dict[str, Tensor]:
-        """Return the tensors of ``vectors`` (E, P), by name."""
+    def empty(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return tensors without values, by name."""
+        return {name: torch.empty(shape, dtype=dtype) for name, shape in self.shapes}
+
+    def fill(self, tensors: Mapping[str, Tensor], vectors: Tensor, some: slice = slice(None)) -> None:
+        """Copy ``vectors`` (E, P), or those of some experts, into tensors of `empty`."""
         widths = [shape.numel() // self.experts for _, shape in self.shapes]
-        pieces = torch.split(vectors, widths, dim=1)
-        return {
-            name: piece.reshape(shape).contiguous() for (name, shape), piece in zip(self.shapes, pieces, strict=True)
-        }
+        for (name, _), piece in zip(self.shapes, torch.split(vectors, widths, dim=1), strict=True):
+            tensors[name].view(self.experts, -1)[some] = piece

@@ -84,6 +84,16 @@ class Memory:
     conflict: Conflict | None = None
     attention: TowerAttention = field(default_factory=TowerAttention)
 
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Return the means of each scenario's shares that are learned, clipped to [0, 1]."""
+        means = {name: {"alpha": _mean([alpha])} for name, alpha in self.alpha.items()}
+        betas: dict[str, list[Tensor]] = {}
+        for (name, _), beta in self.beta.items():
+            betas.setdefault(name, []).append(beta)
+        for name, own in betas.items():
+            means.setdefault(name, {})["beta"] = _mean(own)
+        return means
+
     def state_dict(self) -> dict[str, Any]:
         """Return all of it, for a checkpoint."""
         conflict = None if self.conflict is None else asdict(self.conflict)
@@ -211,11 +221,7 @@ class CoordinatedStrategy(ScenarioStrategy):
 
     def shares(self) -> dict[str, dict[str, float]]:
         """Return each scenario's mean α over experts and mean β over tower layers, clipped to [0, 1], unless off."""
-        means = {name: {"alpha": _mean([alpha])} for name, alpha in self.memory.alpha.items()}
-        for name in dict.fromkeys(scenario for scenario, _ in self.memory.beta):
-            own = [beta for (scenario, _), beta in self.memory.beta.items() if scenario == name]
-            means.setdefault(name, {})["beta"] = _mean(own)
-        return means
+        return self.memory.shares()
 
     def conflict(self) -> Conflict | None:
         """Return the cosines between the scenarios' updates of each expert."""
@@ -230,19 +236,23 @@ class CoordinatedStrategy(ScenarioStrategy):
     def aggregate_experts(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Coordinate and personalize the experts; a single scenario has nobody to coordinate with."""
         layout = self.expert_layout(updates[0])
-        end = _stacked(layout, [update.end for update in updates])  # (K, E, P)
-        if len(updates) > 1:
-            change = _stacked(layout, [update.start for update in updates]).neg_().add_(end)
-            scenarios = [update.scenario for update in updates]
-            share = self.learned(self.memory.alpha, self.memory.received_experts, scenarios, self.rule.alpha, change)
-            coordination = self.coordinate(change)
-            self.observe(updates, change, coordination.cosines)
-            for some in _experts_at_once(end):
-                personal = self.personalize(end[:, some], coordination.direction[some], share[:, some])
-                end[:, some] = self.regularize(updates, personal)
-            self.memory.received_experts |= dict.fromkeys(scenarios, coordination.direction)
-        for update, vectors in zip(updates, end, strict=True):
-            self.parameters.personal[update.scenario].update(layout.unflatten(vectors))
+        if len(updates) == 1:
+            (only,) = updates
+            self.parameters.personal[only.scenario].update({name: only.end[name] for name, _ in layout.shapes})
+            return
+        change = _changes(layout, updates)  # (K, E, P)
+        scenarios = [update.scenario for update in updates]
+        share = self.learned(self.memory.alpha, self.memory.received_experts, scenarios, self.rule.alpha, change)
+        coordination = self.coordinate(change)
+        self.observe(updates, change, coordination.cosines)
+        after = [layout.empty(change.dtype) for _ in updates]
+        for some in _experts_at_once(change):
+            personal = self.personalize(_ends(layout, updates, some), coordination.direction[some], share[:, some])
+            _fill(layout, after, self.regularize(updates, personal), some)
+            del personal  # before the next experts take as much
+        self.memory.received_experts |= dict.fromkeys(scenarios, coordination.direction)
+        for scenario, tensors in zip(scenarios, after, strict=True):
+            self.parameters.personal[scenario].update(tensors)
 
     def aggregate_all_towers(self, updates: Sequence[ScenarioUpdate]) -> None:
         """Aggregate the towers, task by task and layer by layer."""
@@ -302,13 +312,27 @@ class CoordinatedStrategy(ScenarioStrategy):
         return share
 
 
-def _stacked(layout: ExpertLayout, sets: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """Return the experts of all scenarios (K, E, P), copied once."""
-    first = layout.flatten(sets[0])
-    stacked = first.new_empty((len(sets), *first.shape))
-    for own, tensors in zip(stacked, sets, strict=True):
-        own.copy_(layout.flatten(tensors))
-    return stacked
+def _changes(layout: ExpertLayout, updates: Sequence[ScenarioUpdate]) -> Tensor:
+    """Return the changes of the experts of all scenarios (K, E, P)."""
+    changes = _ends(layout, updates, slice(None))
+    for own, update in zip(changes, updates, strict=True):
+        own.sub_(layout.flatten(update.start))
+    return changes
+
+
+def _ends(layout: ExpertLayout, updates: Sequence[ScenarioUpdate], some: slice) -> Tensor:
+    """Return some experts of all scenarios after training (K, ..., P), copied once."""
+    first = layout.flatten(updates[0].end, some)
+    ends = first.new_empty((len(updates), *first.shape))
+    for own, update in zip(ends, updates, strict=True):
+        own.copy_(layout.flatten(update.end, some))
+    return ends
+
+
+def _fill(layout: ExpertLayout, sets: Sequence[Tensors], values: Tensor, some: slice) -> None:
+    """Copy the values (K, ..., P) of some experts into the tensors of all scenarios."""
+    for tensors, vectors in zip(sets, values, strict=True):
+        layout.fill(tensors, vectors, some)
 
 
 def _experts_at_once(values: Tensor) -> Iterator[slice]:

@@ -25,7 +25,7 @@ class TowerAttention:
         self._layers: dict[LayerKey, tuple[tuple[str, ...], Tensor]] = {}
 
     def keep(self, layer: LayerKey, scenarios: Sequence[str], weights: Tensor) -> None:
-        """Keep the weights (K, K) of one layer in the place of earlier ones.
+        """Keep the weights (K, K) of one layer in the place of earlier ones; none of more than 16 scenarios.
 
         Parameters
         ----------
@@ -36,7 +36,9 @@ class TowerAttention:
         weights
             Weight of each scenario's update in each scenario's mixture.
         """
-        self._layers[layer] = tuple(scenarios), weights
+        self._layers.pop(layer, None)
+        if len(scenarios) <= PAIRWISE_SCENARIOS:
+            self._layers[layer] = tuple(scenarios), weights
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights, for a checkpoint."""
@@ -51,7 +53,6 @@ class TowerAttention:
         tasks: dict[str, list[Tensor]] = defaultdict(list)
         owners: dict[str, tuple[str, ...]] = {}
         for (task, _), (scenarios, weights) in sorted(self._layers.items(), key=lambda kept: kept[0]):
-            if len(scenarios) <= PAIRWISE_SCENARIOS:
-                owners[task] = scenarios
-                tasks[task].append(weights)
+            owners[task] = scenarios
+            tasks[task].append(weights)
         return {task: Attention(owners[task], torch.stack(own).mean(dim=0).tolist()) for task, own in tasks.items()}

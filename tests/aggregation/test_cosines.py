@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from pfmsmtrec_flwr.aggregation.cosines import cosines_of, gram_matrices
+from pfmsmtrec_flwr.aggregation import cosines as module
+from pfmsmtrec_flwr.aggregation.cosines import cosines_of, gram_matrices, paired_cosines
 
 
 def test_they_are_those_of_each_pair_of_vectors() -> None:
@@ -28,3 +30,14 @@ def test_tiny_updates_in_single_precision_keep_their_cosines() -> None:
     updates = torch.tensor([[[1.0, 1.0]], [[1.0, -1.0]], [[2.0, 2.0]]]) * 1e-30
     expected = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]], dtype=torch.float64)
     torch.testing.assert_close(cosines_of(gram_matrices(updates)), expected)
+
+
+@pytest.mark.parametrize("parameters", [1, 7, 64, 1000])
+def test_pairs_in_pieces_have_the_same_cosines_to_the_bit(monkeypatch: pytest.MonkeyPatch, parameters: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(17, 4, parameters, generator=generator) for _ in range(2))
+    whole = paired_cosines(first, second), paired_cosines(first, second[0])
+    monkeypatch.setattr(module, "AT_ONCE", 5 * first[0].numel())
+    assert torch.equal(paired_cosines(first, second), whole[0])
+    assert torch.equal(paired_cosines(first, second[0]), whole[1])
+    torch.testing.assert_close(whole[0], torch.cosine_similarity(first.double(), second.double(), dim=-1))

@@ -33,4 +33,7 @@ def test_pairs_of_many_scenarios_are_left_out() -> None:
     attention.keep(("like", 0), many, torch.eye(len(many)))
     attention.keep(("click", 0), many[:-1], torch.eye(len(many) - 1))
     assert list(attention.by_task()) == ["click"]
+    assert list(attention.state_dict()["layers"]) == [("click", 0)]  # nor are they kept
+    attention.keep(("click", 0), many, torch.eye(len(many)))
+    assert attention.by_task() == {}
     assert TowerAttention().by_task() == {}
