@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.scenarios import known_scenarios
 from pfmsmtrec_flwr.experiment import run_inline
-from pfmsmtrec_flwr.federation import hosting, node
+from pfmsmtrec_flwr.federation import hosting, node, protocol
 from pfmsmtrec_flwr.federation.client import client, measurements, state, trainer
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.federation.server import admission, exchange
@@ -99,7 +99,8 @@ def profile_rounds(config: RunConfig, data: Path) -> None:
     for name in ("load", "save", "save_evaluated"):
         timed(state.LocalState, name, "overhead: state on disk")
     for owner, name in (
-        (node, "unpack_orders"),
+        (protocol.Delivery, "__init__"),
+        (protocol.Delivery, "to"),
         (node, "pack_replies"),
         (exchange, "pack_orders"),
     ):

@@ -34,7 +34,7 @@ from typing import Any
 from figures import Figure, show
 
 from pfmsmtrec_flwr.experiment import run_inline
-from pfmsmtrec_flwr.federation import node
+from pfmsmtrec_flwr.federation import node, protocol
 from pfmsmtrec_flwr.federation.client import client, measurements, state, trainer
 from pfmsmtrec_flwr.federation.inprocess import own_client_app
 from pfmsmtrec_flwr.federation.server import admission, exchange, whole_run
@@ -54,7 +54,8 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (client, "make_model", "building models"),
     (node, "open_scenario", "opening rows"),
     *((state.LocalState, name, "state on disk") for name in ("load", "save", "save_evaluated")),
-    *((node, name, "messages") for name in ("unpack_orders", "pack_replies")),
+    *((protocol.Delivery, name, "messages") for name in ("__init__", "to")),
+    (node, "pack_replies", "messages"),
     (exchange, "pack_orders", "messages"),
     (admission.Admission, "of", "checking replies"),
     (PFMSMTRec, "aggregate", "aggregation"),

@@ -22,7 +22,7 @@ from pfmsmtrec_flwr.federation.installed import refuse_other_code
 from pfmsmtrec_flwr.federation.journal import note_replies
 from pfmsmtrec_flwr.federation.limits import refuse_order
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
-from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, unpack_orders
+from pfmsmtrec_flwr.federation.protocol import Delivery, Incoming, Order, Reply, pack_replies
 from pfmsmtrec_flwr.federation.reasons import reason_for_server
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.training.description import describe
@@ -38,11 +38,14 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
 
     What goes wrong in a scenario comes back as its own error, in one line, and the others answer as usual.
     """
-    order, incoming, scenarios = unpack_orders(content)
+    delivery = Delivery(content)
+    order = delivery.order
     config = _config(order)
+    simulated = is_simulated(context)
     # A deployed node trains the scenarios that it declared, whatever the server asks for.
-    hosted = scenarios if is_simulated(context) else hosted_scenarios(config, context)
+    hosted = delivery.scenarios if simulated else hosted_scenarios(config, context)
     folders: dict[str, Path] = {}
+    answers = RecordDict()
 
     def carry_out(name: str) -> Reply:
         if name not in hosted:
@@ -54,13 +57,18 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
         start = None if earlier is None else safe_folder(earlier, order.method, name)
         state = LocalState(folders[name], start)
         client = client_of(_reference(order, context))
-        return action(client(store, config, state), order, incoming)
+        return action(client(store, config, state), order, delivery.to([name]))
 
-    replies = {name: _reply_or_error(name, carry_out) for name in scenarios}
+    def packed_reply(name: str) -> RecordDict:
+        replies = {name: _reply_or_error(name, carry_out)}
+        if not simulated and name in folders:
+            note_replies({name: folders[name]}, order, replies)
+        return pack_replies(order, replies, keep_paths=simulated)
+
+    for name in delivery.scenarios:  # before the next begins, nothing but its packed reply is left of each
+        answers.update(packed_reply(name))
     give_back_gpu_memory()
-    if not is_simulated(context):
-        note_replies(folders, order, replies)
-    return pack_replies(order, replies, keep_paths=is_simulated(context))
+    return answers
 
 
 def _reply_or_error(name: str, carry_out: Callable[[str], Reply]) -> Reply:

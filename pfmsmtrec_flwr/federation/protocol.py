@@ -227,19 +227,50 @@ def pack_orders(
     return records
 
 
+class Delivery:
+    """Content that `pack_orders` made, of which the scenarios' parameters are unpacked when they are asked for.
+
+    Parameters
+    ----------
+    content
+        Content of a message.
+
+    Attributes
+    ----------
+    order
+        Order for every scenario.
+    scenarios
+        Names of the scenarios.
+    """
+
+    def __init__(self, content: RecordDict) -> None:
+        self.order = Order.unpack(content.config_records[_ORDER])
+        names = content.config_records["scenarios"]["names"]
+        self.scenarios = [str(name) for name in names] if isinstance(names, list) else []
+        self._arrays: dict[str, dict[str, ArrayRecord]] = {}
+        for key, record in content.array_records.items():
+            owner, _, kind = key.partition("/")
+            self._arrays.setdefault(owner, {})[kind] = record
+        self._common = unpack_tensors(self._of(_COMMON).get(""))
+        self._common_changes = _unpack_changes(self._of(_NOBODY))
+
+    def to(self, scenarios: Sequence[str]) -> Incoming:
+        """Return what the content brings to some scenarios; the common parameters are in the same memory for all."""
+        return Incoming(
+            common=dict(self._common),
+            personal={name: unpack_tensors(self._of(name).get("parameters")) for name in scenarios},
+            common_changes=dict(self._common_changes),
+            personal_changes={name: _unpack_changes(self._of(name)) for name in scenarios},
+        )
+
+    def _of(self, owner: str) -> dict[str, ArrayRecord]:
+        return self._arrays.get(owner, {})
+
+
 def unpack_orders(content: RecordDict) -> tuple[Order, Incoming, list[str]]:
     """Read a content that `pack_orders` made: the order, the parameters, the scenarios."""
-    order = Order.unpack(content.config_records[_ORDER])
-    names = content.config_records["scenarios"]["names"]
-    scenarios = [str(name) for name in names] if isinstance(names, list) else []
-    arrays = content.array_records
-    incoming = Incoming(
-        common=unpack_tensors(arrays.get(_COMMON)),
-        personal={name: unpack_tensors(arrays.get(f"{name}/parameters")) for name in scenarios},
-        common_changes=_unpack_changes(content, _NOBODY),
-        personal_changes={name: _unpack_changes(content, name) for name in scenarios},
-    )
-    return order, incoming, scenarios
+    delivery = Delivery(content)
+    return delivery.order, delivery.to(delivery.scenarios), delivery.scenarios
 
 
 class ReplyDocument(Section):
@@ -357,24 +388,17 @@ def payload_bytes(content: RecordDict) -> int:
     return sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
-def _unpack_changes(content: RecordDict, owner: str) -> dict[str, ChangedRows]:
+def _unpack_changes(arrays: Mapping[str, ArrayRecord]) -> dict[str, ChangedRows]:
+    """Return the changed rows among the records of one owner, by table."""
+    prefix = f"{ROWS}/"
+    rows = {kind: unpack_tensors(record) for kind, record in arrays.items() if kind.startswith(prefix)}
     return {
-        name: ChangedRows(tensors["rows"].long(), tensors["values"], tensors["checksum"])
+        kind.removeprefix(prefix): ChangedRows(tensors["rows"].long(), tensors["values"], tensors["checksum"])
         if "checksum" in tensors
         else ChangedRows(unpacked_rows(tensors["rows"]), tensors["values"], None)
-        for name, tensors in _unpack_rows(content, owner).items()
+        for kind, tensors in rows.items()
     }
 
 
 def _arrays(change: Coded) -> Tensors:
     return {"values": change.values} | ({} if change.scales is None else {SCALES: change.scales})
-
-
-def _unpack_rows(content: RecordDict, owner: str) -> dict[str, Tensors]:
-    """Return the records of rows that belong to an owner, by table."""
-    prefix = f"{owner}/rows/"
-    return {
-        key.removeprefix(prefix): unpack_tensors(arrays)
-        for key, arrays in content.array_records.items()
-        if key.startswith(prefix)
-    }

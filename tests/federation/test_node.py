@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from weakref import ref
 
 import pytest
+import torch
 from federated import Tiny
 from flwr.app import Context, RecordDict
 from replies import unpack_replies
 
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.federation.node import answer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders
 from pfmsmtrec_flwr.methods import client_of
@@ -35,3 +38,23 @@ def test_a_scenario_that_fails_does_not_take_its_neighbours_with_it(
     assert replies["NL"].error == "scenario NL: ZeroDivisionError: a defect"
     assert replies["XX"].error.startswith("no prepared data at ")
     assert "Traceback" in caplog.text  # the node's log says where
+
+
+def test_a_scenario_leaves_nothing_but_its_packed_reply_before_the_next_begins(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny.config("alone")
+    context = simulated_contexts(1, 1, {"output": str(tmp_path), "data": str(tiny.root)})[1]
+    left: list[ref[torch.Tensor]] = []
+    came: list[list[str]] = []
+
+    def action(client: ScenarioClient, _: Order, incoming: Incoming) -> Reply:
+        assert [tensor() for tensor in left] == [None] * len(left)
+        came.append(list(incoming.personal))
+        returned = incoming.personal[client.store.scenario]["w"] + 1
+        left.extend([ref(incoming.personal[client.store.scenario]["w"]), ref(returned)])
+        return Reply(parameters={"w": returned})
+
+    personal = {name: {"w": torch.full((2,), float(number))} for number, name in enumerate(["ES", "NL"])}
+    content = pack_orders(Order(config.model_dump_json(), "alone", 1, 1), Incoming({}, personal), ["ES", "NL"])
+    replies = unpack_replies(answer(content, context, client_of, action))
+    assert came == [["ES"], ["NL"]]
+    assert {name: reply.parameters["w"].tolist() for name, reply in replies.items()} == {"ES": [1, 1], "NL": [2, 2]}

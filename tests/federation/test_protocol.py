@@ -14,6 +14,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
 from pfmsmtrec_flwr.federation.protocol import (
+    Delivery,
     Incoming,
     Order,
     Reply,
@@ -48,6 +49,18 @@ def test_an_order_survives_its_journey() -> None:
 def test_another_version_is_refused(record: ConfigRecord) -> None:
     with pytest.raises(UserError, match="this client speaks 6: install the same version"):
         Order.unpack(record)
+
+
+def test_a_scenario_is_given_what_is_its_own_and_what_is_common() -> None:
+    personal = {"NL": {"v": torch.zeros(2)}, "common": {"v": torch.ones(2)}}
+    own = {"NL": {"t": ChangedRows(torch.tensor([1]), torch.zeros(1, 2), None)}}
+    incoming = Incoming({"w": torch.ones(3)}, personal, personal_changes=own)
+    delivery = Delivery(pack_orders(ORDER, incoming, ["NL", "common"]))
+    first, second = (delivery.to([name]) for name in delivery.scenarios)
+    assert (equal(first.personal["NL"], personal["NL"]), list(first.personal)) == (True, ["NL"])
+    assert (equal(second.personal["common"], personal["common"]), list(second.personal)) == (True, ["common"])
+    assert (list(first.personal_changes["NL"]), second.personal_changes) == (["t"], {"common": {}})
+    assert first.common["w"].data_ptr() == second.common["w"].data_ptr()  # it takes memory once
 
 
 def test_parameters_survive_their_journey() -> None:
