@@ -57,6 +57,12 @@ def exchange_until_quorum(
     record
         Record of the round, to which traffic and waiting time are added.
 
+    Returns
+    -------
+    list
+        The list of replies by which the strategy's `admission` knows what it has read. It is emptied: the messages
+        take as much memory as all parameters.
+
     Raises
     ------
     UserError
@@ -76,6 +82,7 @@ def exchange_until_quorum(
             answered = [reply for reply in replies if reply.has_content()]
             missing = messages_for(messages, {name: strategy.federation.hosts[name] for name in error.missing})
             replies = answered + exchange(grid, missing, strategy.timeout, record, strategy.parameters)
+    replies.clear()
     return replies
 
 

@@ -40,6 +40,7 @@ def run_rounds(
         # 1. Every scenario receives its parameters, measures them, trains on, and sends its update back.
         messages = strategy.configure_train(number, ArrayRecord(), ConfigRecord(), grid)
         replies = exchange_until_quorum(strategy, grid, messages, strategy.record(number))
+        del messages  # they take as much memory as all parameters
         # 2. The first replies of a round measure the round before, which is now complete.
         if number > strategy.first_measured and stage is stages[0]:
             complete_round(strategy, number - 1, replies, result)

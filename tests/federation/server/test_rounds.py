@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import results_of
-from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
+from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, simulated_contexts
 from pfmsmtrec_flwr.federation.protocol import TEST, TRAIN, VALIDATE, unpack_orders
 from pfmsmtrec_flwr.federation.server.parameters import initial_parameters
 from pfmsmtrec_flwr.methods import METHODS, FederatedMethod, federated_method, find_method
@@ -64,6 +65,40 @@ def test_a_run_ends_well_without_a_scenario_that_never_answers(tiny: Tiny, tmp_p
     assert list(result.test) == list(result.draws) == ["FR"]
     assert result.selected.keys() == {"FR"}
     assert [list(record.validation) for record in result.rounds] == [["FR"], ["FR"]]
+
+
+class Forgetful(Losing):
+    """Carries messages, and knows which of them are still held, replies included."""
+
+    def __init__(self, grid: Any) -> None:
+        super().__init__(grid, lost=0)
+        self.carried: list[ref[Message]] = []
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        messages = list(messages)
+        replies = super().send_and_receive(messages, timeout=timeout)
+        self.carried += [ref(message) for message in (*messages, *replies)]
+        return replies
+
+
+def test_no_message_is_held_while_updates_are_aggregated(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts = simulated_contexts(1, 2, {"output": str(tmp_path), "data": str(tiny.root)})
+    grid = Forgetful(InProcessGrid(app, contexts))
+    strategy = federated_method("pf-msmtrec").strategy(tiny.config(federation__rounds=2))
+    aggregate = strategy.aggregate
+    carried: list[int] = []
+    held: list[int] = []
+
+    def observed(*step: Any) -> None:
+        carried.append(len(grid.carried))
+        held.append(sum(message() is not None for message in grid.carried))
+        aggregate(*step)
+
+    monkeypatch.setattr(strategy, "aggregate", observed)
+    strategy.start(grid)
+    assert (carried, held) == ([8, 12], [0, 0])  # two nodes: handshake and two rounds
 
 
 class Failing(Losing):
