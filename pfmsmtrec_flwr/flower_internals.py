@@ -19,6 +19,8 @@ file uses beyond them, and for what:
 - `LOCAL_SUPERLINK_STARTUP_TIMEOUT` and `CONTROL_API_PROBE_TIMEOUT`: how long ``flwr run`` waits
   for its local SuperLink.
 - `flwr.superlink.extensions.get_middleware`, through which all requests to a SuperLink pass, and its paths.
+- `SQLITE_PRAGMAS`: how long a SuperLink waits for its database; and its `subprocess`, with which it starts the
+  ``flower-superexec`` that starts server apps.
 - Environment variables of Flower's and Ray's processes, the log file of the local SuperLink, the line in which
   ``flwr run`` reports the number of a run, and the document of ``flwr list --format json``.
 
@@ -34,6 +36,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,6 +89,11 @@ START_SECONDS = 180
 """Seconds in which a local SuperLink must answer; Flower's fifteen are too few for a busy machine."""
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
 """Log of the local SuperLink, below Flower's home."""
+
+LOCK_SECONDS = 60
+"""Seconds for which a SuperLink waits for its locked database; Flower's five are too few for a busy disk."""
+RESTART_SECONDS = 2.0
+"""Pause before a SuperExec that has failed is started again."""
 
 FLEET_PATHS = "/v1/fleet/"
 """Beginning of the paths by which SuperNodes speak with a SuperLink."""
@@ -212,7 +220,7 @@ def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> 
 
     def start_superexec(command: Sequence[str]) -> subprocess.Popen[bytes]:
         code = f"from {__name__} import run_superexec; run_superexec()"
-        return subprocess.Popen([sys.executable, "-P", "-c", code, *command[1:]])
+        return keep_running([sys.executable, "-P", "-c", code, *command[1:]])
 
     supernode._pull_and_store_message = cast(Any, checked_pull)
     cast(Any, supernode).subprocess = SimpleNamespace(Popen=start_superexec)
@@ -294,17 +302,38 @@ def run_superlink(arguments: Sequence[str], admits: Callable[[str], bool]) -> No
     admits
         Function that says whether an address may start runs and do all else that SuperNodes do not.
     """
+    from flwr.supercore import sql_mixin
     from flwr.superlink import extensions
     from flwr.superlink.cli.flower_superlink import flower_superlink
     from starlette.middleware import Middleware
 
-    others = extensions.get_middleware
+    database, cli = cast(Any, sql_mixin), cast(Any, sys.modules[flower_superlink.__module__])
+    others, pragmas = extensions.get_middleware, database.SQLITE_PRAGMAS
     extensions.get_middleware = lambda: (Middleware(SitesOnly, admits=admits), *others())
+    database.SQLITE_PRAGMAS = (*pragmas, ("busy_timeout", str(LOCK_SECONDS * 1000)))
+    cli.subprocess = SimpleNamespace(Popen=keep_running, TimeoutExpired=subprocess.TimeoutExpired)
     sys.argv = ["flower-superlink", *arguments]
     try:
         flower_superlink()
     finally:
-        extensions.get_middleware = others
+        extensions.get_middleware, database.SQLITE_PRAGMAS, cli.subprocess = others, pragmas, subprocess
+
+
+def keep_running(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a command, and start it again whenever it has failed; return the first process.
+
+    A ``flower-superexec`` ends at the first request that fails, as when a database is locked for long. Without it a
+    SuperLink accepts runs that never start, and a SuperNode messages that nobody answers.
+    """
+
+    def watch(process: subprocess.Popen[bytes]) -> None:
+        while process.wait() != 0:
+            time.sleep(RESTART_SECONDS)
+            process = subprocess.Popen(command, **options)
+
+    first = subprocess.Popen(command, **options)
+    threading.Thread(target=watch, args=(first,), daemon=True).start()
+    return first
 
 
 def gaussian_event(noise: float) -> GaussianPrivacyEvent:

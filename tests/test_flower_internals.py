@@ -28,6 +28,7 @@ from pfmsmtrec_flwr.flower_internals import (
     TASK_POLL_VARIABLE,
     SitesOnly,
     empty_run,
+    keep_running,
     number_message,
     patient_flwr,
     prompt_pull,
@@ -124,7 +125,7 @@ def test_no_other_file_uses_private_names(path: Path) -> None:
 
 def test_private_names_are_noticed(tmp_path: Path) -> None:
     modules = {"flwr.supercore.run", "flwr.supercore.task_identity", "flwr.simulation.ray_transport"}
-    modules |= {"flwr.cli.build", "flwr.superlink", "flwr.superlink.cli.flower_superlink"}
+    modules |= {"flwr.cli.build", "flwr.superlink", "flwr.superlink.cli.flower_superlink", "flwr.supercore"}
     modules |= {
         "flwr.supernode",
         "flwr.supernode.cli.flower_supernode",
@@ -151,11 +152,29 @@ def test_launchers_hold_on_to_functions_that_flower_calls() -> None:
     assert "time.sleep(3)\n" in node  # the wait that `prompt_pull` makes shorter
     assert "fab_verified = _verify_fab(fab, trusted_entities)\n" in node
     assert "fab = get_fab(run_info.fab_hash, run_id)\n" in node
+    link = (root / "superlink" / "cli" / "flower_superlink.py").read_text()
+    assert "self.superexec_process = subprocess.Popen(command, **get_popen_detach_kwargs())\n" in link
+    assert "    for pragma, value in SQLITE_PRAGMAS:\n" in (root / "supercore" / "sql_mixin.py").read_text()
     assert "*extensions.get_middleware(),\n" in (root / "superlink" / "main.py").read_text()
     for router in ("fleet", "control"):
         source = (root / "superlink" / "routers" / router / "router.py").read_text()
         assert f'prefix="/v1/{router}"' in source
     assert FLEET_PATHS == "/v1/fleet/"
+
+
+def test_a_superexec_that_fails_is_started_again_and_one_that_ends_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flower_internals, "RESTART_SECONDS", 0.0)
+    starts = tmp_path / "starts"
+    script = tmp_path / "fails_twice.sh"
+    script.write_text('echo >> "$1"; test "$(wc -l < "$1")" -ge 3\n')
+    assert keep_running(["sh", str(script), str(starts)]).wait() == 1
+    deadline = time.monotonic() + 60
+    while len(starts.read_text()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert len(starts.read_text()) == 3
 
 
 def test_a_node_asks_sooner_for_some_minutes_after_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

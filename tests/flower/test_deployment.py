@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ from pfmsmtrec_flwr.deploy.initializing import write_deployment
 from pfmsmtrec_flwr.deploy.layout import CONNECTION, Deployment
 from pfmsmtrec_flwr.deploy.new_keys import node_key_at, public_line
 from pfmsmtrec_flwr.federation.binding import binding_text
+from pfmsmtrec_flwr.launch.processes import family
 
 if TYPE_CHECKING:
     from real_flower import Expected, Flower
@@ -153,6 +156,7 @@ def test_two_sites_a_stranger_and_an_app_that_nobody_approved(
     machines.bind(owners | {"XX": "stranger"})  # now it is asked
     machines.start("sites/FR/start.sh")
     wait_for(machines.ports[1])
+    kill_superexecs(flower.home)  # as a locked database does; they are started again
     status, printed = machines.run(settings | {"set": f"{wanted} federation.node_timeout=120"})
     assert status == "finished:completed", printed
     if "claims" in printed:  # a slow machine's stranger may not have answered before the others began
@@ -175,6 +179,17 @@ def test_two_sites_a_stranger_and_an_app_that_nobody_approved(
     for site in ("NL", "FR"):
         apps = [path.name for path in (machines.folder / "sites" / site / "flower/apps").iterdir()]
         assert len(apps) == 1, apps  # the other one was not even unpacked
+
+
+def kill_superexecs(home: Path) -> None:
+    """Kill the processes that start server and client apps, of the SuperLink and of all sites."""
+    killed = 0
+    for pid in family(str(home)):
+        with suppress(OSError):
+            if b"superexec" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+    assert killed > 2
 
 
 def other_app(folder: Path) -> Path:
