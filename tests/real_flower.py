@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +35,6 @@ class Flower:
 
     home: Path
     environment: dict[str, str]
-
-    def command(self, name: str, *arguments: str) -> list[str]:
-        found = shutil.which(name, path=Path(sys.executable).parent)
-        assert found is not None
-        return [found, *arguments]
 
     def run(self, settings: dict[str, str], *more: str, app: Path | None = None) -> tuple[str, str]:
         """Run the app, or a copy of it, to its end; return its status and what was printed."""

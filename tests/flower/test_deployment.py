@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -66,7 +67,7 @@ class Machines:
         self.flower = flower
         self.folder = flower.home / "deployment"
         link, *self.ports = free_ports(1 + len(sites))
-        programs = Path(flower.command("pfmsmtrec")[0]).parent
+        programs = Path(sys.executable).parent
         self.deployment = Deployment(tuple(sites), "127.0.0.1", link, self.folder, "nobody", programs)
         write_deployment(self.deployment, self.folder)
         for number, (site, scenarios) in enumerate(sites.items()):
