@@ -28,6 +28,8 @@ from pfmsmtrec_flwr.training.ranking import area_under_curve, grouped_areas
 FloatArray = NDArray[np.floating]
 CLIP = 1e-7
 """Distance from 0 and 1 that predictions keep in the log loss."""
+PIECE = 1 << 20
+"""Rows whose log loss is computed at once."""
 COUNTS = ("positives.", "examples.")
 """Beginnings of the names of figures that count rows, and so are the same for every model."""
 
@@ -83,7 +85,8 @@ def task_metrics(
 def mean_log_loss(labels: NDArray[np.uint8], probabilities: FloatArray) -> float:
     """Return the mean negative log-likelihood in nats of 0/1 labels (n,) under probabilities (n,).
 
-    It is scikit-learn's value to the bit, by the same logarithm, without the many checks of its input.
+    It is scikit-learn's value to the bit for up to `PIECE` rows, by the same logarithm, without the many checks of its
+    input. Of more rows the sums of the pieces are added.
 
     Raises
     ------
@@ -92,8 +95,12 @@ def mean_log_loss(labels: NDArray[np.uint8], probabilities: FloatArray) -> float
     """
     from scipy.special import xlogy
 
-    clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
-    loss = -float(xlogy(1.0, np.where(labels, clipped, 1 - clipped)).mean())
+    sums = []
+    for first in range(0, len(labels), PIECE):
+        piece = slice(first, first + PIECE)
+        clipped = np.clip(probabilities[piece].astype(np.float64), CLIP, 1 - CLIP)
+        sums.append(float(xlogy(1.0, np.where(labels[piece], clipped, 1 - clipped)).sum()))
+    loss = -math.fsum(sums) / len(labels)
     if math.isnan(loss):
         raise ValueError("a predicted probability is not a number")
     return loss
@@ -152,10 +159,7 @@ def grouped_auc(labels: NDArray[np.uint8], probabilities: FloatArray, users: NDA
     ----------
     Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017, section 5.1.
     """
-    known, total = users != NO_USER, len(labels)
-    if not known.all():
-        labels, probabilities, users = labels[known], probabilities[known], users[known]
-    found = grouped_areas(labels, probabilities, users)
+    found = grouped_areas(labels, probabilities, users, outside=NO_USER)
     if not len(found.areas):
         return GroupedAuc(None, 0.0)
-    return GroupedAuc(float(np.average(found.areas, weights=found.rows)), float(found.rows.sum()) / total)
+    return GroupedAuc(float(np.average(found.areas, weights=found.rows)), float(found.rows.sum()) / len(labels))

@@ -1,7 +1,7 @@
-"""The exact area under the ROC curve, over all rows and within groups of rows, by one sort of packed numbers each.
+"""The exact area under the ROC curve, over all rows and within groups of rows, in bounded memory.
 
 Group, score and label of a row fit one whole number, and sorting numbers is many times as fast as sorting their
-positions, which scikit-learn does.
+positions, which scikit-learn does. Of many rows those between two scores, or of some groups, are sorted at a time.
 
 Examples
 --------
@@ -16,6 +16,7 @@ Examples
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,10 +27,16 @@ SCORE_BITS = 32
 """Bits that the order of a score takes."""
 GROUP_BITS = 31
 """Bits that the order of a group takes; one is left for the label."""
-PIECE = 1 << 20
-"""Rows that are counted at once, or more where a group is larger."""
+PART = 1 << 21
+"""Rows, about, that are sorted at once; more where a group is larger."""
+PIECE = 1 << 18
+"""Rows that are looked through at once for those to sort, or counted at once."""
+SAMPLE = 64
+"""Rows of a part, about, in the sample from which the bounds of the parts come."""
 
 _Whole = NDArray[np.uint64]
+_Any = NDArray[np.floating] | NDArray[np.int64]
+_Key = float | np.floating | np.int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +58,27 @@ class GroupedAreas:
 def area_under_curve(labels: NDArray[np.uint8], scores: NDArray[np.floating]) -> float:
     """Return the area under the ROC curve of scores (n,) for 0/1 labels (n,), with rows of both classes.
 
-    The value is scikit-learn's to the last bit: the corners of the curve are the same, and so is the sum over them.
+    It is the share of the pairs of a positive and a negative row that are in order, equal scores counting half. The
+    pairs are whole numbers, so the value is rounded once and does not depend on the order of the rows.
 
     Raises
     ------
     ValueError
         A score is not finite.
     """
-    from sklearn.metrics import auc
-
-    packed = _packed(labels, scores)
-    packed.sort()
-    packed = packed[::-1]
-    true = np.cumsum(packed & np.uint64(1), dtype=np.int64)
-    packed >>= np.uint64(1)
-    ends = _ends(packed)
-    del packed  # the largest arrays go as soon as they are read
-    true = true[ends]
-    false = 1 + ends - true
-    if len(ends) > 2:  # points on a straight line are left out, as scikit-learn does
-        corners = np.concatenate([[True], (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0), [True]])
-        true, false = true[corners], false[corners]
-    rates = [np.concatenate([[0.0], count]) / float(count[-1]) for count in (false, true)]
-    return float(auc(*rates))
+    twice_won = positives = negatives = 0
+    for own_won, own_positives, own_negatives in _counts_in_order(labels, scores):
+        twice_won += own_won + 2 * own_positives * negatives
+        positives += own_positives
+        negatives += own_negatives
+    if positives + negatives < len(scores):  # no score but a finite one lies between the infinities
+        raise ValueError("scores are not finite")
+    return twice_won / (2 * positives * negatives)
 
 
-def grouped_areas(labels: NDArray[np.uint8], scores: NDArray[np.floating], groups: NDArray[np.int64]) -> GroupedAreas:
+def grouped_areas(
+    labels: NDArray[np.uint8], scores: NDArray[np.floating], groups: NDArray[np.int64], outside: int | None = None
+) -> GroupedAreas:
     """Return the area under the ROC curve within each group of rows, of the groups with rows of both classes.
 
     Parameters
@@ -87,14 +89,76 @@ def grouped_areas(labels: NDArray[np.uint8], scores: NDArray[np.floating], group
         Scores (n,).
     groups
         Group of each row (n,).
+    outside
+        Number of the rows that belong to no group; None: there are no such rows.
 
     Raises
     ------
     ValueError
         A score is not finite.
     """
-    if not len(labels):
-        return GroupedAreas(np.empty(0), np.empty(0, dtype=np.int64))
+    found = [GroupedAreas(np.empty(0), np.empty(0, dtype=np.int64))]
+    for low, high in pairwise([-np.inf, *_bounds(groups), np.inf]):
+        chosen = _rows_between(groups, low, high, outside)
+        if len(chosen):
+            found.append(_areas_of_part(labels[chosen], scores[chosen], groups[chosen]))
+    return GroupedAreas(np.concatenate([part.areas for part in found]), np.concatenate([part.rows for part in found]))
+
+
+def _counts_in_order(labels: NDArray[np.uint8], scores: NDArray[np.floating]) -> Iterator[tuple[int, int, int]]:
+    """Yield twice the pairs won within a part, its positives and its negatives, in ascending order of the scores.
+
+    The rows at a bound are a part of their own, which needs no sort: so a score that most rows share takes no memory.
+    """
+    infinity = scores.dtype.type(np.inf)
+    for low, high in pairwise([-infinity, *_bounds(scores), infinity]):
+        chosen = _rows_between(scores, np.nextafter(low, infinity), high)
+        if len(chosen):
+            packed = _packed(labels[chosen], scores[chosen])
+            packed.sort()
+            twice_won, positives = (int(count[0]) for count in _count(packed, np.zeros(1, dtype=np.int64)))
+            yield twice_won, positives, len(packed) - positives
+        if high < infinity:
+            positives, negatives = _equal_rows(labels, scores, high)
+            yield positives * negatives, positives, negatives
+
+
+def _equal_rows(labels: NDArray[np.uint8], scores: NDArray[np.floating], score: np.floating) -> tuple[int, int]:
+    """Return the numbers of positive and of negative rows with a score."""
+    positives = rows = 0
+    for first in range(0, len(scores), PIECE):
+        equal = scores[first : first + PIECE] == score
+        rows += int(np.count_nonzero(equal))
+        positives += int(np.count_nonzero(labels[first : first + PIECE][equal]))
+    return positives, rows - positives
+
+
+def _bounds(keys: _Any) -> _Any:
+    """Return different keys between which some `PART` rows lie each, by a sample; none for few rows.
+
+    The sample is drawn, as rows of a log may repeat in a cycle. The areas do not depend on it.
+    """
+    parts = -(-len(keys) // PART)
+    if parts <= 1:
+        return keys[:0]
+    sample = np.sort(keys[np.random.default_rng(0).integers(0, len(keys), parts * SAMPLE)])
+    return np.unique(sample[SAMPLE::SAMPLE])
+
+
+def _rows_between(keys: _Any, low: _Key, high: _Key, outside: int | None = None) -> NDArray[np.int64]:
+    """Return the positions of the keys from `low` to below `high`, but for those that are `outside`."""
+    found = []
+    for first in range(0, len(keys), PIECE):
+        piece = keys[first : first + PIECE]
+        chosen = (piece >= low) & (piece < high)
+        if outside is not None:
+            chosen &= piece != outside
+        found.append(first + np.flatnonzero(chosen))
+    return np.concatenate([np.empty(0, dtype=np.int64), *found])
+
+
+def _areas_of_part(labels: NDArray[np.uint8], scores: NDArray[np.floating], groups: NDArray[np.int64]) -> GroupedAreas:
+    """Return the areas within groups of which all rows are there."""
     packed = _packed(labels, scores)
     packed |= _order_of_groups(groups) << np.uint64(SCORE_BITS + 1)
     packed.sort()

@@ -1,6 +1,9 @@
-"""Areas under the ROC curve: scikit-learn's to the bit, and those within groups by mean ranks."""
+"""Areas under the ROC curve: scikit-learn's, exact fractions rounded once, and those within groups by mean ranks."""
 
 from __future__ import annotations
+
+import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -41,9 +44,13 @@ def by_mean_ranks(labels: NDArray[np.uint8], scores: NDArray[np.floating], group
 
 
 @given(drawn())
-def test_the_area_is_that_of_scikit_learn_to_the_bit(rows: Drawn) -> None:
+def test_the_area_is_the_exact_share_rounded_once(rows: Drawn) -> None:
     labels, scores, _ = rows
-    assert area_under_curve(labels, scores) == roc_auc_score(labels, scores)
+    positive, negative = scores[labels == 1, None], scores[labels == 0]
+    twice_won = int(2 * np.count_nonzero(positive > negative) + np.count_nonzero(positive == negative))
+    area = area_under_curve(labels, scores)
+    assert area == float(Fraction(twice_won, 2 * positive.size * negative.size))
+    assert area == pytest.approx(roc_auc_score(labels, scores), rel=1e-12)
 
 
 @given(drawn())
@@ -55,21 +62,53 @@ def test_the_areas_within_groups_are_those_of_the_mean_ranks_to_the_bit(rows: Dr
     np.testing.assert_array_equal(found.rows, [np.count_nonzero(groups == group) for group in expected.index])
 
 
-def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@given(drawn(), st.integers(1, 60), st.integers(1, 5), st.integers(1, 9))
+def test_parts_and_pieces_change_nothing(rows: Drawn, part: int, sample: int, piece: int) -> None:
+    whole, within = area_under_curve(*rows[:2]), grouped_areas(*rows)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"PART": part, "SAMPLE": sample, "PIECE": piece}.items():
+            patch.setattr(ranking, name, value)
+        assert area_under_curve(*rows[:2]) == whole
+        found = grouped_areas(*rows)
+    np.testing.assert_array_equal(found.areas, within.areas)
+    np.testing.assert_array_equal(found.rows, within.rows)
+
+
+@pytest.mark.parametrize("score", [0.0, 0.5])
+def test_memory_does_not_grow_with_the_rows(score: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    # half of the rows share a score, and so no part divides them
+    monkeypatch.setattr(ranking, "PART", 1 << 12)
+    monkeypatch.setattr(ranking, "PIECE", 1 << 12)
     generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 1000).astype(np.uint8)
-    rows = labels, generator.random(1000).astype(np.float32).round(1), generator.integers(0, 40, 1000)
-    whole = grouped_areas(*rows)
-    for piece in (1, 30, 999):
-        monkeypatch.setattr(ranking, "PIECE", piece)
-        np.testing.assert_array_equal(grouped_areas(*rows).areas, whole.areas)
+    peaks: list[float] = []
+    for rows in (1 << 16, 1 << 19):
+        scores = generator.random(rows, dtype=np.float32)
+        scores[::2] = score
+        labels = generator.integers(0, 2, rows).astype(np.uint8)
+        groups = generator.integers(0, rows // 20, rows)
+        tracemalloc.start()
+        area_under_curve(labels, scores)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.reset_peak()
+        assert len(grouped_areas(labels, scores, groups).areas) > rows / 25
+        peaks.append(tracemalloc.get_traced_memory()[1] - 16 * rows / 20)  # the areas and sizes of the groups
+        tracemalloc.stop()
+    assert peaks[2] < 1.5 * peaks[0]
+    assert peaks[3] < 1.5 * peaks[1] + 16 * rows / 20
+
+
+def test_rows_outside_belong_to_no_group() -> None:
+    labels, scores = np.array([0, 1, 1, 0], dtype=np.uint8), np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)
+    groups = np.array([-1, 5, -1, 5])
+    assert grouped_areas(labels, scores, groups, outside=-1).areas.tolist() == [0.0]
+    assert grouped_areas(labels, scores, groups).areas.tolist() == [1.0, 0.0]
 
 
 def test_many_rows() -> None:
     generator = np.random.default_rng(0)
     scores = generator.random(300_000).astype(np.float32)
     labels = (generator.random(300_000) < scores).astype(np.uint8)
-    assert area_under_curve(labels, scores) == roc_auc_score(labels, scores)
+    assert area_under_curve(labels, scores) == pytest.approx(roc_auc_score(labels, scores), rel=1e-12)
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
