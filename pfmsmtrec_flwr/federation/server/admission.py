@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flwr.app import Message, RecordDict
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """Reads the replies of one exchange after another, each once, however often they are asked for.
+    """Reads the replies of one exchange after another, and keeps those of the present one, however often it is asked.
 
     Parameters
     ----------
@@ -32,8 +33,8 @@ class Admission:
     def __init__(self, strategy: ScenarioStrategy) -> None:
         self._strategy = strategy
         self._asked: Asked | None = None
-        self._messages: Iterable[Message] = ()
         self._replies: dict[str, Reply] = {}
+        self._enough = False
 
     def ask(
         self, kind: str, order: Order, *, only: Collection[str] | None = None, consensus: Collection[str] = ()
@@ -51,7 +52,7 @@ class Admission:
         consensus
             Scenarios that are sent a consensus to measure.
         """
-        self._asked, self._messages, self._replies = Asked(kind, order, only, consensus), (), {}
+        self._asked, self._replies, self._enough = Asked(kind, order, only, consensus), {}, False
         return order
 
     @property
@@ -63,53 +64,59 @@ class Admission:
         return set(asked) - self._replies.keys()
 
     def of(self, messages: Iterable[Message]) -> dict[str, Reply]:
-        """Return the replies that count, by scenario; see `admit`."""
+        """Return the replies that count so far, in the order of the scenarios' names.
+
+        Parameters
+        ----------
+        messages
+            The nodes' answers that were not read yet; those that were need not be kept, and count still.
+
+        Raises
+        ------
+        QuorumError
+            Fewer scenarios than the quorum have sent a reply that counts.
+        """
         asked, strategy = self._asked, self._strategy
         if asked is None:
             raise ValueError("replies without an order")
-        if messages is not self._messages:
-            self._replies = admit(
-                strategy.federation,
-                asked.measured_round,
-                messages,
-                lambda name: expected_reply(strategy, asked, name),
-                quorum=strategy.config.federation.min_scenarios,
-                timeout=strategy.timeout,
-            )
-            self._messages = messages
+        owed = partial(expected_reply, strategy, asked)
+        found, problems = read_replies(strategy.federation, messages, owed)
+        if found or problems or not self._enough:
+            replies = self._replies | found
+            self._replies = {name: replies[name] for name in sorted(replies)}
+            self._check(asked.measured_round, problems)
+            self._enough = True
         return self._replies
 
+    def _check(self, number: int, problems: Mapping[str, str]) -> None:
+        """Raise an error if the replies to a round's order are too few, and say which are missing."""
+        scenarios, quorum = self._strategy.federation.scenarios, self._strategy.config.federation.min_scenarios
+        # Messages come in any order, and a scenario whose first answer did not count may have answered again.
+        reasons = sorted(problem for name, problem in problems.items() if name not in self._replies)
+        wanted = quorum or len(scenarios)
+        missing = sorted(set(scenarios) - self._replies.keys())
+        if len(self._replies) < min(wanted, len(scenarios)):
+            why = reasons[0] if reasons else f"no answer within {self._strategy.timeout:g} s"
+            what = f"nothing usable from {', '.join(missing)}, {wanted} scenarios are needed"
+            raise QuorumError(f"round {number}: {what}: {why}", missing)
+        if missing:
+            because = "; ".join(reasons) or "no answer"
+            logger.warning("round %d goes on without %s: %s", number, ", ".join(missing), because)
 
-def admit(
-    federation: Federation,
-    number: int,
-    messages: Iterable[Message],
-    expected: Callable[[str], ExpectedReply],
-    *,
-    quorum: int,
-    timeout: float,
-) -> dict[str, Reply]:
-    """Return the replies that count, in the order of the scenarios' names.
+
+def read_replies(
+    federation: Federation, messages: Iterable[Message], expected: Callable[[str], ExpectedReply]
+) -> tuple[dict[str, Reply], dict[str, str]]:
+    """Return the replies in messages that are usable, and why others are not, by scenario or node.
 
     Parameters
     ----------
     federation
         Scenarios and their nodes: a node answers for its own scenarios only.
-    number
-        Round, for messages.
     messages
         The nodes' answers.
     expected
         Function that returns the reply that a scenario owes.
-    quorum
-        Fewest scenarios that must have answered; 0: all of them.
-    timeout
-        Seconds that were waited, for messages.
-
-    Raises
-    ------
-    QuorumError
-        Fewer scenarios than the quorum have sent a reply that counts.
     """
     replies: dict[str, Reply] = {}
     problems: dict[str, str] = {}
@@ -127,18 +134,7 @@ def admit(
                 replies[name] = read_reply(records, expected(name))
             except UserError as error:
                 problems[name] = readable_reason(str(error))
-    # Messages come in any order, and a scenario whose first answer did not count may have answered again.
-    reasons = sorted(problem for name, problem in problems.items() if name not in replies)
-    wanted = quorum or len(federation.scenarios)
-    missing = sorted(set(federation.scenarios) - replies.keys())
-    if len(replies) < min(wanted, len(federation.scenarios)):
-        why = reasons[0] if reasons else f"no answer within {timeout:g} s"
-        what = f"nothing usable from {', '.join(missing)}, {wanted} scenarios are needed"
-        raise QuorumError(f"round {number}: {what}: {why}", missing)
-    if missing:
-        because = "; ".join(reasons) or "no answer"
-        logger.warning("round %d goes on without %s: %s", number, ", ".join(missing), because)
-    return {name: replies[name] for name in sorted(replies)}
+    return replies, problems
 
 
 def _by_scenario(content: RecordDict) -> Iterator[tuple[str, Records]]:

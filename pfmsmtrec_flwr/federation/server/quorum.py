@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from flwr.app import Message
@@ -60,8 +60,8 @@ def exchange_until_quorum(
     Returns
     -------
     list
-        The list of replies by which the strategy's `admission` knows what it has read. It is emptied: the messages
-        take as much memory as all parameters.
+        No messages any more: the strategy's `admission` has read the nodes' answers, each of which was dropped then.
+        Together they take as much memory as all parameters.
 
     Raises
     ------
@@ -69,21 +69,25 @@ def exchange_until_quorum(
         Too few scenarios have answered, however often they were asked.
     """
     settings = strategy.config.federation
-    replies = exchange(grid, messages, strategy.timeout, record, strategy.parameters)
+    asking = messages
     for again in range(1, settings.retries + 2):
+        answers = exchange(grid, asking, strategy.timeout, record, strategy.parameters)
         try:
-            strategy.admission.of(replies)
+            strategy.admission.of(_drained(answers))
             break
         except QuorumError as error:
             if again > settings.retries:
                 raise UserError(f"{error}{_how_often(again)}") from None
             logger.warning("%s: asking again, %d of %d", error, again, settings.retries)
             _wait_for(strategy, error.missing)
-            answered = [reply for reply in replies if reply.has_content()]
-            missing = messages_for(messages, {name: strategy.federation.hosts[name] for name in error.missing})
-            replies = answered + exchange(grid, missing, strategy.timeout, record, strategy.parameters)
-    replies.clear()
-    return replies
+            asking = messages_for(messages, {name: strategy.federation.hosts[name] for name in error.missing})
+    return []
+
+
+def _drained(messages: list[Message]) -> Iterator[Message]:
+    """Yield messages, which the list does not hold any longer."""
+    while messages:
+        yield messages.pop()
 
 
 def _how_often(asked: int) -> str:
