@@ -13,6 +13,7 @@ from pydantic import ValidationError
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
+from pfmsmtrec_flwr.federation.bundles import bundled, is_bundled, unbundled
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
@@ -36,9 +37,10 @@ ClientOf = Callable[[str], type[ScenarioClient]]
 def answer(content: RecordDict, context: Context, client_of: ClientOf, action: Action) -> RecordDict:
     """Carry out an order for every scenario of the message.
 
-    What goes wrong in a scenario comes back as its own error, in one line, and the others answer as usual.
+    What goes wrong in a scenario comes back as its own error, in one line, and the others answer as usual. The answer
+    to a message with bundles has bundles.
     """
-    delivery = Delivery(content)
+    delivery = Delivery(unbundled(content))
     order = delivery.order
     config = _config(order)
     simulated = is_simulated(context)
@@ -68,7 +70,7 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
     for name in delivery.scenarios:  # before the next begins, nothing but its packed reply is left of each
         answers.update(packed_reply(name))
     give_back_gpu_memory()
-    return answers
+    return bundled(answers) if is_bundled(content) else answers
 
 
 def _reply_or_error(name: str, carry_out: Callable[[str], Reply]) -> Reply:

@@ -1,4 +1,7 @@
-"""Flower's Grid, asked for replies at shorter intervals than its own, which are three seconds in a deployment."""
+"""Flower's Grid, asked for replies at shorter intervals than its own, and given the small arrays of a record as one.
+
+Its own interval is three seconds in a deployment.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterable
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from pfmsmtrec_flwr.federation.bundles import bundled, unbundled
 from pfmsmtrec_flwr.flower_internals import FlowerNode, FlowerRun
 
 SHORTEST_WAIT = 0.05
@@ -16,7 +20,7 @@ LONGEST_WAIT = 0.5
 
 
 class PromptGrid(Grid):
-    """Grid that passes everything on to another one, and waits for replies itself.
+    """Grid that passes everything on to another one, messages as `bundled`, and waits for replies itself.
 
     Parameters
     ----------
@@ -51,12 +55,24 @@ class PromptGrid(Grid):
         return self._grid.get_nodes()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages; return their numbers."""
-        return self._grid.push_messages(messages)
+        """Send messages, which are as before afterwards; return their numbers."""
+        messages = list(messages)
+        contents = [message.content for message in messages]
+        try:
+            for message, content in zip(messages, contents, strict=True):
+                message.content = bundled(content)
+            return self._grid.push_messages(messages)
+        finally:
+            for message, content in zip(messages, contents, strict=True):
+                message.content = content
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there."""
-        return self._grid.pull_messages(message_ids)
+        replies = list(self._grid.pull_messages(message_ids))
+        for reply in replies:
+            if reply.has_content():
+                reply.content = unbundled(reply.content)
+        return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send messages, and return the replies that come within some seconds; None stands for no limit."""

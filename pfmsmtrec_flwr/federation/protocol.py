@@ -28,7 +28,7 @@ from pfmsmtrec_flwr.federation.rounding import Coded, halved, widened
 from pfmsmtrec_flwr.model import Part
 from pfmsmtrec_flwr.validation import Section
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 Tensors = dict[str, Tensor]
 """Tensors by name."""
 

@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterable, Iterator
 
 import pytest
+import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from pfmsmtrec_flwr.federation.bundles import BUNDLE
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.prompt_grid import PromptGrid
+from pfmsmtrec_flwr.federation.protocol import pack_tensors
 
 
 class LateGrid(InProcessGrid):
@@ -68,3 +71,26 @@ def test_everything_else_is_the_other_grids(app: ClientApp) -> None:
     prompt.set_run(grid.run)
     message = prompt.create_message(RecordDict(), "query.echo", 2, "1")
     assert (message.metadata.dst_node_id, message.metadata.group_id) == (2, "1")
+
+
+def test_small_arrays_travel_as_one_both_ways() -> None:
+    app, came = ClientApp(), []
+
+    @app.query("echo")
+    def echo(message: Message, context: Context) -> Message:  # noqa: ARG001
+        came.append(message.content)
+        return Message(message.content, reply_to=message)
+
+    content = RecordDict({"common": pack_tensors({"w": torch.ones(2), "b": torch.zeros(3)})})
+    with run_identity(7):
+        message = Message(content, 1, "query.echo")
+        (reply,) = PromptGrid(InProcessGrid(app, simulated_contexts(7, 1, {}))).send_and_receive([message])
+    assert list(came[0]["common"]) == [BUNDLE]
+    assert message.content is content  # it may be sent again
+    assert reply.content == content
+
+
+def test_an_error_comes_as_it_is(app: ClientApp) -> None:
+    grid = PromptGrid(InProcessGrid(app, simulated_contexts(7, 1, {})))
+    (reply,) = grid.send_and_receive([Message(RecordDict(), 1, "query.unknown")])
+    assert reply.has_error()

@@ -47,7 +47,7 @@ def test_an_order_survives_its_journey() -> None:
 
 @pytest.mark.parametrize("record", [ConfigRecord({"version": 1, "order": "{}"}), ConfigRecord({"order": "{}"})])
 def test_another_version_is_refused(record: ConfigRecord) -> None:
-    with pytest.raises(UserError, match="this client speaks 6: install the same version"):
+    with pytest.raises(UserError, match="this client speaks 7: install the same version"):
         Order.unpack(record)
 
 
