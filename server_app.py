@@ -11,6 +11,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import CONFIG_NAME, run_experiment
 from pfmsmtrec_flwr.federation.locations import RESUME_KEY, START_KEY, output_folder
 from pfmsmtrec_flwr.federation.prompt_grid import PromptGrid
+from pfmsmtrec_flwr.flower_internals import look_soon_for_objects
 from pfmsmtrec_flwr.log import log_to_stderr, logger
 from pfmsmtrec_flwr.methods.configuration import load_config
 
@@ -21,6 +22,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run config describes; the last log line says how it ended, as Flower's do not."""
+    look_soon_for_objects()
     options = context.run_config
     try:
         output = output_folder(context)

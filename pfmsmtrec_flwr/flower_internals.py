@@ -14,8 +14,11 @@ file uses beyond them, and for what:
 - `flwr.cli.build.build_fab_from_disk`: the bundle that ``flwr run`` sends.
 - `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it asks for a message, fetches a run's bundle, and
   lets it run or not; and `subprocess.Popen`, with which it starts ``flower-superexec``.
-- `flower_superexec`, `SubprocessExecutor.launch` and `run_clientapp`: what starts a client process for each message,
-  and what that process runs.
+- `flower_superexec`, `SubprocessExecutor.launch`, `run_clientapp` and its `install_from_fab`: what starts a client
+  process for each message, what that process runs, and where it installs the app (`APP_DIR`, `FAB_HASH_TRUNCATION`,
+  `get_flwr_home`).
+- Defaults of `pull_objects` and `pull_and_inflate_object_from_tree`: how soon missing parts of a message are looked for
+  again.
 - `LOCAL_SUPERLINK_STARTUP_TIMEOUT` and `CONTROL_API_PROBE_TIMEOUT`: how long ``flwr run`` waits
   for its local SuperLink.
 - `flwr.superlink.extensions.get_middleware`, through which all requests to a SuperLink pass, and its paths.
@@ -30,6 +33,7 @@ file uses beyond them, and for what:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -48,6 +52,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flwr.app import Message
 from flwr.proto.node_pb2 import NodeInfo
+from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -78,17 +83,27 @@ QUIET_VARIABLES = {
 }
 TASK_POLL_VARIABLE = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"
 """Seconds between two looks of a SuperNode for a message that has no client process yet; 1 unless it is set."""
-TASK_POLL_SECONDS = 0.1
+TASK_POLL_SECONDS = 0.25
 ASK_SECONDS = 0.5
 """Seconds between two questions of a SuperNode for a message; Flower's three seconds cannot be set."""
 BUSY_SECONDS = 600.0
 """Seconds after an answer in which a SuperNode asks that often."""
-CLIENT_IMPORTS = ("flwr.supernode.runtime.run_clientapp", "flwr.clientapp", "torch", "safetensors.torch")
+CLIENT_IMPORTS = (
+    "flwr.supernode.runtime.run_clientapp",
+    "flwr.clientapp",
+    "httpcore",
+    "safetensors.torch",
+    "scipy.special",
+    "torch",
+)
 """What a client process imports before the app of its bundle. Nothing of this package: the bundle brings its own."""
 START_SECONDS = 180
 """Seconds in which a local SuperLink must answer; Flower's fifteen are too few for a busy machine."""
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
 """Log of the local SuperLink, below Flower's home."""
+
+OBJECT_WAITS = {"initial_backoff": 0.05, "backoff_cap": 1.0, "max_tries_per_object": None}
+"""Seconds until a missing part of a message is looked for again, at first and at most; two hours is Flower's end."""
 
 LOCK_SECONDS = 60
 """Seconds for which a SuperLink waits for its locked database; Flower's five are too few for a busy disk."""
@@ -101,6 +116,16 @@ FLEET_PATHS = "/v1/fleet/"
 # Ray's sockets lie some 65 characters below its folder, and the path of a socket may have 107 (104 on macOS).
 _LONGEST_RAY_FOLDER = 38
 _RUN_ID = re.compile(r"Successfully started run (\d+)")
+
+
+def look_soon_for_objects() -> None:
+    """Let this process look again within a second for the parts of a message that are not there yet.
+
+    A message is announced before its parts have come. Flower looks for a part that is missing after one second, two,
+    four, eight and ten, with as many parts at a time as there are cores: in a round of seconds that is most of it.
+    """
+    for pull in (inflatable_utils.pull_objects, inflatable_utils.pull_and_inflate_object_from_tree):
+        cast(Any, pull).__kwdefaults__ |= OBJECT_WAITS
 
 
 def empty_run(run_id: int) -> FlowerRun:
@@ -206,6 +231,7 @@ def run_supernode(arguments: Sequence[str], trusts: Callable[[bytes], bool]) -> 
     from flwr.supernode import start_client_internal as supernode
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
+    look_soon_for_objects()
     own_pull, verify = supernode._pull_and_store_message, supernode._verify_fab
     pull = prompt_pull(own_pull)
     os.environ.setdefault(TASK_POLL_VARIABLE, str(TASK_POLL_SECONDS))
@@ -244,7 +270,6 @@ def run_superexec() -> None:
     from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
     from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResult
     from flwr.supercore.tls import validate_and_resolve_root_certificates
-    from flwr.supernode.runtime.run_clientapp import run_clientapp
 
     processes, own_launch = ready_processes(), SubprocessExecutor.launch
 
@@ -254,18 +279,43 @@ def run_superexec() -> None:
         certificates = validate_and_resolve_root_certificates(spec.root_certificates_path, spec.insecure)
         connection = (spec.runtime_api_address, spec.token, spec.insecure, certificates)
         of_process = (spec.parent_pid, spec.runtime_dependency_install)
-        processes.Process(target=run_clientapp, args=(*connection, *of_process), daemon=True).start()
+        processes.Process(target=run_client, args=(*connection, *of_process), daemon=True).start()
         return LaunchResult.accepted()
 
     cast(Any, SubprocessExecutor).launch = launch
     flower_superexec()
 
 
+def run_client(*arguments: Any) -> None:
+    """Run a client process of Flower, with its arguments; nothing of this package is imported then.
+
+    It looks for its message sooner, see `look_soon_for_objects`, and unpacks the bundle of a run once: Flower unpacks
+    it for every message, and drops what it has unpacked if the app is there.
+    """
+    from flwr.common.constant import APP_DIR, FAB_HASH_TRUNCATION
+    from flwr.supercore.utils import get_flwr_home
+    from flwr.supernode.runtime import run_clientapp
+
+    look_soon_for_objects()
+    client = cast(Any, run_clientapp)
+    install = client.install_from_fab
+
+    def install_once(bundle: bytes, **others: Any) -> Path:
+        short = hashlib.sha256(bundle).hexdigest()[:FAB_HASH_TRUNCATION]
+        installed = next((get_flwr_home() / APP_DIR).glob(f"*.{short}"), None)
+        return installed or cast(Path, install(bundle, **others))
+
+    client.install_from_fab = install_once
+    for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
+        del sys.modules[name]  # the bundle brings its own
+    client.run_clientapp(*arguments)
+
+
 def ready_processes() -> ForkServerContext:
     """Return a maker of processes that are copies of one, started now, that has the `CLIENT_IMPORTS`.
 
     Neither that one nor its copies have imported anything of this package, as long as the main module of this process
-    is no file: ``python -P -c``.
+    is no file (``python -P -c``) and what they run is not of this package.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(CLIENT_IMPORTS))

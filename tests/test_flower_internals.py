@@ -15,6 +15,7 @@ from typing import Any
 import flwr
 import pytest
 from flwr.app import Message, RecordDict
+from flwr.supercore.inflatable import inflatable_utils
 
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr import flower_internals
@@ -29,6 +30,7 @@ from pfmsmtrec_flwr.flower_internals import (
     SitesOnly,
     empty_run,
     keep_running,
+    look_soon_for_objects,
     number_message,
     patient_flwr,
     prompt_pull,
@@ -113,6 +115,28 @@ def test_the_number_of_a_run_is_found_in_the_output() -> None:
     assert run_id_in("Loading project configuration...") == ""
 
 
+def test_a_missing_part_of_a_message_is_looked_for_soon_and_for_as_long_as_flower_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pull_objects: Any = inflatable_utils.pull_objects
+    inflating: Any = inflatable_utils.pull_and_inflate_object_from_tree
+    for own in (pull_objects, inflating):
+        monkeypatch.setattr(own, "__kwdefaults__", dict(own.__kwdefaults__))
+    asked: list[str] = []
+
+    def pull(name: str) -> bytes:
+        asked.append(name)
+        if asked.count(name) < 4:  # Flower's own waits add up to seven seconds
+            raise inflatable_utils.ObjectUnavailableError(name)
+        return name.encode()
+
+    look_soon_for_objects()
+    started = time.monotonic()
+    assert pull_objects(["a"], pull) == {"a": b"a"}
+    assert time.monotonic() - started < 3
+    assert pull_objects.__kwdefaults__["max_time"] == 7200
+
+
 def test_the_patient_command_is_flowers_own() -> None:
     ended = subprocess.run([*patient_flwr(), "--version"], capture_output=True, text=True, timeout=200)
     assert (ended.returncode, ended.stdout.split()[-1]) == (0, version("flwr")), ended.stderr
@@ -136,7 +160,10 @@ def test_private_names_are_noticed(tmp_path: Path) -> None:
         "flwr.supercore.superexec.executor.subprocess_executor",
         "flwr.supercore.superexec.executor.types",
         "flwr.supercore.tls",
-        "flwr.supernode.runtime.run_clientapp",
+        "flwr.supernode.runtime",
+        "flwr.supercore.inflatable",
+        "flwr.supercore.utils",
+        "flwr.common.constant",
     }
     assert {*modules, "FLWR_", "_message_id"} == set(private_names(INTERNALS))
     file = tmp_path / "x.py"
@@ -160,6 +187,9 @@ def test_launchers_hold_on_to_functions_that_flower_calls() -> None:
         source = (root / "superlink" / "routers" / router / "router.py").read_text()
         assert f'prefix="/v1/{router}"' in source
     assert FLEET_PATHS == "/v1/fleet/"
+    client = (root / "supernode" / "runtime" / "run_clientapp.py").read_text()
+    assert "        install_from_fab(fab.content, skip_prompt=True)\n" in client
+    assert "        if skip_prompt:\n            return install_path\n" in (root / "cli" / "install.py").read_text()
 
 
 def test_a_superexec_that_fails_is_started_again_and_one_that_ends_is_not(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from pfmsmtrec_flwr.flower_internals import CLIENT_IMPORTS, HOME_VARIABLE, OBJECT_WAITS
 from pfmsmtrec_flwr.places import top_folder
 
 UNUSED = {"lightgbm", "matplotlib", "optuna", "pandas", "pyarrow", "ray", "scipy", "sklearn", "typer"}
@@ -32,5 +34,51 @@ def test_a_ready_process_has_torch_and_nothing_of_this_package(tmp_path: Path) -
     )
     subprocess.run([sys.executable, "-P", "-c", code], cwd=top_folder(), check=True)
     modules = set(json.loads(found.read_text()))
-    assert {"torch", "safetensors.torch", "flwr.clientapp", "flwr.supernode.runtime.run_clientapp"} <= modules
+    assert set(CLIENT_IMPORTS) <= modules
     assert not {module for module in modules if module.startswith("pfmsmtrec_flwr")}
+
+
+def test_measuring_needs_no_scikit_learn() -> None:
+    code = (
+        "import sys, numpy as np; from pfmsmtrec_flwr.training.metrics import task_metrics; "
+        "labels = np.array([0, 1, 1, 0], dtype=np.uint8); users = np.array([1, 1, 2, 2]); "
+        "task_metrics(labels, np.array([0.1, 0.4, 0.2, 0.3], dtype=np.float32), users); "
+        f"print(*sorted(({UNUSED!r} - {{'scipy'}}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=top_folder(), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+FAKE_CLIENT = """
+import json, pathlib, sys
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.supernode.runtime import run_clientapp as client
+
+def install(content, skip_prompt):
+    calls.append(content.decode())
+    (pathlib.Path(sys.argv[1]) / "apps" / f"a.b.1.{hashlib.sha256(content).hexdigest()[:8]}").mkdir(parents=True)
+
+def run(*arguments):
+    for bundle in (b"one", b"one", b"two"):
+        client.install_from_fab(bundle, skip_prompt=True)
+    own = [name for name in sys.modules if name.startswith("pfmsmtrec_flwr")]
+    print(json.dumps([list(arguments), calls, own, pull_objects.__kwdefaults__["initial_backoff"]]))
+
+import hashlib
+calls = []
+client.install_from_fab, client.run_clientapp = install, run
+from pfmsmtrec_flwr.flower_internals import run_client
+run_client("address", 7)
+"""
+
+
+def test_a_client_process_installs_a_bundle_once_and_leaves_this_package_to_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAKE_CLIENT, str(tmp_path)],
+        cwd=top_folder(),
+        env=os.environ | {HOME_VARIABLE: str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == [["address", 7], ["one", "two"], [], OBJECT_WAITS["initial_backoff"]]
