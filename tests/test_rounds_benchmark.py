@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
@@ -31,3 +33,21 @@ def test_only_steps_within_rounds_are_timed(script: ModuleType, monkeypatch: pyt
 
 def test_all_steps_are_functions_of_the_package(script: ModuleType) -> None:
     assert all(callable(getattr(owner, name)) for owner, name, _ in script.STEPS)
+
+
+ORPHANS = """
+import subprocess, sys, time
+from rounds import family_seconds
+busy = "import time\\nwhile time.process_time() < 0.5: pass"
+orphan = f"{sys.executable} -c '{busy}' &"
+print(family_seconds(lambda: (subprocess.run(["sh", "-c", orphan]), time.sleep(5))))
+print(family_seconds(lambda: time.sleep(0.5)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_nobody_waited_for_counts_once() -> None:
+    done = subprocess.run([sys.executable, "-c", ORPHANS], cwd=FOLDER, capture_output=True, text=True, check=True)
+    first, second = map(float, done.stdout.split())
+    assert 0.3 < first < 3
+    assert second < 0.1
