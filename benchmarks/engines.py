@@ -129,4 +129,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users' processes keep their bytecode
     show("engines", lambda options: list(figures(options)), __doc__, add_options)

@@ -191,10 +191,8 @@ def family_seconds(action: Callable[[], None]) -> float:
 
     They are read several times a second while the processes run: some of Flower's and of Ray's are killed in the end,
     or ended by parents that do not wait for them, and the system then forgets their times. What is left of processes of
-    an action before, such as those that nobody waited for, does not count. They keep their bytecode, as those of users
-    do.
+    an action before, such as those that nobody waited for, does not count.
     """
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become children of this process
     before = descendant_ticks()
     seen: dict[tuple[int, int], int] = {}
@@ -283,4 +281,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--run-here"]:
         run_here(sys.argv[2:])
     else:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users' processes keep their bytecode
         show("rounds", measure, __doc__, add_options)

@@ -15,8 +15,7 @@ file uses beyond them, and for what:
 - `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it asks for a message, fetches a run's bundle, and
   lets it run or not; and `subprocess.Popen`, with which it starts ``flower-superexec``.
 - `flower_superexec`, `SubprocessExecutor.launch`, `run_clientapp` and its `install_from_fab`: what starts a client
-  process for each message, what that process runs, and where it installs the app (`APP_DIR`, `FAB_HASH_TRUNCATION`,
-  `get_flwr_home`).
+  process for each message, what that process runs, and where apps are installed (`APP_DIR`, `get_flwr_home`).
 - Defaults of `pull_objects` and `pull_and_inflate_object_from_tree`: how soon missing parts of a message are looked for
   again.
 - `LOCAL_SUPERLINK_STARTUP_TIMEOUT` and `CONTROL_API_PROBE_TIMEOUT`: how long ``flwr run`` waits
@@ -102,8 +101,11 @@ START_SECONDS = 180
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
 """Log of the local SuperLink, below Flower's home."""
 
-OBJECT_WAITS = {"initial_backoff": 0.05, "backoff_cap": 1.0, "max_tries_per_object": None}
-"""Seconds until a missing part of a message is looked for again, at first and at most; two hours is Flower's end."""
+OBJECT_WAITS = {"initial_backoff": 0.05, "backoff_cap": 1.0, "max_tries_per_object": None, "max_time": 5000.0}
+"""Seconds until a missing part of a message is looked for again, at first and at most, and until the search ends.
+
+Flower ends it after 500 tries, which are ten seconds apart.
+"""
 
 LOCK_SECONDS = 60
 """Seconds for which a SuperLink waits for its locked database; Flower's five are too few for a busy disk."""
@@ -287,12 +289,12 @@ def run_superexec() -> None:
 
 
 def run_client(*arguments: Any) -> None:
-    """Run a client process of Flower, with its arguments; nothing of this package is imported then.
+    """Run a client process of Flower, with its arguments; it forgets this package before, as the bundle brings its own.
 
     It looks for its message sooner, see `look_soon_for_objects`, and unpacks the bundle of a run once: Flower unpacks
     it for every message, and drops what it has unpacked if the app is there.
     """
-    from flwr.common.constant import APP_DIR, FAB_HASH_TRUNCATION
+    from flwr.common.constant import APP_DIR
     from flwr.supercore.utils import get_flwr_home
     from flwr.supernode.runtime import run_clientapp
 
@@ -301,13 +303,16 @@ def run_client(*arguments: Any) -> None:
     install = client.install_from_fab
 
     def install_once(bundle: bytes, **others: Any) -> Path:
-        short = hashlib.sha256(bundle).hexdigest()[:FAB_HASH_TRUNCATION]
-        installed = next((get_flwr_home() / APP_DIR).glob(f"*.{short}"), None)
-        return installed or cast(Path, install(bundle, **others))
+        note = get_flwr_home() / APP_DIR / f".{hashlib.sha256(bundle).hexdigest()}"  # it lies there once all files do
+        if note.exists() and (known := Path(note.read_text(encoding="utf-8"))).is_dir():
+            return known
+        installed = Path(install(bundle, **others))
+        note.write_text(str(installed), encoding="utf-8")
+        return installed
 
     client.install_from_fab = install_once
     for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
-        del sys.modules[name]  # the bundle brings its own
+        del sys.modules[name]
     client.run_clientapp(*arguments)
 
 
@@ -315,7 +320,7 @@ def ready_processes() -> ForkServerContext:
     """Return a maker of processes that are copies of one, started now, that has the `CLIENT_IMPORTS`.
 
     Neither that one nor its copies have imported anything of this package, as long as the main module of this process
-    is no file (``python -P -c``) and what they run is not of this package.
+    is no file: ``python -P -c``. `run_client`, which they run, imports this file and forgets it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(CLIENT_IMPORTS))

@@ -1,7 +1,7 @@
 """Forms that arrays of a message must have, checked before and after they are decoded.
 
-An array travels as the bytes that ``numpy.save`` writes. Its header is compared with the form, and the number of its
-bytes with the header, before memory is taken for its values.
+An array comes as the bytes that ``numpy.save`` writes, or was taken out of a parcel and brought into that form. Its
+header is compared with the form, and the number of its bytes with the header, before memory is taken for its values.
 
 Examples
 --------

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 import pfmsmtrec_flwr
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.bundles import bundled, is_bundled, unbundled
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.tables import TablesLackError
@@ -23,6 +22,7 @@ from pfmsmtrec_flwr.federation.installed import refuse_other_code
 from pfmsmtrec_flwr.federation.journal import note_replies
 from pfmsmtrec_flwr.federation.limits import refuse_order
 from pfmsmtrec_flwr.federation.locations import client_root, is_simulated, start_root
+from pfmsmtrec_flwr.federation.parcels import has_parcels, in_parcels, out_of_parcels
 from pfmsmtrec_flwr.federation.protocol import Delivery, Incoming, Order, Reply, pack_replies
 from pfmsmtrec_flwr.federation.reasons import reason_for_server
 from pfmsmtrec_flwr.log import logger
@@ -38,9 +38,9 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
     """Carry out an order for every scenario of the message.
 
     What goes wrong in a scenario comes back as its own error, in one line, and the others answer as usual. The answer
-    to a message with bundles has bundles.
+    to a message with parcels has parcels.
     """
-    delivery = Delivery(unbundled(content))
+    delivery = Delivery(out_of_parcels(content))
     order = delivery.order
     config = _config(order)
     simulated = is_simulated(context)
@@ -70,7 +70,7 @@ def answer(content: RecordDict, context: Context, client_of: ClientOf, action: A
     for name in delivery.scenarios:  # before the next begins, nothing but its packed reply is left of each
         answers.update(packed_reply(name))
     give_back_gpu_memory()
-    return bundled(answers) if is_bundled(content) else answers
+    return in_parcels(answers) if has_parcels(content) else answers
 
 
 def _reply_or_error(name: str, carry_out: Callable[[str], Reply]) -> Reply:

@@ -1,4 +1,4 @@
-"""Flower's Grid, asked for replies at shorter intervals than its own, and given the small arrays of a record as one.
+"""Flower's Grid, asked for replies at shorter intervals than its own; it carries small arrays in parcels.
 
 Its own interval is three seconds in a deployment.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from copy import copy
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from pfmsmtrec_flwr.federation.bundles import bundled, unbundled
+from pfmsmtrec_flwr.federation.parcels import Made, in_parcels, out_of_parcels
 from pfmsmtrec_flwr.flower_internals import FlowerNode, FlowerRun
 
 SHORTEST_WAIT = 0.05
@@ -20,7 +21,7 @@ LONGEST_WAIT = 0.5
 
 
 class PromptGrid(Grid):
-    """Grid that passes everything on to another one, messages as `bundled`, and waits for replies itself.
+    """Grid that passes everything on to another one, arrays `in_parcels`, and waits for replies itself.
 
     Parameters
     ----------
@@ -55,23 +56,18 @@ class PromptGrid(Grid):
         return self._grid.get_nodes()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages, which are as before afterwards; return their numbers."""
-        messages = list(messages)
-        contents = [message.content for message in messages]
-        try:
-            for message, content in zip(messages, contents, strict=True):
-                message.content = bundled(content)
-            return self._grid.push_messages(messages)
-        finally:
-            for message, content in zip(messages, contents, strict=True):
-                message.content = content
+        """Send messages with their arrays in parcels; return their numbers."""
+        made: Made = {}
+        return self._grid.push_messages(
+            [_with_content(message, in_parcels(message.content, made)) for message in messages]
+        )
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there."""
         replies = list(self._grid.pull_messages(message_ids))
         for reply in replies:
             if reply.has_content():
-                reply.content = unbundled(reply.content)
+                reply.content = out_of_parcels(reply.content)
         return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
@@ -90,3 +86,10 @@ class PromptGrid(Grid):
             time.sleep(min(wait, left))
             wait = min(2 * wait, LONGEST_WAIT)
         return replies
+
+
+def _with_content(message: Message, content: RecordDict) -> Message:
+    """Return a message with the same metadata and another content."""
+    other = copy(message)
+    other.content = content
+    return other

@@ -86,13 +86,15 @@ def mean_log_loss(labels: NDArray[np.uint8], probabilities: FloatArray) -> float
     """Return the mean negative log-likelihood in nats of 0/1 labels (n,) under probabilities (n,).
 
     It is scikit-learn's value to the bit for up to `PIECE` rows, by the same logarithm, without the many checks of its
-    input. Of more rows the sums of the pieces are added.
+    input. With more rows, the sums of the pieces are added.
 
     Raises
     ------
     ValueError
-        A probability is not a number.
+        A probability is not a number, or there are no rows.
     """
+    if not len(labels):
+        raise ValueError("no rows have no log loss")
     from scipy.special import xlogy
 
     sums = []

@@ -1,7 +1,8 @@
 """The exact area under the ROC curve, over all rows and within groups of rows, in bounded memory.
 
 Group, score and label of a row fit one whole number, and sorting numbers is many times as fast as sorting their
-positions, which scikit-learn does. Of many rows those between two scores, or of some groups, are sorted at a time.
+positions, which scikit-learn does. Where there are many rows, those between two scores or of some groups are sorted at
+a time.
 
 Examples
 --------
@@ -35,7 +36,7 @@ SAMPLE = 64
 """Rows of a part, about, in the sample from which the bounds of the parts come."""
 
 _Whole = NDArray[np.uint64]
-_Any = NDArray[np.floating] | NDArray[np.int64]
+_Keys = NDArray[np.floating] | NDArray[np.int64]
 _Key = float | np.floating | np.int64
 
 
@@ -111,8 +112,11 @@ def _counts_in_order(labels: NDArray[np.uint8], scores: NDArray[np.floating]) ->
     The rows at a bound are a part of their own, which needs no sort: so a score that most rows share takes no memory.
     """
     infinity = scores.dtype.type(np.inf)
-    for low, high in pairwise([-infinity, *_bounds(scores), infinity]):
-        chosen = _rows_between(scores, np.nextafter(low, infinity), high)
+    bounds = _bounds(scores)
+    for low, high in pairwise([-infinity, *bounds[np.isfinite(bounds)], infinity]):
+        with np.errstate(over="ignore"):  # behind the largest number lies infinity
+            first = np.nextafter(low, infinity)
+        chosen = _rows_between(scores, first, high)
         if len(chosen):
             packed = _packed(labels[chosen], scores[chosen])
             packed.sort()
@@ -133,7 +137,7 @@ def _equal_rows(labels: NDArray[np.uint8], scores: NDArray[np.floating], score: 
     return positives, rows - positives
 
 
-def _bounds(keys: _Any) -> _Any:
+def _bounds(keys: _Keys) -> _Keys:
     """Return different keys between which some `PART` rows lie each, by a sample; none for few rows.
 
     The sample is drawn, as rows of a log may repeat in a cycle. The areas do not depend on it.
@@ -145,8 +149,8 @@ def _bounds(keys: _Any) -> _Any:
     return np.unique(sample[SAMPLE::SAMPLE])
 
 
-def _rows_between(keys: _Any, low: _Key, high: _Key, outside: int | None = None) -> NDArray[np.int64]:
-    """Return the positions of the keys from `low` to below `high`, but for those that are `outside`."""
+def _rows_between(keys: _Keys, low: _Key, high: _Key, outside: int | None = None) -> NDArray[np.int64]:
+    """Return the positions of the keys from `low` to below `high`; a key that is `outside` has none."""
     found = []
     for first in range(0, len(keys), PIECE):
         piece = keys[first : first + PIECE]

@@ -11,10 +11,10 @@ from federated import Tiny
 from flwr.app import Context, RecordDict
 from replies import unpack_replies
 
-from pfmsmtrec_flwr.federation.bundles import BUNDLE, bundled, unbundled
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.inprocess import simulated_contexts
 from pfmsmtrec_flwr.federation.node import answer
+from pfmsmtrec_flwr.federation.parcels import PARCEL, in_parcels, out_of_parcels
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_orders
 from pfmsmtrec_flwr.methods import client_of
 
@@ -61,7 +61,7 @@ def test_a_scenario_leaves_nothing_but_its_packed_reply_before_the_next_begins(t
     assert {name: reply.parameters["w"].tolist() for name, reply in replies.items()} == {"ES": [1, 1], "NL": [2, 2]}
 
 
-def test_a_message_with_bundles_is_answered_with_bundles(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_message_with_parcels_is_answered_with_parcels(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny.config("alone")
     context = simulated_contexts(1, 1, {"output": str(tmp_path), "data": str(tiny.root)})[1]
 
@@ -71,7 +71,7 @@ def test_a_message_with_bundles_is_answered_with_bundles(tiny: Tiny, tmp_path: P
     sent = Incoming({}, {"ES": {"w": torch.ones(2), "b": torch.full((), 3.0)}})
     content = pack_orders(Order(config.model_dump_json(), "alone", 1, 1), sent, ["ES"])
     plain = answer(content, context, client_of, action)
-    answered = answer(bundled(content), context, client_of, action)
+    answered = answer(in_parcels(content), context, client_of, action)
     assert list(plain["ES/parameters"]) == ["w", "b"]
-    assert list(answered["ES/parameters"]) == [BUNDLE]
-    assert unbundled(answered) == plain
+    assert list(answered["ES/parameters"]) == [PARCEL]
+    assert out_of_parcels(answered) == plain

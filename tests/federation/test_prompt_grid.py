@@ -10,8 +10,8 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from pfmsmtrec_flwr.federation.bundles import BUNDLE
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
+from pfmsmtrec_flwr.federation.parcels import PARCEL
 from pfmsmtrec_flwr.federation.prompt_grid import PromptGrid
 from pfmsmtrec_flwr.federation.protocol import pack_tensors
 
@@ -85,7 +85,7 @@ def test_small_arrays_travel_as_one_both_ways() -> None:
     with run_identity(7):
         message = Message(content, 1, "query.echo")
         (reply,) = PromptGrid(InProcessGrid(app, simulated_contexts(7, 1, {}))).send_and_receive([message])
-    assert list(came[0]["common"]) == [BUNDLE]
+    assert list(came[0]["common"]) == [PARCEL]
     assert message.content is content  # it may be sent again
     assert reply.content == content
 

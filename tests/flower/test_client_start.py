@@ -50,21 +50,25 @@ def test_measuring_needs_no_scikit_learn() -> None:
 
 
 FAKE_CLIENT = """
-import json, pathlib, sys
+import contextlib, json, pathlib, sys
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.supernode.runtime import run_clientapp as client
 
 def install(content, skip_prompt):
     calls.append(content.decode())
-    (pathlib.Path(sys.argv[1]) / "apps" / f"a.b.1.{hashlib.sha256(content).hexdigest()[:8]}").mkdir(parents=True)
+    folder = pathlib.Path(sys.argv[1]) / "apps" / f"a.b.1.{content.decode()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(calls) == 1:
+        raise OSError("the disk is full")
+    return folder
 
 def run(*arguments):
-    for bundle in (b"one", b"one", b"two"):
-        client.install_from_fab(bundle, skip_prompt=True)
+    for bundle in (b"half", b"half", b"one", b"one", b"two"):
+        with contextlib.suppress(OSError):
+            client.install_from_fab(bundle, skip_prompt=True)
     own = [name for name in sys.modules if name.startswith("pfmsmtrec_flwr")]
     print(json.dumps([list(arguments), calls, own, pull_objects.__kwdefaults__["initial_backoff"]]))
 
-import hashlib
 calls = []
 client.install_from_fab, client.run_clientapp = install, run
 from pfmsmtrec_flwr.flower_internals import run_client
@@ -81,4 +85,9 @@ def test_a_client_process_installs_a_bundle_once_and_leaves_this_package_to_it(t
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout) == [["address", 7], ["one", "two"], [], OBJECT_WAITS["initial_backoff"]]
+    assert json.loads(done.stdout) == [
+        ["address", 7],
+        ["half", "half", "one", "two"],
+        [],
+        OBJECT_WAITS["initial_backoff"],
+    ]

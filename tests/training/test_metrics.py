@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pfmsmtrec_flwr.data.store.manifest import NO_USER
+from pfmsmtrec_flwr.training import metrics as metrics_module
 from pfmsmtrec_flwr.training.metrics import CLIP, GroupedAuc, flat_figures, grouped_auc, mean_log_loss, task_metrics
 
 
@@ -133,3 +134,17 @@ def test_the_log_loss_is_scikit_learns_to_the_bit(rows: int, seed: int, kind: ty
 def test_a_log_loss_of_what_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="not a number"):
         mean_log_loss(labels(0, 1), scores(0.5, math.nan))
+
+
+def test_the_log_loss_of_many_rows_is_that_of_their_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    truth, predicted = generator.integers(0, 2, 1000).astype(np.uint8), generator.random(1000)
+    whole = mean_log_loss(truth, predicted)
+    for piece in (1, 30, 999):
+        monkeypatch.setattr(metrics_module, "PIECE", piece)
+        assert mean_log_loss(truth, predicted) == pytest.approx(whole, rel=1e-13)
+
+
+def test_no_rows_have_no_log_loss() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        mean_log_loss(labels(), scores())

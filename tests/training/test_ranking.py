@@ -70,6 +70,10 @@ def test_parts_and_pieces_change_nothing(rows: Drawn, part: int, sample: int, pi
             patch.setattr(ranking, name, value)
         assert area_under_curve(*rows[:2]) == whole
         found = grouped_areas(*rows)
+        own = int(rows[2][0])
+        rest = rows[2] != own
+        without = grouped_areas(*(each[rest] for each in rows))
+        np.testing.assert_array_equal(grouped_areas(*rows, outside=own).areas, without.areas)
     np.testing.assert_array_equal(found.areas, within.areas)
     np.testing.assert_array_equal(found.rows, within.rows)
 
@@ -111,7 +115,27 @@ def test_many_rows() -> None:
     assert area_under_curve(labels, scores) == pytest.approx(roc_auc_score(labels, scores), rel=1e-12)
 
 
-@pytest.mark.parametrize("odd", [np.nan, np.inf])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rows", [1, 20, 30])
+def test_scores_of_which_many_are_not_finite_have_no_area(
+    odd: float, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "PART", 4)
+    scores = np.linspace(-1, 1, 40, dtype=np.float32)
+    scores[:rows] = odd
+    with pytest.raises(ValueError, match="not finite"):
+        area_under_curve(np.arange(40, dtype=np.uint8) % 2, scores)
+
+
+def test_the_largest_score_may_be_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "PART", 4)
+    scores = np.full(40, np.finfo(np.float32).max)
+    scores[:10] = -1
+    labels = (scores > 0).astype(np.uint8)
+    assert area_under_curve(labels, scores) == 1
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_has_no_place(odd: float) -> None:
     labels, scores = np.array([0, 1], dtype=np.uint8), np.array([0.5, odd], dtype=np.float32)
     with pytest.raises(ValueError, match="not finite"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ class Admission:
         self._strategy = strategy
         self._asked: Asked | None = None
         self._replies: dict[str, Reply] = {}
+        self._problems: dict[str, str] = {}
         self._enough = False
 
     def ask(
@@ -52,7 +53,8 @@ class Admission:
         consensus
             Scenarios that are sent a consensus to measure.
         """
-        self._asked, self._replies, self._enough = Asked(kind, order, only, consensus), {}, False
+        self._asked = Asked(kind, order, only, consensus)
+        self._replies, self._problems, self._enough = {}, {}, False
         return order
 
     @property
@@ -69,7 +71,7 @@ class Admission:
         Parameters
         ----------
         messages
-            The nodes' answers that were not read yet; those that were need not be kept, and count still.
+            The nodes' answers. One that comes twice is read twice; what was read once counts for the whole exchange.
 
         Raises
         ------
@@ -84,15 +86,16 @@ class Admission:
         if found or problems or not self._enough:
             replies = self._replies | found
             self._replies = {name: replies[name] for name in sorted(replies)}
-            self._check(asked.measured_round, problems)
+            self._problems |= problems
+            self._check(asked.measured_round)
             self._enough = True
         return self._replies
 
-    def _check(self, number: int, problems: Mapping[str, str]) -> None:
+    def _check(self, number: int) -> None:
         """Raise an error if the replies to a round's order are too few, and say which are missing."""
         scenarios, quorum = self._strategy.federation.scenarios, self._strategy.config.federation.min_scenarios
         # Messages come in any order, and a scenario whose first answer did not count may have answered again.
-        reasons = sorted(problem for name, problem in problems.items() if name not in self._replies)
+        reasons = sorted(problem for name, problem in self._problems.items() if name not in self._replies)
         wanted = quorum or len(scenarios)
         missing = sorted(set(scenarios) - self._replies.keys())
         if len(self._replies) < min(wanted, len(scenarios)):

@@ -60,8 +60,8 @@ def exchange_until_quorum(
     Returns
     -------
     list
-        No messages any more: the strategy's `admission` has read the nodes' answers, each of which was dropped then.
-        Together they take as much memory as all parameters.
+        An empty list. The strategy's `admission` has read the nodes' answers and keeps what counts; each was dropped
+        then, as together they take as much memory as all parameters.
 
     Raises
     ------

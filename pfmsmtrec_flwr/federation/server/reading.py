@@ -1,4 +1,7 @@
-"""Reading of one scenario's reply: nothing of it is used, or takes memory, before it was compared with what it owes."""
+"""Reading of one scenario's reply: nothing of it is used, or takes memory, before it was compared with what it owes.
+
+Small arrays were taken out of their parcels before, each in memory of its own size.
+"""
 
 from __future__ import annotations
 

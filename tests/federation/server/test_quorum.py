@@ -88,3 +88,13 @@ def test_too_few_replies_name_those_that_are_missing(tiny: Tiny) -> None:
     with pytest.raises(QuorumError) as caught:
         strategy.admission.of([moved(strategy, ask(strategy)[0])])
     assert caught.value.missing == ["B"]
+
+
+def test_the_reason_of_a_failure_is_known_when_the_next_question_has_no_answer(tiny: Tiny) -> None:
+    strategy = strategy_of(tiny.config("fedavg"))
+    first, second = ask(strategy)
+    with pytest.raises(QuorumError, match="the process died"):
+        strategy.admission.of([moved(strategy, first), Message(Error(8, "the process died"), reply_to=second)])
+    with pytest.raises(QuorumError, match=r"nothing usable from B, .*: the process died$"):
+        strategy.admission.of([])
+    assert list(strategy.admission.of([moved(strategy, second)])) == ["A", "B", "C"]
