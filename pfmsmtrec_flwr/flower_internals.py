@@ -15,7 +15,7 @@ file uses beyond them, and for what:
 - `_pull_and_store_message` and `_verify_fab` of a SuperNode: where it asks for a message, fetches a run's bundle, and
   lets it run or not; and `subprocess.Popen`, with which it starts ``flower-superexec``.
 - `flower_superexec`, `SubprocessExecutor.launch`, `run_clientapp` and its `install_from_fab`: what starts a client
-  process for each message, what that process runs, and where apps are installed (`APP_DIR`, `get_flwr_home`).
+  process for each message, what that process runs, and Flower's home (`get_flwr_home`).
 - Defaults of `pull_objects` and `pull_and_inflate_object_from_tree`: how soon missing parts of a message are looked for
   again.
 - `LOCAL_SUPERLINK_STARTUP_TIMEOUT` and `CONTROL_API_PROBE_TIMEOUT`: how long ``flwr run`` waits
@@ -96,6 +96,8 @@ CLIENT_IMPORTS = (
     "torch",
 )
 """What a client process imports before the app of its bundle. Nothing of this package: the bundle brings its own."""
+UNPACKED = "unpacked"
+"""Folder in a site's home of Flower with a file for each bundle that is unpacked: the folder where the app lies."""
 START_SECONDS = 180
 """Seconds in which a local SuperLink must answer; Flower's fifteen are too few for a busy machine."""
 SUPERLINK_LOG = Path("local-superlink", "superlink.log")
@@ -294,7 +296,6 @@ def run_client(*arguments: Any) -> None:
     It looks for its message sooner, see `look_soon_for_objects`, and unpacks the bundle of a run once: Flower unpacks
     it for every message, and drops what it has unpacked if the app is there.
     """
-    from flwr.common.constant import APP_DIR
     from flwr.supercore.utils import get_flwr_home
     from flwr.supernode.runtime import run_clientapp
 
@@ -303,11 +304,12 @@ def run_client(*arguments: Any) -> None:
     install = client.install_from_fab
 
     def install_once(bundle: bytes, **others: Any) -> Path:
-        note = get_flwr_home() / APP_DIR / f".{hashlib.sha256(bundle).hexdigest()}"  # it lies there once all files do
+        note = get_flwr_home() / UNPACKED / hashlib.sha256(bundle).hexdigest()
         if note.exists() and (known := Path(note.read_text(encoding="utf-8"))).is_dir():
             return known
         installed = Path(install(bundle, **others))
-        note.write_text(str(installed), encoding="utf-8")
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(str(installed), encoding="utf-8")  # all files are there
         return installed
 
     client.install_from_fab = install_once

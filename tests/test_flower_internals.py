@@ -164,7 +164,6 @@ def test_private_names_are_noticed(tmp_path: Path) -> None:
         "flwr.supernode.runtime",
         "flwr.supercore.inflatable",
         "flwr.supercore.utils",
-        "flwr.common.constant",
     }
     assert {*modules, "FLWR_", "_message_id"} == set(private_names(INTERNALS))
     file = tmp_path / "x.py"
