@@ -116,9 +116,7 @@ def test_the_number_of_a_run_is_found_in_the_output() -> None:
     assert run_id_in("Loading project configuration...") == ""
 
 
-def test_a_missing_part_of_a_message_is_looked_for_soon(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_missing_part_of_a_message_is_looked_for_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     pull_objects: Any = inflatable_utils.pull_objects
     inflating: Any = inflatable_utils.pull_and_inflate_object_from_tree
     for own in (pull_objects, inflating):

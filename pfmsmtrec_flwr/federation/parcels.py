@@ -20,11 +20,8 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -94,33 +91,18 @@ def _unwrapped(record: ArrayRecord) -> ArrayRecord:
     if not _has_parcel(record) or _index_bytes(record[PARCEL].data) > LONGEST_INDEX:
         return record
     try:
-        found = load(record[PARCEL].data)
-        small = {int(key.partition("/")[0]): (key.partition("/")[2], values) for key, values in found.items()}
+        small = load(record[PARCEL].data)
+        places = {int(key.partition("/")[0]): key for key in small}
     except (SafetensorError, KeyError, ValueError):  # no such format, a type that NumPy lacks, no number
         return record
-    large = [(name, array) for name, array in record.items() if name != PARCEL]
-    if not _is_ours(found, list(small.items()), [name for name, _ in large]):
+    if len(small) < 2 or any(values.nbytes >= SMALL for values in small.values()):
         return record
-    rest = iter(large)
-    places = range(len(small) + len(large))
-    return ArrayRecord(
-        dict((small[place][0], Array(small[place][1])) if place in small else next(rest) for place in places)
-    )
-
-
-def _is_ours(
-    found: dict[str, NDArray[np.generic]],
-    small: Sequence[tuple[int, tuple[str, NDArray[np.generic]]]],
-    large: Sequence[str],
-) -> bool:
-    """Return whether `in_parcels` may have made a parcel, whose keys are the places and names of different arrays."""
-    names = {name for _, (name, _) in small} | set(large)
-    return (
-        len(small) >= 2
-        and [f"{place}/{name}" for place, (name, _) in small] == list(found)
-        and len(names) == len(small) + len(large)
-        and all(0 <= place < len(names) and values.nbytes < SMALL for place, (_, values) in small)
-    )
+    arrays = [(name, array) for name, array in record.items() if name != PARCEL]
+    for place, key in sorted(places.items()):
+        arrays.insert(place, (key.partition("/")[2], Array(small[key])))
+    keys = {f"{place}/{name}" for place, (name, _) in enumerate(arrays)}
+    named_once = len(dict(arrays)) == len(arrays)
+    return ArrayRecord(dict(arrays)) if named_once and small.keys() <= keys else record
 
 
 def _index_bytes(data: bytes) -> int:

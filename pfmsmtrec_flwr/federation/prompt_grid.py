@@ -21,7 +21,7 @@ LONGEST_WAIT = 0.5
 
 
 class PromptGrid(Grid):
-    """Grid that passes everything on to another one, arrays `in_parcels`, and waits for replies itself.
+    """Grid that passes everything on to another one, small arrays `in_parcels`, and waits for replies itself.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class PromptGrid(Grid):
         return self._grid.get_nodes()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages with their arrays in parcels; return their numbers."""
+        """Send messages with their small arrays in parcels; return their numbers."""
         made: Made = {}
         return self._grid.push_messages(
             [_with_content(message, in_parcels(message.content, made)) for message in messages]
