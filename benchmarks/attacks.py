@@ -27,7 +27,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.experiment import run_method
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
-from pfmsmtrec_flwr.federation.client.tables import with_whole_tables
+from pfmsmtrec_flwr.federation.client.tables import received_tables
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
@@ -119,7 +119,7 @@ def attacked(attacker: str, attack: Attack) -> Iterator[None]:
         name = self.store.scenario
         if name != attacker:
             return reply
-        came = with_whole_tables(incoming, self.state.load(order.exchange - 1).tables, self.slots, name)
+        came = received_tables(incoming, self.state.load(order.exchange - 1).tables, self.slots, self.used).incoming
         return attack(reply, came.common | came.personal.get(name, {}))
 
     ScenarioClient.train = train  # type: ignore[method-assign]

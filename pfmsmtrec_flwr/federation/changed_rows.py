@@ -7,21 +7,15 @@ Examples
 >>> from pfmsmtrec_flwr.model.embeddings import differing_rows
 >>> held = torch.tensor([[1.0], [2.0], [3.0]])  # (R, d), a scenario's copy
 >>> table = torch.tensor([[1.0], [5.0], [3.0]])
->>> rows = differing_rows(held, table).nonzero().flatten()
->>> rows.tolist()
-[1]
->>> change = ChangedRows.of(table, rows)
->>> change.applied_to(held).flatten().tolist()
-[1.0, 5.0, 3.0]
->>> change.applied_to(torch.zeros(3, 1)) is None  # another copy than the one that the change was made for
-True
+>>> change = ChangedRows.of(table, differing_rows(held, table).nonzero().flatten())
+>>> change.rows.tolist(), change.values.tolist()
+([1], [[5.0]])
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.table_checksum import table_checksum
@@ -51,13 +45,6 @@ class ChangedRows:
     def of(cls, table: Tensor, rows: Tensor, checksum: Tensor | None = None) -> ChangedRows:
         """Return some rows of a table, whose checksum is computed unless it is known."""
         return cls(rows, table[rows], table_checksum(table) if checksum is None else checksum)
-
-    def applied_to(self, copy: Tensor | None) -> Tensor | None:
-        """Replace rows of a copy in place, and return it; None if it has not become the table, to the bit."""
-        if copy is None or copy.shape[1:] != self.values.shape[1:] or not (self.rows < len(copy)).all():
-            return None
-        copy.index_copy_(0, self.rows, self.values)
-        return copy if self.checksum is None or torch.equal(table_checksum(copy), self.checksum) else None
 
     def halved(self) -> ChangedRows:
         """Return the change in low precision, without a checksum."""

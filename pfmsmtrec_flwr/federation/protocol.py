@@ -374,6 +374,18 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
                 f"{source}: parameter {name} is {tensor.dtype} {tuple(tensor.shape)}, "
                 f"expected {wanted.dtype} {tuple(wanted.shape)}"
             )
+    refuse_not_finite(tensors, source)
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors of which a value is not finite.
+
+    Raises
+    ------
+    UserError
+        One is not.
+    """
+    for name, tensor in tensors.items():
         if not _is_finite(tensor):
             raise UserError(f"{source}: parameter {name} has values that are not finite; lower train.lr")
 

@@ -8,15 +8,18 @@ from functools import cached_property
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
-from pfmsmtrec_flwr.federation.client.feedback import ROUNDING, known_copies, rounded_reply
+from pfmsmtrec_flwr.federation.client.feedback import ROUNDING, rounded_reply
 from pfmsmtrec_flwr.federation.client.installing import install
 from pfmsmtrec_flwr.federation.client.measurements import Measurements
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
+from pfmsmtrec_flwr.federation.client.receiving import receive, remembered, with_used_rows
 from pfmsmtrec_flwr.federation.client.replies import refuse_parts, update_reply
 from pfmsmtrec_flwr.federation.client.starting import restore_statistics, starting_state
 from pfmsmtrec_flwr.federation.client.state import LocalState
-from pfmsmtrec_flwr.federation.client.tables import copies_after, with_whole_tables
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
+from pfmsmtrec_flwr.federation.client.tables import Received, copies_after
 from pfmsmtrec_flwr.federation.client.trainer import Fitted, LocalTrainer
+from pfmsmtrec_flwr.federation.client.used_rows import TABLE, UsedRows, few_rows_serve
 from pfmsmtrec_flwr.federation.gpu_share import bound_gpu_memory
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Stage, Tensors
 from pfmsmtrec_flwr.federation.sharing import names_of
@@ -55,6 +58,10 @@ class ScenarioClient:
 
     Attributes
     ----------
+    used
+        Rows of the federated table that the model holds: all, unless the scenario uses few of them.
+    store
+        Rows of the scenario, with the values of federated fields numbered as the rows that the model holds.
     model
         Model whose parts travel.
     slots
@@ -68,18 +75,19 @@ class ScenarioClient:
     """
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
-        self.store = store
         self.config = config
         self.state = state
+        self.used = UsedRows.of(store) if self._few_rows_serve(store) else UsedRows.all_of(store)
+        self.store = self.used.store
         prepare_process(config.train.threads)
         self.device = resolve_device(config.train.device)
         compute_repeatably(self.device)
         bound_gpu_memory(self.device)
         self.model = self.make_model()
         self.slots = partition(self.model)
-        self.train_rows = training_rows(store, config)
-        self.trainer = LocalTrainer(store.scenario, self.train_rows, config, self.device)
-        self.measurements = Measurements(store, self.train_rows, config, self.device)
+        self.train_rows = training_rows(self.store, config)
+        self.trainer = LocalTrainer(self.store.scenario, self.train_rows, config, self.device)
+        self.measurements = Measurements(self.store, self.train_rows, config, self.device)
 
     # A method may override these ------------------------------------------------------------------------------------
 
@@ -140,6 +148,12 @@ class ScenarioClient:
         state = self.model.state_dict() | ((self.start or self.base_rates()) if memory.is_empty else {})
         model.load_state_dict(state | memory.scope(scope).model)
 
+    def _few_rows_serve(self, store: ScenarioStore) -> bool:
+        """Return whether the model can hold few rows of its table: it is measured as it came, and starts anew."""
+        own, names = type(self), ("make_model", "predictor", "restore_predictor")
+        as_it_came = all(getattr(own, name) is getattr(ScenarioClient, name) for name in names)
+        return as_it_came and self.state.start is None and few_rows_serve(store, self.config)
+
     # Orders ---------------------------------------------------------------------------------------------------------
 
     def train(self, order: Order, incoming: Incoming) -> Reply:
@@ -152,31 +166,31 @@ class ScenarioClient:
             training diverged.
         """
         refuse_parts(self, order)  # before anything is done for such an order
-        memory = self.state.load(order.exchange - 1, order.counted.get(self.store.scenario, 0))
-        incoming = self._whole(order, incoming, memory)
-        received = self._install(incoming, memory)
+        memory = remembered(self, order)
+        came = receive(self, order, incoming, memory)
+        installed = self._install(came, memory)
         average = self.measurements.average(self.predictor, order, memory)
-        measured = self._measure(order, average) if order.evaluate else {}
+        measured = self._measure(order, average, came.copies) if order.evaluate else {}
         if order.stage is Stage.TOWERS:
             if not order.evaluate:
                 self.measurements.refresh_statistics(self.model, order)
             fitted = self._fit_towers(order, memory)
         else:
-            fitted = self.fit(order, incoming, memory)
-        trained = update_reply(self, order, incoming, fitted.report, measured)
-        sent = rounded_reply(self, order, incoming, trained, memory)
+            fitted = self.fit(order, came.incoming, memory)
+        trained = update_reply(self, order, came.incoming, fitted.report, measured)
+        sent = rounded_reply(self, order, came.incoming, trained, memory)
         # The next message brings the received names again; of tables, the rows in which the copies differ.
-        kept = {name: tensor for name, tensor in self.model.state_dict().items() if name not in received}
-        tables = copies_after(incoming, sent.rows, memory.tables, self.slots, self.store.scenario)
-        after = replace(fitted.memory, model=kept, average=average, tables=tables)
-        self.state.save(order.exchange, after.with_scope(ROUNDING, sent.memory))
+        kept = {name: tensor for name, tensor in self.model.state_dict().items() if name not in installed}
+        after = replace(fitted.memory, model=kept, average=average, tables=copies_after(came.copies, sent.rows))
+        self.state.save(order.exchange, with_used_rows(after.with_scope(ROUNDING, sent.memory), self.used))
         return sent.reply
 
     def validate(self, order: Order, incoming: Incoming) -> Reply:
         """Install what the order brings and measure it on validation rows; nothing is trained."""
-        memory = self.state.load(order.exchange - 1, order.counted.get(self.store.scenario, 0))
-        self._install(self._whole(order, incoming, memory), memory)
-        return Reply(self._measure(order, self.measurements.average(self.predictor, order, memory)))
+        memory = remembered(self, order)
+        came = receive(self, order, incoming, memory)
+        self._install(came, memory)
+        return Reply(self._measure(order, self.measurements.average(self.predictor, order, memory), came.copies))
 
     def test(self, order: Order, incoming: Incoming) -> Reply:
         """Measure the selected round's model on test rows, and save it and its predictions; no row is sent.
@@ -195,36 +209,38 @@ class ScenarioClient:
         """
         selected = order.selected.get(self.store.scenario, 0)
         tensors = self.state.load_evaluated(selected)
-        self.predictor.load_state_dict(tensors)
+        self.predictor.load_state_dict(self.used.parts(tensors))
         predictions = self.measurements.predict_test(self.predictor)
         self.state.save_predictions(predictions.probabilities)
         finished = self.measurements.finished(self.predictor, predictions, selected, order)
         figures = _below("test", finished.figures) | self.measurements.best_attainable()
-        if consensus := incoming.personal.get(self.store.scenario):
+        if consensus := self.used.parts(incoming.personal.get(self.store.scenario, {})):
             state = self.predictor.state_dict()
             self.predictor.load_state_dict(state | {name: value for name, value in consensus.items() if name in state})
             self.measurements.refresh_statistics(self.predictor, order)
             figures |= _below("consensus", self.measurements.consensus(self.predictor))
-        self.state.save_model(tensors, lambda folder: complete_folder(finished, self.store, self.config, folder))
+        if self.used.rows is not None:
+            finished = replace(finished, spec=model_spec(self.used.whole))
+        self.state.save_model(tensors, lambda folder: complete_folder(finished, self.used.whole, self.config, folder))
         return Reply(figures, draws=dict(finished.draws))
 
     # Steps of an order ----------------------------------------------------------------------------------------------
 
-    def _whole(self, order: Order, incoming: Incoming, memory: ClientMemory) -> Incoming:
-        """Return what came in full precision, with whole tables in place of changed rows."""
-        return with_whole_tables(incoming, known_copies(self, order, memory), self.slots, self.store.scenario)
-
-    def _install(self, incoming: Incoming, memory: ClientMemory) -> set[str]:
+    def _install(self, came: Received, memory: ClientMemory) -> set[str]:
         """Install received and remembered parameters, and return the names of the received ones."""
         first: Tensors = {}
         if memory.is_empty:
             draw_parameters(self.model, self.config.seed)
-            first = self.start or self.base_rates()
-        received = install(self.model, first, memory.model, incoming, self.store.scenario)
+            alone = (
+                came.copies.keys() - came.incoming.common - came.incoming.personal.get(self.store.scenario, {}).keys()
+            )
+            drawn = {name: self.used.part(name, came.copies[name]) for name in alone}
+            first = (self.start or self.base_rates()) | drawn
+        received = install(self.model, first, memory.model, came.incoming, self.store.scenario)
         self.restore_predictor(memory)
         return received
 
-    def _measure(self, order: Order, average: Tensors) -> dict[str, float]:
+    def _measure(self, order: Order, average: Tensors, copies: Mapping[str, TableCopy]) -> dict[str, float]:
         """Measure and save the model that predicts, or its mean over the rounds where there is one."""
         model = self.predictor
         present = {name: value.clone() for name, value in model.state_dict().items()} if average else {}
@@ -233,8 +249,10 @@ class ScenarioClient:
         if not restore_statistics(self, model, order):
             self.measurements.refresh_statistics(model, order)
         figures = self.measurements.validation(model)
-        selected = order.selected.get(self.store.scenario, 0)
-        self.state.save_evaluated(order.round - 1, model.state_dict(), selected)
+        selected, state, tables = order.selected.get(self.store.scenario, 0), model.state_dict(), {}
+        if self.used.rows is not None:
+            tables = {TABLE: copies[TABLE].with_rows(self.used.rows, state.pop(TABLE).cpu())}
+        self.state.save_evaluated(order.round - 1, state, selected, tables)
         if average:
             model.load_state_dict(present)
         return figures

@@ -18,6 +18,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changes import Changes, CodedRows
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.federation.rounding import rounded_with_feedback
 
@@ -28,6 +29,7 @@ ROUNDING = "rounding"
 """Scope of the memory with what rounding has lost."""
 _BEFORE = "before"
 _ROWS = "rows"
+_VALUES = "values"
 _EXCHANGE = "exchange"
 _FINGERPRINT = "fingerprint"
 
@@ -77,15 +79,15 @@ class Lost:
 
     def to_memory(self) -> ClientMemory:
         """Return a memory of it."""
-        numbers = ClientMemory(tables={name: own.rows.int() for name, own in self.rows.items()})
-        values = {name: own.values for name, own in self.rows.items()}
-        return ClientMemory(model=self.parameters, tables=values, scopes={_ROWS: numbers})
+        numbers = ClientMemory(model={name: own.rows.int() for name, own in self.rows.items()})
+        values = ClientMemory(model={name: own.values for name, own in self.rows.items()})
+        return ClientMemory(model=self.parameters, scopes={_ROWS: numbers, _VALUES: values})
 
     @classmethod
     def from_memory(cls, memory: ClientMemory) -> Lost:
         """Read what `to_memory` made."""
-        numbers = memory.scope(_ROWS).tables
-        rows = {name: LostRows(numbers[name].long(), values) for name, values in memory.tables.items()}
+        numbers, values = memory.scope(_ROWS).model, memory.scope(_VALUES).model
+        rows = {name: LostRows(numbers[name].long(), own) for name, own in values.items()}
         return cls(memory.model, rows)
 
 
@@ -112,7 +114,9 @@ class RoundedReply:
 def rounded_reply(
     client: ScenarioClient, order: Order, incoming: Incoming, reply: Reply, memory: ClientMemory
 ) -> RoundedReply:
-    """Return a reply in the precision of the run; normalization statistics and counters keep theirs.
+    """Return a reply in the precision of the run, with rows of tables numbered as the server does.
+
+    Normalization statistics and counters keep their precision.
 
     Parameters
     ----------
@@ -121,9 +125,9 @@ def rounded_reply(
     order
         Order to train.
     incoming
-        Values that came, with whole tables.
+        Values that came, with tables as the model holds them.
     reply
-        Reply with values after training.
+        Reply with values after training, with rows numbered as in the model.
     memory
         Memory that the last exchange left.
 
@@ -134,13 +138,14 @@ def rounded_reply(
     """
     precision, scenario = client.config.federation.precision, client.store.scenario
     if precision == "full":
-        return RoundedReply(reply, reply.rows)
+        sent = {name: replace(own, rows=client.used.numbers(name, own.rows)) for name, own in reply.rows.items()}
+        return RoundedReply(replace(reply, rows=sent), sent)
     came = incoming.common | incoming.personal.get(scenario, {})
     if missing := sorted((reply.parameters.keys() | reply.rows.keys()) - came.keys()):
         raise UserError(f"scenario {scenario}: {missing[:3]} did not come, so there is no change of it to send")
     before, found, now = _remembered(memory, order.counted.get(scenario, 0)), Lost(), Lost()
     exact: Tensors = {}
-    changes = Changes()
+    changes, after = Changes(), {}
     for name, value in reply.parameters.items():
         if client.slots[name].statistic:
             exact[name] = value
@@ -151,21 +156,22 @@ def rounded_reply(
             change, found.parameters[name], precision
         )
     for name, update in reply.rows.items():
-        change, rows = update.values - came[name][update.rows], update.rows
+        start, rows = came[name][update.rows], update.rows
+        change, numbers = update.values - start, client.used.numbers(name, rows)
         known = before.rows.get(name, LostRows(rows[:0], change[:0])).at(rows)
         coded, lost = rounded_with_feedback(change, known, precision)
-        changes.rows[name] = CodedRows(rows, coded, update.counts)
+        changes.rows[name] = CodedRows(numbers, coded, update.counts)
+        after[name] = RowUpdate(numbers, start + coded.decoded(), update.counts)
         found.rows[name], now.rows[name] = LostRows(rows, known), LostRows(rows, lost)
     kept = replace(
         before.replaced_by(now).to_memory(),
         figures={_EXCHANGE: order.exchange, _FINGERPRINT: changes.fingerprint()},
     ).with_scope(_BEFORE, found.to_memory())
-    own = {name: rows for name, rows in changes.rows.items() if name not in incoming.common}
-    copies = {name: rows.added_to(came, name) for name, rows in own.items()}
+    copies = {name: update for name, update in after.items() if name not in incoming.common}
     return RoundedReply(replace(reply, parameters=exact, rows={}, changes=changes), copies, kept)
 
 
-def known_copies(client: ScenarioClient, order: Order, memory: ClientMemory) -> Tensors:
+def known_copies(client: ScenarioClient, order: Order, memory: ClientMemory) -> Mapping[str, TableCopy]:
     """Return the copies of the tables, if they are those that the server means; none otherwise.
 
     In full precision changed rows say themselves to which copy they belong.

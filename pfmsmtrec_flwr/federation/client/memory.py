@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
 from pfmsmtrec_flwr.federation.protocol import Tensors
 
 Moments = Mapping[str, Tensors]
@@ -27,7 +28,7 @@ class ClientMemory:
     average
         Mean over the rounds of the model that predicts, by name.
     tables
-        Copies of the shared tables as the server knows them, by name.
+        Copies of the shared tables as the server knows them, by name; those of a scope are not kept.
     figures
         Numbers that a method remembers, by name.
     scopes
@@ -38,7 +39,7 @@ class ClientMemory:
     model: Tensors = field(default_factory=dict)
     optimizer: Moments = field(default_factory=dict)
     average: Tensors = field(default_factory=dict)
-    tables: Tensors = field(default_factory=dict)
+    tables: Mapping[str, TableCopy] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     scopes: Mapping[str, ClientMemory] = field(default_factory=dict)
 
@@ -57,7 +58,7 @@ class ClientMemory:
         return replace(self, scopes={**self.scopes, name: memory})
 
     def to_tensors(self) -> Tensors:
-        """Return the tensors of a file: ``model/NAME``, ``optimizer/NAME/KIND``, ``SCOPE/model/NAME`` and so on."""
+        """Return all but the tables: ``model/NAME``, ``optimizer/NAME/KIND``, ``SCOPE/model/NAME`` and so on."""
         tensors = {f"model/{name}": value for name, value in self.model.items()}
         tensors |= {
             f"optimizer/{name}/{kind}": value
@@ -65,15 +66,14 @@ class ClientMemory:
             for kind, value in moments.items()
         }
         tensors |= {f"average/{name}": value for name, value in self.average.items()}
-        tensors |= {f"tables/{name}": value for name, value in self.tables.items()}
         tensors |= {f"figures/{name}": torch.tensor(value, dtype=torch.float64) for name, value in self.figures.items()}
         for scope, memory in self.scopes.items():
             tensors |= {f"{scope}/{name}": value for name, value in memory.to_tensors().items()}
         return tensors
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ClientMemory:
-        """Read what `to_tensors` made."""
+    def from_tensors(cls, tensors: Mapping[str, Tensor], tables: Mapping[str, TableCopy] | None = None) -> ClientMemory:
+        """Read what `to_tensors` made, and add the tables."""
         groups: dict[str, Tensors] = {}
         for path, value in tensors.items():
             group, _, name = path.partition("/")
@@ -86,7 +86,7 @@ class ClientMemory:
             model=groups.pop("model", {}),
             optimizer=optimizer,
             average=groups.pop("average", {}),
-            tables=groups.pop("tables", {}),
+            tables=tables or {},
             figures={name: float(value) for name, value in groups.pop("figures", {}).items()},
             scopes={scope: cls.from_tensors(members) for scope, members in groups.items()},
         )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
 from pfmsmtrec_flwr.federation.client.tensor_files import errors_in_a_line, load_tensors, numbers_of, save_tensors
 from pfmsmtrec_flwr.federation.client.whole_tables import WholeTables
 from pfmsmtrec_flwr.results.predictions import SCENARIO_FILE, save_predictions
@@ -27,6 +28,8 @@ from pfmsmtrec_flwr.scoring.saved_model import DESCRIPTION_NAME, PARAMETERS_NAME
 GENERATIONS = 2
 NOISE_KEY = "noise.key"
 """File of the key from which a scenario draws the noise on its updates; it is deleted with the memory in the end."""
+_COPIES = "tables/"
+"""Start of the names of copies of tables in a file of memory."""
 _STATE = re.compile(r"state-(\d+)\.safetensors")
 _EVALUATED = re.compile(r"evaluated-(\d+)\.safetensors")
 
@@ -74,14 +77,21 @@ class LocalState:
         if not last:
             return ClientMemory()
         tensors = load_tensors(self.folder / f"state-{last}.safetensors")
-        return ClientMemory.from_tensors(self._tables.completed(tensors))
+        copies = {name.removeprefix(_COPIES): tensors.pop(name) for name in [*tensors] if name.startswith(_COPIES)}
+        return ClientMemory.from_tensors(self._tables.completed(tensors), self._tables.copies(copies))
+
+    def settled(self, copies: Mapping[str, TableCopy]) -> dict[str, TableCopy]:
+        """Return copies that are the same tables; large ones that are far from a whole one in a file are written."""
+        return self._tables.settled(copies)
 
     def save(self, exchange: int, memory: ClientMemory) -> None:
         """Keep the memory that an exchange left and the one before it; drop all others.
 
         Files of later exchanges come from a run that was broken off in the same folder, or are made again now.
         """
+        copies = self._tables.entries(self._tables.settled(memory.tables))
         tensors = self._tables.shortened(memory.to_tensors(), renew=True)
+        tensors |= {_COPIES + name: tensor for name, tensor in copies.items()}
         save_tensors(self.folder / f"state-{exchange}.safetensors", tensors)
         numbers = numbers_of(self.folder, _STATE)
         kept = [number for number in numbers if number <= exchange][-GENERATIONS:]
@@ -92,9 +102,27 @@ class LocalState:
         self._tables.drop_all_but([*states, *measured])
         self._drop_unfinished()
 
-    def save_evaluated(self, round_number: int, tensors: Mapping[str, Tensor], selected: int) -> None:
-        """Keep the whole model that was measured after a round, and drop all others but the selected round's."""
-        short = self._tables.shortened(tensors, renew=False)
+    def save_evaluated(
+        self,
+        round_number: int,
+        tensors: Mapping[str, Tensor],
+        selected: int,
+        tables: Mapping[str, TableCopy] | None = None,
+    ) -> None:
+        """Keep the whole model that was measured after a round, and drop all others but the selected round's.
+
+        Parameters
+        ----------
+        round_number
+            Number of the round.
+        tensors
+            State of the model, by name.
+        selected
+            Number of the best round so far.
+        tables
+            Tables of the model that are not among the tensors, settled, by name.
+        """
+        short = self._tables.shortened(tensors, renew=False) | self._tables.entries(tables or {})
         save_tensors(self.folder / f"evaluated-{round_number}.safetensors", short)
         for number in numbers_of(self.folder, _EVALUATED):
             if number not in (round_number, selected):

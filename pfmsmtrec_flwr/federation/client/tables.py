@@ -1,14 +1,16 @@
-"""A scenario's copy of the tables that it shares: as received, with the rows that it sent back."""
+"""Tables of a message: changed rows become a scenario's copy of the table, and the copy what its model holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
-from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
+from pfmsmtrec_flwr.federation.client.used_rows import UsedRows
+from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors, refuse_not_finite
 from pfmsmtrec_flwr.federation.sharing import names_of
 from pfmsmtrec_flwr.model import Part, Slot
 
@@ -17,50 +19,72 @@ class TablesLackError(UserError):
     """Changed rows came for a table of which the scenario has no copy, or another one."""
 
 
-def with_whole_tables(incoming: Incoming, copies: Tensors, slots: Mapping[str, Slot], scenario: str) -> Incoming:
-    """Return what came with a message as float32, with whole tables in place of changed rows.
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came with a message.
+
+    Attributes
+    ----------
+    incoming
+        Parameters as float32, with tables as the scenario's model holds them and no changed rows.
+    copies
+        Copies of the tables as they came, by name, and of one that does not travel as it was drawn.
+    drawn
+        The table that does not travel as the model holds it at first, by name.
+    """
+
+    incoming: Incoming
+    copies: dict[str, TableCopy]
+    drawn: Tensors = field(default_factory=dict)
+
+
+def received_tables(
+    incoming: Incoming, copies: Mapping[str, TableCopy], slots: Mapping[str, Slot], used: UsedRows
+) -> Received:
+    """Return what came with a message, with tables in place of changed rows.
 
     Parameters
     ----------
     incoming
         Parameters as they came.
     copies
-        Copies of the tables that the last exchange left, by name; they become the whole tables in place.
+        Copies of the tables that the last exchange left, by name.
     slots
         Part of the model to which each tensor belongs. Common tables that the model lacks are left out.
-    scenario
-        Name of the scenario.
+    used
+        Rows that the scenario's model holds.
 
     Raises
     ------
     TablesLackError
         A copy is missing, or is not the one to which the changed rows belong.
+    UserError
+        Changed rows are not finite, or a whole table does not fit the scenario's.
     """
+    incoming, scenario = incoming.widened(), used.whole.scenario
+    tables = names_of(slots, [Part.FEDERATED_EMBEDDING])
+    found: dict[str, TableCopy] = {}
 
-    def whole(changes: Mapping[str, ChangedRows]) -> Tensors:
-        tables = {}
+    def held(whole: Tensors, changes: Mapping[str, ChangedRows]) -> Tensors:
+        came = {name: TableCopy.of(whole[name]) for name in tables if name in whole}
+        used.check({name: copy.whole.values for name, copy in came.items()})
         for name, change in changes.items():
-            table = change.applied_to(copies.get(name))
-            if table is None:
+            if name not in slots:
+                continue
+            copy = copies[name].changed(change) if name in copies else None
+            if copy is None:
                 raise TablesLackError(f"scenario {scenario} has no copy of {name} to which the changed rows belong")
-            tables[name] = table
-        return tables
+            refuse_not_finite({name: change.values}, f"scenario {scenario}")
+            came[name] = copy
+        found.update(came)
+        return whole | {name: used.part(name, copy) for name, copy in came.items()}
 
-    incoming = incoming.widened()
-    common = {name: change for name, change in incoming.common_changes.items() if name in slots}
-    own = incoming.personal.get(scenario, {}) | whole(incoming.personal_changes.get(scenario, {}))
-    return replace(
-        incoming,
-        common=incoming.common | whole(common),
-        personal=incoming.personal | {scenario: own},
-        common_changes={},
-        personal_changes={},
-    )
+    common = held(incoming.common, incoming.common_changes)
+    own = held(incoming.personal.get(scenario, {}), incoming.personal_changes.get(scenario, {}))
+    return Received(Incoming(common, incoming.personal | {scenario: own}), found)
 
 
-def copies_after(
-    incoming: Incoming, returned: Mapping[str, RowUpdate], copies: Tensors, slots: Mapping[str, Slot], scenario: str
-) -> Tensors:
+def copies_after(copies: Mapping[str, TableCopy], returned: Mapping[str, RowUpdate]) -> dict[str, TableCopy]:
     """Return the copies of the tables as the server knows them after an exchange.
 
     Training may change rows that it does not use, by decay or by an optimiser's momentum. Those are not sent, so the
@@ -68,22 +92,12 @@ def copies_after(
 
     Parameters
     ----------
-    incoming
-        Received parameters, with whole tables.
-    returned
-        Rows that the scenario sends back, by table.
     copies
-        Copies as `with_whole_tables` left them, which are changed in place. A table that came whole is not: it may be
-        that of another scenario too.
-    slots
-        Part of the model to which each tensor belongs.
-    scenario
-        Name of the scenario.
+        Copies as they came, by name.
+    returned
+        Rows that the scenario sends back, numbered as the server does, by table.
     """
-    received = incoming.common | incoming.personal.get(scenario, {})
-    after = {name: received[name] for name in names_of(slots, [Part.FEDERATED_EMBEDDING]) if name in received}
-    for name, update in returned.items():
-        if name in after:
-            own = after[name] if after[name] is copies.get(name) else after[name].clone()
-            after[name] = own.index_copy_(0, update.rows, update.values)
-    return after
+    return {
+        name: copy.with_rows(returned[name].rows, returned[name].values) if name in returned else copy
+        for name, copy in copies.items()
+    }

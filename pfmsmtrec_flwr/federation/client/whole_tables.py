@@ -2,7 +2,8 @@
 
 A round changes few rows of a large table. So a file of memory, or of a measured model, holds of each large table the
 number of a file ``table-N-NAME.safetensors`` with an earlier state of it, and the rows that differ. A table is written
-whole again when too many of them do. A file is never written twice, so what refers to it stays true.
+whole again when too many of them do. A file is never written twice, so what refers to it stays true. The rows of a
+scenario's copy are known; those of other tables are found by comparing.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pfmsmtrec_flwr.aggregation.personal_tables import OwnRows
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy, WholeTable, is_large_table
 from pfmsmtrec_flwr.federation.client.tensor_files import load_tensors, numbers_of, save_tensors
 from pfmsmtrec_flwr.federation.protocol import Tensors
 from pfmsmtrec_flwr.model.embeddings import differing_rows
 
-LARGE_ROWS = 100_000
-"""Rows from which a table is large."""
 PART = 8
 """A table is written whole when more than this part of its rows, as its inverse, differs from the last whole one."""
 
-_TABLE = "table"
-_WHOLE, _ROWS, _VALUES = "@whole", "@rows", "@values"
-"""Ends of the names of what stands for a large table: number of the whole one, rows that differ, their values."""
+_TABLE, _CHECKSUM = "table", "checksum"
+_WHOLE, _ROWS, _VALUES, _SURPLUS = "@whole", "@rows", "@values", "@surplus"
+"""Ends of the names of what stands for a large table: number of the whole one, rows that differ, their values, and of
+a copy what they add to the checksum."""
 
 
 class WholeTables:
@@ -39,6 +41,42 @@ class WholeTables:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def settled(self, copies: Mapping[str, TableCopy]) -> dict[str, TableCopy]:
+        """Return copies that are the same tables, of which those of large ones are near a whole one in a file.
+
+        A table that came whole, or has come far from the whole one, is written.
+        """
+        return {name: copy if self._is_near(copy) else self._written(name, copy) for name, copy in copies.items()}
+
+    def entries(self, copies: Mapping[str, TableCopy]) -> Tensors:
+        """Return what stands for copies in a file, which must be settled."""
+        kept: Tensors = {}
+        for name, copy in copies.items():
+            if copy.whole.number is None:
+                kept[name] = copy.table()
+            else:
+                own = {_ROWS: copy.own.rows, _VALUES: copy.own.values, _SURPLUS: copy.own.surplus}
+                kept |= {name + _WHOLE: torch.tensor(copy.whole.number)}
+                kept |= {name + end: tensor for end, tensor in own.items()}
+        return kept
+
+    def copies(self, entries: Mapping[str, Tensor]) -> dict[str, TableCopy]:
+        """Return the copies for which `entries` stand.
+
+        Raises
+        ------
+        UserError
+            A whole table is missing or damaged.
+        """
+        found = {key: TableCopy.of(tensor) for key, tensor in entries.items() if "@" not in key}
+        for key, number in entries.items():
+            if key.endswith(_WHOLE):
+                name = key.removesuffix(_WHOLE)
+                file = load_tensors(self._path(int(number), name))
+                own = OwnRows(*(entries[name + end] for end in (_ROWS, _VALUES, _SURPLUS)))
+                found[name] = TableCopy(WholeTable(file[_TABLE], int(number), file[_CHECKSUM]), own)
+        return found
 
     def shortened(self, tensors: Mapping[str, Tensor], *, renew: bool) -> Tensors:
         """Return tensors with, in the place of large tables, the rows in which they differ from the last whole ones.
@@ -56,14 +94,13 @@ class WholeTables:
         seen: set[str] = set()
         for name, tensor in tensors.items():
             table = name.rpartition("/")[2]
-            if not _is_large(tensor):
+            if not is_large_table(tensor):
                 short[name] = tensor
                 continue
             entries = self._differences(name, tensor)
             if not entries and renew and table not in seen:
-                number = max(self._numbers(table), default=0) + 1
-                save_tensors(self._path(number, table), {_TABLE: tensor})
-                entries = _entries(name, tensor, number, torch.empty(0, dtype=torch.int64))
+                copy = self._written(table, TableCopy.of(tensor.detach().cpu()))
+                entries = self.entries({name: copy})
             seen.add(table)
             short |= entries or {name: tensor}
         return short
@@ -82,7 +119,7 @@ class WholeTables:
                 name = key.removesuffix(_WHOLE)
                 table = load_tensors(self._path(int(tensor), name.rpartition("/")[2]))[_TABLE]
                 whole[name] = table.index_copy_(0, tensors[name + _ROWS].long(), tensors[name + _VALUES])
-            elif not key.endswith((_ROWS, _VALUES)):
+            elif not key.endswith((_ROWS, _VALUES, _SURPLUS)):
                 whole[key] = tensor
         return whole
 
@@ -99,6 +136,17 @@ class WholeTables:
         }
         for file in set(there) - used:
             file.unlink(missing_ok=True)
+
+    def _is_near(self, copy: TableCopy) -> bool:
+        """Return whether a table is small, or near a whole one in a file."""
+        rows, whole = len(copy.own.rows), copy.whole
+        return not is_large_table(whole.values) or (whole.number is not None and rows * PART <= len(whole.values))
+
+    def _written(self, table: str, copy: TableCopy) -> TableCopy:
+        """Write a table whole, and return its copy without rows of its own."""
+        number, checksum, values = max(self._numbers(table), default=0) + 1, copy.checksum(), copy.table()
+        save_tensors(self._path(number, table), {_TABLE: values, _CHECKSUM: checksum})
+        return TableCopy.of(values, number, checksum)
 
     def _differences(self, name: str, tensor: Tensor) -> Tensors:
         """Return what stands for a large table beside the last whole one; nothing without one that is near."""
@@ -121,7 +169,3 @@ class WholeTables:
 def _entries(name: str, tensor: Tensor, number: int, rows: Tensor) -> Tensors:
     values = tensor.detach()[rows.to(tensor.device)]
     return {name + _WHOLE: torch.tensor(number), name + _ROWS: rows, name + _VALUES: values}
-
-
-def _is_large(tensor: Tensor) -> bool:
-    return tensor.dim() == 2 and len(tensor) >= LARGE_ROWS

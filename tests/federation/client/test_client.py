@@ -16,6 +16,7 @@ from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
 from pfmsmtrec_flwr.federation.client.state import LocalState
+from pfmsmtrec_flwr.federation.client.tables import Received
 from pfmsmtrec_flwr.federation.handshake import Federation
 from pfmsmtrec_flwr.federation.node import answer
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, pack_orders
@@ -193,13 +194,13 @@ def test_server_and_scenario_start_at_the_same_base_rates(tiny: Tiny, tmp_path: 
 
 
 def test_an_output_bias_that_nobody_sends_starts_at_the_scenarios_rate(client: ScenarioClient) -> None:
-    client._install(NOTHING, ClientMemory())
+    client._install(Received(NOTHING, {}), ClientMemory())
     state = client.model.state_dict()
     for task, positives in zip(client.store.tasks, client.store.positives("train"), strict=True):
         expected = math.log((positives + 0.5) / (48 - positives + 0.5))
         assert state[f"towers.of_task.{task}.4.bias"].tolist() == pytest.approx([expected])
     name = "towers.of_task.click.4.bias"
-    client._install(Incoming({name: torch.tensor([0.25])}, {}), ClientMemory())
+    client._install(Received(Incoming({name: torch.tensor([0.25])}, {}), {}), ClientMemory())
     assert client.model.state_dict()[name].tolist() == [0.25]
 
 
@@ -223,9 +224,9 @@ def test_the_mean_over_rounds_is_what_is_measured(
     seen: Evaluated = {}
     save = LocalState.save_evaluated
 
-    def watch(self: LocalState, number: int, tensors: Mapping[str, torch.Tensor], selected: int) -> None:
+    def watch(self: LocalState, number: int, tensors: Mapping[str, torch.Tensor], *more: Any) -> None:
         seen[self.folder.name, number] = {name: tensor.clone() for name, tensor in tensors.items()}
-        save(self, number, tensors, selected)
+        save(self, number, tensors, *more)
 
     monkeypatch.setattr(LocalState, "save_evaluated", watch)
     settings = {"federation__rounds": 4, "train__reestimate_batch_norm": False, **own}

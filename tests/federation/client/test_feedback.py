@@ -19,6 +19,8 @@ from pfmsmtrec_flwr.federation.client.feedback import (
     rounded_reply,
 )
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
+from pfmsmtrec_flwr.federation.client.used_rows import UsedRows
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply
 from pfmsmtrec_flwr.model import Part, Slot
 
@@ -28,12 +30,13 @@ SLOTS = {
     "mean": Slot("mean", Part.NORMALIZATION, statistic=True),
 }
 CAME = {"w": torch.zeros(1, 2), "table": torch.zeros(4, 2), "mean": torch.zeros(2)}
+STORE: Any = SimpleNamespace(scenario="NL")
 THIRD = 1 / 3
 
 
 def scenario(precision: str = "int8") -> Any:
     config = RunConfig(federation=FederationSettings.model_validate({"precision": precision}))
-    return SimpleNamespace(config=config, slots=SLOTS, store=SimpleNamespace(scenario="NL"))
+    return SimpleNamespace(config=config, slots=SLOTS, store=STORE, used=UsedRows.all_of(STORE))
 
 
 def ordered(exchange: int, counted: int, **copies: int) -> Order:
@@ -62,10 +65,10 @@ def lost(given: RoundedReply) -> Tensor:
 def test_full_precision_changes_nothing() -> None:
     reply = trained(THIRD, 1)
     given = rounded_reply(scenario("full"), ordered(1, 0), Incoming(CAME, {}), reply, ClientMemory())
-    assert given.reply is reply
-    assert given.rows is reply.rows
+    assert given.reply.parameters is reply.parameters
+    assert given.reply.rows == given.rows == reply.rows
     assert given.memory.is_empty
-    tables = {"table": torch.ones(1, 1)}
+    tables = {"table": TableCopy.of(torch.ones(1, 1))}
     assert known_copies(scenario("full"), ordered(2, 1), ClientMemory(tables=tables)) is tables
 
 
@@ -117,7 +120,7 @@ def test_what_is_lost_of_other_tensors_and_rows_stays() -> None:
 
 def test_copies_are_known_by_the_update_that_made_them() -> None:
     given = answer(1, 0, trained(THIRD, 1))
-    memory = ClientMemory(tables=CAME).with_scope(ROUNDING, given.memory)
+    memory = ClientMemory(tables={"table": TableCopy.of(CAME["table"])}).with_scope(ROUNDING, given.memory)
     assert known_copies(scenario(), ordered(2, 1, NL=given.reply.changes.fingerprint()), memory) is memory.tables
     for order in (ordered(2, 1, NL=5), ordered(2, 1), ordered(2, 1, US=given.reply.changes.fingerprint())):
         assert known_copies(scenario(), order, memory) == {}

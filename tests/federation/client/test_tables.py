@@ -1,18 +1,30 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
-from pfmsmtrec_flwr.federation.client.tables import TablesLackError, copies_after, with_whole_tables
-from pfmsmtrec_flwr.federation.protocol import Incoming
+from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
+from pfmsmtrec_flwr.federation.client.tables import Received, TablesLackError, copies_after, received_tables
+from pfmsmtrec_flwr.federation.client.used_rows import UsedRows
+from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
 from pfmsmtrec_flwr.model import Part, Slot
 
 SLOTS = {"item": Slot("item", Part.FEDERATED_EMBEDDING), "gate": Slot("gate", Part.GATE)}
 TABLE = torch.tensor([[1.0], [2.0], [3.0]])
 CHANGE = ChangedRows.of(TABLE, torch.tensor([1]))
 COPY = torch.tensor([[1.0], [9.0], [3.0]])
+STORE: Any = SimpleNamespace(scenario="NL")
+
+
+def taken(incoming: Incoming, copies: Tensors) -> Received:
+    known = {name: TableCopy.of(copy) for name, copy in copies.items()}
+    return received_tables(incoming, known, SLOTS, UsedRows.all_of(STORE))
 
 
 @pytest.mark.parametrize("personal", [False, True])
@@ -25,7 +37,7 @@ def test_rows_become_the_table_they_were_taken_from(personal: bool) -> None:
     else:
         incoming = Incoming(gate, {}, common_changes=changes)
         expected = Incoming(gate | {"item": TABLE}, {"NL": {}})
-    whole = with_whole_tables(incoming, {"item": COPY.clone()}, SLOTS, "NL")
+    whole = taken(incoming, {"item": COPY}).incoming
     assert (whole.common_changes, whole.personal_changes) == ({}, {})
     for one, other in ((whole.common, expected.common), (whole.personal["NL"], expected.personal["NL"])):
         assert one.keys() == other.keys()
@@ -33,31 +45,31 @@ def test_rows_become_the_table_they_were_taken_from(personal: bool) -> None:
 
 
 @pytest.mark.parametrize("copies", [{}, {"item": TABLE + 1}])
-def test_a_copy_that_is_missing_or_another_one_is_said(copies: dict[str, torch.Tensor]) -> None:
+def test_a_copy_that_is_missing_or_another_one_is_said(copies: Tensors) -> None:
     with pytest.raises(TablesLackError, match=r"^scenario NL has no copy of item to which the changed rows belong$"):
-        with_whole_tables(Incoming({}, {}, common_changes={"item": CHANGE}), copies, SLOTS, "NL")
+        taken(Incoming({}, {}, common_changes={"item": CHANGE}), copies)
 
 
 def test_a_common_table_of_others_is_left_out() -> None:
-    whole = with_whole_tables(Incoming({}, {}, common_changes={"stranger": CHANGE}), {}, SLOTS, "NL")
-    assert whole.common == {}
+    received = taken(Incoming({}, {}, common_changes={"stranger": CHANGE}), {})
+    assert (received.incoming.common, received.copies) == ({}, {})
+
+
+def test_changed_rows_that_are_not_finite_are_refused() -> None:
+    table = torch.tensor([[1.0], [float("nan")], [3.0]])
+    change = ChangedRows.of(table, torch.tensor([1]))
+    with pytest.raises(UserError, match=r"^scenario NL: parameter item has values that are not finite"):
+        taken(Incoming({}, {}, common_changes={"item": change}), {"item": COPY})
 
 
 def test_copies_are_tables_as_received_with_the_rows_that_are_sent_back() -> None:
     update = RowUpdate(torch.tensor([0, 2]), torch.tensor([[5.0], [6.0]]), torch.tensor([1, 1]))
-    for incoming in (Incoming({"item": TABLE, "gate": TABLE}, {}), Incoming({}, {"NL": {"item": TABLE}})):
-        copies = copies_after(incoming, {"item": update}, {}, SLOTS, "NL")
-        assert copies["item"].flatten().tolist() == [5.0, 2.0, 6.0]
+    changed = Incoming({}, {}, common_changes={"item": CHANGE})
+    for incoming in (Incoming({"item": TABLE, "gate": TABLE}, {}), Incoming({}, {"NL": {"item": TABLE}}), changed):
+        came = taken(incoming, {"item": COPY}).copies
+        copies = copies_after(came, {"item": update})
+        assert copies["item"].table().flatten().tolist() == [5.0, 2.0, 6.0]
         assert list(copies) == ["item"]
-        assert torch.equal(copies_after(incoming, {}, {}, SLOTS, "NL")["item"], TABLE)
+        assert torch.equal(copies_after(came, {})["item"].table(), TABLE)
     assert TABLE.flatten().tolist() == [1.0, 2.0, 3.0]
-    assert copies_after(Incoming({}, {}), {"item": update}, {}, SLOTS, "NL") == {}
-
-
-def test_a_copy_of_its_own_is_changed_in_place() -> None:
-    copies = {"item": COPY.clone()}
-    incoming = with_whole_tables(Incoming({}, {}, common_changes={"item": CHANGE}), copies, SLOTS, "NL")
-    update = RowUpdate(torch.tensor([0]), torch.tensor([[5.0]]), torch.tensor([1]))
-    after = copies_after(incoming, {"item": update}, copies, SLOTS, "NL")
-    assert after["item"] is copies["item"]
-    assert after["item"].flatten().tolist() == [5.0, 2.0, 3.0]
+    assert copies_after({}, {"item": update}) == {}
