@@ -10,6 +10,9 @@ Each measurement is a process of its own, of one thread, and its times are those
 - A round: a scenario of 20,000 impressions trains in four exchanges. It receives 40,000 changed rows with each but the
   first, restores its state, measures, trains, replies and saves. The last exchange counts. Its model holds the rows in
   use; the same with a model that holds all rows, as of a scenario with many impressions.
+- The server: four scenarios have touched 20,000 rows each of a table that they share. Their rows are averaged, the rows
+  in which the scenarios' copies differ are found, and the changed rows of four messages are made. The last of three
+  exchanges counts.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import torch
 from figures import Figure, show
 from torch import Tensor
 
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, average_rows
 from pfmsmtrec_flwr.config import ModelSettings, RunConfig, TrainSettings
 from pfmsmtrec_flwr.data.batches import Batch
 from pfmsmtrec_flwr.data.store.manifest import Field
@@ -43,8 +47,11 @@ from pfmsmtrec_flwr.federation.client import used_rows
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, pack_replies, payload_bytes
+from pfmsmtrec_flwr.federation.server.parameters import Parameters
+from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
+from pfmsmtrec_flwr.federation.server.updates import ScenarioUpdate
 from pfmsmtrec_flwr.federation.sharing import names_of
-from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, Part, build_model, make_model, partition
+from pfmsmtrec_flwr.model import FieldSpec, ModelSpec, Part, Slot, build_model, make_model, partition
 from pfmsmtrec_flwr.training.description import model_spec
 from pfmsmtrec_flwr.training.local import GradientStep, train_locally
 from pfmsmtrec_flwr.training.optimizers import make_optimizer
@@ -182,6 +189,30 @@ def whole_exchanges(rows: int, optimizer: str) -> Measured:
     return exchanges(rows, optimizer)
 
 
+def server(rows: int, _: str) -> Measured:
+    """Return milliseconds that the server takes in an exchange for a table of all scenarios."""
+    prepare_process(1)
+    generator = torch.Generator().manual_seed(0)
+    slots, names = {TABLE: Slot(TABLE, Part.FEDERATED_EMBEDDING)}, ("ES", "FR", "NL", "US")
+    parameters = Parameters(common={TABLE: torch.randn(rows, WIDTH, generator=generator)})
+    stale, spent = StaleRows(), 0.0
+    for _exchange in range(3):
+        touched = [torch.unique(torch.randint(0, rows, (CHANGED,), generator=generator)) for _ in names]
+        values = [torch.randn(len(own), WIDTH, generator=generator) for own in touched]
+        moved = [RowUpdate(own, new, torch.ones_like(own)) for own, new in zip(touched, values, strict=True)]
+        updates = [
+            ScenarioUpdate(name, 1, parameters.of(name), {}, {TABLE: own}, slots)
+            for name, own in zip(names, moved, strict=True)
+        ]
+        started = time.process_time()
+        parameters.common[TABLE] = average_rows(parameters.common[TABLE], moved)
+        stale.note(updates, parameters)
+        for name in names:
+            stale.shorten(Incoming(parameters.common, {name: {}}), [name])
+        spent = time.process_time() - started
+    return {"whole": 1e3 * spent}
+
+
 def _watch() -> tuple[dict[str, float], Callable[[], None]]:
     """Measure the restoring and the saving of clients from now on; return seconds by name, and what ends it."""
     spent: dict[str, float] = defaultdict(float)
@@ -238,7 +269,7 @@ def _memory(kind: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
 
 
-PARTS = {"step": step, "exchanges": exchanges, "whole-exchanges": whole_exchanges}
+PARTS = {"step": step, "exchanges": exchanges, "whole-exchanges": whole_exchanges, "server": server}
 
 
 def apart(part: str, rows: int, optimizer: str = "adagrad") -> Measured:
@@ -259,9 +290,9 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     turns = [(apart("step", SMALL), apart("step", LARGE)) for _ in range(options.turns)]
     small, large = (least([turn[size] for turn in turns]) for size in (0, 1))
     adam_small, adam_large = (apart("step", rows, "adam") for rows in (SMALL, LARGE))
-    kinds = ("exchanges", SMALL), ("exchanges", LARGE), ("whole-exchanges", LARGE)
+    kinds = ("exchanges", SMALL), ("exchanges", LARGE), ("whole-exchanges", LARGE), ("server", SMALL), ("server", LARGE)
     rounds = [[apart(*kind) for kind in kinds] for _ in range(options.turns)]
-    few, many, every = (least([each[kind] for each in rounds]) for kind in range(len(kinds)))
+    few, many, every, little, much = (least([each[kind] for each in rounds]) for kind in range(len(kinds)))
     table = LARGE * WIDTH * 4 / 1e6
     return [
         Figure(
@@ -279,6 +310,8 @@ def measure(options: argparse.Namespace) -> list[Figure]:
         Figure("exchange with 160 thousand rows", few["whole"], "ms"),
         Figure("exchange with 10 million rows", many["whole"], "ms"),
         Figure("the same, of a model that holds all rows", every["whole"], "ms"),
+        Figure("server, an exchange with 160 thousand rows", little["whole"], "ms"),
+        Figure("server, an exchange with 10 million rows", much["whole"], "ms", "less"),
         Figure("opening a scenario with 10 million rows", many["open"], "ms"),
         Figure("restoring its parameters", many["restore"], "ms"),
         Figure("saving what was measured and what it remembers", many["save"], "ms"),

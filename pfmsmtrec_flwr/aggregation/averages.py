@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.consensus import weighted_mean
-from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
+from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate, touched_rows
 from pfmsmtrec_flwr.config import AverageKind
 
 TRIMMED = 0.2
@@ -75,19 +75,19 @@ def robust_rows(table: Tensor, updates: Sequence[RowUpdate], kind: AverageKind, 
     untouched_count
         Whether a scenario that did not touch a row counts with its starting value, or not at all.
     """
-    averaged = table.clone()
-    for first in range(0, len(table), ROWS_AT_ONCE):
-        start = table[first : first + ROWS_AT_ONCE]
+    rows, places = touched_rows(updates)
+    averaged = table[rows]
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        start = averaged[first : first + ROWS_AT_ONCE]
         values = (start if untouched_count else torch.full_like(start, torch.inf)).repeat(len(updates), 1, 1)
-        touched = torch.zeros(len(start), dtype=torch.int64)
-        for own, update in zip(values, updates, strict=True):
-            here = (update.rows >= first) & (update.rows < first + len(start))
-            own[update.rows[here] - first] = update.values[here]
-            touched[update.rows[here] - first] += 1
-        counting = torch.full_like(touched, len(updates)) if untouched_count else touched
-        some = touched > 0
-        averaged[first : first + len(start)][some] = _middle_mean(values[:, some], counting[some, None], kind)
-    return averaged
+        counting = torch.full((len(start),), len(updates) if untouched_count else 0)
+        for own, update, of_update in zip(values, updates, places, strict=True):
+            here = (of_update >= first) & (of_update < first + len(start))
+            own[of_update[here] - first] = update.values[here]
+            if not untouched_count:
+                counting[of_update[here] - first] += 1
+        averaged[first : first + len(start)] = _middle_mean(values, counting[:, None], kind)
+    return table.index_copy(0, rows, averaged)
 
 
 def _middle_mean(values: Tensor, counts: Tensor, kind: AverageKind) -> Tensor:

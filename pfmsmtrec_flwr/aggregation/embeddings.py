@@ -61,14 +61,22 @@ def average_rows(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor | 
     """
     of_scenarios = [1.0] * len(updates) if weights is None else weights.tolist()
     counting = [(update, weight) for update, weight in zip(updates, of_scenarios, strict=True) if weight > 0]
-    totals = torch.zeros(len(table), dtype=torch.float64)
-    for update, weight in counting:
-        totals.index_add_(0, update.rows, weight * update.counts.double())
-    averaged = torch.where((totals > 0).unsqueeze(1), 0.0, table)
-    for update, weight in counting:
-        share = weight * update.counts.double() / totals[update.rows]  # exactly 1 if one scenario touched it
-        averaged.index_add_(0, update.rows, share.to(table.dtype).unsqueeze(1) * update.values)
-    return averaged
+    rows, places = touched_rows([update for update, _ in counting])
+    totals = torch.zeros(len(rows), dtype=torch.float64)
+    for (update, weight), own in zip(counting, places, strict=True):
+        totals.index_add_(0, own, weight * update.counts.double())
+    averaged = table.new_zeros(len(rows), *table.shape[1:])
+    for (update, weight), own in zip(counting, places, strict=True):
+        share = weight * update.counts.double() / totals[own]  # exactly 1 if one scenario touched it
+        averaged.index_add_(0, own, share.to(table.dtype).unsqueeze(1) * update.values)
+    return table.index_copy(0, rows, averaged)
+
+
+def touched_rows(updates: Sequence[RowUpdate]) -> tuple[Tensor, list[Tensor]]:
+    """Return the rows that some update touches, ascending (U,), and the places of each update's rows among them."""
+    each = [update.rows for update in updates]
+    rows = torch.unique(torch.cat([torch.empty(0, dtype=torch.int64), *each]))
+    return rows, [torch.searchsorted(rows, own) for own in each]
 
 
 def use_weights(updates: Sequence[RowUpdate], balance: float) -> Tensor:
@@ -104,10 +112,11 @@ def average_tables(table: Tensor, updates: Sequence[RowUpdate], weights: Tensor)
     weights
         Weight of each scenario (K,); they sum to one.
     """
-    changed = torch.zeros_like(table)
-    touched = torch.zeros(len(table), dtype=torch.float64)
-    for update, weight in zip(updates, weights.tolist(), strict=True):
-        changed.index_add_(0, update.rows, weight * update.values)
-        touched.index_add_(0, update.rows, torch.full((len(update.rows),), weight, dtype=torch.float64))
+    rows, places = touched_rows(updates)
+    changed = table.new_zeros(len(rows), *table.shape[1:])
+    touched = torch.zeros(len(rows), dtype=torch.float64)
+    for update, own, weight in zip(updates, places, weights.tolist(), strict=True):
+        changed.index_add_(0, own, weight * update.values)
+        touched.index_add_(0, own, torch.full((len(own),), weight, dtype=torch.float64))
     kept = (1.0 - touched).clamp(min=0).to(table.dtype).unsqueeze(1)
-    return changed + kept * table
+    return table.index_copy(0, rows, changed + kept * table[rows])

@@ -208,13 +208,15 @@ class PersonalTable:
         return rows
 
     def mean(self, scenarios: Sequence[str], weights: Tensor) -> Tensor:
-        """Return the mean (R, d) of some scenarios' tables, with weights (K,) that sum to one."""
-        averaged = torch.empty_like(self._base)
-        length, width = averaged.shape
-        at_once = max(1, MEAN_VALUES_AT_ONCE // (width * len(scenarios)))
-        for first in range(0, length, at_once):
-            rows = torch.arange(first, min(first + at_once, length))
-            values = self._base_rows(rows).repeat(len(scenarios), 1, 1)  # (K, n, d)
+        """Return the mean (R, d) of some scenarios' tables, with weights (K,) that sum to one.
+
+        A row in which they do not differ is its own mean.
+        """
+        averaged = self._whole_base()
+        differing = torch.unique(torch.cat([self._own[scenario].rows for scenario in scenarios]))
+        at_once = max(1, MEAN_VALUES_AT_ONCE // (averaged.shape[1] * len(scenarios)))
+        for rows in differing.split(at_once):
+            values = averaged[rows].repeat(len(scenarios), 1, 1)  # (K, n, d)
             for scenario, own in zip(scenarios, values, strict=True):
                 self._own[scenario].over(rows, own)
             averaged[rows] = weighted_mean(values, weights)

@@ -93,8 +93,12 @@ def test_it_is_whole_tables_of_every_scenario_to_the_bit(history: list[Round], a
     assert same_bits(kept.table("B"), tables["B"])
     assert torch.equal(kept.checksum("B"), table_checksum(tables["B"]))
     weights = mixture_weights([3, 1])
-    expected_mean = weighted_mean(torch.stack([tables["A"], tables["C"]]), weights)
-    assert same_bits(held.mean(["A", "C"], weights), expected_mean)
+    found, both = held.mean(["A", "C"], weights), torch.stack([tables["A"], tables["C"]])
+    torch.testing.assert_close(found, weighted_mean(both, weights))
+    alone = (both[0] != both[1]).any(1)
+    assert same_bits(found[alone], weighted_mean(both[:, alone], weights))
+    if held.kept_rows == LENGTH:  # nobody differs
+        assert same_bits(found, tables["A"])
 
 
 def test_a_round_in_numbers() -> None:

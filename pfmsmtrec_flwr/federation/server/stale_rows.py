@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
-from pfmsmtrec_flwr.aggregation.row_sets import put_rows, united_rows
+from pfmsmtrec_flwr.aggregation.row_sets import joined_rows, places_of_common
+from pfmsmtrec_flwr.aggregation.table_checksum import sum_of_rows, table_checksum
 from pfmsmtrec_flwr.config import Precision
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
 from pfmsmtrec_flwr.federation.held_tensors import HeldTensors, checksum_of_tensor, form_of_tensor, rows_of_table
@@ -48,7 +49,7 @@ class StaleRows:
         self.copies: dict[str, int] = {}
         self._precision = precision
         self._rows: dict[str, dict[str, Tensor]] = {}
-        self._checksums: dict[str, Tensor] = {}  # of common tables, each computed once for all nodes
+        self._checksums: dict[str, tuple[Tensor, Tensor]] = {}  # common tables and their checksums
 
     def note(self, updates: Iterable[ScenarioUpdate], parameters: Parameters) -> None:
         """Note which rows are stale after an exchange.
@@ -60,7 +61,8 @@ class StaleRows:
         parameters
             Parameters that were aggregated from them.
         """
-        self._rows, self._checksums, self.copies = {}, {}, {}
+        self._rows, self.copies = {}, {}
+        changed = _ChangedTables()
         for update in updates:
             if self._precision != "full":
                 self.copies[update.scenario] = update.fingerprint
@@ -68,7 +70,10 @@ class StaleRows:
             tables = [name for name in names_of(update.slots, [Part.FEDERATED_EMBEDDING]) if name in now]
             forgets = set() if self._precision == "full" else parameters.common.keys()
             returned = {name: rows for name, rows in update.rows.items() if name not in forgets}
-            self._rows[update.scenario] = {name: _stale(update.start, returned.get(name), now, name) for name in tables}
+            self._rows[update.scenario] = {
+                name: _stale(changed.rows(update.start, now, name), returned.get(name), now, name) for name in tables
+            }
+        self._checksums = changed.followed(self._checksums, parameters.common)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stale rows, for a checkpoint; checksums are computed again."""
@@ -81,9 +86,11 @@ class StaleRows:
     def shorten(self, incoming: Incoming, scenarios: Sequence[str]) -> Incoming:
         """Return the parameters for scenarios of one node, with changed rows in place of tables where that is less."""
         full = self._precision == "full"
-        common = _changes(incoming.common, self._of_any(scenarios, incoming.common), self._checksums if full else None)
+        common = _changes(
+            incoming.common, self._of_any(scenarios, incoming.common), self._common_checksum if full else None
+        )
         personal = {
-            name: _changes(tables, self._rows.get(name, {}), {} if full else None)
+            name: _changes(tables, self._rows.get(name, {}), checksum_of_tensor if full else None)
             for name, tables in incoming.personal.items()
         }
         shorter = replace(
@@ -101,15 +108,58 @@ class StaleRows:
         if len(known) < len(scenarios):
             return {}
         stale = {table: [rows[table] for rows in known if table in rows] for table in common}
-        return {table: torch.unique(torch.cat(rows)) for table, rows in stale.items() if rows}
+        return {
+            table: rows[0] if len(rows) == 1 else torch.unique(torch.cat(rows)) for table, rows in stale.items() if rows
+        }
+
+    def _common_checksum(self, common: Mapping[str, Tensor], name: str) -> Tensor:
+        """Return the checksum of a common table, which is computed once for all nodes and then follows its changes."""
+        table = common[name]
+        if name not in self._checksums or self._checksums[name][0] is not table:
+            self._checksums[name] = table, table_checksum(table)
+        return self._checksums[name][1]
+
+
+class _ChangedTables:
+    """Rows in which tables have changed in an exchange: those of a table that several scenarios had are found once."""
+
+    def __init__(self) -> None:
+        # By the identities of a table before and after, which are kept here so that no other tensor gets them.
+        self._found: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
+
+    def rows(self, sent: Mapping[str, Tensor], now: Mapping[str, Tensor], name: str) -> Tensor:
+        """Return the rows in which a table differs from the one that was sent."""
+        rows = _of_own_table(sent, now, name)
+        if rows is not None:
+            return rows[differing_rows(rows_of_table(sent, name, rows), rows_of_table(now, name, rows))]
+        before, after = sent[name], now[name]
+        if _is_made(sent, name) or _is_made(now, name):
+            return differing_rows(before, after).nonzero().flatten()
+        pair = id(before), id(after)
+        if pair not in self._found:
+            self._found[pair] = before, after, differing_rows(before, after).nonzero().flatten()
+        return self._found[pair][2]
+
+    def followed(
+        self, checksums: Mapping[str, tuple[Tensor, Tensor]], common: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the checksums of the common tables whose changes are known, from those before the exchange."""
+        after = {}
+        for name, (table, checksum) in checksums.items():
+            if found := self._found.get((id(table), id(common.get(name)))):
+                _, now, rows = found
+                after[name] = now, checksum + sum_of_rows(rows, now[rows]) - sum_of_rows(rows, table[rows])
+        return after
 
 
 def _changes(
-    tensors: Mapping[str, Tensor], stale: Mapping[str, Tensor], checksums: dict[str, Tensor] | None
+    tensors: Mapping[str, Tensor],
+    stale: Mapping[str, Tensor],
+    checksum_of: Callable[[Mapping[str, Tensor], str], Tensor] | None,
 ) -> dict[str, ChangedRows]:
     """Return the stale rows of those tables of which the rows and their numbers take less than the whole.
 
-    Checksums of tables that are not known yet are added to the known ones; None: the rows have none.
+    `checksum_of` returns the checksum of a table by its name; None: the rows have none.
     """
     changes = {}
     for name, rows in stale.items():
@@ -117,9 +167,7 @@ def _changes(
             continue
         form = form_of_tensor(tensors, name)
         if len(rows) * (1 + form.shape[1]) < form.numel():
-            if checksums is not None and name not in checksums:
-                checksums[name] = checksum_of_tensor(tensors, name)
-            checksum = None if checksums is None else checksums[name]
+            checksum = None if checksum_of is None else checksum_of(tensors, name)
             changes[name] = ChangedRows(rows, rows_of_table(tensors, name, rows), checksum)
     return changes
 
@@ -130,20 +178,38 @@ def _without(tensors: Mapping[str, Tensor], changes: Mapping[str, ChangedRows]) 
     return {name: tensors[name] for name in tensors if name not in changes}
 
 
-def _stale(sent: Mapping[str, Tensor], returned: RowUpdate | None, now: Mapping[str, Tensor], name: str) -> Tensor:
-    """Return the rows in which a table (R, d) differs from the one that was sent with the returned rows put in."""
-    rows = _changed(sent, now, name)
-    if rows is None:
-        rows = differing_rows(sent[name], now[name]).nonzero().flatten()
-    if returned is not None:
-        rows = united_rows(rows, returned.rows)
-    held = rows_of_table(sent, name, rows)
-    if returned is not None:
-        put_rows(held, rows, returned.values, returned.rows)
-    return rows[differing_rows(held, rows_of_table(now, name, rows))]
+def _stale(changed: Tensor, returned: RowUpdate | None, now: Mapping[str, Tensor], name: str) -> Tensor:
+    """Return the rows in which a table differs from the one that was sent with the returned rows put in.
+
+    Parameters
+    ----------
+    changed
+        Rows in which it differs from the one that was sent.
+    returned
+        Rows that the scenario sent back, if any.
+    now
+        Tensors as they are now.
+    name
+        Name of the table.
+    """
+    if returned is None:
+        return changed
+    others = torch.ones(len(changed), dtype=torch.bool)
+    others[places_of_common(changed, returned.rows)[0]] = False
+    differs = differing_rows(returned.values, rows_of_table(now, name, returned.rows))
+    return joined_rows(changed[others], returned.rows[differs])[0]
 
 
-def _changed(sent: Mapping[str, Tensor], now: Mapping[str, Tensor], name: str) -> Tensor | None:
+def _united(rows: Sequence[Tensor]) -> Tensor:
+    return rows[0] if len(rows) == 1 else torch.unique(torch.cat(list(rows)))
+
+
+def _is_made(tensors: Mapping[str, Tensor], name: str) -> bool:
+    """Return whether a table is made when it is asked for."""
+    return isinstance(tensors, HeldTensors) and tensors.table(name) is not None
+
+
+def _of_own_table(sent: Mapping[str, Tensor], now: Mapping[str, Tensor], name: str) -> Tensor | None:
     """Return the rows of a scenario's own table that may have changed; None: all may have."""
     if not (isinstance(sent, HeldTensors) and isinstance(now, HeldTensors)):
         return None

@@ -21,6 +21,7 @@ from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.inprocess import InProcessGrid, run_identity, simulated_contexts
 from pfmsmtrec_flwr.federation.protocol import TRAIN, VALIDATE, Incoming, Stage, unpack_orders
+from pfmsmtrec_flwr.federation.server import stale_rows
 from pfmsmtrec_flwr.federation.server.result import FederationResult
 from pfmsmtrec_flwr.federation.server.stale_rows import StaleRows
 from pfmsmtrec_flwr.federation.server.strategy import ScenarioStrategy
@@ -87,6 +88,30 @@ def test_messages_have_the_checksum_of_each_scenarios_table(tiny: Tiny) -> None:
         found |= {name: own[TABLE].checksum for name, own in incoming.personal_changes.items()}
     assert found == {name: table_checksum(own[TABLE]) for name, own in strategy.parameters.personal.items()}
     assert len({int(checksum) for checksum in found.values() if checksum is not None}) == 2
+
+
+@pytest.mark.usefixtures("flower_run")
+def test_the_checksum_of_a_common_table_follows_its_changes(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = strategy_of(tiny.config("fedavg-rows", model__embedding_dim=8))
+    passes: list[torch.Tensor] = []
+
+    def counted(table: torch.Tensor) -> torch.Tensor:
+        passes.append(table)
+        return table_checksum(table)
+
+    monkeypatch.setattr(stale_rows, "table_checksum", counted)
+    for exchange in range(4):
+        aggregate(strategy, steps={"A": 0.1 + exchange, "B": 0.2, "C": -0.3})
+        for incoming in incoming_by_node(strategy):
+            found = incoming.common_changes[TABLE].checksum
+            assert found is not None
+            assert torch.equal(found, table_checksum(strategy.parameters.common[TABLE]))
+    assert len(passes) == 1
+    strategy.parameters.common[TABLE] = torch.zeros_like(strategy.parameters.common[TABLE])  # not by an aggregation
+    for incoming in incoming_by_node(strategy):
+        found = incoming.common_changes[TABLE].checksum
+        assert found is not None
+        assert torch.equal(found, table_checksum(strategy.parameters.common[TABLE]))
 
 
 @pytest.mark.usefixtures("flower_run")
