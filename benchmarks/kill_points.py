@@ -1,9 +1,9 @@
 """Break a run off at every operation on its files, resume it, and compare with a run that was never broken off.
 
 A run on tiny made-up data, server and clients in one process, is broken off before its k-th operation on a file of the
-run, for every k, and resumed in another process. Clients keep their tables as they keep large ones. Parameters,
-predictions, `metrics.jsonl` and `results.json`, times left out, must be equal to the bit, and no other file may be
-left.
+run, for every k, and resumed in another process. Server and clients keep their tables as they keep large ones.
+Parameters, predictions, `metrics.jsonl` and `results.json`, times left out, must be equal to the bit, and no other file
+may be left.
 
     python benchmarks/kill_points.py            # every mode, every operation: some minutes
     python benchmarks/kill_points.py --every 9 --mode kill
@@ -39,7 +39,8 @@ from pfmsmtrec_flwr import experiment
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_inline
-from pfmsmtrec_flwr.federation.client import tensor_files, whole_tables
+from pfmsmtrec_flwr.federation.client import table_copies, tensor_files
+from pfmsmtrec_flwr.federation.resume import table_files
 from pfmsmtrec_flwr.federation.resume.run_checkpoints import is_broken_off
 from pfmsmtrec_flwr.log import logger
 from pfmsmtrec_flwr.methods.configuration import load_config
@@ -213,7 +214,8 @@ def in_child(action: Callable[[], None]) -> int:
     status = 4
     try:
         logger.setLevel(logging.CRITICAL)
-        vars(whole_tables).update(LARGE_ROWS=1)
+        vars(table_copies).update(LARGE_ROWS=1)
+        vars(table_files).update(MANY_ROWS=1)
         vars(experiment).update(run_table=lambda _: None, as_text=lambda _: "")  # the table takes long, and is not read
         action()
         status = 0

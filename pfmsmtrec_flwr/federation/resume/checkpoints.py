@@ -2,12 +2,12 @@
 
 A folder has ``state.json``, ``tensors.safetensors`` and ``manifest.json``, the last of which is written last and has
 the checksums of the others. The folder gets its name when all of it is on disk. The newest one that verifies counts.
+Large tables lie beside the folders (`table_files`).
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import re
 import shutil
@@ -19,18 +19,19 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save_file as save_arrays
 
-from pfmsmtrec_flwr.data.store.disk import sync_file, sync_folder, write_synced
+from pfmsmtrec_flwr.data.store.disk import sync_folder, write_synced
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.resume.state_tree import Arrays, join_state, split_state
+from pfmsmtrec_flwr.federation.resume.array_files import sha256_of, write_arrays
+from pfmsmtrec_flwr.federation.resume.state_tree import join_state, split_state
+from pfmsmtrec_flwr.federation.resume.table_files import ShortArrays, TableFiles
 from pfmsmtrec_flwr.log import logger
-from pfmsmtrec_flwr.private_files import make_private, open_private
+from pfmsmtrec_flwr.private_files import make_private
 
 KEPT_CHECKPOINTS = 3
 """Number of checkpoints that are kept."""
-CHECKPOINT_FORMAT = 1
-"""Version of the folder of a checkpoint."""
+CHECKPOINT_FORMAT = 2
+"""Version of the folder of a checkpoint. In format 1 all tables lie in the folder."""
 
 _STATE_NAME = "state.json"
 _TENSORS_NAME = "tensors.safetensors"
@@ -65,6 +66,7 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._tables = TableFiles(folder)
 
     def write(self, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:
         """Keep a checkpoint, and drop all but the last three.
@@ -90,8 +92,10 @@ class CheckpointFolder:
             shutil.rmtree(unfinished, ignore_errors=True)
             make_private(unfinished)
             write_synced(unfinished / _STATE_NAME, json.dumps(document).encode())
-            _write_arrays(unfinished / _TENSORS_NAME, arrays)
-            manifest["sha256"] = {name: _checksum(unfinished / name) for name in (_STATE_NAME, _TENSORS_NAME)}
+            short = self._tables.shortened(arrays)
+            write_arrays(unfinished / _TENSORS_NAME, short.arrays)
+            manifest["sha256"] = {name: sha256_of(unfinished / name) for name in (_STATE_NAME, _TENSORS_NAME)}
+            manifest["tables"] = short.files
             write_synced(unfinished / _MANIFEST_NAME, json.dumps(manifest, indent=1).encode())
             sync_folder(unfinished)
             for number in self._numbers():
@@ -101,6 +105,7 @@ class CheckpointFolder:
             sync_folder(self.folder)
             for number in self._numbers()[:-KEPT_CHECKPOINTS]:
                 self._drop(number)
+            self._tables.drop_all_but({file for number in self._numbers() for file in self._files_of(number)})
 
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that verifies; None if there is none.
@@ -113,7 +118,7 @@ class CheckpointFolder:
         numbers = self._numbers()
         for number in reversed(numbers):
             try:
-                return Checkpoint(number, _read(self._path(number)))
+                return Checkpoint(number, self._read(self._path(number)))
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 logger.warning("%s does not verify, and is passed over: %s", self._path(number), error)
         if numbers:
@@ -134,6 +139,27 @@ class CheckpointFolder:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"checkpoint-{number:06d}"
+
+    def _read(self, folder: Path) -> Mapping[str, Any]:
+        """Return the state in a checkpoint's folder; raise one of the errors that `newest` knows if it is damaged."""
+        manifest = json.loads((folder / _MANIFEST_NAME).read_bytes())
+        if not 1 <= manifest["format"] <= CHECKPOINT_FORMAT:
+            raise ValueError(f"it has format {manifest['format']}, this version reads up to {CHECKPOINT_FORMAT}")
+        for name in (_STATE_NAME, _TENSORS_NAME):
+            if sha256_of(folder / name) != manifest["sha256"][name]:
+                raise ValueError(f"the checksum of {name} differs")
+        document = json.loads((folder / _STATE_NAME).read_bytes())
+        short = ShortArrays(load_arrays((folder / _TENSORS_NAME).read_bytes()), manifest.get("tables", {}))
+        state: Mapping[str, Any] = join_state(document, self._tables.completed(short))
+        return state
+
+    def _files_of(self, number: int) -> Mapping[str, str]:
+        """Return the files of whole tables to which a checkpoint refers; none if its manifest is damaged."""
+        try:
+            found: Mapping[str, str] = json.loads((self._path(number) / _MANIFEST_NAME).read_bytes()).get("tables", {})
+        except (OSError, ValueError):
+            return {}
+        return found
 
     def _drop(self, number: int) -> None:
         """Remove a checkpoint, whose manifest goes first: what is left of it never verifies."""
@@ -173,38 +199,3 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         unfinished.unlink(missing_ok=True)
     sync_folder(path.parent)
-
-
-def _write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write arrays from where they are, without a copy of all of them, and bring the file to disk.
-
-    Raises
-    ------
-    OSError
-        The file system refuses.
-    """
-    open_private(path).close()
-    try:
-        save_arrays(arrays, path)
-    except SafetensorError as error:
-        number = errno.ENOSPC if "No space left" in str(error) else None
-        raise OSError(number, str(error)) from None
-    sync_file(path)
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _read(folder: Path) -> Mapping[str, Any]:
-    """Return the state in the folder of a checkpoint; raise one of the errors that `newest` knows if it is damaged."""
-    manifest = json.loads((folder / _MANIFEST_NAME).read_bytes())
-    if manifest["format"] != CHECKPOINT_FORMAT:
-        raise ValueError(f"it has format {manifest['format']}, this version reads {CHECKPOINT_FORMAT}")
-    for name in (_STATE_NAME, _TENSORS_NAME):
-        if _checksum(folder / name) != manifest["sha256"][name]:
-            raise ValueError(f"the checksum of {name} differs")
-    document = json.loads((folder / _STATE_NAME).read_bytes())
-    state: Mapping[str, Any] = join_state(document, load_arrays((folder / _TENSORS_NAME).read_bytes()))
-    return state

@@ -124,7 +124,7 @@ class _ChangedTables:
     """Rows in which tables have changed in an exchange: those of a table that several scenarios had are found once."""
 
     def __init__(self) -> None:
-        # By the identities of a table before and after, which are kept here so that no other tensor gets them.
+        # Keys are the identities of a table before and after; both are kept, so that no other tensor gets them.
         self._found: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
 
     def rows(self, sent: Mapping[str, Tensor], now: Mapping[str, Tensor], name: str) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.resume import checkpoints
+from pfmsmtrec_flwr.federation.resume import array_files, checkpoints
 from pfmsmtrec_flwr.federation.resume.checkpoints import Checkpoint, CheckpointFolder
 
 ABOUT = {"method": "fedavg", "schema_hashes": {"NL": "5"}}
@@ -43,7 +43,7 @@ def test_the_last_three_are_kept_and_the_newest_counts(folder: CheckpointFolder)
     assert (newest(folder), folder.next_number()) == ((10, 10.0), 11)
     manifest = json.loads((folder.folder / "checkpoint-000010" / "manifest.json").read_text())
     assert manifest.pop("sha256").keys() == {"state.json", "tensors.safetensors"}
-    assert manifest == {"format": 1, "exchange": 10, **ABOUT}
+    assert manifest == {"format": 2, "exchange": 10, "tables": {}, **ABOUT}
     assert folder.folder.stat().st_mode & 0o777 == 0o700
     files = (folder.folder / "checkpoint-000010").iterdir()
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
@@ -68,9 +68,18 @@ def test_one_that_does_not_verify_is_passed_over(
 
 def test_one_of_another_format_is_passed_over(folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(folder, 1)
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_FORMAT", 2)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_FORMAT", 1)
     with pytest.raises(UserError, match=r"no checkpoint in .*/fedavg verifies: start the run anew"):
         folder.newest()
+
+
+def test_one_of_the_first_format_is_read(folder: CheckpointFolder) -> None:
+    kept(folder, 1)
+    path = folder.folder / "checkpoint-000001" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["tables"]
+    path.write_text(json.dumps(manifest | {"format": 1}))
+    assert newest(folder) == (1, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,7 @@ def test_a_disk_that_takes_no_more_is_said_in_one_line(
     def refuse(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(checkpoints, step, refuse)
+    monkeypatch.setattr(checkpoints if step == "write_synced" else array_files, step, refuse)
     with pytest.raises(UserError, match=rf"^cannot write .*/checkpoint-000002, {said}$"):
         kept(folder, 2)
     assert newest(folder) == (1, 1.0)
