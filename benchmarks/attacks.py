@@ -27,6 +27,7 @@ from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.experiment import run_method
 from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client.receiving import table_forms
 from pfmsmtrec_flwr.federation.client.tables import received_tables
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order, Reply, Tensors
 from pfmsmtrec_flwr.log import logger
@@ -119,8 +120,9 @@ def attacked(attacker: str, attack: Attack) -> Iterator[None]:
         name = self.store.scenario
         if name != attacker:
             return reply
-        came = received_tables(incoming, self.state.load(order.exchange - 1).tables, self.slots, self.used).incoming
-        return attack(reply, came.common | came.personal.get(name, {}))
+        came = received_tables(incoming, self.state.load(order.exchange - 1).tables, table_forms(self), self.used)
+        whole = {key: copy.table() for key, copy in came.copies.items()}
+        return attack(reply, came.incoming.common | came.incoming.personal.get(name, {}) | whole)
 
     ScenarioClient.train = train  # type: ignore[method-assign]
     try:

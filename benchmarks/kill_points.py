@@ -1,9 +1,9 @@
 """Break a run off at every operation on its files, resume it, and compare with a run that was never broken off.
 
 A run on tiny made-up data, server and clients in one process, is broken off before its k-th operation on a file of the
-run, for every k, and resumed in another process. Server and clients keep their tables as they keep large ones.
-Parameters, predictions, `metrics.jsonl` and `results.json`, times left out, must be equal to the bit, and no other file
-may be left.
+run, for every k, and resumed in another process. Server and clients keep their tables as they keep large ones, and
+models hold the rows in use. Parameters, predictions, `metrics.jsonl` and `results.json`, times left out, must be equal
+to the bit, and no other file may be left.
 
     python benchmarks/kill_points.py            # every mode, every operation: some minutes
     python benchmarks/kill_points.py --every 9 --mode kill
@@ -39,7 +39,7 @@ from pfmsmtrec_flwr import experiment
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.experiment import run_inline
-from pfmsmtrec_flwr.federation.client import table_copies, tensor_files
+from pfmsmtrec_flwr.federation.client import table_copies, tensor_files, used_rows
 from pfmsmtrec_flwr.federation.resume import table_files
 from pfmsmtrec_flwr.federation.resume.run_checkpoints import is_broken_off
 from pfmsmtrec_flwr.log import logger
@@ -61,7 +61,7 @@ data:
     ctr: 0.3
     conversions_per_click: 0.4
 model: {embedding_dim: 2, experts: 2, expert_layers: [4], tower_layers: [3]}
-train: {batch_size: 32, device: cpu}
+train: {batch_size: 32, device: cpu, embedding_optimizer: adagrad}
 federation:
   {rounds: 2, retries: 0, patience: 0, node_timeout: 1, draws: 3, evaluate_consensus: true, reference: [alone]}
 """
@@ -90,7 +90,7 @@ class Saboteur:
         self.folder = str(folder / "clients" if mode == "client" else folder)
         self.at = at
         self.mode = mode
-        self.count = 0
+        self.count = self.tables = 0
 
     def install(self) -> None:
         """Watch this process from now on; there is no way back, so it is one that was forked for this."""
@@ -118,6 +118,7 @@ class Saboteur:
         if not os.fsdecode(path).startswith(self.folder):
             return
         self.count += 1
+        self.tables += Path(os.fsdecode(path)).name.lstrip(".").startswith("table-")
         if self.copies is not None:
             copy = self.copies / str(self.count)
             shutil.copytree(self.folder, copy)
@@ -161,6 +162,7 @@ class World:
         def run() -> None:
             saboteur.install()
             self._go_on(output)
+            assert saboteur.tables, "no file of a large table was written"
             counted.write_text(str(saboteur.count))
 
         assert in_child(run) == 0
@@ -215,6 +217,7 @@ def in_child(action: Callable[[], None]) -> int:
     try:
         logger.setLevel(logging.CRITICAL)
         vars(table_copies).update(LARGE_ROWS=1)
+        vars(used_rows).update(ROWS_PER_USE=0)
         vars(table_files).update(MANY_ROWS=1)
         vars(experiment).update(run_table=lambda _: None, as_text=lambda _: "")  # the table takes long, and is not read
         action()

@@ -31,6 +31,8 @@ class FedProxSettings(MethodSettings):
 class FedProxClient(ScenarioClient):
     """Minimises ``F_k(w) + μ / 2 * ||w - w^t||^2``, where w^t is the model received with the round (equation 2)."""
 
+    moves_used_rows_alone = True
+
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         super().__init__(store, config, state)
         self.settings = config.own(FedProxSettings)

@@ -39,6 +39,8 @@ class FedRepClient(ScenarioClient):
     normalise by the batch: their running statistics move, their parameters do not.
     """
 
+    moves_used_rows_alone = True
+
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         super().__init__(store, config, state)
         self.settings = config.own(FedRepSettings)

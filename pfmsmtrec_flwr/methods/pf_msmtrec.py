@@ -197,6 +197,7 @@ class PFMSMTRecClient(ScenarioClient):
 
     settings_type: type[PFMSMTRecSettings] = PFMSMTRecSettings
     """Class of the method's settings."""
+    moves_used_rows_alone = True
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         super().__init__(store, config, state)

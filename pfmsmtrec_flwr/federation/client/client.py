@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import ClassVar
 
 from pfmsmtrec_flwr.config import RunConfig
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
@@ -37,6 +38,8 @@ from pfmsmtrec_flwr.training.devices import compute_repeatably, resolve_device
 from pfmsmtrec_flwr.training.local import Anchor, trained_only
 from pfmsmtrec_flwr.training.process import prepare_process
 
+HOOKS = {"anchors", "fit", "make_model", "predictor", "restore_predictor", "train", "validate", "test"}
+"""Names of which an override may train or measure other rows of a table than those in use."""
 TOWER_STEPS = 10
 """Number of batches on which the towers are fitted in the second exchange of a bottom-up round."""
 
@@ -45,7 +48,8 @@ class ScenarioClient:
     """A scenario that takes part in one method of one run.
 
     A method whose scenarios do more than train what they received has a subclass, which overrides `anchors`, `fit`,
-    or `predictor` and `restore_predictor`.
+    or `predictor` and `restore_predictor`. Its model holds all rows of its table, unless the subclass says that it
+    moves those in use alone.
 
     Parameters
     ----------
@@ -73,6 +77,10 @@ class ScenarioClient:
     measurements
         Measuring on the scenario's rows.
     """
+
+    moves_used_rows_alone: ClassVar[bool] = True
+    """Whether no row of the federated table but those in use moves in training, and the model is measured as it came.
+    A class that overrides one of `HOOKS` says so anew."""
 
     def __init__(self, store: ScenarioStore, config: RunConfig, state: LocalState) -> None:
         self.config = config
@@ -149,10 +157,10 @@ class ScenarioClient:
         model.load_state_dict(state | memory.scope(scope).model)
 
     def _few_rows_serve(self, store: ScenarioStore) -> bool:
-        """Return whether the model can hold few rows of its table: it is measured as it came, and starts anew."""
-        own, names = type(self), ("make_model", "predictor", "restore_predictor")
-        as_it_came = all(getattr(own, name) is getattr(ScenarioClient, name) for name in names)
-        return as_it_came and self.state.start is None and few_rows_serve(store, self.config)
+        """Return whether the model can hold the rows in use alone; see `moves_used_rows_alone`."""
+        classes = (own for own in type(self).__mro__ if HOOKS & vars(own).keys())
+        alone = all(vars(own).get("moves_used_rows_alone", False) for own in classes)
+        return alone and self.state.start is None and few_rows_serve(store, self.config)
 
     # Orders ---------------------------------------------------------------------------------------------------------
 
@@ -231,11 +239,7 @@ class ScenarioClient:
         first: Tensors = {}
         if memory.is_empty:
             draw_parameters(self.model, self.config.seed)
-            alone = (
-                came.copies.keys() - came.incoming.common - came.incoming.personal.get(self.store.scenario, {}).keys()
-            )
-            drawn = {name: self.used.part(name, came.copies[name]) for name in alone}
-            first = (self.start or self.base_rates()) | drawn
+            first = (self.start or self.base_rates()) | came.drawn
         received = install(self.model, first, memory.model, came.incoming, self.store.scenario)
         self.restore_predictor(memory)
         return received

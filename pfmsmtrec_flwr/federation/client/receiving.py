@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.client.feedback import known_copies
 from pfmsmtrec_flwr.federation.client.memory import ClientMemory
@@ -11,7 +13,8 @@ from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
 from pfmsmtrec_flwr.federation.client.tables import Received, received_tables
 from pfmsmtrec_flwr.federation.client.used_rows import TABLE, UsedRows
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
-from pfmsmtrec_flwr.model import draw_parameters, make_model
+from pfmsmtrec_flwr.federation.sharing import names_of
+from pfmsmtrec_flwr.model import Part, draw_parameters, make_model
 from pfmsmtrec_flwr.training.description import model_spec
 
 if TYPE_CHECKING:
@@ -33,8 +36,8 @@ def remembered(client: ScenarioClient, order: Order) -> ClientMemory:
     memory = client.state.load(order.exchange - 1, order.counted.get(scenario, 0))
     if not memory.is_empty and memory.scope(_USED).figures != _figures(client.used):
         raise UserError(
-            f"scenario {scenario}: its prepared rows are not those of the exchange before: bring them back, or start "
-            "a new run"
+            f"scenario {scenario}: its memory of the exchange before belongs to other prepared rows or settings: bring "
+            "them back, or start a new run"
         )
     return memory
 
@@ -64,12 +67,19 @@ def receive(client: ScenarioClient, order: Order, incoming: Incoming, memory: Cl
     UserError
         See `received_tables`.
     """
-    came = received_tables(incoming, known_copies(client, order, memory), client.slots, client.used)
+    came = received_tables(incoming, known_copies(client, order, memory), table_forms(client), client.used)
     copies, drawn = came.copies, {}
     if client.used.rows is not None and TABLE not in copies:  # a method that does not share it
         copies = {**copies, TABLE: memory.tables.get(TABLE) or _drawn_table(client)}
         drawn = {TABLE: client.used.part(TABLE, copies[TABLE])}
     return Received(came.incoming, client.state.settled(copies), drawn)
+
+
+def table_forms(client: ScenarioClient) -> dict[str, Tensor]:
+    """Return the shape and type of each whole federated table of a scenario's model, as tensors without values."""
+    state = client.model.state_dict()
+    names = names_of(client.slots, [Part.FEDERATED_EMBEDDING])
+    return {name: client.used.form(name, state[name]) for name in names}
 
 
 def _figures(used: UsedRows) -> dict[str, float]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from pfmsmtrec_flwr.aggregation.embeddings import RowUpdate
 from pfmsmtrec_flwr.errors import UserError
 from pfmsmtrec_flwr.federation.changed_rows import ChangedRows
 from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
 from pfmsmtrec_flwr.federation.client.used_rows import UsedRows
-from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors, refuse_not_finite
-from pfmsmtrec_flwr.federation.sharing import names_of
-from pfmsmtrec_flwr.model import Part, Slot
+from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors, check_tensors, refuse_not_finite
 
 
 class TablesLackError(UserError):
@@ -39,7 +39,7 @@ class Received:
 
 
 def received_tables(
-    incoming: Incoming, copies: Mapping[str, TableCopy], slots: Mapping[str, Slot], used: UsedRows
+    incoming: Incoming, copies: Mapping[str, TableCopy], forms: Mapping[str, Tensor], used: UsedRows
 ) -> Received:
     """Return what came with a message, with tables in place of changed rows.
 
@@ -49,8 +49,8 @@ def received_tables(
         Parameters as they came.
     copies
         Copies of the tables that the last exchange left, by name.
-    slots
-        Part of the model to which each tensor belongs. Common tables that the model lacks are left out.
+    forms
+        Shape and type of each whole table of the model, by name. Common tables that it lacks are left out.
     used
         Rows that the scenario's model holds.
 
@@ -62,14 +62,14 @@ def received_tables(
         Changed rows are not finite, or a whole table does not fit the scenario's.
     """
     incoming, scenario = incoming.widened(), used.whole.scenario
-    tables = names_of(slots, [Part.FEDERATED_EMBEDDING])
     found: dict[str, TableCopy] = {}
 
     def held(whole: Tensors, changes: Mapping[str, ChangedRows]) -> Tensors:
-        came = {name: TableCopy.of(whole[name]) for name in tables if name in whole}
-        used.check({name: copy.whole.values for name, copy in came.items()})
+        tables = {name: whole[name] for name in forms if name in whole}
+        check_tensors(tables, {name: forms[name] for name in tables}, f"scenario {scenario}")
+        came = {name: TableCopy.of(table) for name, table in tables.items()}
         for name, change in changes.items():
-            if name not in slots:
+            if name not in forms:
                 continue
             copy = copies[name].changed(change) if name in copies else None
             if copy is None:

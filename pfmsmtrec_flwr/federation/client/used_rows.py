@@ -44,11 +44,13 @@ from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore
 from pfmsmtrec_flwr.federation.client import table_copies
 from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
-from pfmsmtrec_flwr.federation.protocol import Tensors, check_tensors
+from pfmsmtrec_flwr.federation.protocol import Tensors
 from pfmsmtrec_flwr.model.build import ARCHITECTURES
 
 TABLE = "federated_embeddings.weight"
 """Name of the federated table in each architecture of this package."""
+ADAM_AT_ONCE = 8
+"""Values that a step of Adam takes at once. In a shorter rest of a table a step has other last bits."""
 ROWS_PER_USE = 4
 """Rows of a table per value of its fields in all impressions of a scenario, from which its model holds those in use."""
 
@@ -99,19 +101,12 @@ class UsedRows:
         """Number by which the rows are known again; None: the model holds all."""
         return None if self.rows is None else float(zlib.crc32(self.rows.numpy().tobytes()))
 
-    def check(self, tables: Mapping[str, Tensor]) -> None:
-        """Refuse whole tables that do not fit, where the model holds some of their rows; others fit the model or not.
-
-        Raises
-        ------
-        UserError
-            A shape or type differs, or a value is not finite.
-        """
-        if self.rows is None or TABLE not in tables:
-            return
-        rows = sum(field.size for _, field, _ in federated_fields(self.whole))
-        form = torch.empty(rows, *tables[TABLE].shape[1:], device="meta")
-        check_tensors({TABLE: tables[TABLE]}, {TABLE: form}, f"scenario {self.whole.scenario}")
+    def form(self, name: str, held: Tensor) -> Tensor:
+        """Return the shape and type of a whole table, as a tensor without values, from what the model holds of it."""
+        rows = len(held)
+        if self.rows is not None and name == TABLE:
+            rows = sum(field.size for _, field, _ in federated_fields(self.whole))
+        return torch.empty(rows, *held.shape[1:], dtype=held.dtype, device="meta")
 
     def part(self, name: str, copy: TableCopy) -> Tensor:
         """Return what the model holds of a table (n, d), which nobody may change."""
@@ -134,7 +129,8 @@ def few_rows_serve(store: ScenarioStore, config: RunConfig) -> bool:
         rows += field.size
         uses += sum(len(split) for split in store.splits.values()) * (columns.stop - columns.start)
     few = rows >= max(table_copies.LARGE_ROWS, ROWS_PER_USE * uses)
-    none_moves = train.embedding_optimizer == "adagrad" or not train.weight_decay
+    whole_steps = config.model.embedding_dim % ADAM_AT_ONCE == 0 and not train.weight_decay
+    none_moves = train.embedding_optimizer == "adagrad" or whole_steps
     alone = not config.privacy.noise and not train.ema_decay  # all rows get noise, and a mean spans all rows
     return few and none_moves and alone and config.model.architecture in ARCHITECTURES
 

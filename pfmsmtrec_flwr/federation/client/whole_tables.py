@@ -73,9 +73,11 @@ class WholeTables:
         for key, number in entries.items():
             if key.endswith(_WHOLE):
                 name = key.removesuffix(_WHOLE)
-                file = load_tensors(self._path(int(number), name))
-                own = OwnRows(*(entries[name + end] for end in (_ROWS, _VALUES, _SURPLUS)))
-                found[name] = TableCopy(WholeTable(file[_TABLE], int(number), file[_CHECKSUM]), own)
+                whole = self._whole(name, int(number))
+                rows, values = entries[name + _ROWS], entries[name + _VALUES]
+                known = entries.get(name + _SURPLUS)  # earlier versions did not keep it
+                own = OwnRows.of(rows, values, whole.values[rows]) if known is None else OwnRows(rows, values, known)
+                found[name] = TableCopy(whole, own)
         return found
 
     def shortened(self, tensors: Mapping[str, Tensor], *, renew: bool) -> Tensors:
@@ -144,9 +146,18 @@ class WholeTables:
 
     def _written(self, table: str, copy: TableCopy) -> TableCopy:
         """Write a table whole, and return its copy without rows of its own."""
-        number, checksum, values = max(self._numbers(table), default=0) + 1, copy.checksum(), copy.table()
+        checksum, values, numbers = copy.checksum(), copy.table(), self._numbers(table)
+        if numbers:  # the exchange before may have failed once this table was written
+            last = self._whole(table, numbers[-1])
+            if last.checksum is not None and torch.equal(last.checksum, checksum) and last.values.shape == values.shape:
+                return TableCopy.of(last.values, last.number, checksum)
+        number = max(numbers, default=0) + 1
         save_tensors(self._path(number, table), {_TABLE: values, _CHECKSUM: checksum})
         return TableCopy.of(values, number, checksum)
+
+    def _whole(self, table: str, number: int) -> WholeTable:
+        file = load_tensors(self._path(number, table))
+        return WholeTable(file[_TABLE], number, file.get(_CHECKSUM))
 
     def _differences(self, name: str, tensor: Tensor) -> Tensors:
         """Return what stands for a large table beside the last whole one; nothing without one that is near."""

@@ -13,9 +13,8 @@ from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
 from pfmsmtrec_flwr.federation.client.tables import Received, TablesLackError, copies_after, received_tables
 from pfmsmtrec_flwr.federation.client.used_rows import UsedRows
 from pfmsmtrec_flwr.federation.protocol import Incoming, Tensors
-from pfmsmtrec_flwr.model import Part, Slot
 
-SLOTS = {"item": Slot("item", Part.FEDERATED_EMBEDDING), "gate": Slot("gate", Part.GATE)}
+FORMS = {"item": torch.empty(3, 1, device="meta")}
 TABLE = torch.tensor([[1.0], [2.0], [3.0]])
 CHANGE = ChangedRows.of(TABLE, torch.tensor([1]))
 COPY = torch.tensor([[1.0], [9.0], [3.0]])
@@ -24,7 +23,7 @@ STORE: Any = SimpleNamespace(scenario="NL")
 
 def taken(incoming: Incoming, copies: Tensors) -> Received:
     known = {name: TableCopy.of(copy) for name, copy in copies.items()}
-    return received_tables(incoming, known, SLOTS, UsedRows.all_of(STORE))
+    return received_tables(incoming, known, FORMS, UsedRows.all_of(STORE))
 
 
 @pytest.mark.parametrize("personal", [False, True])
@@ -60,6 +59,14 @@ def test_changed_rows_that_are_not_finite_are_refused() -> None:
     change = ChangedRows.of(table, torch.tensor([1]))
     with pytest.raises(UserError, match=r"^scenario NL: parameter item has values that are not finite"):
         taken(Incoming({}, {}, common_changes={"item": change}), {"item": COPY})
+
+
+@pytest.mark.parametrize(
+    "table", [torch.ones(()), torch.ones(3), torch.ones(4, 1), torch.ones(3, 1, dtype=torch.int64)]
+)
+def test_a_whole_table_of_another_form_is_refused(table: torch.Tensor) -> None:
+    with pytest.raises(UserError, match=r"^scenario NL: parameter item is torch.*, expected torch.float32 \(3, 1\)$"):
+        taken(Incoming({"item": table}, {}), {})
 
 
 def test_copies_are_tables_as_received_with_the_rows_that_are_sent_back() -> None:

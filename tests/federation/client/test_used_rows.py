@@ -20,21 +20,21 @@ from pfmsmtrec_flwr.config import ModelSettings
 from pfmsmtrec_flwr.data.store.manifest import Field
 from pfmsmtrec_flwr.data.store.reader import ScenarioStore, Split
 from pfmsmtrec_flwr.errors import UserError
-from pfmsmtrec_flwr.federation.client import table_copies, used_rows
-from pfmsmtrec_flwr.federation.client.client import ScenarioClient
+from pfmsmtrec_flwr.federation.client import receiving, table_copies, used_rows
+from pfmsmtrec_flwr.federation.client.client import HOOKS, ScenarioClient
 from pfmsmtrec_flwr.federation.client.state import LocalState
 from pfmsmtrec_flwr.federation.client.table_copies import TableCopy
 from pfmsmtrec_flwr.federation.client.used_rows import TABLE, UsedRows, few_rows_serve
 from pfmsmtrec_flwr.federation.protocol import Incoming, Order
 from pfmsmtrec_flwr.methods import client_of
-from pfmsmtrec_flwr.model import FieldSpec, build_model
+from pfmsmtrec_flwr.methods.pf_msmtrec import PFMSMTRecClient
+from pfmsmtrec_flwr.model import FieldSpec, ScenarioModel, build_model, draw_parameters
 from pfmsmtrec_flwr.model.build import ARCHITECTURES
 from pfmsmtrec_flwr.training.description import model_spec
 
 FOUR: dict[str, Any] = {"federation__scenarios": ["ES", "FR", "NL", "US"], "federation__rounds": 3}
 ADAGRAD: dict[str, Any] = {"train__embedding_optimizer": "adagrad", "train__optimizer_state": "keep"}
 WIDE: dict[str, Any] = {"model__embedding_dim": 8}
-"""Width of which Adam's steps do not depend on a row's place: the processor takes eight values at once."""
 
 
 def use_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +87,7 @@ def store_of(*fields: Field, **splits: list[list[int]]) -> ScenarioStore:
         ("fedrep", ADAGRAD),
         ("fedhca2", ADAGRAD),
         ("mat-fl", ADAGRAD),
+        ("pf-msmtrec", {**ADAGRAD, "federation__evaluate_consensus": True}),
         ("alone", ADAGRAD),
     ],
 )
@@ -111,18 +112,20 @@ def test_a_method_that_mixes_models_holds_all_rows(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     use_few_rows(monkeypatch)
-    client = client_of(method)(us(tiny), tiny.config(method), LocalState(tmp_path))
+    client = client_of(method)(us(tiny), tiny.config(method, **WIDE), LocalState(tmp_path))
     assert client.used.rows is None
 
 
 @pytest.mark.parametrize(
     ("settings", "few"),
     [
-        ({}, True),
-        ({"train__weight_decay": 0.1}, False),
-        ({"train__weight_decay": 0.1, "train__embedding_optimizer": "adagrad"}, True),
-        ({"train__ema_decay": 0.5}, False),
-        ({"privacy__clip_norm": 1.0, "privacy__noise": 0.5}, False),
+        (WIDE, True),
+        ({"model__embedding_dim": 12}, False),
+        ({"model__embedding_dim": 12, **ADAGRAD}, True),
+        ({"train__weight_decay": 0.1, **WIDE}, False),
+        ({"train__weight_decay": 0.1, **ADAGRAD}, True),
+        ({"train__ema_decay": 0.5, **WIDE}, False),
+        ({"privacy__clip_norm": 1.0, "privacy__noise": 0.5, **WIDE}, False),
     ],
 )
 def test_all_rows_are_held_where_others_than_those_in_use_would_move(
@@ -132,23 +135,74 @@ def test_all_rows_are_held_where_others_than_those_in_use_would_move(
     assert few_rows_serve(us(tiny), tiny.config(**settings)) == few
 
 
+def test_an_architecture_of_another_package_holds_all_rows(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_few_rows(monkeypatch)
+    monkeypatch.setattr(used_rows, "ARCHITECTURES", {"other": None})
+    assert not few_rows_serve(us(tiny), tiny.config(**WIDE))
+
+
+@pytest.mark.parametrize("hook", sorted(HOOKS))
+def test_a_subclass_that_overrides_what_may_move_other_rows_holds_all(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    use_few_rows(monkeypatch)
+    inner = PFMSMTRecClient
+    plain = type("Plain", (inner,), {})
+    overriding = type("Overriding", (plain,), {hook: getattr(inner, hook)})
+    saying = type("Saying", (inner,), {hook: getattr(inner, hook), "moves_used_rows_alone": True})
+    config = tiny.config(**WIDE)
+    for kind, few in ((plain, True), (overriding, False), (saying, True), (type("Last", (overriding,), {}), False)):
+        assert (kind(us(tiny), config, LocalState(tmp_path)).used.rows is not None) == few
+
+
+def test_a_table_that_does_not_travel_is_drawn_once(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_few_rows(monkeypatch)
+    config, drawn = tiny.config("alone", **ADAGRAD), []
+
+    def counted(model: ScenarioModel, seed: int) -> None:
+        drawn.append(seed)
+        draw_parameters(model, seed)
+
+    monkeypatch.setattr(receiving, "draw_parameters", counted)
+    order = Order(config.model_dump_json(), "alone", round=1, exchange=1)
+    for exchange in (1, 2, 3):
+        client = ScenarioClient(us(tiny), config, LocalState(tmp_path))
+        client.train(replace(order, exchange=exchange, evaluate=exchange > 1), Incoming({}, {}))
+    assert len(drawn) == 1
+
+
+def test_an_exchange_that_fails_again_and_again_writes_a_whole_table_once(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_few_rows(monkeypatch)
+    config = tiny.config(train__lr=1e30, **ADAGRAD)
+    order = Order(config.model_dump_json(), "pf-msmtrec", round=1, exchange=1)
+    table = torch.rand(16, 2)
+    for _ in range(3):
+        with pytest.raises(UserError, match="the training loss became"):
+            ScenarioClient(us(tiny), config, LocalState(tmp_path)).train(order, Incoming({TABLE: table.clone()}, {}))
+    assert [path.name for path in tmp_path.iterdir()] == [f"table-1-{TABLE}.safetensors"]
+
+
 def test_an_earlier_model_brings_all_rows(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_few_rows(monkeypatch)
     state = LocalState(tmp_path / "now", start=tmp_path / "before")
-    assert ScenarioClient(us(tiny), tiny.config(), state).used.rows is None
+    assert ScenarioClient(us(tiny), tiny.config(**WIDE), state).used.rows is None
 
 
 @pytest.mark.parametrize(("rows", "few"), [(99_999, False), (100_000, True), (639, False)])
 def test_few_rows_are_a_quarter_of_a_large_table(tiny: Tiny, rows: int, few: bool) -> None:
     store = store_of(Field("item", rows, True), Field("person", 10**6, False), train=[[1, 1]] * 10, test=[[2, 1]])
-    assert few_rows_serve(store, tiny.config()) == few
+    assert few_rows_serve(store, tiny.config(**WIDE)) == few
 
 
 def test_uses_count_and_not_different_values(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_copies, "LARGE_ROWS", 1)
     fields = Field("item", 80, True), Field("genre", 40, True, 2)
     for impressions, few in ((10, True), (11, False)):  # of three values each
-        assert few_rows_serve(store_of(*fields, train=[[1, 1, 1]] * impressions), tiny.config()) == few
+        assert few_rows_serve(store_of(*fields, train=[[1, 1, 1]] * impressions), tiny.config(**WIDE)) == few
 
 
 CATEGORICAL = st.lists(
@@ -199,15 +253,12 @@ def test_rows_that_were_prepared_anew_during_a_run_are_said_in_one_line(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_few_rows(monkeypatch)
-    store, config, state = us(tiny), tiny.config(), LocalState(tmp_path)
+    store, config, state = us(tiny), tiny.config(**ADAGRAD), LocalState(tmp_path)
     order = Order(config.model_dump_json(), "pf-msmtrec", round=1, exchange=1)
     ScenarioClient(store, config, state).train(order, Incoming({}, {}))
     other = {name: replace(split, categorical=np.zeros_like(split.categorical)) for name, split in store.splits.items()}
     changed = replace(store, splits=other)
-    message = (
-        r"^scenario US: its prepared rows are not those of the exchange before: bring them back, or start a new run$"
-    )
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=r"^scenario US: its memory of the exchange before belongs to other prepared"):
         ScenarioClient(changed, config, state).train(replace(order, exchange=2), Incoming({}, {}))
     ScenarioClient(store, config, state).train(replace(order, exchange=2), Incoming({}, {}))
 
@@ -215,22 +266,17 @@ def test_rows_that_were_prepared_anew_during_a_run_are_said_in_one_line(
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (
-            torch.zeros(5, 2),
-            r"is torch.float32 \(5, 2\), expected torch.float32 \(16, 2\)",
-        ),
-        (
-            torch.zeros(16, 3),
-            r"is torch.float32 \(\d+, 3\), expected torch.float32 \(\d+, 2\)",
-        ),
-        (torch.full((16, 2), torch.inf), r"has values that are not finite"),
+        (torch.zeros(5, 2), r"is torch.float32 \(5, 2\), expected torch.float32 \(16, 2\)"),
+        (torch.zeros(16, 3), r"is torch.float32 \(16, 3\), expected torch.float32 \(16, 2\)"),
+        (torch.zeros(()), r"is torch.float32 \(\), expected torch.float32 \(16, 2\)"),
+        (torch.full((16, 2), torch.inf), "has values that are not finite"),
     ],
 )
 def test_a_whole_table_that_does_not_fit_is_refused(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: Tensor, message: str
 ) -> None:
     use_few_rows(monkeypatch)
-    config = tiny.config()
+    config = tiny.config(**ADAGRAD)
     order = Order(config.model_dump_json(), "pf-msmtrec", round=1, exchange=1)
     client = ScenarioClient(us(tiny), config, LocalState(tmp_path))
     with pytest.raises(UserError, match=f"^scenario US: parameter {TABLE} {message}"):

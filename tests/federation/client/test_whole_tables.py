@@ -178,3 +178,16 @@ def test_any_changes_come_back_to_the_bit(kept: LocalState, rounds: list[list[tu
                 assert torch.equal(copy.table().view(torch.int32), expected.view(torch.int32))
                 assert torch.equal(copy.checksum(), table_checksum(expected))
         before = table.clone()
+
+
+def test_a_memory_that_an_earlier_version_left_is_read(kept: LocalState) -> None:
+    kept.save(1, memory_of(table_of()))
+    kept.save(2, after(kept.load(1), table_of(r3=1.0)))
+    for name, key in (("state-2", "tables/t@surplus"), ("table-1-t", "checksum")):
+        path = kept.folder / f"{name}.safetensors"
+        tensors = {own: value.clone() for own, value in load_tensors(path).items()}
+        del tensors[key]
+        tensor_files.save_tensors(path, tensors)
+    copy = kept.load(2).tables["t"]
+    assert torch.equal(copy.table(), table_of(r3=1.0))
+    assert torch.equal(copy.checksum(), table_checksum(table_of(r3=1.0)))
