@@ -69,10 +69,10 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, torch.Tensor]
     found: dict[str, dict[str, torch.Tensor]] = {}
     save = LocalState.save_evaluated
 
-    def watch(state: LocalState, number: int, tensors: dict[str, torch.Tensor], selected: int) -> None:
+    def watch(state: LocalState, number: int, tensors: dict[str, torch.Tensor], *more: Any) -> None:
         if number == 0:
             found[state.folder.name] = {name: value.clone() for name, value in tensors.items()}
-        save(state, number, tensors, selected)
+        save(state, number, tensors, *more)
 
     monkeypatch.setattr(LocalState, "save_evaluated", watch)
     return found
