@@ -34,6 +34,8 @@ from torch.nn import functional
 INITIAL_SCALE = 0.05
 """Standard deviation of the initial embeddings."""
 
+PART = 8
+"""A table is kept as rows beside a whole one while this part of its rows, as its inverse, or fewer differ from it."""
 _COMPARED = 1 << 14
 """Rows of two tables that are compared at once, which the processor's cache holds."""
 
@@ -173,6 +175,22 @@ def differing_rows(one: Tensor, other: Tensor) -> Tensor:
         piece = slice(start, start + _COMPARED)
         torch.any(one[piece] != other[piece], 1, out=differs[piece])
     return differs
+
+
+def few_differing_rows(whole: Tensor, table: Tensor) -> Tensor | None:
+    """Return the rows (n,) in which a table differs from a whole one; None if they are many, or its form is another.
+
+    Rows are many if they are more than one in `PART`.
+
+    >>> few_differing_rows(torch.zeros(8, 1), torch.eye(8)[:, :1]).tolist()
+    [0]
+    >>> few_differing_rows(torch.zeros(8, 1), torch.ones(8, 1)) is None
+    True
+    """
+    if (whole.shape, whole.dtype) != (table.shape, table.dtype):
+        return None
+    rows = differing_rows(whole, table).nonzero().flatten()
+    return rows if len(rows) * PART <= len(table) else None
 
 
 def words_of_rows(table: Tensor) -> Tensor:

@@ -19,10 +19,7 @@ from pfmsmtrec_flwr.aggregation.personal_tables import OwnRows
 from pfmsmtrec_flwr.federation.client.table_copies import TableCopy, WholeTable, is_large_table
 from pfmsmtrec_flwr.federation.client.tensor_files import load_tensors, numbers_of, save_tensors
 from pfmsmtrec_flwr.federation.protocol import Tensors
-from pfmsmtrec_flwr.model.embeddings import differing_rows
-
-PART = 8
-"""A table is written whole when more than this part of its rows, as its inverse, differs from the last whole one."""
+from pfmsmtrec_flwr.model.embeddings import PART, few_differing_rows
 
 _TABLE, _CHECKSUM = "table", "checksum"
 _WHOLE, _ROWS, _VALUES, _SURPLUS = "@whole", "@rows", "@values", "@surplus"
@@ -119,7 +116,7 @@ class WholeTables:
         for key, tensor in tensors.items():
             if key.endswith(_WHOLE):
                 name = key.removesuffix(_WHOLE)
-                table = load_tensors(self._path(int(tensor), name.rpartition("/")[2]))[_TABLE]
+                table = self._whole(name.rpartition("/")[2], int(tensor)).values
                 whole[name] = table.index_copy_(0, tensors[name + _ROWS].long(), tensors[name + _VALUES])
             elif not key.endswith((_ROWS, _VALUES, _SURPLUS)):
                 whole[key] = tensor
@@ -164,11 +161,8 @@ class WholeTables:
         table = name.rpartition("/")[2]
         if not (numbers := self._numbers(table)):
             return {}
-        last = load_tensors(self._path(numbers[-1], table))[_TABLE]
-        if last.shape != tensor.shape or last.dtype != tensor.dtype:
-            return {}
-        rows = differing_rows(last, tensor.detach().cpu()).nonzero().flatten()
-        return _entries(name, tensor, numbers[-1], rows) if len(rows) * PART <= len(tensor) else {}
+        rows = few_differing_rows(self._whole(table, numbers[-1]).values, tensor.detach().cpu())
+        return {} if rows is None else _entries(name, tensor, numbers[-1], rows)
 
     def _numbers(self, table: str) -> list[int]:
         return numbers_of(self.folder, re.compile(rf"table-(\d+)-{re.escape(table)}\.safetensors"))

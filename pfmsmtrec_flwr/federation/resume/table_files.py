@@ -21,12 +21,10 @@ from torch import from_numpy
 from pfmsmtrec_flwr.data.store.disk import sync_folder
 from pfmsmtrec_flwr.federation.resume.array_files import sha256_of, write_arrays
 from pfmsmtrec_flwr.federation.resume.state_tree import Arrays
-from pfmsmtrec_flwr.model.embeddings import differing_rows
+from pfmsmtrec_flwr.model.embeddings import few_differing_rows
 
 MANY_ROWS = 100_000
 """Rows from which a table is large."""
-PART = 8
-"""A table is written whole when more than this part of its rows, as its inverse, differs from the last whole one."""
 
 _TABLE = "table"
 _WHOLE, _ROWS, _VALUES = "@whole", "@rows", "@values"
@@ -128,11 +126,8 @@ class TableFiles:
         if table not in self._last:
             return None
         last = load_file(self.folder / _file_of(self._last[table]))[_TABLE]
-        now = from_numpy(array)
-        if last.shape != now.shape or last.dtype != now.dtype:
-            return None
-        rows = differing_rows(last, now).nonzero().flatten().numpy()
-        return rows if len(rows) * PART <= len(array) else None
+        rows = few_differing_rows(last, from_numpy(array))
+        return None if rows is None else rows.numpy()
 
     def _write(self, table: str, array: NDArray[Any]) -> None:
         found = [_NAME.fullmatch(path.name) for path in self.folder.glob("table-*")]
